@@ -1,0 +1,319 @@
+/*
+ * Where records go. One place knows about the journal; everything else builds fields.
+ *
+ * A record is built on the stack (no allocation: it must work when memory is short) and leaves by one sd_journal_sendv()
+ * or one write(). A record on standard error that the reader does not take at once is dropped and counted, never waited for:
+ * a slow log must not delay a call. (Standard error is left in its own blocking mode, as it may be shared with a shell; poll()
+ * asks before the write.)
+ */
+#include "base/log.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define SD_JOURNAL_SUPPRESS_LOCATION 1
+#include <systemd/sd-journal.h>
+
+#include "base/clock.h"
+
+#define TEXT_MAX_BYTES  512  /* a formatted message */
+#define LINE_MAX_BYTES  4096 /* a record on standard error */
+#define FIELD_MAX_BYTES 256  /* "NAME=" and a short value in one piece */
+#define LIMIT_BURST     5
+#define LIMIT_USEC      (10 * USEC_PER_SEC)
+
+static enum log_format g_format = LOG_FORMAT_TEXT;
+static enum log_level g_max_level = LOG_LEVEL_INFO;
+static uint64_t g_dropped; /* records that standard error did not take */
+
+/* $JOURNAL_STREAM is "dev:inode" of the socket that systemd connected (systemd.exec(5)). */
+static bool stderr_is_journal(void)
+{
+    const char *e = getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+
+    return e && sscanf(e, "%llu:%llu", &dev, &ino) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+           st.st_dev == (dev_t) dev && st.st_ino == (ino_t) ino;
+}
+
+void log_setup(enum log_format format, enum log_level max_level)
+{
+    if (format == LOG_FORMAT_AUTO) {
+        format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
+    }
+    g_format = format;
+    g_max_level = max_level;
+}
+
+bool log_is_enabled(enum log_level level)
+{
+    return level <= g_max_level;
+}
+
+/* A line under construction; what does not fit is cut, the end of the line always fits. */
+struct line {
+    char bytes[LINE_MAX_BYTES];
+    size_t len;
+};
+
+static void line_add(struct line *l, const char *bytes, size_t n)
+{
+    size_t room = sizeof l->bytes - 8 - l->len;
+
+    n = n < room ? n : room;
+    memcpy(l->bytes + l->len, bytes, n);
+    l->len += n;
+}
+
+static void line_z(struct line *l, const char *z)
+{
+    line_add(l, z, strlen(z));
+}
+
+/* JSON string content (RFC 8259 section 7); also what quoted logfmt values use. */
+static void line_escaped(struct line *l, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char) s.ptr[i];
+        char esc[8];
+
+        if (c == '"' || c == '\\') {
+            esc[0] = '\\';
+            esc[1] = (char) c;
+            line_add(l, esc, 2);
+        } else if (c < 0x20 || c == 0x7f) {
+            line_add(l, esc, (size_t) snprintf(esc, sizeof esc, "\\u%04x", c));
+        } else {
+            line_add(l, s.ptr + i, 1);
+        }
+    }
+}
+
+static void line_json_pair(struct line *l, const char *name, struct str value)
+{
+    line_z(l, l->len > 1 ? ",\"" : "\"");
+    line_z(l, name);
+    line_z(l, "\":\"");
+    line_escaped(l, value);
+    line_z(l, "\"");
+}
+
+static bool needs_quotes(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char) s.ptr[i];
+
+        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f) {
+            return true;
+        }
+    }
+    return s.len == 0;
+}
+
+static void line_logfmt_pair(struct line *l, const char *name, struct str value)
+{
+    line_z(l, " ");
+    line_z(l, name);
+    line_z(l, "=");
+    if (needs_quotes(value)) {
+        line_z(l, "\"");
+        line_escaped(l, value);
+        line_z(l, "\"");
+    } else {
+        line_add(l, value.ptr, value.len);
+    }
+}
+
+static const char *level_name(enum log_level level)
+{
+    switch (level) {
+    case LOG_LEVEL_ERROR:
+        return "error";
+    case LOG_LEVEL_WARNING:
+        return "warning";
+    case LOG_LEVEL_NOTICE:
+        return "notice";
+    case LOG_LEVEL_INFO:
+        return "info";
+    case LOG_LEVEL_DEBUG:
+        return "debug";
+    }
+    return "?";
+}
+
+static void write_line(struct line *l)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    l->bytes[l->len++] = '\n';
+    if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT) ||
+        write(STDERR_FILENO, l->bytes, l->len) < 0) {
+        g_dropped++;
+    }
+}
+
+static void add_dropped(struct line *l, bool json)
+{
+    if (g_dropped > 0) {
+        char n[24];
+        struct str s = {n, (size_t) snprintf(n, sizeof n, "%llu", (unsigned long long) g_dropped)};
+
+        json ? line_json_pair(l, "SLUICE_DROPPED_RECORDS", s)
+             : line_logfmt_pair(l, "SLUICE_DROPPED_RECORDS", s);
+        g_dropped = 0;
+    }
+}
+
+static void send_json(enum log_level level, const char *message_id, struct str message,
+                      const struct log_field *fields, size_t n_fields)
+{
+    struct line l = {.len = 0};
+
+    line_z(&l, "{");
+    line_json_pair(&l, "level", str_from(level_name(level)));
+    line_json_pair(&l, "message", message);
+    if (message_id && message_id[0]) {
+        line_json_pair(&l, "MESSAGE_ID", str_from(message_id));
+    }
+    for (size_t i = 0; i < n_fields; i++) {
+        line_json_pair(&l, fields[i].name, fields[i].value);
+    }
+    add_dropped(&l, true);
+    line_z(&l, "}");
+    write_line(&l);
+}
+
+static void send_text(enum log_level level, struct str message, const struct log_field *fields,
+                      size_t n_fields)
+{
+    struct line l = {.len = 0};
+
+    line_z(&l, "sluiced: ");
+    if (level <= LOG_LEVEL_WARNING) {
+        line_z(&l, level_name(level));
+        line_z(&l, ": ");
+    }
+    line_escaped(&l, message);
+    for (size_t i = 0; i < n_fields; i++) {
+        line_logfmt_pair(&l, fields[i].name, fields[i].value);
+    }
+    add_dropped(&l, false);
+    write_line(&l);
+}
+
+static void send_journal(enum log_level level, const char *message_id, struct str message,
+                         const struct log_field *fields, size_t n_fields)
+{
+    char text[LOG_MAX_FIELDS + 3][FIELD_MAX_BYTES];
+    struct iovec iov[LOG_MAX_FIELDS + 4];
+    int n = 0;
+
+    iov[n].iov_base = text[n];
+    iov[n].iov_len = (size_t) snprintf(text[n], sizeof text[n], "PRIORITY=%d", level);
+    n++;
+    if (message_id && message_id[0]) {
+        iov[n].iov_base = text[n];
+        iov[n].iov_len = (size_t) snprintf(text[n], sizeof text[n], "MESSAGE_ID=%.32s", message_id);
+        n++;
+    }
+
+    char msg[TEXT_MAX_BYTES + 16];
+
+    iov[n].iov_base = msg;
+    iov[n].iov_len = (size_t) snprintf(
+        msg, sizeof msg, "MESSAGE=%.*s",
+        (int) (message.len < TEXT_MAX_BYTES ? message.len : TEXT_MAX_BYTES), message.ptr);
+    n++;
+    for (size_t i = 0; i < n_fields; i++) {
+        char *to = text[i + 3 < LOG_MAX_FIELDS + 3 ? i + 3 : LOG_MAX_FIELDS + 2];
+        size_t head = (size_t) snprintf(to, FIELD_MAX_BYTES, "%.64s=", fields[i].name);
+        size_t len = fields[i].value.len < FIELD_MAX_BYTES - head ? fields[i].value.len
+                                                                  : FIELD_MAX_BYTES - head;
+
+        if (len > 0) {
+            memcpy(to + head, fields[i].value.ptr, len);
+        }
+        iov[n].iov_base = to;
+        iov[n].iov_len = head + len;
+        n++;
+    }
+    (void) sd_journal_sendv(iov, n); /* nobody to tell */
+}
+
+void log_record(enum log_level level, const char *message_id, struct str message,
+                const struct log_field *fields, size_t n_fields)
+{
+    if (!log_is_enabled(level)) {
+        return;
+    }
+    if (n_fields > LOG_MAX_FIELDS) {
+        n_fields = LOG_MAX_FIELDS;
+    }
+    switch (g_format) {
+    case LOG_FORMAT_JOURNAL:
+        send_journal(level, message_id, message, fields, n_fields);
+        break;
+    case LOG_FORMAT_JSON:
+        send_json(level, message_id, message, fields, n_fields);
+        break;
+    case LOG_FORMAT_AUTO:
+    case LOG_FORMAT_TEXT:
+        send_text(level, message, fields, n_fields);
+        break;
+    }
+}
+
+static void PRINTF_LIKE(3, 0)
+    log_va(enum log_level level, const char *message_id, const char *fmt, va_list ap)
+{
+    char text[TEXT_MAX_BYTES];
+
+    if (!log_is_enabled(level)) {
+        return;
+    }
+
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    size_t len = n < 0 ? 0 : (size_t) n < sizeof text ? (size_t) n : sizeof text - 1;
+
+    log_record(level, message_id, (struct str) {text, len}, NULL, 0);
+}
+
+void log_printf(enum log_level level, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    log_va(level, NULL, fmt, ap);
+    va_end(ap);
+}
+
+void log_event(enum log_level level, const char *message_id, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    log_va(level, message_id, fmt, ap);
+    va_end(ap);
+}
+
+bool log_limit_pass(struct log_limit *limit, uint64_t now_usec, uint32_t *ret_suppressed)
+{
+    if (limit->n_in_window == 0 || now_usec >= limit->window_at_usec + LIMIT_USEC) {
+        *ret_suppressed = limit->n_suppressed;
+        *limit = (struct log_limit) {.window_at_usec = now_usec, .n_in_window = 1};
+        return true;
+    }
+    if (limit->n_in_window < LIMIT_BURST) {
+        limit->n_in_window++;
+        *ret_suppressed = 0;
+        return true;
+    }
+    limit->n_suppressed++;
+    return false;
+}

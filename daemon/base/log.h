@@ -1,0 +1,56 @@
+#pragma once
+/*
+ * Log records with fields. They go to the journal when standard error is connected to it ($JOURNAL_STREAM), else to
+ * standard error as logfmt or JSON lines.
+ *
+ * Field names are upper case without leading underscore (journald's rule), values are any bytes. Callers never pass
+ * prompts, completions, keys or headers. base, core and wire do not log above debug.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "base/str.h"
+
+enum log_level {
+    LOG_LEVEL_ERROR = 3,
+    LOG_LEVEL_WARNING = 4,
+    LOG_LEVEL_NOTICE = 5,
+    LOG_LEVEL_INFO = 6,
+    LOG_LEVEL_DEBUG = 7
+};
+enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_TEXT, LOG_FORMAT_JSON, LOG_FORMAT_JOURNAL };
+
+struct log_field {
+    const char *name;
+    struct str value;
+};
+
+#define LOG_MAX_FIELDS 32
+
+/* Chooses where records go. LOG_FORMAT_AUTO: the journal where standard error is it, else text. */
+void log_setup(enum log_format format, enum log_level max_level);
+
+bool log_is_enabled(enum log_level level);
+
+/* One record. message_id: 32 hex digits, or NULL/"". At most LOG_MAX_FIELDS fields are sent. Never fails, never blocks on allocation. */
+void log_record(enum log_level level, const char *message_id, struct str message,
+                const struct log_field *fields, size_t n_fields);
+
+/* A record without fields. */
+void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* As log_printf(), with a MESSAGE_ID. */
+void log_event(enum log_level level, const char *message_id, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+
+/*
+ * At most `burst` records per `interval_usec` for each struct; the first record after a gap carries how many were left
+ * out. Zero-initialise one per cause.
+ */
+struct log_limit {
+    uint64_t window_at_usec;
+    uint32_t n_in_window;
+    uint32_t n_suppressed;
+};
+bool log_limit_pass(struct log_limit *limit, uint64_t now_usec, uint32_t *ret_suppressed);

@@ -1,0 +1,110 @@
+#pragma once
+/*
+ * A call: one request on its way through sluice, and the registry of all of them.
+ *
+ *   NEW ──► WAITING ──► STARTING ──► STREAMING ──► ENDING ──► DEAD
+ *    │         │            │                        ▲
+ *    └─────────┴────────────┴────────────────────────┘
+ *
+ *   NEW        submitted in this wake-up, not looked at yet       registry.fresh
+ *   WAITING    holds a place in the queue                         registry.waiting
+ *   STARTING   holds a slot; no content from upstream yet         registry.running
+ *   STREAMING  content has arrived                                registry.running
+ *   ENDING     the outcome is known; not told yet                 registry.ending
+ *   DEAD       told, slot home; freed at the end of the turn      registry.dead
+ *
+ * The registry owns calls; a call owns its request. The sink is borrowed until the terminal event was delivered or call_detach() was called.
+ * All decisions are taken in registry_run(), which the composition calls at the end of a wake-up when on_work asked for it: so no
+ * sink is called, and no object dies, inside somebody else's callback (events from backends excepted, see ports.h).
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "core/admission.h"
+#include "core/ports.h"
+#include "core/router.h"
+#include "core/stats.h"
+
+enum call_state { CALL_NEW, CALL_WAITING, CALL_STARTING, CALL_STREAMING, CALL_ENDING, CALL_DEAD };
+
+#define CALL_TEXT_MAX 256 /* of an error message that is kept for the sink */
+
+struct call {
+    enum call_state state;
+    struct list link; /* the registry list of its state */
+    struct call_registry *registry;
+    struct request *request; /* owned */
+    struct event_sink *sink; /* borrowed; NULL once detached or told the end */
+    struct event_sink inlet; /* what the backend delivers to */
+    struct ticket ticket;
+    struct backend *backend; /* of the deployment that serves it */
+    struct backend_job *job; /* NULL: not started, or over */
+    struct event_grammar grammar;
+    bool is_full; /* the sink said FULL and has not been drained: orthogonal to the state */
+
+    uint64_t arrived_at_usec, granted_at_usec, first_token_at_usec, ended_at_usec;
+    uint64_t deadline_at_usec; /* USEC_NEVER: none */
+
+    /* the outcome, known from ENDING on */
+    enum errcode outcome; /* ERRCODE_NONE: completed */
+    uint64_t retry_after_usec;
+    char text[CALL_TEXT_MAX];
+    char deployment_id[64]; /* copies: the deployment may be gone when the record is written */
+    char provider[16];
+    struct usage usage;
+};
+
+struct call_hooks {
+    void *ctx;
+    void (*on_work)(void *ctx); /* registry_run() is wanted at the end of this wake-up */
+    void (*on_ended)(void *ctx,
+                     const struct call *call); /* once per call, before it dies: the log record */
+};
+
+struct call_registry {
+    struct list fresh, waiting, running, ending, dead; /* call.link */
+    size_t n_calls;
+    struct admission *admission; /* borrowed */
+    struct router *router;       /* borrowed */
+    struct stats *stats;         /* borrowed */
+    struct call_hooks hooks;
+    bool is_running; /* inside registry_run(): work that appears is done in the same run */
+};
+
+void registry_init(struct call_registry *reg, struct admission *admission, struct router *router,
+                   struct stats *stats, const struct call_hooks *hooks);
+void registry_done(
+    struct call_registry *reg); /* cancels and frees what is left, without telling anybody */
+
+/* Takes over req in any case. 0, or -ENOMEM: the sink will hear nothing. */
+int call_submit(struct call_registry *reg, struct request *req, struct event_sink *sink,
+                uint64_t now_usec, struct call **ret_call) MUST_USE;
+
+/* The client left: nobody listens any more, the work stops now. The handle is dead afterwards. Never from within deliver(). */
+void call_detach(struct call *call, uint64_t now_usec);
+
+/* Ends the call with code, which the sink is told. Idempotent; without effect on a call that has ended. Never from within deliver(). */
+void call_cancel(struct call *call, enum errcode code, uint64_t now_usec);
+
+/* The sink has room again after it said FULL. */
+void call_resume(struct call *call, uint64_t now_usec);
+
+/* The live call with this id; NULL when there is none. any_uid: whoever it belongs to. */
+struct call *registry_find(struct call_registry *reg, struct str id, bool any_uid, uid_t uid);
+
+/* Does everything that is due: admits, expires, starts, tells ends, reaps. */
+void registry_run(struct call_registry *reg, uint64_t now_usec);
+
+/* When registry_run() must be called at the latest, or USEC_NEVER. */
+uint64_t registry_next_deadline(const struct call_registry *reg);
+
+/* After router_commit(): waiting calls follow their model name to its new group, or end with MODEL_NOT_FOUND. */
+void registry_reroute(struct call_registry *reg, uint64_t now_usec);
+
+/* Ends all calls with code (drain time is over). */
+void registry_cancel_all(struct call_registry *reg, enum errcode code, uint64_t now_usec);
+
+size_t registry_count(const struct call_registry *reg, enum call_state state);
+
+const char *call_state_name(enum call_state state);

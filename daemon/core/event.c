@@ -1,0 +1,81 @@
+/*
+ * Events: names and the grammar checker that call.c runs over everything that backends deliver.
+ */
+#include "core/event.h"
+
+#include <assert.h>
+#include <errno.h>
+
+struct str event_failed_text(const struct event *ev)
+{
+    assert(ev->type == EVENT_FAILED);
+    return ev->failed.message.ptr ? ev->failed.message
+                                  : str_from(errcode_info(ev->failed.code)->text);
+}
+
+const char *event_type_name(enum event_type type)
+{
+    static const char *const names[] = {
+        [EVENT_QUEUED] = "QUEUED",
+        [EVENT_STARTED] = "STARTED",
+        [EVENT_TEXT] = "TEXT",
+        [EVENT_TOOL_CALL] = "TOOL_CALL",
+        [EVENT_EMBEDDING] = "EMBEDDING",
+        [EVENT_USAGE] = "USAGE",
+        [EVENT_END] = "END",
+        [EVENT_FAILED] = "FAILED",
+    };
+
+    return names[type];
+}
+
+const char *finish_reason_name(enum finish_reason reason)
+{
+    switch (reason) {
+    case FINISH_STOP:
+        return "stop";
+    case FINISH_LENGTH:
+        return "length";
+    case FINISH_TOOL_CALLS:
+        return "tool_calls";
+    case FINISH_CONTENT_FILTER:
+        return "content_filter";
+    }
+    assert(0);
+    return "?";
+}
+
+/* How far a call has come; an event may lead to its own stage or a later one. */
+enum { STAGE_QUEUED, STAGE_STARTED, STAGE_CONTENT, STAGE_USAGE, STAGE_OVER };
+
+static int stage_of(enum event_type type)
+{
+    switch (type) {
+    case EVENT_QUEUED:
+        return STAGE_QUEUED;
+    case EVENT_STARTED:
+        return STAGE_STARTED;
+    case EVENT_TEXT:
+    case EVENT_TOOL_CALL:
+    case EVENT_EMBEDDING:
+        return STAGE_CONTENT;
+    case EVENT_USAGE:
+        return STAGE_USAGE;
+    case EVENT_END:
+    case EVENT_FAILED:
+        return STAGE_OVER;
+    }
+    return STAGE_OVER;
+}
+
+int event_grammar_step(struct event_grammar *g, const struct event *ev)
+{
+    int stage = stage_of(ev->type);
+    bool repeats = ev->type == EVENT_QUEUED || stage == STAGE_CONTENT;
+
+    if (g->stage == STAGE_OVER || stage < g->stage || (stage == g->stage && !repeats)) {
+        return -EPROTO;
+    }
+    g->stage = stage;
+    return 0;
+}

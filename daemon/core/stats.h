@@ -1,0 +1,18 @@
+#pragma once
+/* Counters since start. Written by call.c, read by Control.Status and /metrics. */
+#include <stdint.h>
+
+#include "proto/errcode.h"
+
+struct stats {
+    uint64_t n_completed;
+    uint64_t n_failed;    /* had a slot and ended with an error */
+    uint64_t n_cancelled; /* by the client, whatever the state */
+    uint64_t n_refused;   /* never had a slot */
+    uint64_t n_by_code[_ERRCODE_MAX];
+    uint64_t tokens_in, tokens_out;
+    uint64_t queue_usec, total_usec; /* sums over ended calls */
+};
+
+/* One ended call. code ERRCODE_NONE: completed. */
+void stats_count(struct stats *s, enum errcode code, int had_slot);

@@ -1,0 +1,69 @@
+#pragma once
+/*
+ * sluice.v1 messages to and from the neutral model. protobuf-c lives behind this file only. Decoding uses a capped arena (4 x frame + 64 KiB), so that a
+ * legal frame full of empty sub-messages cannot make us allocate a hundred times its size.
+ */
+#include "base/buf.h"
+#include "core/event.h"
+#include "core/request.h"
+#include "wire/problem.h"
+
+/* Payload of Chat, Complete or Embed (by req->kind) into req. 0; -EBADMSG with *ret_problem; -ENOMEM. Sets id, class and deadline_usec from CallOptions (id may stay empty). */
+int rpc_decode_request(struct request *req, struct str payload,
+                       struct problem *ret_problem) MUST_USE;
+
+/* CancelRequest.request_id, copied. 0 or -EBADMSG with *ret_problem. */
+int rpc_decode_cancel(struct str payload, char ret_id[REQUEST_ID_MAX + 1],
+                      struct problem *ret_problem) MUST_USE;
+
+/* What Done needs beside USAGE and END. */
+struct rpc_timings {
+    uint64_t queue_usec, first_token_usec, total_usec;
+};
+
+/* State of one event stream: numbers events and keeps usage until Done. Zero-initialised. */
+struct rpc_stream {
+    uint64_t seq;
+    bool has_usage;
+    struct usage usage;
+};
+
+/*
+ * Appends one Event message for ev to out, or nothing (USAGE is kept for Done; FAILED is not an Event: it becomes a Status). request_id for STARTED, timings for END; else ignored.
+ * 0 or -errno of buf.
+ */
+int rpc_encode_event(struct rpc_stream *s, const struct event *ev, const char *request_id,
+                     const struct rpc_timings *timings, struct buf *out) MUST_USE;
+
+/* An ErrorDetail message. */
+int rpc_encode_error_detail(enum errcode code, uint64_t retry_after_usec, struct str param,
+                            struct str request_id, struct buf *out) MUST_USE;
+
+struct rpc_limits {
+    uint64_t frame_bytes, output_high_water_bytes, stalled_reader_usec;
+    uint32_t calls_per_connection;
+};
+int rpc_encode_info(const struct rpc_limits *limits, struct buf *out) MUST_USE;
+int rpc_encode_cancel_response(bool found, struct buf *out) MUST_USE;
+
+struct rpc_model {
+    const char *name, *provider;
+    unsigned n_deployments, n_available;
+};
+int rpc_encode_models(const struct rpc_model *models, size_t n_models, struct buf *out) MUST_USE;
+
+struct rpc_deployment {
+    const char *model, *id, *provider, *off_reason; /* off_reason NULL: available */
+    unsigned slots, in_use;
+};
+struct rpc_status {
+    uint64_t uptime_usec, config_generation;
+    unsigned pressure_level, some_permille, full_permille;
+    const char *pressure_source;
+    bool is_draining;
+    uint32_t n_connections, n_queued, n_running, n_tickets;
+    uint64_t n_completed, n_failed, n_cancelled, n_refused;
+    const struct rpc_deployment *deployments;
+    size_t n_deployments;
+};
+int rpc_encode_status(const struct rpc_status *status, struct buf *out) MUST_USE;
