@@ -1,0 +1,189 @@
+/*
+ * Who runs next: a bounded queue in order of arrival, and slots.
+ *
+ * Invariants: n_queued is the length of the queue and queued_bytes the sum over it; n_granted is the number of tickets in TICKET_GRANTED, and for each of
+ * them one slot of ticket.deployment is in use; a queued ticket's deadline is never later than the class allows. A ticket for a group without a
+ * free slot does not block those behind it: arrival order holds within a group.
+ *
+ * Must not: read a clock, know calls or sinks, decide what a client is told beyond code and Retry-After.
+ */
+#include "core/admission.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+
+#define FIRST_GAP_USEC    (2 * USEC_PER_SEC) /* guess of the time between grants before one was seen */
+#define PRESSURE_RETRY_L3 (15 * USEC_PER_SEC)
+#define PRESSURE_RETRY_L4 (30 * USEC_PER_SEC)
+
+void admission_init(struct admission *a, const struct admission_params *params,
+                    struct router *router, struct pressure *pressure)
+{
+    *a = (struct admission) {
+        .router = router, .pressure = pressure, .grant_gap_usec = FIRST_GAP_USEC};
+    list_init(&a->queue);
+    admission_set_params(a, params);
+}
+
+void admission_set_params(struct admission *a, const struct admission_params *params)
+{
+    assert(params->max_queued > 0);
+    a->params = *params;
+}
+
+void admission_done(struct admission *a)
+{
+    assert(a->n_queued == 0 && a->queued_bytes == 0 && a->n_granted == 0);
+    assert(list_is_empty(&a->queue));
+}
+
+/* When a refused caller may come back: the time that the queue before it takes at the pace of late. */
+static uint64_t retry_after(const struct admission *a, size_t n_before)
+{
+    uint64_t usec = a->grant_gap_usec * (n_before + 1);
+
+    return num_clamp_u64(usec, RETRY_AFTER_MIN_USEC, RETRY_AFTER_MAX_USEC);
+}
+
+static struct verdict refuse(enum errcode code, uint64_t retry_after_usec)
+{
+    return (struct verdict) {.code = code, .retry_after_usec = retry_after_usec};
+}
+
+static struct verdict gate(const struct admission *a, const struct model_group *group, size_t bytes)
+{
+    if (a->is_draining) {
+        return refuse(ERRCODE_DRAINING, RETRY_AFTER_MIN_USEC);
+    }
+    if (!model_group_is_servable(group)) {
+        return refuse(ERRCODE_MISCONFIGURED, 0);
+    }
+    if (a->pressure && a->pressure->level >= PRESSURE_L3) {
+        return refuse(ERRCODE_MEMORY_PRESSURE,
+                      a->pressure->level == PRESSURE_L3 ? PRESSURE_RETRY_L3 : PRESSURE_RETRY_L4);
+    }
+    if (a->n_queued >= a->params.max_queued ||
+        bytes > a->params.max_queued_bytes - a->queued_bytes) {
+        return refuse(ERRCODE_QUEUE_FULL, retry_after(a, a->n_queued));
+    }
+    return refuse(ERRCODE_NONE, 0);
+}
+
+struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct model_group *group,
+                                 enum call_class class, size_t bytes, uint64_t own_deadline_at_usec,
+                                 uint64_t now_usec)
+{
+    struct verdict v = gate(a, group, bytes);
+
+    assert(t->state == TICKET_HOME);
+    if (v.code != ERRCODE_NONE) {
+        return v;
+    }
+
+    uint64_t latest = usec_add(now_usec, a->params.max_wait_usec[class]);
+
+    *t = (struct ticket) {
+        .state = TICKET_QUEUED,
+        .group = group,
+        .class = class,
+        .bytes = bytes,
+        .queued_at_usec = now_usec,
+        .deadline_at_usec = own_deadline_at_usec < latest ? own_deadline_at_usec : latest,
+    };
+    list_append(&a->queue, &t->link);
+    a->n_queued++;
+    a->queued_bytes += bytes;
+    return v;
+}
+
+static void leave_queue(struct admission *a, struct ticket *t)
+{
+    assert(t->state == TICKET_QUEUED);
+    list_remove(&t->link);
+    a->n_queued--;
+    a->queued_bytes -= t->bytes;
+    t->state = TICKET_HOME;
+}
+
+struct ticket *admission_next(struct admission *a, uint64_t now_usec)
+{
+    list_for_each (l, &a->queue) {
+        struct ticket *t = CONTAINER_OF(l, struct ticket, link);
+        struct deployment *d = router_pick(t->group);
+
+        if (!d) {
+            continue;
+        }
+        leave_queue(a, t);
+        t->state = TICKET_GRANTED;
+        t->deployment = d;
+        a->n_granted++;
+        if (a->last_grant_at_usec != 0 && now_usec > t->queued_at_usec) {
+            /* only grants that somebody waited for say how fast the queue moves */
+            a->grant_gap_usec =
+                (a->grant_gap_usec * 7 + usec_since(now_usec, a->last_grant_at_usec)) / 8;
+        }
+        a->last_grant_at_usec = now_usec;
+        return t;
+    }
+    return NULL;
+}
+
+struct ticket *admission_expire(struct admission *a, uint64_t now_usec, struct verdict *ret_verdict)
+{
+    list_for_each (l, &a->queue) {
+        struct ticket *t = CONTAINER_OF(l, struct ticket, link);
+
+        if (t->deadline_at_usec <= now_usec) {
+            leave_queue(a, t);
+            *ret_verdict = refuse(ERRCODE_QUEUE_TIMEOUT, retry_after(a, a->n_queued));
+            return t;
+        }
+    }
+    return NULL;
+}
+
+uint64_t admission_next_deadline(const struct admission *a)
+{
+    uint64_t earliest = USEC_NEVER;
+
+    list_for_each (l, &a->queue) {
+        const struct ticket *t = CONTAINER_OF(l, struct ticket, link);
+
+        earliest = t->deadline_at_usec < earliest ? t->deadline_at_usec : earliest;
+    }
+    return earliest;
+}
+
+uint32_t admission_position(const struct admission *a, const struct ticket *t)
+{
+    uint32_t n = 1;
+
+    list_for_each (l, &a->queue) {
+        if (l == &t->link) {
+            return n;
+        }
+        n++;
+    }
+    return 0;
+}
+
+void admission_release(struct admission *a, struct ticket *t)
+{
+    switch (t->state) {
+    case TICKET_HOME:
+        break;
+    case TICKET_QUEUED:
+        leave_queue(a, t);
+        break;
+    case TICKET_GRANTED:
+        router_release(a->router, t->deployment);
+        t->deployment = NULL;
+        t->state = TICKET_HOME;
+        assert(a->n_granted > 0);
+        a->n_granted--;
+        break;
+    }
+}
