@@ -1,0 +1,689 @@
+"""Scripted model servers: real sockets, one thread per connection, no HTTP library, so that they can misbehave exactly.
+
+A script is a list of steps; a step is a function of the Exchange. Steps that say something ("text", "end", "error_line")
+are rendered in the server's dialect (Ollama's NDJSON or OpenAI's SSE), so that one script serves both.
+
+    server.next(text("Hel", "lo"), end())      for the next inference request
+    server.always(stall())                     for all that have no script of their own
+    exchange = server.wait_request()           what it received, when its connection closed
+
+A step never sleeps: it waits at a Gate that the test opens, or until the peer leaves. When the peer leaves, the step raises
+PeerLeft, which ends the script, and the exchange notes the time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from typing import Any, Callable, Optional
+
+from .waiting import PATIENCE_SEC
+
+LOAD_PATHS = ("/api/generate", "/api/chat")
+INFERENCE_PATHS = (
+    "/api/chat",
+    "/api/generate",
+    "/api/embed",
+    "/chat/completions",
+    "/completions",
+    "/embeddings",
+)
+
+
+class PeerLeft(Exception):
+    """The other side closed or reset the connection, or the server is being shut down."""
+
+
+class HangUp(Exception):
+    """The script is over and so is the connection."""
+
+
+class Gate:
+    """Shut until open(); then it stays open."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def open(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
+class Exchange:
+    """One request and what became of it. Written by the server's thread, read by the test."""
+
+    def __init__(self, connection: "Connection", method: str, path: str, headers: dict[str, str]):
+        self.connection = connection
+        self.server = connection.server
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = b""
+        self.received_at = time.monotonic()
+        self.peer_left_at: Optional[float] = None
+        self.peer_left = threading.Event()
+        self.finished = threading.Event()  # the script ran to its end
+        self.blocked = threading.Event()  # a send found no room for BLOCKED_SEC
+        self.sent_bytes = 0
+        self.has_begun = False
+        self.n_pieces = 0
+
+    BLOCKED_SEC = 0.3
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def kind(self) -> str:
+        """chat, complete, embed, load, or other."""
+        return self.server.dialect.kind(self)
+
+    # ---- the peer
+
+    def _left(self) -> PeerLeft:
+        if not self.peer_left.is_set():
+            self.peer_left_at = time.monotonic()
+            self.peer_left.set()
+        return PeerLeft()
+
+    def wait(self, gate: Optional[Gate] = None, timeout: Optional[float] = None) -> bool:
+        """Until the gate opens (True) or the time is over (False); PeerLeft when the peer goes first."""
+        poller = select.poll()
+        poller.register(self.connection.sock, select.POLLRDHUP)
+        poller.register(self.server.stop_fd, select.POLLIN)
+        if gate is not None:
+            poller.register(gate.fd, select.POLLIN)
+        ready = [fd for fd, _ in poller.poll(None if timeout is None else timeout * 1000)]
+        if gate is not None and gate.fd in ready:
+            return True
+        if ready:
+            raise self._left()
+        return False
+
+    def send(self, data: bytes) -> None:
+        """All of it, noticing a peer that leaves and one that does not read."""
+        poller = select.poll()
+        poller.register(self.connection.sock, select.POLLOUT | select.POLLRDHUP)
+        poller.register(self.server.stop_fd, select.POLLIN)
+        view = memoryview(data)
+        while view:
+            ready = dict(poller.poll(self.BLOCKED_SEC * 1000))
+            if not ready:
+                self.blocked.set()
+                continue
+            if ready.get(self.connection.sock.fileno()) != select.POLLOUT:
+                raise self._left()
+            try:
+                n = self.connection.sock.send(view, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                continue
+            except OSError as e:
+                raise self._left() from e
+            self.sent_bytes += n
+            view = view[n:]
+
+    # ---- HTTP
+
+    def head(self, status: int, headers: dict[str, str]) -> None:
+        self.has_begun = True
+        lines = [f"HTTP/1.1 {status} Scripted"] + [f"{k}: {v}" for k, v in headers.items()]
+        self.send("\r\n".join(lines).encode() + b"\r\n\r\n")
+
+    def whole(self, status: int, body: Any, headers: Optional[dict[str, str]] = None) -> None:
+        """A complete answer with Content-Length."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        all_headers = {"Content-Type": "application/json", **(headers or {})}
+        all_headers["Content-Length"] = str(len(data))
+        self.head(status, all_headers)
+        self.send(data)
+
+    def begin(self) -> None:
+        """The head of a streamed answer, unless it has been sent."""
+        if not self.has_begun:
+            self.head(
+                200,
+                {
+                    "Content-Type": self.server.dialect.stream_type,
+                    "Transfer-Encoding": "chunked",
+                },
+            )
+
+    def chunk(self, data: bytes) -> None:
+        self.begin()
+        self.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+
+    def last_chunk(self) -> None:
+        self.begin()
+        self.send(b"0\r\n\r\n")
+
+    def reset(self) -> None:
+        """RST instead of FIN."""
+        self.connection.sock.setsockopt(
+            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+        )
+        raise HangUp()
+
+
+Step = Callable[[Exchange], None]
+
+
+# ---------------------------------------------------------------------------------------------- steps
+
+
+def text(*pieces: str) -> Step:
+    """Each piece as one event of the dialect, in a chunk of its own."""
+
+    def step(ex: Exchange) -> None:
+        for piece in pieces:
+            ex.chunk(ex.server.dialect.piece(ex, piece))
+            ex.n_pieces += 1
+
+    return step
+
+
+def end(reason: str = "stop", tokens_in: int = 7, tokens_out: int = 2) -> Step:
+    """The true end of the answer."""
+
+    def step(ex: Exchange) -> None:
+        ex.chunk(ex.server.dialect.end(ex, reason, tokens_in, tokens_out))
+        ex.last_chunk()
+
+    return step
+
+
+def say(*pieces: str) -> list[Step]:
+    return [text(*pieces), end(tokens_out=len(pieces))]
+
+
+def wait_for(gate: Gate) -> Step:
+    return lambda ex: void(ex.wait(gate))
+
+
+def stall() -> Step:
+    """Silence until the peer leaves."""
+    return lambda ex: void(ex.wait())
+
+
+def begin() -> Step:
+    """Only the head."""
+    return lambda ex: ex.begin()
+
+
+def error_line(message: str) -> Step:
+    """An error inside a stream that began with status 200."""
+    return lambda ex: ex.chunk(ex.server.dialect.error_line(message))
+
+
+def clean_end() -> Step:
+    """The end of the chunked body, whatever was said before."""
+    return lambda ex: ex.last_chunk()
+
+
+def chunk(data: bytes) -> Step:
+    return lambda ex: ex.chunk(data)
+
+
+def raw(data: bytes) -> Step:
+    """Bytes as they are."""
+    return lambda ex: ex.send(data)
+
+
+def whole(status: int, body: Any, headers: Optional[dict[str, str]] = None) -> Step:
+    return lambda ex: ex.whole(status, body, headers)
+
+
+def fin() -> Step:
+    """Closes the connection, in the middle of whatever was said."""
+
+    def step(ex: Exchange) -> None:
+        raise HangUp()
+
+    return step
+
+
+def rst() -> Step:
+    return lambda ex: ex.reset()
+
+
+def cut_inside_chunk() -> Step:
+    """A chunk that announces more than it brings, then FIN."""
+
+    def step(ex: Exchange) -> None:
+        ex.begin()
+        ex.send(b"ff\r\n" + ex.server.dialect.piece(ex, "cut")[:10])
+        raise HangUp()
+
+    return step
+
+
+def endless(piece: str, limit_bytes: int = 1 << 30) -> Step:
+    """The same piece until the peer leaves or limit_bytes are sent."""
+
+    def step(ex: Exchange) -> None:
+        one = text(piece)
+        while ex.sent_bytes < limit_bytes:
+            one(ex)
+
+    return step
+
+
+def drip(data: bytes, gap_sec: float) -> Step:
+    """Byte by byte, as slowly as asked."""
+
+    def step(ex: Exchange) -> None:
+        ex.begin()
+        for i in range(len(data)):
+            ex.send(b"1\r\n" + data[i : i + 1] + b"\r\n")
+            ex.wait(timeout=gap_sec)
+
+    return step
+
+
+def void(_: object) -> None:
+    return None
+
+
+# ---------------------------------------------------------------------------------------------- dialects
+
+
+def vector(value: Any) -> list[float]:
+    """A small embedding that depends on the input and survives float32."""
+    data = value.encode() if isinstance(value, str) else json.dumps(value).encode()
+    return [float(len(data)), float(sum(data) % 1024), 0.5, -0.25]
+
+
+class Ollama:
+    """/api/*: one JSON object per line; loads are requests without a prompt."""
+
+    name = "ollama"
+    stream_type = "application/x-ndjson"
+
+    def kind(self, ex: Exchange) -> str:
+        path = ex.path.split("?")[0]
+        if path == "/api/embed":
+            return "embed"
+        if ex.method != "POST" or path not in LOAD_PATHS:
+            return "other"
+        body = ex.json
+        if not body.get("prompt") and not body.get("messages"):
+            return "load"
+        return "chat" if path == "/api/chat" else "complete"
+
+    @staticmethod
+    def _line(ex: Exchange, **members: Any) -> bytes:
+        line = {"model": ex.json.get("model"), "created_at": "2026-01-01T00:00:00Z", **members}
+        return json.dumps(line).encode() + b"\n"
+
+    def _content(self, ex: Exchange, piece: str) -> dict[str, Any]:
+        if ex.kind == "chat":
+            return {"message": {"role": "assistant", "content": piece}}
+        return {"response": piece}
+
+    def piece(self, ex: Exchange, piece: str) -> bytes:
+        return self._line(ex, **self._content(ex, piece), done=False)
+
+    def end(self, ex: Exchange, reason: str, tokens_in: int, tokens_out: int) -> bytes:
+        return self._line(
+            ex,
+            **self._content(ex, ""),
+            done=True,
+            done_reason=reason,
+            total_duration=5000000,
+            load_duration=1000000,
+            prompt_eval_count=tokens_in,
+            prompt_eval_duration=1000000,
+            eval_count=tokens_out,
+            eval_duration=3000000,
+        )
+
+    def error_line(self, message: str) -> bytes:
+        return json.dumps({"error": message}).encode() + b"\n"
+
+    def error_body(self, message: str) -> dict[str, Any]:
+        return {"error": message}
+
+    def embed(self, ex: Exchange) -> None:
+        inputs = ex.json["input"]
+        inputs = inputs if isinstance(inputs, list) else [inputs]
+        ex.whole(
+            200,
+            {
+                "model": ex.json["model"],
+                "embeddings": [vector(i) for i in inputs],
+                "prompt_eval_count": 3 * len(inputs),
+            },
+        )
+
+    def other(self, ex: Exchange) -> None:
+        server = ex.server
+        path = ex.path.split("?")[0]
+        if ex.kind == "load":
+            for step in server.load_script:
+                step(ex)
+            if not ex.has_begun:
+                server.loaded.add(ex.json["model"])
+                line = self._line(ex, **self._content(ex, ""), done=True, done_reason="load")
+                ex.whole(200, line)
+        elif path == "/api/version":
+            ex.whole(200, {"version": "0.34.3"})
+        elif path == "/api/ps":
+            ex.whole(200, {"models": [{"name": m, "model": m} for m in sorted(server.loaded)]})
+        elif path == "/api/tags":
+            ex.whole(200, {"models": []})
+        elif path == "/":
+            ex.whole(200, b"Ollama is running", {"Content-Type": "text/plain; charset=utf-8"})
+        else:
+            ex.whole(404, b"404 page not found", {"Content-Type": "text/plain"})
+
+
+class OpenAI:
+    """/v1/*: server-sent events."""
+
+    name = "openai"
+    stream_type = "text/event-stream"
+
+    def kind(self, ex: Exchange) -> str:
+        path = ex.path.split("?")[0]
+        for suffix, kind in (
+            ("/chat/completions", "chat"),
+            ("/completions", "complete"),
+            ("/embeddings", "embed"),
+        ):
+            if ex.method == "POST" and path.endswith(suffix):
+                return kind
+        return "other"
+
+    @staticmethod
+    def _event(ex: Exchange, choices: list[Any], **members: Any) -> bytes:
+        event = {
+            "id": "cmpl-upstream",
+            "object": "chat.completion.chunk" if ex.kind == "chat" else "text_completion",
+            "created": 1700000000,
+            "model": ex.json.get("model"),
+            "choices": choices,
+            **members,
+        }
+        return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+    def piece(self, ex: Exchange, piece: str) -> bytes:
+        if ex.kind != "chat":
+            return self._event(ex, [{"index": 0, "text": piece, "finish_reason": None}])
+        delta = {"content": piece}
+        if ex.n_pieces == 0:
+            delta["role"] = "assistant"
+        return self._event(ex, [{"index": 0, "delta": delta, "finish_reason": None}])
+
+    def end(self, ex: Exchange, reason: str, tokens_in: int, tokens_out: int) -> bytes:
+        usage = {
+            "prompt_tokens": tokens_in,
+            "completion_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+        }
+        last: dict[str, Any] = {"index": 0, "finish_reason": reason}
+        last.update({"delta": {}} if ex.kind == "chat" else {"text": ""})
+        out = self._event(ex, [last])
+        if (ex.json.get("stream_options") or {}).get("include_usage"):
+            out += self._event(ex, [], usage=usage)
+        return out + b"data: [DONE]\n\n"
+
+    def error_line(self, message: str) -> bytes:
+        return b"data: " + json.dumps(self.error_body(message)).encode() + b"\n\n"
+
+    def error_body(self, message: str) -> dict[str, Any]:
+        return {"error": {"message": message, "type": "server_error", "param": None, "code": None}}
+
+    def embed(self, ex: Exchange) -> None:
+        inputs = ex.json["input"]
+        inputs = inputs if isinstance(inputs, list) and not isinstance(inputs[0], int) else [inputs]
+        if ex.json.get("encoding_format") == "base64":
+            import base64
+
+            def form(v: list[float]) -> Any:
+                return base64.b64encode(struct.pack(f"<{len(v)}f", *v)).decode()
+
+        else:
+
+            def form(v: list[float]) -> Any:
+                return v
+
+        data = [
+            {"object": "embedding", "index": i, "embedding": form(vector(value))}
+            for i, value in enumerate(inputs)
+        ]
+        usage = {"prompt_tokens": 3 * len(inputs), "total_tokens": 3 * len(inputs)}
+        model = ex.json["model"]
+        ex.whole(200, {"object": "list", "data": data, "model": model, "usage": usage})
+
+    def other(self, ex: Exchange) -> None:
+        if ex.path.endswith("/models"):
+            ex.whole(200, {"object": "list", "data": []})
+        else:
+            ex.whole(404, {"error": {"message": "File Not Found", "type": "not_found_error"}})
+
+
+# ---------------------------------------------------------------------------------------------- servers
+
+
+class Connection:
+    """One accepted connection and its thread."""
+
+    def __init__(self, server: "Upstream", sock: socket.socket):
+        self.server = server
+        self.sock = sock
+        self.opened_at = time.monotonic()
+        self.closed = threading.Event()
+        self.closed_at: Optional[float] = None
+        self.buffer = b""
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                exchange = self._read_request()
+                if exchange is None:
+                    break
+                self.server._play(exchange)
+        except (PeerLeft, HangUp, ConnectionError):
+            pass
+        finally:
+            self.closed_at = time.monotonic()
+            self.closed.set()
+            self.sock.close()
+
+    def _more(self) -> bool:
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        poller.register(self.server.stop_fd, select.POLLIN)
+        ready = [fd for fd, _ in poller.poll()]
+        if self.server.stop_fd in ready:
+            return False
+        data = self.sock.recv(65536)
+        self.buffer += data
+        return bool(data)
+
+    def _read_request(self) -> Optional[Exchange]:
+        while b"\r\n\r\n" not in self.buffer:
+            if not self._more():
+                return None
+        head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        method, path, _ = lines[0].split(" ")
+        headers = {}
+        for line in lines[1:]:
+            name, value = line.split(":", 1)
+            headers[name.lower()] = value.strip()
+        exchange = Exchange(self, method, path, headers)
+        if headers.get("expect", "").lower() == "100-continue":
+            self.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert "transfer-encoding" not in headers, "chunked requests are not expected here"
+        length = int(headers.get("content-length", "0"))
+        while len(self.buffer) < length:
+            if not self._more():
+                return None
+        exchange.body, self.buffer = self.buffer[:length], self.buffer[length:]
+        exchange.received_at = time.monotonic()
+        return exchange
+
+
+class Upstream:
+    """A model server on a loopback port of its own (or a Unix socket). Close it after the daemon."""
+
+    def __init__(self, dialect: Any, port: int = 0, sndbuf: Optional[int] = None):
+        self.dialect = dialect
+        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if sndbuf:
+            self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
+        self.listener.bind(("127.0.0.1", port))
+        self.listener.listen(256)
+        self.port = self.listener.getsockname()[1]
+        self.stop_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        self.changed = threading.Condition()
+        self.exchanges: list[Exchange] = []
+        self.connections: list[Connection] = []
+        self.scripts: list[list[Step]] = []
+        self.default: list[Step] = say("Hello", " world")
+        self.load_script: list[Step] = []
+        self.loaded: set[str] = set()
+        self.errors: list[BaseException] = []
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
+
+    # ---- for tests
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def api_base(self) -> str:
+        return self.url + ("/v1" if self.dialect.name == "openai" else "")
+
+    def deployment(self, model: str = "m1", **params: Any) -> dict[str, Any]:
+        """litellm_params of a deployment at this server."""
+        prefix = "openai" if self.dialect.name == "openai" else "ollama_chat"
+        out: dict[str, Any] = {"model": f"{prefix}/{model}", "api_base": self.api_base}
+        if self.dialect.name == "openai":
+            out["api_key"] = "sk-upstream"
+        out.update(params)
+        return out
+
+    def next(self, *steps: Any) -> None:
+        """The script of one coming inference request, in order of arrival."""
+        with self.changed:
+            self.scripts.append(_flat(steps))
+
+    def always(self, *steps: Any) -> None:
+        """The script of every inference request that has none of its own."""
+        self.default = _flat(steps)
+
+    def on_load(self, *steps: Any) -> None:
+        self.load_script = _flat(steps)
+
+    def requests(self, *kinds: str) -> list[Exchange]:
+        wanted = kinds or ("chat", "complete", "embed")
+        with self.changed:
+            return [e for e in self.exchanges if e.kind in wanted]
+
+    def wait_request(self, n: int = 1, *kinds: str, timeout: float = PATIENCE_SEC) -> Exchange:
+        """The n-th request of these kinds (default: inference)."""
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while len(self.requests(*kinds)) < n:
+                if not self.changed.wait(deadline - time.monotonic()):
+                    seen = [f"{e.method} {e.path}" for e in self.exchanges]
+                    raise AssertionError(f"request {n} of {kinds or 'any'} never came: {seen}")
+            return self.requests(*kinds)[n - 1]
+
+    def close(self) -> None:
+        os.eventfd_write(self.stop_fd, 1)
+        self.thread.join(PATIENCE_SEC)
+        self.listener.close()
+        for connection in self.connections:
+            connection.thread.join(PATIENCE_SEC)
+        os.close(self.stop_fd)
+        if self.errors:
+            raise self.errors[0]
+
+    # ---- threads
+
+    def _accept(self) -> None:
+        poller = select.poll()
+        poller.register(self.listener, select.POLLIN)
+        poller.register(self.stop_fd, select.POLLIN)
+        while self.stop_fd not in [fd for fd, _ in poller.poll()]:
+            sock, _ = self.listener.accept()
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.connections.append(Connection(self, sock))
+
+    def _play(self, exchange: Exchange) -> None:
+        with self.changed:
+            is_inference = exchange.kind in ("chat", "complete", "embed")
+            script = self.scripts.pop(0) if is_inference and self.scripts else None
+            self.exchanges.append(exchange)
+            self.changed.notify_all()
+        try:
+            if not is_inference:
+                self.dialect.other(exchange)
+            elif script is None and exchange.kind == "embed":
+                self.dialect.embed(exchange)
+            else:
+                for step in script if script is not None else self.default:
+                    step(exchange)
+            exchange.finished.set()
+        except (PeerLeft, HangUp):
+            raise
+        except ConnectionError:
+            exchange._left()
+            raise
+        except BaseException as e:  # a bug in a test's script: told at close()
+            self.errors.append(e)
+            raise HangUp() from e
+
+
+def _flat(steps: Any) -> list[Step]:
+    out: list[Step] = []
+    for step in steps:
+        out.extend(step if isinstance(step, list) else [step])
+    return out
+
+
+class RefusingPort:
+    """A port of our own where nobody listens: connections are refused, and nobody else can take it."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class DeafPort:
+    """A port whose backlog is full and stays full: connection attempts are neither taken nor refused."""
+
+    def __init__(self) -> None:
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen(0)
+        self.url = f"http://127.0.0.1:{self.sock.getsockname()[1]}"
+        self.fillers: list[socket.socket] = []
+        for _ in range(4):  # Linux takes backlog + 1; the rest stays in SYN_SENT
+            filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            filler.connect_ex(self.sock.getsockname())
+            self.fillers.append(filler)
+
+    def close(self) -> None:
+        for filler in self.fillers:
+            filler.close()
+        self.sock.close()
