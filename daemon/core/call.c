@@ -449,6 +449,7 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
     while ((l = list_first(&reg->dead))) {
         call_free(CONTAINER_OF(l, struct call, link));
     }
+    router_reap(reg->router);
     reg->is_running = false;
 }
 

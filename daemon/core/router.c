@@ -291,21 +291,19 @@ struct deployment *router_pick(struct model_group *g)
     return best;
 }
 
-static bool is_retired(const struct router *r, const struct deployment *d)
-{
-    list_for_each (l, &r->retired) {
-        if (l == &d->link) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void router_release(struct router *r, struct deployment *d)
 {
     assert(d->in_use > 0);
     d->in_use--;
-    if (d->in_use == 0 && is_retired(r, d)) {
-        deployment_free(d);
+}
+
+void router_reap(struct router *r)
+{
+    list_for_each_safe (l, &r->retired) {
+        struct deployment *d = CONTAINER_OF(l, struct deployment, link);
+
+        if (d->in_use == 0) {
+            deployment_free(d);
+        }
     }
 }

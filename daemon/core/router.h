@@ -79,5 +79,8 @@ unsigned model_group_slots(const struct model_group *g);
 /* A deployment of the group with a free slot, least busy first, ties in turn; NULL when there is none. Takes the slot. */
 struct deployment *router_pick(struct model_group *g);
 
-/* Gives a slot back; frees a retired deployment with its last one. */
+/* Gives a slot back. May be called from deep within a backend's callback: frees nothing. */
 void router_release(struct router *r, struct deployment *d);
+
+/* Frees retired deployments that nobody uses any more. At the end of a wake-up. */
+void router_reap(struct router *r);

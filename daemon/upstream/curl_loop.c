@@ -1,0 +1,211 @@
+/*
+ * The glue between libcurl's multi_socket interface and sd-event.
+ *
+ *   sockets   libcurl says which fds it watches; each gets an io source, kept in the fd's slot of curl_multi_assign()
+ *   timer     one source; libcurl's 0 means "at once" and fires in the next iteration, never inside the callback
+ *   done      after every drive the finished handles are read until none is left and handed to on_done
+ *
+ * Traps that this file is built around: no curl_multi_* call from within a libcurl callback; sources must outlive curl_multi_cleanup(), which
+ * calls back; libcurl closes and reuses fds, so a source is renewed whenever libcurl says "new"; sd-event's accuracy 0 would mean
+ * 250 ms, so the timer asks for 1 us.
+ */
+#include "upstream/curl_loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+
+#include "base/clock.h"
+
+#define MAX_IDLE_EASY        16 /* more than that many calls at once is rare on a device */
+#define MAX_IDLE_CONNECTIONS 16
+
+struct curl_loop {
+    sd_event *event; /* borrowed */
+    CURLM *multi;
+    sd_event_source *timer;
+    curl_done_fn on_done;
+    CURL *idle_easy[MAX_IDLE_EASY];
+    size_t n_idle_easy;
+};
+
+/* Drains what is finished. on_done may add and remove handles. */
+static void read_done(struct curl_loop *loop)
+{
+    CURLMsg *msg;
+    int left;
+
+    while ((msg = curl_multi_info_read(loop->multi, &left))) {
+        if (msg->msg == CURLMSG_DONE) {
+            CURL *easy = msg->easy_handle;
+            CURLcode result = msg->data.result;
+
+            (void) curl_multi_remove_handle(loop->multi, easy); /* msg dies here */
+            loop->on_done(easy, result);
+        }
+    }
+}
+
+static int on_fd(sd_event_source *s, int fd, uint32_t revents, void *ctx)
+{
+    struct curl_loop *loop = ctx;
+    int action = 0, running;
+
+    if (revents & (EPOLLIN | EPOLLRDHUP)) {
+        action |= CURL_CSELECT_IN;
+    }
+    if (revents & EPOLLOUT) {
+        action |= CURL_CSELECT_OUT;
+    }
+    if (revents & (EPOLLERR | EPOLLHUP)) {
+        action |= CURL_CSELECT_ERR;
+    }
+    (void) curl_multi_socket_action(loop->multi, fd, action, &running);
+    read_done(loop);
+    return 0;
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
+{
+    struct curl_loop *loop = ctx;
+    int running;
+
+    (void) curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    read_done(loop);
+    return 0;
+}
+
+static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *ctx, void *per_fd)
+{
+    struct curl_loop *loop = ctx;
+    sd_event_source *source = per_fd;
+    uint32_t events = (what & CURL_POLL_IN ? (uint32_t) EPOLLIN : 0u) |
+                      (what & CURL_POLL_OUT ? (uint32_t) EPOLLOUT : 0u);
+
+    if (what == CURL_POLL_REMOVE) {
+        sd_event_source_disable_unref(source);
+        (void) curl_multi_assign(loop->multi, fd, NULL);
+        return 0;
+    }
+    if (source && sd_event_source_get_io_fd(source) == fd &&
+        sd_event_source_set_io_events(source, events) >= 0) {
+        return 0;
+    }
+    sd_event_source_disable_unref(source); /* the fd was closed and reused behind our back */
+    source = NULL;
+    if (sd_event_add_io(loop->event, &source, fd, events, on_fd, loop) < 0) {
+        (void) curl_multi_assign(loop->multi, fd, NULL);
+        return 0; /* -1 would abort every transfer; this one runs into its time-out */
+    }
+    (void) curl_multi_assign(loop->multi, fd, source);
+    return 0;
+}
+
+static int timer_callback(CURLM *multi, long timeout_msec, void *ctx)
+{
+    struct curl_loop *loop = ctx;
+
+    if (timeout_msec < 0) {
+        (void) sd_event_source_set_enabled(loop->timer, SD_EVENT_OFF);
+        return 0;
+    }
+    (void) sd_event_source_set_time(
+        loop->timer, usec_add(clock_now_usec(), (uint64_t) timeout_msec * USEC_PER_MSEC));
+    (void) sd_event_source_set_enabled(loop->timer, SD_EVENT_ONESHOT);
+    return 0;
+}
+
+static int set_options(struct curl_loop *loop)
+{
+    CURLM *m = loop->multi;
+    bool ok = curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, socket_callback) == CURLM_OK &&
+              curl_multi_setopt(m, CURLMOPT_SOCKETDATA, loop) == CURLM_OK &&
+              curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, timer_callback) == CURLM_OK &&
+              curl_multi_setopt(m, CURLMOPT_TIMERDATA, loop) == CURLM_OK &&
+              curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long) MAX_IDLE_CONNECTIONS) == CURLM_OK &&
+              curl_multi_setopt(m, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING) == CURLM_OK;
+
+    return ok ? 0 : -EINVAL;
+}
+
+int curl_loop_new(sd_event *event, curl_done_fn on_done, struct curl_loop **ret)
+{
+    struct curl_loop *loop;
+    int r;
+
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        return -ENOMEM;
+    }
+    if (!(curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_ASYNCHDNS)) {
+        curl_global_cleanup();
+        return -ENOTSUP;
+    }
+    loop = calloc(1, sizeof *loop);
+    if (!loop) {
+        curl_global_cleanup();
+        return -ENOMEM;
+    }
+    loop->event = event;
+    loop->on_done = on_done;
+    loop->multi = curl_multi_init();
+    r = loop->multi ? set_options(loop) : -ENOMEM;
+    if (r >= 0) {
+        r = sd_event_add_time(event, &loop->timer, CLOCK_MONOTONIC, USEC_NEVER, 1, on_timer, loop);
+    }
+    if (r >= 0) {
+        r = sd_event_source_set_enabled(loop->timer, SD_EVENT_OFF);
+    }
+    if (r < 0) {
+        curl_loop_free(loop);
+        return r;
+    }
+    *ret = loop;
+    return 0;
+}
+
+struct curl_loop *curl_loop_free(struct curl_loop *loop)
+{
+    if (!loop) {
+        return NULL;
+    }
+    for (size_t i = 0; i < loop->n_idle_easy; i++) {
+        curl_easy_cleanup(loop->idle_easy[i]);
+    }
+    if (loop->multi) {
+        (void) curl_multi_cleanup(loop->multi); /* calls socket_callback: before the sources go */
+    }
+    sd_event_source_disable_unref(loop->timer);
+    free(loop);
+    curl_global_cleanup();
+    return NULL;
+}
+
+int curl_loop_add(struct curl_loop *loop, CURL *easy)
+{
+    return curl_multi_add_handle(loop->multi, easy) == CURLM_OK ? 0 : -ENOMEM;
+}
+
+void curl_loop_remove(struct curl_loop *loop, CURL *easy)
+{
+    (void) curl_multi_remove_handle(loop->multi, easy);
+}
+
+CURL *curl_loop_take_easy(struct curl_loop *loop)
+{
+    if (loop->n_idle_easy > 0) {
+        return loop->idle_easy[--loop->n_idle_easy];
+    }
+    return curl_easy_init();
+}
+
+void curl_loop_give_easy(struct curl_loop *loop, CURL *easy)
+{
+    if (loop->n_idle_easy == MAX_IDLE_EASY) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy);
+    loop->idle_easy[loop->n_idle_easy++] = easy;
+}

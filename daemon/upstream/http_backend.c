@@ -1,0 +1,531 @@
+/*
+ * Jobs over HTTP: the life of one request at a model server.
+ *
+ *   LOADING ──► SENT ──► READING ──► (over)
+ *                │          │
+ *                └──► ERROR_BODY (status other than 200: collected, then mapped)
+ *                           └──► TRAILING (the answer is told; the connection finishes its last bytes)
+ *
+ *   LOADING   waits for ollama_loader; nothing of this request is on the wire
+ *   SENT      the request is out, no head yet: limit first_byte
+ *   READING   a head with 200 came: limit gap between bytes (suspended while paused: then the reader has its own limit)
+ *
+ * Owns the job: its body, its decoder, its transfer, one timer. A job is over for core with its terminal event; what is left of it (TRAILING) ends by itself within
+ * TRAILING_USEC. Nothing is freed inside a transfer's on_bytes: the job notes what is to happen and on_done or the timer does it.
+ *
+ * Must not: know a dialect's words, retry, choose deployments.
+ */
+#include "upstream/http_backend.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "upstream/ollama_loader.h"
+#include "upstream/transfer.h"
+
+#define BODY_MAX_BYTES                                                                             \
+    (96 * 1024 * 1024) /* an encoded request: the 32 MiB body limit and the growth of escaping */
+#define ERROR_BODY_MAX_BYTES (16 * 1024)
+#define TRAILING_USEC        (1 * USEC_PER_SEC)
+
+enum job_state { JOB_LOADING, JOB_SENT, JOB_READING, JOB_ERROR_BODY, JOB_TRAILING };
+
+struct backend_job {
+    struct list link; /* backend.jobs */
+    enum job_state state;
+    struct http_backend *backend;  /* borrowed: outlives its jobs */
+    const struct request *request; /* borrowed; dead in JOB_TRAILING */
+    struct event_sink *sink;       /* borrowed; NULL in JOB_TRAILING */
+    struct load_waiter waiter;
+    struct buf body;
+    struct transfer *transfer;
+    sd_event_source *timer;
+    void *decoder;
+    bool is_sse;
+    bool is_paused;
+    int status;
+    uint64_t retry_after_usec;
+    struct buf error_body;
+    uint64_t started_at_usec, last_byte_at_usec;
+    bool has_problem; /* found while decoding: told when the transfer has stopped */
+    struct problem problem;
+};
+
+static struct backend_job *job_free(struct backend_job *job)
+{
+    load_waiter_leave(&job->waiter);
+    transfer_cancel(job->transfer);
+    sd_event_source_disable_unref(job->timer);
+    if (job->decoder) {
+        job->backend->dialect->decoder_free(job->decoder);
+    }
+    buf_done(&job->body);
+    buf_done(&job->error_body);
+    list_remove(&job->link);
+    free(job);
+    return NULL;
+}
+
+static void tell_failure(struct backend_job *job, const struct problem *p,
+                         uint64_t retry_after_usec)
+{
+    struct event_sink *sink = TAKE(job->sink);
+    struct event ev = {
+        .type = EVENT_FAILED,
+        .at_usec = clock_now_usec(),
+        .failed = {.code = p->code,
+                   .message = p->text[0] ? str_from(p->text) : STR_NONE,
+                   .param = p->param[0] ? str_from(p->param) : STR_NONE,
+                   .retry_after_usec = retry_after_usec},
+    };
+
+    (void) event_sink_deliver(sink, &ev);
+}
+
+/* Ends the job with a failure; from the loop only. */
+static void job_fail(struct backend_job *job, const struct problem *p, uint64_t retry_after_usec)
+{
+    if (job->backend->loader && p->code != ERRCODE_CONTEXT_LENGTH &&
+        p->code != ERRCODE_UPSTREAM_REJECTED) {
+        ollama_loader_saw(job->backend->loader, job->backend->model, false, clock_now_usec());
+    }
+    tell_failure(job, p, retry_after_usec);
+    job_free(job);
+}
+
+static void job_fail_with(struct backend_job *job, enum errcode code, const char *what)
+{
+    struct problem p = {.code = code};
+
+    (void) snprintf(p.text, sizeof p.text, "%s (%s): %s", errcode_info(code)->text,
+                    job->backend->id, what);
+    job_fail(job, &p, 0);
+}
+
+static uint64_t time_limit(const struct backend_job *job)
+{
+    const struct http_backend *b = job->backend;
+    uint64_t limit = USEC_NEVER;
+
+    switch (job->state) {
+    case JOB_LOADING:
+        break; /* the loader has its own */
+    case JOB_SENT:
+        limit = usec_add(job->last_byte_at_usec, b->first_byte_usec);
+        break;
+    case JOB_READING:
+    case JOB_ERROR_BODY:
+        limit = job->is_paused ? USEC_NEVER : usec_add(job->last_byte_at_usec, b->gap_usec);
+        break;
+    case JOB_TRAILING:
+        return usec_add(job->last_byte_at_usec, TRAILING_USEC);
+    }
+
+    uint64_t total = b->total_usec > 0 ? usec_add(job->started_at_usec, b->total_usec) : USEC_NEVER;
+
+    return limit < total ? limit : total;
+}
+
+/* The timer is armed when a limit begins and looks again when it fires: not once per chunk. */
+static void arm_timer(struct backend_job *job)
+{
+    (void) sd_event_source_set_time(job->timer, time_limit(job));
+    (void) sd_event_source_set_enabled(job->timer, SD_EVENT_ONESHOT);
+}
+
+static void job_time_out(struct backend_job *job)
+{
+    bool started = job->state == JOB_READING || job->state == JOB_ERROR_BODY;
+
+    job_fail_with(job, started ? ERRCODE_UPSTREAM_STALLED : ERRCODE_UPSTREAM_TIMEOUT,
+                  started ? "no byte within the gap limit"
+                          : "no answer within the first-byte limit");
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
+{
+    struct backend_job *job = ctx;
+
+    if (job->has_problem) {
+        job_fail(job, &(struct problem) {.code = job->problem.code}, 0);
+    } else if (clock_now_usec() < time_limit(job)) {
+        arm_timer(job);
+    } else if (job->state == JOB_TRAILING) {
+        job_free(job);
+    } else {
+        job_time_out(job);
+    }
+    return 0;
+}
+
+static bool is_sse(struct str content_type)
+{
+    return content_type.len >= 17 &&
+           str_is_nocase((struct str) {content_type.ptr, 17}, "text/event-stream");
+}
+
+static void on_head(void *ctx, const struct transfer_head *head)
+{
+    struct backend_job *job = ctx;
+
+    job->status = head->status;
+    job->retry_after_usec = head->retry_after_usec;
+    job->is_sse = is_sse(head->content_type);
+    job->state = head->status == 200 ? JOB_READING : JOB_ERROR_BODY;
+    job->last_byte_at_usec = clock_now_usec();
+    arm_timer(job);
+}
+
+/* The terminal event is out: the request and the sink are core's again. The rest of the answer may still arrive. */
+static void become_trailing(struct backend_job *job)
+{
+    job->state = JOB_TRAILING;
+    job->sink = NULL;
+    job->request = NULL;
+    job->is_paused = false;
+    if (job->backend->loader) {
+        ollama_loader_saw(job->backend->loader, job->backend->model, true, job->last_byte_at_usec);
+    }
+    arm_timer(job);
+}
+
+static enum transfer_answer read_bytes(struct backend_job *job, struct str bytes)
+{
+    const struct http_dialect *d = job->backend->dialect;
+    bool full = false;
+    int r = d->decoder_feed(job->decoder, bytes, job->is_sse, job->last_byte_at_usec, &full,
+                            &job->problem);
+
+    if (r < 0) {
+        job->has_problem = true;
+        if (r != -EBADMSG) {
+            job->problem = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY};
+        }
+        return TRANSFER_STOP;
+    }
+    if (d->decoder_is_over(job->decoder)) {
+        become_trailing(job);
+        return TRANSFER_ROOM;
+    }
+    return job->is_paused ? TRANSFER_FULL : TRANSFER_ROOM;
+}
+
+static enum transfer_answer on_bytes(void *ctx, struct str bytes)
+{
+    struct backend_job *job = ctx;
+    size_t room;
+
+    job->last_byte_at_usec = clock_now_usec();
+    switch (job->state) {
+    case JOB_LOADING:
+    case JOB_SENT:
+        assert(0);
+        break;
+    case JOB_READING:
+        return read_bytes(job, bytes);
+    case JOB_ERROR_BODY:
+        room = buf_room(&job->error_body);
+        if (buf_append(&job->error_body, bytes.ptr, bytes.len < room ? bytes.len : room) < 0) {
+            buf_clear(&job->error_body); /* the status alone must do */
+        }
+        return buf_room(&job->error_body) > 0 ? TRANSFER_ROOM : TRANSFER_STOP;
+    case JOB_TRAILING:
+        break;
+    }
+    return TRANSFER_ROOM;
+}
+
+static void fail_with_status(struct backend_job *job)
+{
+    struct problem p = {.code = ERRCODE_UPSTREAM_ERROR};
+
+    job->backend->dialect->map_error(job->status, buf_str(&job->error_body), &p);
+    job_fail(job, &p, job->retry_after_usec);
+}
+
+static void end_of_answer(struct backend_job *job)
+{
+    struct problem p = {.code = ERRCODE_UPSTREAM_CUT};
+    uint64_t now = clock_now_usec();
+    int r = job->backend->dialect->decoder_end(job->decoder, now, &p);
+
+    if (r < 0) {
+        job_fail(job, &p, 0);
+        return;
+    }
+    if (job->backend->loader) {
+        ollama_loader_saw(job->backend->loader, job->backend->model, true, now);
+    }
+    job_free(job); /* the decoder has told the end */
+}
+
+static void on_done(void *ctx, enum transfer_result result, const char *text)
+{
+    struct backend_job *job = ctx;
+
+    job->transfer = NULL;
+    if (job->state == JOB_TRAILING) {
+        job_free(job);
+        return;
+    }
+    if (job->has_problem) {
+        job_fail(job, &job->problem, 0);
+        return;
+    }
+    switch (result) {
+    case TRANSFER_COMPLETE:
+        if (job->state == JOB_ERROR_BODY) {
+            fail_with_status(job);
+        } else {
+            end_of_answer(job);
+        }
+        break;
+    case TRANSFER_STOPPED:
+    case TRANSFER_CUT:
+        if (job->state == JOB_ERROR_BODY) {
+            fail_with_status(job); /* the status came, the text is cut */
+        } else {
+            job_fail_with(job, ERRCODE_UPSTREAM_CUT, text);
+        }
+        break;
+    case TRANSFER_REFUSED:
+        job_fail_with(job, ERRCODE_UPSTREAM_UNREACHABLE, text);
+        break;
+    case TRANSFER_CONNECT_TIMEOUT:
+        job_fail_with(job, ERRCODE_UPSTREAM_TIMEOUT, text);
+        break;
+    case TRANSFER_GARBAGE:
+        job_fail_with(job, ERRCODE_UPSTREAM_GARBAGE, text);
+        break;
+    }
+}
+
+static int send_request(struct backend_job *job, uint64_t now_usec)
+{
+    static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
+    struct http_backend *b = job->backend;
+    char *url = server_address_url(&b->address, b->dialect->path(job->request->kind));
+    struct transfer_spec spec = {
+        .url = url,
+        .unix_path = b->address.unix_path,
+        .bearer = b->api_key,
+        .body = buf_str(&job->body),
+        .accept = b->dialect->accept,
+        .is_local = b->address.is_local,
+        .connect_usec = b->connect_usec,
+    };
+    int r = url ? transfer_start(b->up->curl, &spec, &callbacks, job, &job->transfer) : -ENOMEM;
+
+    free(url);
+    if (r < 0) {
+        return r;
+    }
+    job->state = JOB_SENT;
+    job->last_byte_at_usec = now_usec;
+    arm_timer(job);
+    return 0;
+}
+
+static void on_loaded(struct load_waiter *w, const struct problem *problem,
+                      uint64_t retry_after_usec)
+{
+    struct backend_job *job = CONTAINER_OF(w, struct backend_job, waiter);
+
+    if (problem) {
+        tell_failure(job, problem, retry_after_usec);
+        job_free(job);
+    } else if (send_request(job, clock_now_usec()) < 0) {
+        job_fail(job, &(struct problem) {.code = ERRCODE_OUT_OF_MEMORY}, 0);
+    }
+}
+
+/* 1: loaded already; 0: the job waits; -errno. */
+static int want_model(struct backend_job *job, uint64_t now_usec)
+{
+    struct http_backend *b = job->backend;
+    struct buf body;
+    int r;
+
+    if (!b->loader || !b->dialect->encode_load) {
+        return 1;
+    }
+    buf_init(&body, BODY_MAX_BYTES);
+    r = b->dialect->encode_load(b, &body);
+    if (r == 0) {
+        struct load_spec spec = {
+            .model = b->model,
+            .path = job->request->kind == REQUEST_EMBED ? "/api/embed" : "/api/generate",
+            .body = buf_str(&body),
+            .connect_usec = b->connect_usec,
+            .answer_usec = b->first_byte_usec,
+        };
+
+        r = ollama_loader_want(b->loader, &spec, &job->waiter, now_usec);
+    }
+    buf_done(&body);
+    return r;
+}
+
+static int job_new(struct http_backend *b, const struct request *req, struct event_sink *sink,
+                   uint64_t now_usec, struct backend_job **ret)
+{
+    struct backend_job *job = calloc(1, sizeof *job);
+    int r;
+
+    if (!job) {
+        return -ENOMEM;
+    }
+    *job = (struct backend_job) {
+        .state = JOB_LOADING,
+        .backend = b,
+        .request = req,
+        .sink = sink,
+        .waiter = {.on_loaded = on_loaded},
+        .started_at_usec = now_usec,
+        .last_byte_at_usec = now_usec,
+    };
+    list_append(&b->jobs, &job->link);
+    list_init(&job->waiter.link);
+    buf_init(&job->body, BODY_MAX_BYTES);
+    buf_init(&job->error_body, ERROR_BODY_MAX_BYTES);
+    job->decoder = b->dialect->decoder_new(req, sink);
+    r = job->decoder ? sd_event_add_time(b->up->event, &job->timer, CLOCK_MONOTONIC, USEC_NEVER, 1,
+                                         on_timer, job)
+                     : -ENOMEM;
+    if (r < 0) {
+        job_free(job);
+        return r;
+    }
+    arm_timer(job);
+    *ret = job;
+    return 0;
+}
+
+static int backend_start(struct backend *backend, const struct request *req,
+                         struct event_sink *sink, uint64_t now_usec, struct backend_job **ret_job)
+{
+    struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    struct backend_job *job;
+    int r;
+
+    r = job_new(b, req, sink, now_usec, &job);
+    if (r < 0) {
+        return r;
+    }
+    r = b->dialect->encode(b, req, &job->body, &p);
+    if (r == -EBADMSG) {
+        tell_failure(job, &p, 0);
+        job_free(job);
+        *ret_job = NULL;
+        return 0;
+    }
+    if (r == 0) {
+        r = want_model(job, now_usec);
+    }
+    if (r == 1) {
+        r = send_request(job, now_usec);
+    }
+    if (r < 0) {
+        job_free(job);
+        return r;
+    }
+    *ret_job = job;
+    return 0;
+}
+
+static void backend_pause(struct backend_job *job)
+{
+    job->is_paused = true;
+}
+
+static void backend_resume(struct backend_job *job, uint64_t now_usec)
+{
+    if (!job->is_paused) {
+        return;
+    }
+    job->is_paused = false;
+    job->last_byte_at_usec = now_usec;
+    arm_timer(job);
+    if (job->transfer) {
+        transfer_resume(job->transfer);
+    }
+}
+
+static void backend_cancel(struct backend_job *job)
+{
+    job_free(job);
+}
+
+static void backend_free(struct backend *backend)
+{
+    struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    list_for_each_safe (l, &b->jobs) {
+        struct backend_job *job = CONTAINER_OF(l, struct backend_job, link);
+
+        assert(job->state == JOB_TRAILING);
+        job_free(job);
+    }
+    ollama_loader_unref(b->loader);
+    server_address_done(&b->address);
+    if (b->api_key) {
+        explicit_bzero(b->api_key, strlen(b->api_key));
+    }
+    free(b->api_key);
+    free(b->id);
+    free(b->model);
+    kv_done(&b->options);
+    free(b);
+}
+
+static const struct backend_ops ops = {
+    .start = backend_start,
+    .pause = backend_pause,
+    .resume = backend_resume,
+    .cancel = backend_cancel,
+    .free = backend_free,
+};
+
+int http_backend_new(struct upstreams *up, const struct provider_params *params,
+                     const struct http_dialect *dialect, struct ollama_loader *loader,
+                     struct backend **ret)
+{
+    struct http_backend *b = calloc(1, sizeof *b);
+    int r;
+
+    if (!b) {
+        ollama_loader_unref(loader);
+        return -ENOMEM;
+    }
+    *b = (struct http_backend) {
+        .backend = {&ops},
+        .up = up,
+        .dialect = dialect,
+        .loader = loader,
+        .id = strdup(params->id),
+        .model = strdup(params->model),
+        .api_key = params->api_key ? strdup(params->api_key) : NULL,
+        .connect_usec = params->connect_usec,
+        .first_byte_usec = params->first_byte_usec,
+        .gap_usec = params->gap_usec,
+        .total_usec = params->total_usec,
+    };
+    list_init(&b->jobs);
+    r = !params->api_base ? -EINVAL : server_address_init(&b->address, params->api_base);
+    if (r >= 0 && (!b->id || !b->model || (params->api_key && !b->api_key))) {
+        r = -ENOMEM;
+    }
+    if (r >= 0) {
+        r = kv_copy(params->options, &b->options);
+    }
+    if (r < 0) {
+        backend_free(&b->backend);
+        return r;
+    }
+    *ret = &b->backend;
+    return 0;
+}

@@ -1,0 +1,54 @@
+#pragma once
+/*
+ * The backend of every provider whose model server speaks HTTP: runs jobs (load if needed, send, decode, watch the clock), and asks a dialect what to send and
+ * what came back.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/kv.h"
+#include "base/list.h"
+#include "core/ports.h"
+#include "upstream/provider.h"
+#include "upstream/server_address.h"
+#include "upstream/upstreams.h"
+#include "wire/problem.h"
+
+struct http_backend;
+struct ollama_loader;
+
+/* What a provider knows. `decoder` is whatever decoder_new() made. See wire/ollama_json.h and wire/openai_upstream.h for the contracts of each member. */
+struct http_dialect {
+    const char *accept;
+    const char *(*path)(enum request_kind kind);
+    int (*encode)(const struct http_backend *b, const struct request *req, struct buf *out,
+                  struct problem *ret_problem);
+    void *(*decoder_new)(const struct request *req, struct event_sink *sink);
+    void (*decoder_free)(void *decoder);
+    int (*decoder_feed)(void *decoder, struct str bytes, bool is_sse, uint64_t now_usec,
+                        bool *ret_full, struct problem *ret_problem);
+    int (*decoder_end)(void *decoder, uint64_t now_usec, struct problem *ret_problem);
+    bool (*decoder_is_over)(const void *decoder);
+    void (*map_error)(int status, struct str body, struct problem *ret_problem);
+    /* The body that only loads the model; NULL: servers of this dialect hold their models loaded. */
+    int (*encode_load)(const struct http_backend *b, struct buf *out);
+};
+
+struct http_backend {
+    struct backend backend;
+    struct upstreams *up; /* borrowed */
+    const struct http_dialect *dialect;
+    struct server_address address;
+    struct ollama_loader *loader; /* a reference, or NULL */
+    char *id, *model;             /* owned */
+    char *api_key;                /* owned, or NULL; wiped */
+    struct kv options;
+    uint64_t connect_usec, first_byte_usec, gap_usec, total_usec;
+    struct list jobs; /* backend_job.link: running and trailing */
+};
+
+/* 0 or -errno. loader: a reference that is taken over, or NULL. */
+int http_backend_new(struct upstreams *up, const struct provider_params *params,
+                     const struct http_dialect *dialect, struct ollama_loader *loader,
+                     struct backend **ret) MUST_USE;

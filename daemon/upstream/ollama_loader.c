@@ -1,0 +1,380 @@
+/*
+ * One load at a time for each Ollama server.
+ *
+ * Owns: the models it has heard of (a small table), the load under way, those that wait. A loader lives as long as a deployment refers to it; a
+ * load under way is cancelled only with its loader.
+ */
+#include "upstream/ollama_loader.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "upstream/curl_loop.h"
+#include "upstream/transfer.h"
+#include "wire/ollama_json.h"
+
+#define ANSWER_MAX_BYTES 4096
+#define MODELS_MAX       64 /* heard of at one server; the one not used for longest is forgotten */
+
+/* A model that somebody asked for. */
+struct load {
+    struct list link;         /* loader.models */
+    struct list waiters;      /* load_waiter.link */
+    char *model, *path, *url; /* owned */
+    char *body;               /* owned; of the latest request for it */
+    size_t body_bytes;
+    uint64_t connect_usec, answer_usec;
+    uint64_t trusted_until_usec;
+    bool is_wanted; /* waits for its turn or is under way */
+};
+
+struct ollama_loader {
+    struct list link; /* upstreams.loaders */
+    unsigned n_refs;
+    struct upstreams *up; /* borrowed */
+    char *api_base;
+    struct server_address address;
+    struct list models; /* load.link, most recently used first */
+    size_t n_models;
+
+    struct load *current;      /* under way, or NULL */
+    bool could_not_start;      /* current: out of memory; the timer tells it from the loop */
+    struct transfer *transfer; /* of current */
+    sd_event_source *timer;    /* its time limit */
+    struct buf answer;
+    int status;
+    uint64_t retry_after_usec;
+};
+
+static void start_next(struct ollama_loader *l);
+
+static void load_free(struct load *m)
+{
+    assert(list_is_empty(&m->waiters));
+    list_remove(&m->link);
+    free(m->model);
+    free(m->path);
+    free(m->url);
+    free(m->body);
+    free(m);
+}
+
+struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
+{
+    if (!l || --l->n_refs > 0) {
+        return NULL;
+    }
+    transfer_cancel(l->transfer);
+    sd_event_source_disable_unref(l->timer);
+    list_for_each_safe (pos, &l->models) {
+        load_free(CONTAINER_OF(pos, struct load, link));
+    }
+    list_remove(&l->link);
+    buf_done(&l->answer);
+    server_address_done(&l->address);
+    free(l->api_base);
+    free(l);
+    return NULL;
+}
+
+/* The load is over: everybody who waits is told. They may come back with another wish at once. */
+static void finish(struct ollama_loader *l, const struct problem *problem,
+                   uint64_t retry_after_usec)
+{
+    struct load *m = TAKE(l->current);
+    struct list told;
+
+    l->transfer = NULL;
+    (void) sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
+    m->is_wanted = false;
+    m->trusted_until_usec = problem ? 0 : usec_add(clock_now_usec(), LOADER_TRUST_USEC);
+    list_init(&told);
+    while (!list_is_empty(&m->waiters)) {
+        struct list *w = list_first(&m->waiters);
+
+        list_remove(w);
+        list_append(&told, w);
+    }
+
+    struct list *w;
+
+    while ((w = list_first(&told))) {
+        struct load_waiter *waiter = CONTAINER_OF(w, struct load_waiter, link);
+
+        list_remove(w);
+        waiter->on_loaded(waiter, problem, retry_after_usec);
+    }
+    start_next(l);
+}
+
+static void fail(struct ollama_loader *l, enum errcode code, const char *text)
+{
+    struct problem p = {.code = code};
+
+    (void) snprintf(p.text, sizeof p.text, "loading model \"%.60s\" failed: %s", l->current->model,
+                    text);
+    finish(l, &p, 0);
+}
+
+static void on_head(void *ctx, const struct transfer_head *head)
+{
+    struct ollama_loader *l = ctx;
+
+    l->status = head->status;
+    l->retry_after_usec = head->retry_after_usec;
+}
+
+static enum transfer_answer on_bytes(void *ctx, struct str bytes)
+{
+    struct ollama_loader *l = ctx;
+
+    size_t n = bytes.len < buf_room(&l->answer) ? bytes.len : buf_room(&l->answer);
+
+    /* an error text that is cut, or lost when memory is short, still fails the load by its status */
+    if (buf_append(&l->answer, bytes.ptr, n) < 0) {
+        buf_clear(&l->answer);
+    }
+    return TRANSFER_ROOM;
+}
+
+static void on_done(void *ctx, enum transfer_result result, const char *text)
+{
+    struct ollama_loader *l = ctx;
+    struct problem p;
+
+    l->transfer = NULL;
+    switch (result) {
+    case TRANSFER_COMPLETE:
+        break;
+    case TRANSFER_REFUSED:
+        fail(l, ERRCODE_UPSTREAM_UNREACHABLE, text);
+        return;
+    case TRANSFER_CONNECT_TIMEOUT:
+        fail(l, ERRCODE_UPSTREAM_TIMEOUT, text);
+        return;
+    case TRANSFER_GARBAGE:
+        fail(l, ERRCODE_UPSTREAM_GARBAGE, text);
+        return;
+    case TRANSFER_CUT:
+    case TRANSFER_STOPPED:
+        fail(l, ERRCODE_UPSTREAM_CUT, text);
+        return;
+    }
+    if (l->status == 200) {
+        finish(l, NULL, 0);
+        return;
+    }
+    ollama_map_error(l->status, buf_str(&l->answer), &p);
+    finish(l, &p, l->retry_after_usec);
+}
+
+static int on_timeout(sd_event_source *s, uint64_t usec, void *ctx)
+{
+    struct ollama_loader *l = ctx;
+
+    l->transfer = transfer_cancel(l->transfer);
+    if (l->could_not_start) {
+        l->could_not_start = false;
+        fail(l, ERRCODE_OUT_OF_MEMORY, "out of memory");
+    } else {
+        fail(l, ERRCODE_UPSTREAM_TIMEOUT, "it took too long");
+    }
+    return 0;
+}
+
+static int start_load(struct ollama_loader *l, struct load *m)
+{
+    static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
+    struct transfer_spec spec = {
+        .url = m->url,
+        .unix_path = l->address.unix_path,
+        .body = {m->body, m->body_bytes},
+        .is_local = l->address.is_local,
+        .connect_usec = m->connect_usec,
+    };
+    int r;
+
+    buf_clear(&l->answer);
+    l->status = 0;
+    l->retry_after_usec = 0;
+    r = sd_event_source_set_time(l->timer, usec_add(clock_now_usec(), m->answer_usec));
+    if (r >= 0) {
+        r = sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
+    }
+    return r < 0 ? r : transfer_start(l->up->curl, &spec, &callbacks, l, &l->transfer);
+}
+
+/* The wish that is oldest: new ones are put in front of the list. Nobody waits for it any more: not a wish. */
+static struct load *oldest_wish(struct ollama_loader *l)
+{
+    struct load *oldest = NULL;
+
+    list_for_each (pos, &l->models) {
+        struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        m->is_wanted = m->is_wanted && !list_is_empty(&m->waiters);
+        oldest = m->is_wanted ? m : oldest;
+    }
+    return oldest;
+}
+
+static void start_next(struct ollama_loader *l)
+{
+    if (l->current) {
+        return;
+    }
+    l->current = oldest_wish(l);
+    if (l->current && start_load(l, l->current) < 0) {
+        l->could_not_start = true;
+        (void) sd_event_source_set_time(l->timer, 0);
+        (void) sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
+    }
+}
+
+static struct load *find(struct ollama_loader *l, const char *model, const char *path)
+{
+    list_for_each (pos, &l->models) {
+        struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        if (strcmp(m->model, model) == 0 && strcmp(m->path, path) == 0) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+static void forget_oldest(struct ollama_loader *l)
+{
+    struct load *oldest = NULL;
+
+    list_for_each (pos, &l->models) {
+        struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        oldest = m->is_wanted ? oldest : m;
+    }
+    if (oldest) {
+        load_free(oldest);
+        l->n_models--;
+    }
+}
+
+static int add(struct ollama_loader *l, const struct load_spec *spec, struct load **ret)
+{
+    struct load *m = calloc(1, sizeof *m);
+
+    if (!m) {
+        return -ENOMEM;
+    }
+    list_init(&m->link);
+    list_init(&m->waiters);
+    m->model = strdup(spec->model);
+    m->path = strdup(spec->path);
+    m->url = server_address_url(&l->address, spec->path);
+    if (!m->model || !m->path || !m->url) {
+        load_free(m);
+        return -ENOMEM;
+    }
+    if (l->n_models >= MODELS_MAX) {
+        forget_oldest(l);
+    }
+    list_prepend(&l->models, &m->link);
+    l->n_models++;
+    *ret = m;
+    return 0;
+}
+
+int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, struct load_waiter *w,
+                       uint64_t now_usec)
+{
+    struct load *m = find(l, spec->model, spec->path);
+    int r;
+
+    if (m && !m->is_wanted && now_usec < m->trusted_until_usec) {
+        return 1;
+    }
+    if (!m) {
+        r = add(l, spec, &m);
+        if (r < 0) {
+            return r;
+        }
+    }
+    if (!m->is_wanted) {
+        char *body = strndup(spec->body.ptr, spec->body.len);
+
+        if (!body) {
+            return -ENOMEM;
+        }
+        free(m->body);
+        m->body = body;
+        m->body_bytes = spec->body.len;
+        m->connect_usec = spec->connect_usec;
+        m->answer_usec = spec->answer_usec;
+        m->is_wanted = true;
+        list_remove(&m->link);
+        list_prepend(&l->models, &m->link);
+    }
+    list_append(&m->waiters, &w->link);
+    start_next(l);
+    return 0;
+}
+
+void load_waiter_leave(struct load_waiter *w)
+{
+    list_remove(&w->link);
+}
+
+void ollama_loader_saw(struct ollama_loader *l, const char *model, bool answered, uint64_t now_usec)
+{
+    list_for_each (pos, &l->models) {
+        struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        if (strcmp(m->model, model) == 0) {
+            m->trusted_until_usec = answered ? usec_add(now_usec, LOADER_TRUST_USEC) : 0;
+        }
+    }
+}
+
+int ollama_loader_ref(struct upstreams *up, const char *api_base, struct ollama_loader **ret)
+{
+    int r;
+
+    list_for_each (pos, &up->loaders) {
+        struct ollama_loader *known = CONTAINER_OF(pos, struct ollama_loader, link);
+
+        if (strcmp(known->api_base, api_base) == 0) {
+            known->n_refs++;
+            *ret = known;
+            return 0;
+        }
+    }
+
+    struct ollama_loader *l = calloc(1, sizeof *l);
+
+    if (!l) {
+        return -ENOMEM;
+    }
+    l->n_refs = 1;
+    l->up = up;
+    list_init(&l->link);
+    list_init(&l->models);
+    buf_init(&l->answer, ANSWER_MAX_BYTES);
+    l->api_base = strdup(api_base);
+    r = l->api_base ? server_address_init(&l->address, api_base) : -ENOMEM;
+    if (r >= 0) {
+        r = sd_event_add_time(up->event, &l->timer, CLOCK_MONOTONIC, USEC_NEVER, 1, on_timeout, l);
+    }
+    if (r >= 0) {
+        r = sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
+    }
+    if (r < 0) {
+        ollama_loader_unref(l);
+        return r;
+    }
+    list_append(&up->loaders, &l->link);
+    *ret = l;
+    return 0;
+}

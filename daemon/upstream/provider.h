@@ -1,0 +1,42 @@
+#pragma once
+/*
+ * What makes a kind of model server a provider: a row in providers.c that turns the parameters of a deployment into a backend. Adding one is one file, one row,
+ * one test (docs/adding-a-provider.md).
+ */
+#include <stdint.h>
+
+#include "base/kv.h"
+#include "base/macros.h"
+#include "core/ports.h"
+
+struct curl_loop;
+struct upstreams;
+
+/* One deployment, as the configuration has it. All borrowed: a backend copies what it keeps. */
+struct provider_params {
+    const char *id;    /* of the deployment, for messages */
+    const char *model; /* the upstream's name for the model */
+    const char *
+        api_base; /* "http://host:port[/path]", "unix:/path"; NULL for providers without a server */
+    const char *api_key;      /* or NULL */
+    const struct kv *options; /* name -> JSON text; uninterpreted until here */
+    uint64_t connect_usec;    /* time to get a connection */
+    uint64_t
+        first_byte_usec; /* from sending to the first byte of the answer: load and prompt included */
+    uint64_t gap_usec;   /* between bytes of a started answer */
+    uint64_t total_usec; /* for the whole exchange; 0: no limit */
+};
+
+struct provider_ops {
+    const char *name;
+    /* 0 or -errno; -EINVAL: these parameters do not make sense for the provider. */
+    int (*backend_new)(struct upstreams *up, const struct provider_params *params,
+                       struct backend **ret);
+};
+
+extern const struct provider_ops provider_ollama;
+extern const struct provider_ops provider_openai;
+extern const struct provider_ops provider_mock;
+
+/* The provider of that name, or NULL. */
+const struct provider_ops *provider_find(const char *name);

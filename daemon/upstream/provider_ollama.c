@@ -1,0 +1,82 @@
+/*
+ * Ollama by its native API: wire/ollama_json.h behind the http backend, with the loads of each server taken in turn (ollama_loader.h).
+ */
+#include <errno.h>
+
+#include "upstream/http_backend.h"
+#include "upstream/ollama_loader.h"
+#include "wire/ollama_json.h"
+
+static struct ollama_target target_of(const struct http_backend *b)
+{
+    return (struct ollama_target) {.model = b->model, .options = &b->options};
+}
+
+static int encode(const struct http_backend *b, const struct request *req, struct buf *out,
+                  struct problem *ret_problem)
+{
+    struct ollama_target target = target_of(b);
+
+    return ollama_encode_request(req, &target, out, ret_problem);
+}
+
+static int encode_load(const struct http_backend *b, struct buf *out)
+{
+    struct ollama_target target = target_of(b);
+
+    return ollama_encode_load(&target, out);
+}
+
+static void *decoder_new(const struct request *req, struct event_sink *sink)
+{
+    return ollama_decoder_new(req, sink);
+}
+
+static void decoder_free(void *decoder)
+{
+    ollama_decoder_free(decoder);
+}
+
+static int decoder_feed(void *decoder, struct str bytes, bool is_sse, uint64_t now_usec,
+                        bool *ret_full, struct problem *ret_problem)
+{
+    return ollama_decoder_feed(decoder, bytes, now_usec, ret_full, ret_problem);
+}
+
+static int decoder_end(void *decoder, uint64_t now_usec, struct problem *ret_problem)
+{
+    return ollama_decoder_end(decoder, now_usec, ret_problem);
+}
+
+static bool decoder_is_over(const void *decoder)
+{
+    return ollama_decoder_is_over(decoder);
+}
+
+static const struct http_dialect dialect = {
+    .accept = "application/x-ndjson",
+    .path = ollama_path,
+    .encode = encode,
+    .decoder_new = decoder_new,
+    .decoder_free = decoder_free,
+    .decoder_feed = decoder_feed,
+    .decoder_end = decoder_end,
+    .decoder_is_over = decoder_is_over,
+    .map_error = ollama_map_error,
+    .encode_load = encode_load,
+};
+
+static int backend_new(struct upstreams *up, const struct provider_params *params,
+                       struct backend **ret)
+{
+    struct ollama_loader *loader;
+    int r;
+
+    if (!params->api_base) {
+        return -EINVAL;
+    }
+    r = ollama_loader_ref(up, params->api_base, &loader);
+    return r < 0 ? r : http_backend_new(up, params, &dialect, loader, ret);
+}
+
+const struct provider_ops provider_ollama = {.name = "ollama", .backend_new = backend_new};

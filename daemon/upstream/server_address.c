@@ -1,0 +1,75 @@
+/* See server_address.h. */
+#include "upstream/server_address.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool host_is_loopback(const char *url)
+{
+    static const char *const hosts[] = {"localhost", "127.", "[::1]"};
+    const char *host = strstr(url, "://");
+
+    for (size_t i = 0; host && i < ARRAY_LEN(hosts); i++) {
+        if (strncmp(host + 3, hosts[i], strlen(hosts[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "unix:/path" or "unix:/path:/prefix". */
+static int init_unix(struct server_address *a, const char *rest)
+{
+    const char *colon = strchr(rest, ':');
+    size_t n = colon ? (size_t) (colon - rest) : strlen(rest);
+
+    if (rest[0] != '/' || (colon && colon[1] != '/')) {
+        return -EINVAL;
+    }
+    a->is_local = true;
+    a->unix_path = strndup(rest, n);
+    if (!a->unix_path || asprintf(&a->base, "http://localhost%s", colon ? colon + 1 : "") < 0) {
+        a->base = NULL;
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int server_address_init(struct server_address *a, const char *api_base)
+{
+    int r = 0;
+
+    *a = (struct server_address) {0};
+    if (strncmp(api_base, "unix:", 5) == 0) {
+        r = init_unix(a, api_base + 5);
+    } else if (strncmp(api_base, "http://", 7) == 0 || strncmp(api_base, "https://", 8) == 0) {
+        a->base = strdup(api_base);
+        a->is_local = host_is_loopback(api_base);
+        r = a->base ? 0 : -ENOMEM;
+    } else {
+        r = -EINVAL;
+    }
+    if (r < 0) {
+        server_address_done(a);
+        return r;
+    }
+    for (size_t n = strlen(a->base); n > 0 && a->base[n - 1] == '/'; n--) {
+        a->base[n - 1] = '\0';
+    }
+    return 0;
+}
+
+void server_address_done(struct server_address *a)
+{
+    free(a->base);
+    free(a->unix_path);
+    *a = (struct server_address) {0};
+}
+
+char *server_address_url(const struct server_address *a, const char *path)
+{
+    char *url;
+
+    return asprintf(&url, "%s%s%s", a->base, path[0] == '/' ? "" : "/", path) < 0 ? NULL : url;
+}

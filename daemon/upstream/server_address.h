@@ -1,0 +1,20 @@
+#pragma once
+/* Where a model server is: api_base taken apart once, joined with a path for each request. */
+#include <stdbool.h>
+
+#include "base/macros.h"
+#include "base/str.h"
+
+struct server_address {
+    char *
+        base; /* owned: "http://host:port/prefix" without trailing slash; "http://localhost" for a Unix socket */
+    char *unix_path; /* owned, or NULL */
+    bool is_local;   /* loopback or Unix socket */
+};
+
+/* "http://...", "https://...", "unix:/path[:/prefix]". 0, -EINVAL, -ENOMEM. */
+int server_address_init(struct server_address *a, const char *api_base) MUST_USE;
+void server_address_done(struct server_address *a);
+
+/* base and path joined; to be freed by the caller; NULL: out of memory. */
+char *server_address_url(const struct server_address *a, const char *path);

@@ -1,0 +1,70 @@
+#pragma once
+/*
+ * One HTTP exchange with a model server: what is asked, and what comes back piece by piece. Hides the HTTP client.
+ *
+ * A transfer is owned by who started it (a job of http_backend, a load of ollama_loader). Callbacks come from the event loop; on_bytes comes from within a
+ * libcurl callback, so nothing may be started, resumed or freed in it: it answers and notes.
+ */
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "base/str.h"
+
+struct curl_loop;
+struct transfer;
+
+#define TRANSFER_MAX_HEADERS 16
+
+/* Where a model server lives. Strings are borrowed by transfer_start() only. */
+struct transfer_spec {
+    const char *url;       /* "http://127.0.0.1:11434/api/chat" */
+    const char *unix_path; /* connect there instead of to the url's host; or NULL */
+    const char *bearer;    /* API key, or NULL */
+    struct str
+        body; /* POST with JSON; absent: GET. Borrowed until the transfer is over: libcurl sends it again on a stale connection */
+    const char *accept; /* "text/event-stream", ... */
+    bool is_local;      /* loopback or Unix socket: no proxy, short keep-alive */
+    uint64_t connect_usec;
+};
+
+enum transfer_answer { TRANSFER_ROOM, TRANSFER_FULL, TRANSFER_STOP };
+
+struct transfer_head {
+    int status;
+    struct str content_type;   /* "" when missing */
+    uint64_t retry_after_usec; /* of a Retry-After in seconds; 0: none */
+};
+
+enum transfer_result {
+    TRANSFER_COMPLETE, /* the whole answer came */
+    TRANSFER_REFUSED,  /* no connection: refused, unreachable, name not resolved, TLS failed */
+    TRANSFER_CONNECT_TIMEOUT,
+    TRANSFER_CUT,     /* the connection broke before the answer was complete */
+    TRANSFER_GARBAGE, /* not HTTP, or a head over the limits */
+    TRANSFER_STOPPED, /* on_bytes said STOP */
+};
+
+struct transfer_callbacks {
+    /* The final head, once, before the first bytes. */
+    void (*on_head)(void *ctx, const struct transfer_head *head);
+    /* FULL: these bytes were taken, no more until transfer_resume(). */
+    enum transfer_answer (*on_bytes)(void *ctx, struct str bytes);
+    /* The end, exactly once unless transfer_cancel() was called. The transfer is gone when it is called. text: for people, without secrets. */
+    void (*on_done)(void *ctx, enum transfer_result result, const char *text);
+};
+
+/* 0 or -ENOMEM. */
+int transfer_start(struct curl_loop *loop, const struct transfer_spec *spec,
+                   const struct transfer_callbacks *callbacks, void *ctx,
+                   struct transfer **ret) MUST_USE;
+
+/* Reads on after FULL. May call on_bytes before it returns. Not from within on_bytes. */
+void transfer_resume(struct transfer *t);
+
+/* Ends it: the connection is closed unless the answer was complete. No callback follows. Accepts NULL; returns NULL. Not from within on_head or on_bytes. */
+struct transfer *transfer_cancel(struct transfer *t);
+
+/* For curl_loop_new(). */
+void transfer_on_curl_done(CURL *easy, CURLcode result);

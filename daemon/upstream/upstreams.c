@@ -1,0 +1,23 @@
+/* See upstreams.h. */
+#include "upstream/upstreams.h"
+
+#include <assert.h>
+
+#include "upstream/curl_loop.h"
+#include "upstream/transfer.h"
+
+int upstreams_init(struct upstreams *up, sd_event *event)
+{
+    *up = (struct upstreams) {.event = event};
+    list_init(&up->loaders);
+    return curl_loop_new(event, transfer_on_curl_done, &up->curl);
+}
+
+void upstreams_done(struct upstreams *up)
+{
+    if (up->event) {
+        assert(list_is_empty(&up->loaders));
+        up->curl = curl_loop_free(up->curl);
+        up->event = NULL;
+    }
+}
