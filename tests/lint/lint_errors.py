@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""proto/errors.def: each row well formed, names and message ids unique, every row used; the journal catalogue in step.
+
+A MESSAGE_ID is a promise to operators' scripts: 32 lower-case hex digits, one fact each, in the tree once, and with an
+entry in systemd/*.catalog once the catalogue exists.
+"""
+import re
+
+import source_tree
+
+ROW = re.compile(r"^X\((?P<row>.*)\)\s*$")
+FIELD = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([A-Z0-9_]+))\s*(?:,|$)')
+MESSAGE_ID = re.compile(r'"([0-9a-fA-F]{32})"')
+
+TYPES = {
+    "invalid_request_error", "permission_error", "rate_limit_error", "overloaded_error", "timeout_error", "api_error",
+    "upstream_error", "cancelled",
+}
+# google.rpc.Code: the words that a ttrpc status can carry
+TTRPC_CODES = range(1, 17)
+
+
+def rows(path):
+    """(line, fields) of each X(...) row."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        match = ROW.match(line)
+        if match:
+            yield number, [text or word for text, word in FIELD.findall(match.group("row"))]
+
+
+def check_row(fields):
+    """What is wrong with one row."""
+    if len(fields) != 8:
+        yield f"{len(fields)} fields instead of 8"
+        return
+    name, http, kind, code, ttrpc, retry, message_id, text = fields
+    if not re.fullmatch(r"[A-Z][A-Z0-9_]*", name):
+        yield f"{name}: the name is not in upper case"
+    if not (http.isdigit() and 400 <= int(http) <= 599):
+        yield f"{name}: {http} is no HTTP error status"
+    if kind not in TYPES:
+        yield f"{name}: {kind} is not one of our error types"
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", code):
+        yield f"{name}: the code {code!r} is not in snake_case"
+    if not (ttrpc.isdigit() and int(ttrpc) in TTRPC_CODES):
+        yield f"{name}: {ttrpc} is no google.rpc.Code of an error"
+    if retry not in ("0", "1"):
+        yield f"{name}: retry is {retry}, not 0 or 1"
+    if http in ("429", "503") and kind == "overloaded_error" and retry != "1":
+        yield f"{name}: an overloaded error is retryable"
+    if message_id and not re.fullmatch(r"[0-9a-f]{32}", message_id):
+        yield f"{name}: MESSAGE_ID {message_id!r} is not 32 lower-case hex digits"
+    if not text or text.endswith(".") or not (text[0].islower() or text.startswith(("HTTP", "Expect"))):
+        yield f"{name}: the text is a sentence without capital and full stop"
+
+
+def message_ids(root):
+    """Each 128-bit hex literal of the product's sources: id -> [places]."""
+    places = {}
+    files = [p for p in source_tree.c_files(root) if p.parts[0] != "tests"]
+    for path in [*files, (root / "proto/errors.def").relative_to(root)]:
+        for number, line in enumerate((root / path).read_text(encoding="utf-8").splitlines(), 1):
+            for found in MESSAGE_ID.findall(line):
+                places.setdefault(found.lower(), []).append(f"{path}:{number}")
+    return places
+
+
+def check_catalogue(root, known):
+    """Once there is a catalogue it has an entry for each id, and none for an id that nothing sends."""
+    catalogues = sorted((root / "systemd").glob("*.catalog"))
+    if not catalogues:
+        return
+    entries = {}
+    for path in catalogues:
+        for found in re.findall(r"^-- ([0-9a-f]{32})\b", path.read_text(encoding="utf-8"), re.M):
+            entries[found] = path.name
+    for missing in sorted(set(known) - set(entries)):
+        yield f"{known[missing][0]}: MESSAGE_ID {missing} has no entry in the catalogue"
+    for stale in sorted(set(entries) - set(known)):
+        yield f"systemd/{entries[stale]}: entry {stale} is sent by nothing"
+
+
+def main():
+    root = source_tree.arguments(__doc__).source
+    table = root / "proto/errors.def"
+    findings, names = [], {}
+    for number, fields in rows(table):
+        findings += [f"proto/errors.def:{number}: {wrong}" for wrong in check_row(fields)]
+        if names.setdefault(fields[0], number) != number:
+            findings.append(f"proto/errors.def:{number}: {fields[0]} stands there twice")
+    if not names:
+        findings.append("proto/errors.def:1: no row found")
+    text = "\n".join((root / p).read_text(encoding="utf-8") for p in source_tree.c_files(root) if p.parts[0] == "daemon")
+    findings += [
+        f"proto/errors.def:{number}: nothing in daemon/ uses ERRCODE_{name}"
+        for name, number in names.items()
+        if not re.search(rf"\bERRCODE_{name}\b", text)
+    ]
+    known = message_ids(root)
+    findings += [f"{places[1]}: MESSAGE_ID {found} also stands at {places[0]}"
+                 for found, places in known.items() if len(places) > 1]
+    findings += check_catalogue(root, known)
+    source_tree.finish(findings)
+
+
+if __name__ == "__main__":
+    main()
