@@ -18,7 +18,7 @@ die() {
 
 # step NAME TEXT COMMAND...: runs COMMAND quietly, shows TEXT and the time it takes; on failure the end of its output.
 step() {
-    local name=$1 text=$2 log=$LOGS/$1.log began=$SECONDS ticker rc=0
+    local text=$2 log=$LOGS/$1.log began=$SECONDS ticker rc=0
     shift 2
     mkdir -p "$LOGS"
     _tick "$text" "$$" &

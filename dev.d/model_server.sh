@@ -36,7 +36,6 @@ main() {
     part llama-fetch "$CACHE/sysroot/.done" "llama.cpp out of Debian's packages" unpack_llama
     part llama-patch "$LIB/.done" "giving llama-server its own C library" patch_llama
     have_models || step models "models: SmolLM2-135M, MiniLM and made ones" make_models
-    write_env ""
     if ! stamped "$CACHE/ollama/version" "$OLLAMA_VERSION"; then
         step ollama-build "building Ollama $OLLAMA_VERSION from its Go module (a minute or two)" build_ollama || no_ollama
     fi
@@ -52,6 +51,7 @@ part() {
 }
 
 no_ollama() {
+    write_env ""
     say "no Ollama, but llama-server and the models are there"
     exit 3
 }

@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# The Debian packages that sluice is built and tested with: the one list, and how they get onto the machine.
+#
+# Sourced, never run. Debian 12 (bookworm) and 13 (trixie). Nothing here runs apt-get while every package is there, so
+# a second run costs one dpkg-query. Root installs directly, anybody else by sudo, and never without saying what first.
+
+# What a release build needs. Debian 12 has llhttp only as the C sources inside node-llhttp.
+packages_build() {
+    printf '%s\n' gcc libc6-dev cmake ninja-build pkg-config \
+        libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libcjson-dev libyaml-dev libsystemd-dev
+    case $(_debian_version) in
+    12) echo node-llhttp ;;
+    *) echo libllhttp-dev ;;
+    esac
+}
+
+# What a Python environment needs.
+packages_python() { printf '%s\n' python3 python3-venv ca-certificates; }
+
+# What the demo and the real model server need beside that: Python for the scripts, g++ for Ollama's own C++.
+packages_demo() {
+    packages_build
+    packages_python
+    printf '%s\n' g++ debian-archive-keyring
+}
+
+# What the tests need beside that: Check, and clang with its sanitizer and fuzzer runtime.
+packages_test() {
+    packages_demo
+    printf '%s\n' check git clang binutils
+    case $(_debian_version) in
+    12) echo libclang-rt-14-dev ;;
+    *) echo libclang-rt-19-dev ;;
+    esac
+}
+
+# What the benchmark needs beside the demo's: its rival.
+packages_bench() {
+    packages_demo
+    echo nginx-light
+}
+
+# What only `./dev test all` needs.
+packages_test_all() {
+    packages_test
+    printf '%s\n' valgrind libc6-dbg
+}
+
+# need_packages WHY PACKAGE...: installs those that are missing.
+need_packages() {
+    local why=$1 missing
+    shift
+    command -v dpkg-query >/dev/null || die "$why needs Debian packages, and this system has no dpkg: $*"
+    missing=$(comm -23 <(printf '%s\n' "$@" | sort -u) <(_installed "$@" | sort -u) | tr '\n' ' ')
+    missing=${missing% }
+    [ -n "$missing" ] || return 0
+    say "$why needs these Debian packages, which will now be installed:"
+    printf '%s\n' "$missing" | fold -s -w 90 | sed 's/^/   /' >&2
+    _as_root || die "they need root: install sudo, or run as root: apt-get install $missing"
+    # shellcheck disable=SC2086 # a list of words
+    _install $missing
+}
+
+_installed() {
+    # shellcheck disable=SC2016 # dpkg-query's own format
+    dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p'
+}
+
+_debian_version() {
+    # shellcheck disable=SC1091
+    (. /etc/os-release && echo "${VERSION_ID:-}")
+}
+
+# Sets SUDO to what makes a command run as root. Without a terminal sudo must not wait for a password.
+_as_root() {
+    SUDO=()
+    [ "$(id -u)" -ne 0 ] || return 0
+    command -v sudo >/dev/null || return 1
+    if [ -t 0 ]; then
+        SUDO=(sudo)
+        sudo -v
+    else
+        SUDO=(sudo -n)
+        sudo -n true 2>/dev/null
+    fi
+}
+
+_install() {
+    local apt=("${SUDO[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300
+        -o Dpkg::Use-Pty=0)
+    # A fresh machine has no lists or old ones: fetch them where a package is not known, or not to be had as listed.
+    if ! "${apt[@]}" -s install --no-install-recommends "$@" >/dev/null 2>&1; then
+        step apt-update "fetching the package lists" "${apt[@]}" update
+        step apt-install "installing $# packages" "${apt[@]}" install --no-install-recommends "$@"
+    elif ! step apt-install "installing $# packages" "${apt[@]}" install --no-install-recommends "$@"; then
+        step apt-update "fetching newer package lists" "${apt[@]}" update
+        step apt-install "installing $# packages" "${apt[@]}" install --no-install-recommends "$@"
+    fi
+}
