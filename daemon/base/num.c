@@ -1,11 +1,13 @@
 /*
- * See num.h. No locale: strtod() is not used, as a comma locale would change what configuration files mean.
+ * See num.h. No locale: strtod() sees digits and an exponent only, as a comma locale would change what configuration files mean.
  */
 #include "base/num.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 
@@ -50,62 +52,102 @@ int num_parse_i64(struct str s, int64_t *ret_value)
     return 0;
 }
 
-/* Digits at s[*i]: accumulates into *mantissa while it is exact, counts the scale otherwise. Returns how many. */
-static size_t eat_digits(struct str s, size_t *i, double *mantissa, int *dropped)
+/* What the digits of a decimal number say: mantissa * 10^scale. */
+struct decimal {
+    uint64_t mantissa; /* the first 19 digits that count; a double has 17 */
+    int scale;
+};
+
+/* Digits at s[*i]. Returns how many; those that the mantissa has no room for count for the scale. */
+static int eat_digits(struct str s, size_t *i, struct decimal *d)
 {
-    size_t n = 0;
+    int n = 0;
 
     for (; *i < s.len && s.ptr[*i] >= '0' && s.ptr[*i] <= '9'; (*i)++, n++) {
-        if (*mantissa < 1e17) {
-            *mantissa = *mantissa * 10 + (s.ptr[*i] - '0');
+        if (d->mantissa < UINT64_C(1000000000000000000)) {
+            d->mantissa = d->mantissa * 10 + (uint64_t) (s.ptr[*i] - '0');
         } else {
-            (*dropped)++;
+            d->scale++;
         }
     }
     return n;
 }
 
-int num_parse_double(struct str s, double *ret_value)
+/* An exponent at s[*i], behind the 'e'. */
+static int eat_exponent(struct str s, size_t *i, int *ret_exponent)
 {
-    double mantissa = 0;
-    int dropped = 0, scale = 0;
-    size_t i = s.len > 0 && s.ptr[0] == '-' ? 1 : 0;
-    bool negative = i == 1;
+    bool is_minus = *i < s.len && s.ptr[*i] == '-';
+    struct decimal d = {0};
 
-    if (eat_digits(s, &i, &mantissa, &dropped) == 0) {
+    if (*i < s.len && (s.ptr[*i] == '-' || s.ptr[*i] == '+')) {
+        (*i)++;
+    }
+    if (eat_digits(s, i, &d) == 0) {
         return -EINVAL;
     }
-    scale = dropped;
+
+    int exponent = d.mantissa < 100000000 ? (int) d.mantissa : 100000000;
+
+    *ret_exponent = is_minus ? -exponent : exponent;
+    return 0;
+}
+
+/* Exact where both factors are (Clinger, How to Read Floating Point Numbers Accurately, 1990), else left to strtod(). */
+static double decimal_value(struct decimal d)
+{
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    int last = (int) ARRAY_LEN(powers) - 1;
+
+    /* FLT_EVAL_METHOD: the x87 would round twice */
+    if (FLT_EVAL_METHOD == 0 && d.mantissa <= UINT64_C(1) << 53 && d.scale >= -last &&
+        d.scale <= last) {
+        return d.scale < 0 ? (double) d.mantissa / powers[-d.scale]
+                           : (double) d.mantissa * powers[d.scale];
+    }
+
+    char text[48];
+
+    (void) snprintf(text, sizeof text, "%llue%d", (unsigned long long) d.mantissa, d.scale);
+    return strtod(text, NULL);
+}
+
+int num_parse_double(struct str s, double *ret_value)
+{
+    struct decimal d = {0};
+    size_t i = s.len > 0 && s.ptr[0] == '-' ? 1 : 0;
+    bool negative = i == 1;
+    int r;
+
+    if (eat_digits(s, &i, &d) == 0) {
+        return -EINVAL;
+    }
     if (i < s.len && s.ptr[i] == '.') {
         i++;
-        dropped = 0;
 
-        size_t n = eat_digits(s, &i, &mantissa, &dropped);
+        int n = eat_digits(s, &i, &d);
 
         if (n == 0) {
             return -EINVAL;
         }
-        scale -= (int) n - dropped;
+        d.scale -= n;
     }
     if (i < s.len && (s.ptr[i] == 'e' || s.ptr[i] == 'E')) {
-        bool minus = ++i < s.len && s.ptr[i] == '-';
-        double exponent = 0;
-        int ignored = 0;
+        int exponent;
 
-        if (i < s.len && (s.ptr[i] == '-' || s.ptr[i] == '+')) {
-            i++;
+        i++;
+        r = eat_exponent(s, &i, &exponent);
+        if (r < 0) {
+            return r;
         }
-        if (eat_digits(s, &i, &exponent, &ignored) == 0) {
-            return -EINVAL;
-        }
-        exponent = exponent > 10000 ? 10000 : exponent;
-        scale += minus ? -(int) exponent : (int) exponent;
+        d.scale += exponent;
     }
     if (i != s.len) {
         return -EINVAL;
     }
 
-    double v = scale < 0 ? mantissa / pow(10, -scale) : mantissa * pow(10, scale);
+    double v = decimal_value(d);
 
     if (!isfinite(v)) {
         return -ERANGE;
