@@ -69,11 +69,11 @@ enum json_type json_type(struct str value)
 static const char *skip_string(const char *p, const char *end)
 {
     for (;;) {
-        p = json_text_skip_plain(p, end, false);
+        p = json_text_skip_to_quote(p, end);
         if (end - p < 2 || *p == '"') {
             return p < end ? p + 1 : end;
         }
-        p += *p == '\\' ? 2 : 1;
+        p += 2; /* a backslash and what it escapes */
     }
 }
 
@@ -194,10 +194,12 @@ struct str json_find(struct str object, const char *name)
         return STR_NONE;
     }
     while (json_next(&it, &raw, &value)) {
-        bool is_it = raw.len == wanted.len && memcmp(raw.ptr, wanted.ptr, raw.len) == 0;
+        bool is_it = false;
 
-        /* resolving never makes longer */
-        if (!is_it && raw.len > wanted.len && memchr(raw.ptr, '\\', raw.len)) {
+        /* an escape is longer than what it stands for; nearly always one comparison of lengths is all */
+        if (raw.len == wanted.len) {
+            is_it = str_is_equal(raw, wanted) && !memchr(raw.ptr, '\\', raw.len);
+        } else if (raw.len > wanted.len && memchr(raw.ptr, '\\', raw.len)) {
             is_it = is_name_resolved(raw, wanted);
         }
         if (is_it) {
@@ -425,7 +427,7 @@ static int write_string(struct buf *out, struct str s)
     int r = buf_append_char(out, '"');
 
     while (r == 0 && p < end) {
-        p = json_text_skip_plain(p, end, true);
+        p = json_text_skip_plain(p, end);
 
         size_t n = p < end && (uint8_t) *p >= 0x80 ? json_text_utf8(p, end) : 0;
 

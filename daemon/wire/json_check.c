@@ -153,7 +153,7 @@ static int check_string(struct checker *c, bool is_name, bool *ret_is_escaped)
 
     c->p++;
     for (;;) {
-        c->p = json_text_skip_plain(c->p, c->end, true);
+        c->p = json_text_skip_plain(c->p, c->end);
         if (c->p == c->end) {
             return fail_here(c);
         }

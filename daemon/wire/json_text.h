@@ -46,24 +46,39 @@ static inline const char *json_text_skip_blanks(const char *p, const char *end)
     return p;
 }
 
-/* To the first quote, backslash or control character inside a string; with stop_at_high to the first byte >= 0x80 as well. */
-static inline const char *json_text_skip_plain(const char *p, const char *end, bool stop_at_high)
+/* To the first byte inside a string that is not plain ASCII text: quote, backslash, control character, byte >= 0x80. */
+static inline const char *json_text_skip_plain(const char *p, const char *end)
 {
     while (end - p >= 8) {
         uint64_t word = json_text_load(p);
+        uint64_t controls = (word - JSON_TEXT_ONES * 0x20) & ~word;
         uint64_t hits = json_text_equal(word, '"') | json_text_equal(word, '\\') |
-                        ((word - JSON_TEXT_ONES * 0x20) & ~word & JSON_TEXT_HIGHS);
+                        ((controls | word) & JSON_TEXT_HIGHS);
 
-        if (stop_at_high) {
-            hits |= word & JSON_TEXT_HIGHS;
-        }
         if (hits) {
             return p + __builtin_ctzll(hits) / 8;
         }
         p += 8;
     }
-    while (p < end && (uint8_t) *p >= 0x20 && *p != '"' && *p != '\\' &&
-           !(stop_at_high && (uint8_t) *p >= 0x80)) {
+    while (p < end && (uint8_t) *p >= 0x20 && (uint8_t) *p < 0x80 && *p != '"' && *p != '\\') {
+        p++;
+    }
+    return p;
+}
+
+/* To the first quote or backslash: all that matters in a checked string. */
+static inline const char *json_text_skip_to_quote(const char *p, const char *end)
+{
+    while (end - p >= 8) {
+        uint64_t word = json_text_load(p);
+        uint64_t hits = json_text_equal(word, '"') | json_text_equal(word, '\\');
+
+        if (hits) {
+            return p + __builtin_ctzll(hits) / 8;
+        }
+        p += 8;
+    }
+    while (p < end && *p != '"' && *p != '\\') {
         p++;
     }
     return p;
