@@ -230,7 +230,7 @@ class Ollama:
         if chat is None:
             say("no chat model to be had from this Ollama")
             return None
-        return ModelServer(what, "ollama_chat", self.url, chat, embed)
+        return ModelServer(what, "ollama_chat", self.url, chat.removesuffix(":latest"), embed.removesuffix(":latest"))
 
 
 def start_ollama(argv, port, folder, env):
@@ -375,7 +375,7 @@ def show_answer(sluice, title, argv, env):
         pieces.append((time.monotonic() - began, piece))
         sys.stdout.buffer.write(piece)
         sys.stdout.flush()
-    print("\n", flush=True)
+    print("" if pieces and pieces[-1][1].endswith(b"\n") else "\n", flush=True)
     try:
         child.wait(5)
     except subprocess.TimeoutExpired:
@@ -426,7 +426,7 @@ def say_what_next(sluice, server, config, python):
         lines.append(f"  {sluice.binaries}/sluicectl embed --model embed 'some text'")
     lines += [
         f"  {python} {HERE}/demo_openai.py {sluice.url} chat 'Tell me a story.'",
-        f"  curl {sluice.url}/v1/models",
+        f"  {'curl' if shutil.which('curl') else 'wget -qO -'} {sluice.url}/v1/models",
         f"  tail -f {sluice.log}",
         "",
         f"  configuration: {config}",

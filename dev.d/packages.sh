@@ -56,7 +56,7 @@ need_packages() {
     [ -n "$missing" ] || return 0
     say "$why needs these Debian packages, which will now be installed:"
     printf '%s\n' "$missing" | fold -s -w 90 | sed 's/^/   /' >&2
-    _as_root || die "they need root: install sudo, or run as root: apt-get install $missing"
+    _as_root || die "that needs root, or sudo without a password where there is no terminal; as root: apt-get install $missing"
     # shellcheck disable=SC2086 # a list of words
     _install $missing
 }
