@@ -1,0 +1,209 @@
+/*
+ * Replies of the calls that answer once. One table says where each field of sluice.h lies in which message, so that a new field
+ * is a row here and a constant there, and the library's interface stays as it is.
+ */
+#include <stddef.h>
+
+#include "call.h"
+#include "macros.h"
+#include "sluice.pb-c.h"
+
+enum part { PART_TOP, PART_LIMITS, PART_ROW };
+enum form { FORM_U32, FORM_U64, FORM_BOOL, FORM_TEXT };
+
+static const struct place {
+    enum sluice_field field;
+    enum request_kind kind;
+    enum part part;
+    enum form form;
+    size_t offset;
+} places[] = {
+#define INFO(m)       offsetof(Sluice__V1__GetInfoResponse, m)
+#define LIMIT(m)      offsetof(Sluice__V1__Limits, m)
+#define MODEL(m)      offsetof(Sluice__V1__Model, m)
+#define STATUS(m)     offsetof(Sluice__V1__StatusResponse, m)
+#define DEPLOYMENT(m) offsetof(Sluice__V1__DeploymentStatus, m)
+    {SLUICE_FIELD_VERSION, REQUEST_INFO, PART_TOP, FORM_TEXT, INFO(version)},
+    {SLUICE_FIELD_API_LEVEL, REQUEST_INFO, PART_TOP, FORM_U32, INFO(api_level)},
+    {SLUICE_FIELD_MAX_FRAME_BYTES, REQUEST_INFO, PART_LIMITS, FORM_U64, LIMIT(frame_bytes)},
+    {SLUICE_FIELD_MAX_CALLS, REQUEST_INFO, PART_LIMITS, FORM_U32, LIMIT(calls_per_connection)},
+    {SLUICE_FIELD_MAX_MESSAGES, REQUEST_INFO, PART_LIMITS, FORM_U32, LIMIT(messages)},
+    {SLUICE_FIELD_MAX_INPUTS, REQUEST_INFO, PART_LIMITS, FORM_U32, LIMIT(inputs)},
+    {SLUICE_FIELD_HIGH_WATER_BYTES, REQUEST_INFO, PART_LIMITS, FORM_U64,
+     LIMIT(output_high_water_bytes)},
+    {SLUICE_FIELD_STALLED_READER_USEC, REQUEST_INFO, PART_LIMITS, FORM_U64,
+     LIMIT(stalled_reader_usec)},
+    {SLUICE_FIELD_FEATURE, REQUEST_INFO, PART_ROW, FORM_TEXT, 0},
+
+    {SLUICE_FIELD_FOUND, REQUEST_CANCEL, PART_TOP, FORM_BOOL,
+     offsetof(Sluice__V1__CancelResponse, found)},
+
+    {SLUICE_FIELD_MODEL, REQUEST_MODELS, PART_ROW, FORM_TEXT, MODEL(name)},
+    {SLUICE_FIELD_PROVIDER, REQUEST_MODELS, PART_ROW, FORM_TEXT, MODEL(provider)},
+    {SLUICE_FIELD_DEPLOYMENTS, REQUEST_MODELS, PART_ROW, FORM_U32, MODEL(deployments)},
+    {SLUICE_FIELD_AVAILABLE_DEPLOYMENTS, REQUEST_MODELS, PART_ROW, FORM_U32,
+     MODEL(available_deployments)},
+
+    {SLUICE_FIELD_MODEL, REQUEST_STATUS, PART_ROW, FORM_TEXT, DEPLOYMENT(model)},
+    {SLUICE_FIELD_PROVIDER, REQUEST_STATUS, PART_ROW, FORM_TEXT, DEPLOYMENT(provider)},
+    {SLUICE_FIELD_DEPLOYMENT, REQUEST_STATUS, PART_ROW, FORM_TEXT, DEPLOYMENT(id)},
+    {SLUICE_FIELD_SLOTS, REQUEST_STATUS, PART_ROW, FORM_U32, DEPLOYMENT(slots)},
+    {SLUICE_FIELD_SLOTS_IN_USE, REQUEST_STATUS, PART_ROW, FORM_U32, DEPLOYMENT(slots_in_use)},
+    {SLUICE_FIELD_AVAILABLE, REQUEST_STATUS, PART_ROW, FORM_BOOL, DEPLOYMENT(available)},
+    {SLUICE_FIELD_UNAVAILABLE_REASON, REQUEST_STATUS, PART_ROW, FORM_TEXT,
+     DEPLOYMENT(unavailable_reason)},
+
+    {SLUICE_FIELD_VERSION, REQUEST_STATUS, PART_TOP, FORM_TEXT, STATUS(version)},
+    {SLUICE_FIELD_UPTIME_USEC, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(uptime_usec)},
+    {SLUICE_FIELD_PRESSURE_LEVEL, REQUEST_STATUS, PART_TOP, FORM_U32, STATUS(pressure_level)},
+    {SLUICE_FIELD_PRESSURE_SOURCE, REQUEST_STATUS, PART_TOP, FORM_TEXT, STATUS(pressure_source)},
+    {SLUICE_FIELD_PRESSURE_SOME_PERMILLE, REQUEST_STATUS, PART_TOP, FORM_U64,
+     STATUS(pressure_some_permille)},
+    {SLUICE_FIELD_PRESSURE_FULL_PERMILLE, REQUEST_STATUS, PART_TOP, FORM_U64,
+     STATUS(pressure_full_permille)},
+    {SLUICE_FIELD_DRAINING, REQUEST_STATUS, PART_TOP, FORM_BOOL, STATUS(draining)},
+    {SLUICE_FIELD_CONFIG_GENERATION, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(config_generation)},
+    {SLUICE_FIELD_CONNECTIONS, REQUEST_STATUS, PART_TOP, FORM_U32, STATUS(connections)},
+    {SLUICE_FIELD_CALLS_QUEUED, REQUEST_STATUS, PART_TOP, FORM_U32, STATUS(calls_queued)},
+    {SLUICE_FIELD_CALLS_RUNNING, REQUEST_STATUS, PART_TOP, FORM_U32, STATUS(calls_running)},
+    {SLUICE_FIELD_CALLS_COMPLETED, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(calls_completed)},
+    {SLUICE_FIELD_CALLS_FAILED, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(calls_failed)},
+    {SLUICE_FIELD_CALLS_CANCELLED, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(calls_cancelled)},
+    {SLUICE_FIELD_CALLS_REFUSED, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(calls_refused)},
+    {SLUICE_FIELD_TICKETS, REQUEST_STATUS, PART_TOP, FORM_U32, STATUS(tickets)},
+#undef INFO
+#undef LIMIT
+#undef MODEL
+#undef STATUS
+#undef DEPLOYMENT
+};
+
+static const struct place *find_place(const sluice_call *call, int field, bool is_row)
+{
+    if (call->event != SLUICE_EVENT_REPLY) {
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+        const struct place *p = &places[i];
+
+        if ((int) p->field == field && p->kind == call->kind && (p->part == PART_ROW) == is_row) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
+/* Features are rows that are strings, not messages. */
+static const void *row_base(const sluice_call *call, size_t row)
+{
+    if (row >= sluice_call_n_rows(call)) {
+        return NULL;
+    }
+    if (call->kind == REQUEST_INFO) {
+        return &((const Sluice__V1__GetInfoResponse *) call->reply)->features[row];
+    }
+    if (call->kind == REQUEST_MODELS) {
+        return ((const Sluice__V1__ListModelsResponse *) call->reply)->models[row];
+    }
+    return ((const Sluice__V1__StatusResponse *) call->reply)->deployments[row];
+}
+
+static const void *top_base(const sluice_call *call, const struct place *p)
+{
+    if (p->part == PART_LIMITS) {
+        return ((const Sluice__V1__GetInfoResponse *) call->reply)->limits; /* may be absent */
+    }
+    return call->reply;
+}
+
+static uint64_t number_at(const struct place *p, const void *base)
+{
+    if (!p || !base) {
+        return 0;
+    }
+
+    const void *at = (const char *) base + p->offset;
+
+    switch (p->form) {
+    case FORM_U32:
+        return *(const uint32_t *) at;
+    case FORM_U64:
+        return *(const uint64_t *) at;
+    case FORM_BOOL:
+        return *(const protobuf_c_boolean *) at != 0;
+    case FORM_TEXT:
+        break;
+    }
+    return 0;
+}
+
+static const char *text_at(const struct place *p, const void *base)
+{
+    if (!p || !base || p->form != FORM_TEXT) {
+        return "";
+    }
+    return *(char *const *) (const void *) ((const char *) base + p->offset);
+}
+
+EXPORT uint64_t sluice_call_reply_number(const sluice_call *call, int field)
+{
+    const struct place *p = find_place(call, field, false);
+
+    return number_at(p, p ? top_base(call, p) : NULL);
+}
+
+EXPORT const char *sluice_call_reply_text(const sluice_call *call, int field)
+{
+    const struct place *p = find_place(call, field, false);
+
+    return text_at(p, p ? top_base(call, p) : NULL);
+}
+
+EXPORT size_t sluice_call_n_rows(const sluice_call *call)
+{
+    if (call->event != SLUICE_EVENT_REPLY) {
+        return 0;
+    }
+    switch (call->kind) {
+    case REQUEST_INFO:
+        return ((const Sluice__V1__GetInfoResponse *) call->reply)->n_features;
+    case REQUEST_MODELS:
+        return ((const Sluice__V1__ListModelsResponse *) call->reply)->n_models;
+    case REQUEST_STATUS:
+        return ((const Sluice__V1__StatusResponse *) call->reply)->n_deployments;
+    case REQUEST_CHAT:
+    case REQUEST_COMPLETE:
+    case REQUEST_EMBED:
+    case REQUEST_CANCEL:
+    case _REQUEST_KIND_MAX:
+        break;
+    }
+    return 0;
+}
+
+EXPORT uint64_t sluice_call_row_number(const sluice_call *call, size_t row, int field)
+{
+    const struct place *p = find_place(call, field, true);
+
+    return number_at(p, p ? row_base(call, row) : NULL);
+}
+
+EXPORT const char *sluice_call_row_text(const sluice_call *call, size_t row, int field)
+{
+    const struct place *p = find_place(call, field, true);
+
+    return text_at(p, p ? row_base(call, row) : NULL);
+}
+
+EXPORT const void *sluice_call_descriptor_set(const sluice_call *call, size_t *ret_n_bytes)
+{
+    *ret_n_bytes = 0;
+    if (call->event != SLUICE_EVENT_REPLY || call->kind != REQUEST_INFO) {
+        return "";
+    }
+
+    const Sluice__V1__GetInfoResponse *info = (const Sluice__V1__GetInfoResponse *) call->reply;
+
+    *ret_n_bytes = info->file_descriptor_set.len;
+    return info->file_descriptor_set.len > 0 ? (const void *) info->file_descriptor_set.data : "";
+}

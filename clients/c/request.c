@@ -1,0 +1,741 @@
+/*
+ * Requests: a thin, checked coat over the protobuf-c messages that go out.
+ *
+ * Owns every string and sub-message in it, all from malloc(), so that protobuf-c's own free functions work on the parts. Class, deadline and id stand
+ * beside the message and are joined with it when it is packed: a request is not changed by being started. What can be
+ * checked without a daemon is checked here (sizes, counts, NUL bytes, ranges); whether text is UTF-8 and JSON is
+ * JSON the daemon says, with the field's name.
+ */
+#include "request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "macros.h"
+#include "proto/frame.h"
+#include "sluice.pb-c.h"
+
+#define REQUEST_MAX_BYTES                                                                          \
+    ((size_t) FRAME_MAX_BYTES - 1024) /* envelope, options and sampling fit into the rest */
+#define ITEM_MAX_OVERHEAD    16       /* tags and lengths of one string or message on the wire */
+#define REQUEST_MAX_MESSAGES 4096     /* these three as sluice.proto has them */
+#define REQUEST_MAX_INPUTS   2048
+#define REQUEST_MAX_STOPS    16
+
+union message {
+    ProtobufCMessage base;
+    Sluice__V1__ChatRequest chat;
+    Sluice__V1__CompleteRequest complete;
+    Sluice__V1__EmbedRequest embed;
+    Sluice__V1__ListModelsRequest models;
+    Sluice__V1__GetInfoRequest info;
+    Sluice__V1__StatusRequest status;
+    Sluice__V1__CancelRequest cancel;
+};
+
+struct sluice_request {
+    enum request_kind kind;
+    size_t n_bytes; /* estimate of the packed size, never too small */
+    int64_t class_of_service, deadline_usec;
+    char id[REQUEST_ID_MAX_BYTES + 1];
+    Sluice__V1__Sampling sampling;
+    union message msg;
+};
+
+static const struct request_method methods[_REQUEST_KIND_MAX] = {
+    [REQUEST_CHAT] = {"sluice.v1.Engine", "Chat", true},
+    [REQUEST_COMPLETE] = {"sluice.v1.Engine", "Complete", true},
+    [REQUEST_EMBED] = {"sluice.v1.Engine", "Embed", true},
+    [REQUEST_MODELS] = {"sluice.v1.Engine", "ListModels", false},
+    [REQUEST_INFO] = {"sluice.v1.Engine", "GetInfo", false},
+    [REQUEST_STATUS] = {"sluice.v1.Control", "Status", false},
+    [REQUEST_CANCEL] = {"sluice.v1.Engine", "Cancel", false},
+};
+
+const struct request_method *request_method(enum request_kind kind)
+{
+    assert(kind < _REQUEST_KIND_MAX);
+    return &methods[kind];
+}
+
+enum request_kind request_kind(const sluice_request *req)
+{
+    return req->kind;
+}
+
+uint64_t request_deadline_usec(const sluice_request *req)
+{
+    return (uint64_t) req->deadline_usec;
+}
+
+const char *request_id(const sluice_request *req)
+{
+    return req->id;
+}
+
+/* ---------------------------------------------------------------- strings */
+
+static void free_string(char *s)
+{
+    if (s != protobuf_c_empty_string) { /* what init functions put there */
+        free(s);
+    }
+}
+
+/* Checks and charges n bytes to the request. */
+static int charge(sluice_request *req, size_t n)
+{
+    if (n > REQUEST_MAX_BYTES || req->n_bytes + n + ITEM_MAX_OVERHEAD > REQUEST_MAX_BYTES) {
+        return -EMSGSIZE;
+    }
+    req->n_bytes += n + ITEM_MAX_OVERHEAD;
+    return 0;
+}
+
+/* An owned copy. protobuf-c knows strings by their NUL, so that none may be inside. */
+static int copy_string(const char *text, size_t n, char **ret)
+{
+    if (n > 0 && memchr(text, '\0', n)) {
+        return -EILSEQ;
+    }
+
+    char *copy = malloc(n + 1);
+
+    if (!copy) {
+        return -ENOMEM;
+    }
+    if (n > 0) {
+        memcpy(copy, text, n);
+    }
+    copy[n] = '\0';
+    *ret = copy;
+    return 0;
+}
+
+/* Replaces *slot. */
+static int set_string(sluice_request *req, char **slot, const char *text, size_t n)
+{
+    size_t old = strlen(*slot);
+    size_t before = req->n_bytes;
+    char *copy;
+    int r;
+
+    req->n_bytes -= old > 0 ? old + ITEM_MAX_OVERHEAD : 0;
+    r = n > 0 ? charge(req, n) : 0;
+    r = r < 0 ? r : copy_string(text, n, &copy);
+    if (r < 0) {
+        req->n_bytes = before;
+        return r;
+    }
+    free_string(*slot);
+    *slot = copy;
+    return 0;
+}
+
+/* Room for one more pointer in an array; capacity doubles. */
+static int grow(void ***array, size_t n, size_t max)
+{
+    if (n >= max) {
+        return -E2BIG;
+    }
+    if (n > 0 && (n & (n - 1)) != 0) {
+        return 0; /* capacity is the next power of two */
+    }
+
+    void **grown = realloc(*array, (n == 0 ? 1 : 2 * n) * sizeof(void *));
+
+    if (!grown) {
+        return -ENOMEM;
+    }
+    *array = grown;
+    return 0;
+}
+
+static int add_string(sluice_request *req, char ***array, size_t *n, size_t max, const char *text,
+                      size_t n_bytes)
+{
+    void **pointers = (void **) *array;
+    size_t before = req->n_bytes;
+    char *copy;
+    int r = grow(&pointers, *n, max);
+
+    *array = (char **) pointers;
+    r = r < 0 ? r : charge(req, n_bytes);
+    r = r < 0 ? r : copy_string(text, n_bytes, &copy);
+    if (r < 0) {
+        req->n_bytes = before;
+        return r;
+    }
+    (*array)[(*n)++] = copy;
+    return 0;
+}
+
+/* ---------------------------------------------------------------- life */
+
+static sluice_request *request_new(enum request_kind kind)
+{
+    sluice_request *req = calloc(1, sizeof(*req));
+
+    if (!req) {
+        return NULL;
+    }
+    req->kind = kind;
+    sluice__v1__sampling__init(&req->sampling);
+    return req;
+}
+
+EXPORT int sluice_chat_new(const char *model, sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_CHAT);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__chat_request__init(&req->msg.chat);
+    r = set_string(req, &req->msg.chat.model, model, strlen(model));
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_complete_new(const char *model, const char *prompt, size_t n_bytes,
+                               sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_COMPLETE);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__complete_request__init(&req->msg.complete);
+    r = set_string(req, &req->msg.complete.model, model, strlen(model));
+    r = r < 0 ? r : set_string(req, &req->msg.complete.prompt, prompt, n_bytes);
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_embed_new(const char *model, sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_EMBED);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__embed_request__init(&req->msg.embed);
+    r = set_string(req, &req->msg.embed.model, model, strlen(model));
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_models_new(sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_MODELS);
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__list_models_request__init(&req->msg.models);
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_info_new(sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_INFO);
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__get_info_request__init(&req->msg.info);
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_status_new(sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_STATUS);
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__status_request__init(&req->msg.status);
+    *ret_request = req;
+    return 0;
+}
+
+static bool is_request_id(const char *text, size_t n)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+
+    return n >= 1 && n <= REQUEST_ID_MAX_BYTES && strnlen(text, n) == n &&
+           strspn(text, allowed) >= n;
+}
+
+EXPORT int sluice_cancel_new(const char *request_id, sluice_request **ret_request)
+{
+    if (!is_request_id(request_id, strlen(request_id))) {
+        return -EINVAL;
+    }
+
+    sluice_request *req = request_new(REQUEST_CANCEL);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__cancel_request__init(&req->msg.cancel);
+    r = set_string(req, &req->msg.cancel.request_id, request_id, strlen(request_id));
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
+static void free_strings(char **array, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free_string(array[i]);
+    }
+    free(array);
+}
+
+static void free_chat(Sluice__V1__ChatRequest *chat)
+{
+    for (size_t i = 0; i < chat->n_messages; i++) {
+        sluice__v1__message__free_unpacked(chat->messages[i], NULL);
+    }
+    free(chat->messages);
+    free_string(chat->model);
+    free_string(chat->tools_json);
+    free_string(chat->tool_choice_json);
+    free_string(chat->response_format_json);
+    free_string(chat->reasoning_effort);
+}
+
+EXPORT sluice_request *sluice_request_free(sluice_request *req)
+{
+    if (!req) {
+        return NULL;
+    }
+    switch (req->kind) {
+    case REQUEST_CHAT:
+        free_chat(&req->msg.chat);
+        break;
+    case REQUEST_COMPLETE:
+        free_string(req->msg.complete.model);
+        free_string(req->msg.complete.prompt);
+        free_string(req->msg.complete.suffix);
+        break;
+    case REQUEST_EMBED:
+        free_string(req->msg.embed.model);
+        free_strings(req->msg.embed.inputs, req->msg.embed.n_inputs);
+        break;
+    case REQUEST_CANCEL:
+        free_string(req->msg.cancel.request_id);
+        break;
+    case REQUEST_MODELS:
+    case REQUEST_INFO:
+    case REQUEST_STATUS:
+    case _REQUEST_KIND_MAX:
+        break;
+    }
+    free_string(req->sampling.extra_json);
+    free_strings(req->sampling.stop, req->sampling.n_stop);
+    free(req);
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- messages and other lists */
+
+static bool is_kind(const sluice_request *req, unsigned kinds)
+{
+    return (kinds & 1u << req->kind) != 0;
+}
+#define KIND(k) (1u << REQUEST_##k)
+
+EXPORT int sluice_request_add_message(sluice_request *req, int role, const char *text,
+                                      size_t n_bytes)
+{
+    if (!is_kind(req, KIND(CHAT)) || role < SLUICE_ROLE_SYSTEM || role > SLUICE_ROLE_TOOL) {
+        return -EINVAL;
+    }
+
+    Sluice__V1__ChatRequest *chat = &req->msg.chat;
+    void **pointers = (void **) chat->messages;
+    size_t before = req->n_bytes;
+    int r = grow(&pointers, chat->n_messages, REQUEST_MAX_MESSAGES);
+
+    chat->messages = (Sluice__V1__Message **) pointers;
+    r = r < 0 ? r : charge(req, 0);
+    if (r < 0) {
+        return r;
+    }
+
+    Sluice__V1__Message *m = malloc(sizeof(*m));
+
+    if (!m) {
+        req->n_bytes = before;
+        return -ENOMEM;
+    }
+    sluice__v1__message__init(m);
+    m->role = (Sluice__V1__Role) role;
+    r = set_string(req, &m->text, text, n_bytes);
+    if (r < 0) {
+        req->n_bytes = before;
+        free(m);
+        return r;
+    }
+    chat->messages[chat->n_messages++] = m;
+    return 0;
+}
+
+static Sluice__V1__Message *last_message(sluice_request *req)
+{
+    if (req->kind != REQUEST_CHAT || req->msg.chat.n_messages == 0) {
+        return NULL;
+    }
+    return req->msg.chat.messages[req->msg.chat.n_messages - 1];
+}
+
+static int add_image(sluice_request *req, Sluice__V1__Image *image)
+{
+    Sluice__V1__Message *m = last_message(req);
+    void **pointers = (void **) m->images;
+    int r = grow(&pointers, m->n_images, REQUEST_MAX_MESSAGES);
+
+    m->images = (Sluice__V1__Image **) pointers;
+    if (r < 0) {
+        return r;
+    }
+    m->images[m->n_images++] = image;
+    return 0;
+}
+
+static int set_content(sluice_request *req, ProtobufCBinaryData *slot, const void *bytes, size_t n)
+{
+    int r = charge(req, n);
+
+    if (r < 0 || n == 0) {
+        return r;
+    }
+    slot->data = malloc(n);
+    if (!slot->data) {
+        return -ENOMEM;
+    }
+    memcpy(slot->data, bytes, n);
+    slot->len = n;
+    return 0;
+}
+
+static int new_image(sluice_request *req, const void *content, size_t n_bytes,
+                     const char *media_type, const char *url)
+{
+    size_t before = req->n_bytes;
+    Sluice__V1__Image *image = malloc(sizeof(*image));
+    int r;
+
+    if (!image) {
+        return -ENOMEM;
+    }
+    sluice__v1__image__init(image);
+    r = set_content(req, &image->content, content, n_bytes);
+    r = r < 0 ? r : set_string(req, &image->media_type, media_type, strlen(media_type));
+    r = r < 0 ? r : set_string(req, &image->url, url, strlen(url));
+    r = r < 0 ? r : add_image(req, image);
+    if (r < 0) {
+        req->n_bytes = before;
+        sluice__v1__image__free_unpacked(image, NULL);
+    }
+    return r;
+}
+
+EXPORT int sluice_request_add_image(sluice_request *req, const void *content, size_t n_bytes,
+                                    const char *media_type)
+{
+    if (!last_message(req) || n_bytes == 0) {
+        return -EINVAL;
+    }
+    return new_image(req, content, n_bytes, media_type ? media_type : "", "");
+}
+
+EXPORT int sluice_request_add_image_url(sluice_request *req, const char *url)
+{
+    if (!last_message(req) || url[0] == '\0') {
+        return -EINVAL;
+    }
+    return new_image(req, NULL, 0, "", url);
+}
+
+EXPORT int sluice_request_add_tool_call(sluice_request *req, const char *id, const char *name,
+                                        const char *arguments_json, size_t n_bytes)
+{
+    Sluice__V1__Message *m = last_message(req);
+
+    if (!m || m->role != SLUICE__V1__ROLE__ROLE_ASSISTANT) {
+        return -EINVAL;
+    }
+
+    void **pointers = (void **) m->tool_calls;
+    size_t before = req->n_bytes;
+    int r = grow(&pointers, m->n_tool_calls, REQUEST_MAX_MESSAGES);
+
+    m->tool_calls = (Sluice__V1__ToolCall **) pointers;
+    if (r < 0) {
+        return r;
+    }
+
+    Sluice__V1__ToolCall *call = malloc(sizeof(*call));
+
+    if (!call) {
+        return -ENOMEM;
+    }
+    sluice__v1__tool_call__init(call);
+    r = charge(req, 0);
+    r = r < 0 ? r : set_string(req, &call->id, id, strlen(id));
+    r = r < 0 ? r : set_string(req, &call->name, name, strlen(name));
+    r = r < 0 ? r : set_string(req, &call->arguments_json, arguments_json, n_bytes);
+    if (r < 0) {
+        req->n_bytes = before;
+        sluice__v1__tool_call__free_unpacked(call, NULL);
+        return r;
+    }
+    m->tool_calls[m->n_tool_calls++] = call;
+    return 0;
+}
+
+EXPORT int sluice_request_add_input(sluice_request *req, const char *text, size_t n_bytes)
+{
+    if (!is_kind(req, KIND(EMBED))) {
+        return -EINVAL;
+    }
+    return add_string(req, &req->msg.embed.inputs, &req->msg.embed.n_inputs, REQUEST_MAX_INPUTS,
+                      text, n_bytes);
+}
+
+EXPORT int sluice_request_add_stop(sluice_request *req, const char *text, size_t n_bytes)
+{
+    if (!is_kind(req, KIND(CHAT) | KIND(COMPLETE)) || n_bytes == 0) {
+        return -EINVAL;
+    }
+    return add_string(req, &req->sampling.stop, &req->sampling.n_stop, REQUEST_MAX_STOPS, text,
+                      n_bytes);
+}
+
+/* ---------------------------------------------------------------- values */
+
+#define SAMPLED (KIND(CHAT) | KIND(COMPLETE))
+#define CALLED  (KIND(CHAT) | KIND(COMPLETE) | KIND(EMBED))
+
+static const struct int_rule {
+    unsigned kinds;
+    int64_t min, max;
+} int_rules[] = {
+    [SLUICE_INT_CLASS] = {CALLED, SLUICE_CLASS_INTERACTIVE, SLUICE_CLASS_BACKGROUND},
+    [SLUICE_INT_DEADLINE_USEC] = {CALLED, 0, INT64_MAX},
+    [SLUICE_INT_MAX_TOKENS] = {SAMPLED, 0, UINT32_MAX},
+    [SLUICE_INT_SEED] = {SAMPLED, INT64_MIN, INT64_MAX},
+    [SLUICE_INT_TOP_K] = {SAMPLED, 0, UINT32_MAX},
+    [SLUICE_INT_LOGPROBS] = {SAMPLED, 0, 1},
+    [SLUICE_INT_TOP_LOGPROBS] = {SAMPLED, 0, 20},
+    [SLUICE_INT_DIMENSIONS] = {KIND(EMBED), 0, UINT32_MAX},
+};
+
+EXPORT int sluice_request_set_int(sluice_request *req, int what, int64_t value)
+{
+    Sluice__V1__Sampling *s = &req->sampling;
+
+    if (what < SLUICE_INT_CLASS || (size_t) what >= ARRAY_LEN(int_rules) ||
+        !is_kind(req, int_rules[what].kinds) || value < int_rules[what].min ||
+        value > int_rules[what].max) {
+        return -EINVAL;
+    }
+    switch ((enum sluice_int) what) {
+    case SLUICE_INT_CLASS:
+        req->class_of_service = value;
+        break;
+    case SLUICE_INT_DEADLINE_USEC:
+        req->deadline_usec = value;
+        break;
+    case SLUICE_INT_MAX_TOKENS:
+        s->max_tokens = (uint32_t) value;
+        break;
+    case SLUICE_INT_SEED:
+        s->seed_opt_case = SLUICE__V1__SAMPLING__SEED_OPT_SEED;
+        s->seed = value;
+        break;
+    case SLUICE_INT_TOP_K:
+        s->top_k_opt_case = SLUICE__V1__SAMPLING__TOP_K_OPT_TOP_K;
+        s->top_k = (uint32_t) value;
+        break;
+    case SLUICE_INT_LOGPROBS:
+        s->logprobs = value != 0;
+        break;
+    case SLUICE_INT_TOP_LOGPROBS:
+        s->top_logprobs = (uint32_t) value;
+        break;
+    case SLUICE_INT_DIMENSIONS:
+        req->msg.embed.dimensions = (uint32_t) value;
+        break;
+    }
+    return 0;
+}
+
+EXPORT int sluice_request_set_double(sluice_request *req, int what, double value)
+{
+    Sluice__V1__Sampling *s = &req->sampling;
+
+    if (!is_kind(req, SAMPLED) || !isfinite(value)) {
+        return -EINVAL;
+    }
+    switch ((enum sluice_double) what) {
+    case SLUICE_DOUBLE_TEMPERATURE:
+        s->temperature_opt_case = SLUICE__V1__SAMPLING__TEMPERATURE_OPT_TEMPERATURE;
+        s->temperature = value;
+        return 0;
+    case SLUICE_DOUBLE_TOP_P:
+        s->top_p_opt_case = SLUICE__V1__SAMPLING__TOP_P_OPT_TOP_P;
+        s->top_p = value;
+        return 0;
+    case SLUICE_DOUBLE_MIN_P:
+        s->min_p_opt_case = SLUICE__V1__SAMPLING__MIN_P_OPT_MIN_P;
+        s->min_p = value;
+        return 0;
+    case SLUICE_DOUBLE_FREQUENCY_PENALTY:
+        s->frequency_penalty_opt_case =
+            SLUICE__V1__SAMPLING__FREQUENCY_PENALTY_OPT_FREQUENCY_PENALTY;
+        s->frequency_penalty = value;
+        return 0;
+    case SLUICE_DOUBLE_PRESENCE_PENALTY:
+        s->presence_penalty_opt_case = SLUICE__V1__SAMPLING__PRESENCE_PENALTY_OPT_PRESENCE_PENALTY;
+        s->presence_penalty = value;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+/* Where a text lives; NULL: not in this kind of request. */
+static char **text_slot(sluice_request *req, int what)
+{
+    Sluice__V1__ChatRequest *chat = req->kind == REQUEST_CHAT ? &req->msg.chat : NULL;
+    Sluice__V1__Message *m = last_message(req);
+
+    switch ((enum sluice_text) what) {
+    case SLUICE_TEXT_TOOLS_JSON:
+        return chat ? &chat->tools_json : NULL;
+    case SLUICE_TEXT_TOOL_CHOICE_JSON:
+        return chat ? &chat->tool_choice_json : NULL;
+    case SLUICE_TEXT_RESPONSE_FORMAT_JSON:
+        return chat ? &chat->response_format_json : NULL;
+    case SLUICE_TEXT_REASONING_EFFORT:
+        return chat ? &chat->reasoning_effort : NULL;
+    case SLUICE_TEXT_EXTRA_JSON:
+        return is_kind(req, SAMPLED) ? &req->sampling.extra_json : NULL;
+    case SLUICE_TEXT_SUFFIX:
+        return req->kind == REQUEST_COMPLETE ? &req->msg.complete.suffix : NULL;
+    case SLUICE_TEXT_MESSAGE_NAME:
+        return m ? &m->name : NULL;
+    case SLUICE_TEXT_MESSAGE_TOOL_CALL_ID:
+        return m ? &m->tool_call_id : NULL;
+    case SLUICE_TEXT_MESSAGE_THINKING:
+        return m ? &m->thinking : NULL;
+    case SLUICE_TEXT_REQUEST_ID:
+        break; /* not of the message */
+    }
+    return NULL;
+}
+
+static int set_id(sluice_request *req, const char *text, size_t n)
+{
+    if (!is_kind(req, CALLED) || (n > 0 && !is_request_id(text, n))) {
+        return -EINVAL;
+    }
+    if (n > 0) {
+        memcpy(req->id, text, n);
+    }
+    req->id[n] = '\0';
+    return 0;
+}
+
+EXPORT int sluice_request_set_text(sluice_request *req, int what, const char *text, size_t n_bytes)
+{
+    if (what == SLUICE_TEXT_REQUEST_ID) {
+        return set_id(req, text, n_bytes);
+    }
+
+    char **slot = text_slot(req, what);
+
+    return slot ? set_string(req, slot, text, n_bytes) : -EINVAL;
+}
+
+/* ---------------------------------------------------------------- bytes */
+
+/* Joins options and sampling with a copy of the message's top level, and packs that. */
+static size_t join_and_pack(const sluice_request *req, Sluice__V1__CallOptions *options,
+                            Sluice__V1__Sampling *sampling, uint8_t *out)
+{
+    union message msg = req->msg;
+
+    if (req->kind == REQUEST_CHAT) {
+        msg.chat.options = options;
+        msg.chat.sampling = sampling;
+    } else if (req->kind == REQUEST_COMPLETE) {
+        msg.complete.options = options;
+        msg.complete.sampling = sampling;
+    } else if (req->kind == REQUEST_EMBED) {
+        msg.embed.options = options;
+    }
+    return out ? protobuf_c_message_pack(&msg.base, out)
+               : protobuf_c_message_get_packed_size(&msg.base);
+}
+
+int request_pack(const sluice_request *req, const char *id, uint8_t **ret_bytes, size_t *ret_n)
+{
+    Sluice__V1__Sampling sampling = req->sampling;
+    Sluice__V1__CallOptions options;
+    char own_id[REQUEST_ID_MAX_BYTES + 1] = "";
+
+    if ((req->kind == REQUEST_CHAT && req->msg.chat.n_messages == 0) ||
+        (req->kind == REQUEST_EMBED && req->msg.embed.n_inputs == 0)) {
+        return -EINVAL;
+    }
+    assert(strlen(id) <= REQUEST_ID_MAX_BYTES);
+    memcpy(own_id, id, strlen(id));
+    sluice__v1__call_options__init(&options);
+    options.request_id = own_id;
+    options.deadline_usec = (uint64_t) req->deadline_usec;
+    options.class_ = (Sluice__V1__Class) req->class_of_service;
+
+    size_t n = join_and_pack(req, &options, &sampling, NULL);
+
+    if (n > FRAME_MAX_BYTES) {
+        return -EMSGSIZE;
+    }
+
+    uint8_t *bytes = malloc(n + (n == 0));
+
+    if (!bytes) {
+        return -ENOMEM;
+    }
+    *ret_n = join_and_pack(req, &options, &sampling, bytes);
+    *ret_bytes = bytes;
+    return 0;
+}
