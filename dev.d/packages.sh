@@ -34,12 +34,6 @@ packages_test() {
     esac
 }
 
-# What the benchmark needs beside the demo's: its rival.
-packages_bench() {
-    packages_demo
-    echo nginx-light
-}
-
 # What only `./dev test all` needs.
 packages_test_all() {
     packages_test
@@ -60,6 +54,18 @@ need_packages() {
     # shellcheck disable=SC2086 # a list of words
     _install $missing
 }
+
+# The benchmark's nginx: unpacked, because an installed one would at once be started as the machine's web server.
+# Its libraries are there: libcurl's and the system's own.
+need_nginx() {
+    PATH=$PATH:/usr/sbin:$CACHE/nginx/usr/sbin
+    command -v nginx >/dev/null || step nginx "fetching nginx" _unpack_nginx
+}
+
+_unpack_nginx() (
+    mkdir -p "$CACHE/nginx" && cd "$CACHE/nginx" && rm -f ./*.deb &&
+        apt-get -q download nginx && dpkg-deb -x nginx_*.deb . && rm -f ./*.deb
+)
 
 _installed() {
     # shellcheck disable=SC2016 # dpkg-query's own format
