@@ -1,0 +1,315 @@
+/*
+ * protobuf-c answers NULL or a message, and leaves much unchecked. Two guards stand around it.
+ *
+ * A scan of the wire format before it runs, for what cannot be seen afterwards:
+ *   - strings: protobuf-c hands out NUL-terminated copies without their length and does not look at UTF-8. A NUL inside would silently cut a prompt, or
+ *     make "model\0x" pass for "model"; on the wire the length is still known.
+ *   - lists: it has no limit for the number of elements, and it copies unknown fields, each with an allocation of its own.
+ *   - errors: the scan knows the field and its place in the list, "messages[2].text".
+ * The scan is driven by the generated descriptors, so a field added to sluice.proto is covered the day it is added. No message of sluice.v1
+ * refers to itself, so the recursion, here and in protobuf-c, is as deep as the schema; SCAN_MAX_DEPTH asserts it.
+ *
+ * An arena instead of malloc, with a budget: four times the payload and 64 KiB, and a fixed sum for each list element up to REQUEST_MAX_MESSAGES, as
+ * two thousand short inputs are legal and cost more in structs and protobuf-c's own notes than in bytes. Whatever wants more is a bomb: a frame of 4 MiB
+ * full of empty sub-messages would cost 386 MB.
+ *
+ * Format: protobuf.dev, "Encoding". Groups (wire types 3 and 4) left the language before proto3: refused, as protobuf-c does.
+ */
+#include "wire/rpc_msg_unpack.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/request.h"
+#include "sluice.pb-c.h"
+#include "wire/field.h"
+
+#define UNPACK_FACTOR     4
+#define UNPACK_BASE_BYTES (64 * 1024)
+#define UNPACK_ELEMENT_BYTES                                                                       \
+    256 /* Message 96, its pointer 8, protobuf-c's note of a field 40 (in doubling slabs), a first string 16 */
+
+#define SCAN_MAX_DEPTH  8
+#define SCAN_MAX_FIELDS 32         /* of one message of sluice.v1: seventeen today */
+#define MAX_TAG         UINT32_MAX /* field numbers end at 2^29 - 1, and three bits are the wire type */
+
+enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
+
+/* The lists that have a maximum. */
+static const struct list_limit {
+    const ProtobufCMessageDescriptor *message;
+    const char *field;
+    uint32_t max;
+} list_limits[] = {
+    {&sluice__v1__chat_request__descriptor, "messages", REQUEST_MAX_MESSAGES},
+    {&sluice__v1__embed_request__descriptor, "inputs", REQUEST_MAX_INPUTS},
+    {&sluice__v1__sampling__descriptor, "stop", REQUEST_MAX_STOP},
+    {&sluice__v1__message__descriptor, "images", RPC_MAX_IMAGES},
+    {&sluice__v1__message__descriptor, "tool_calls", RPC_MAX_TOOL_CALLS},
+};
+
+struct scan {
+    size_t n_elements;
+    size_t n_unknown;
+    unsigned depth;
+    struct problem *problem; /* borrowed */
+};
+
+/* One field as it stands on the wire. */
+struct wire_field {
+    uint32_t number;
+    enum wire_type type;
+    struct str bytes; /* of WIRE_BYTES */
+};
+
+/* Up to ten bytes of seven bits, the lowest first. */
+static bool eat_varint(struct str *s, uint64_t *ret_value)
+{
+    uint64_t v = 0;
+
+    for (size_t i = 0; i < s->len && i < 10; i++) {
+        uint8_t c = (uint8_t) s->ptr[i];
+
+        v |= (uint64_t) (c & 0x7f) << (7 * i);
+        if (c < 0x80) {
+            s->ptr += i + 1;
+            s->len -= i + 1;
+            *ret_value = v;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool eat_bytes(struct str *s, uint64_t n, struct str *ret_bytes)
+{
+    if (n > s->len) {
+        return false;
+    }
+    *ret_bytes = (struct str) {s->ptr, (size_t) n};
+    s->ptr += n;
+    s->len -= (size_t) n;
+    return true;
+}
+
+static bool eat_field(struct str *s, struct wire_field *ret)
+{
+    struct str number;
+    uint64_t tag, v;
+
+    if (!eat_varint(s, &tag) || tag > MAX_TAG || tag >> 3 == 0) {
+        return false;
+    }
+    ret->number = (uint32_t) tag >> 3;
+    ret->type = (enum wire_type)(tag & 7);
+    switch (ret->type) {
+    case WIRE_VARINT:
+        return eat_varint(s, &v);
+    case WIRE_64:
+        return eat_bytes(s, 8, &number);
+    case WIRE_BYTES:
+        return eat_varint(s, &v) && eat_bytes(s, v, &ret->bytes);
+    case WIRE_32:
+        return eat_bytes(s, 4, &number);
+    }
+    return false; /* groups, and what was never given a meaning */
+}
+
+static enum wire_type wire_type_of(ProtobufCType type)
+{
+    switch (type) {
+    case PROTOBUF_C_TYPE_STRING:
+    case PROTOBUF_C_TYPE_BYTES:
+    case PROTOBUF_C_TYPE_MESSAGE:
+        return WIRE_BYTES;
+    case PROTOBUF_C_TYPE_FIXED64:
+    case PROTOBUF_C_TYPE_SFIXED64:
+    case PROTOBUF_C_TYPE_DOUBLE:
+        return WIRE_64;
+    case PROTOBUF_C_TYPE_FIXED32:
+    case PROTOBUF_C_TYPE_SFIXED32:
+    case PROTOBUF_C_TYPE_FLOAT:
+        return WIRE_32;
+    case PROTOBUF_C_TYPE_INT32:
+    case PROTOBUF_C_TYPE_SINT32:
+    case PROTOBUF_C_TYPE_UINT32:
+    case PROTOBUF_C_TYPE_INT64:
+    case PROTOBUF_C_TYPE_SINT64:
+    case PROTOBUF_C_TYPE_UINT64:
+    case PROTOBUF_C_TYPE_ENUM:
+    case PROTOBUF_C_TYPE_BOOL:
+        return WIRE_VARINT;
+    }
+    assert(0);
+    return WIRE_VARINT;
+}
+
+static uint32_t list_max(const ProtobufCMessageDescriptor *message,
+                         const ProtobufCFieldDescriptor *field)
+{
+    for (size_t i = 0; i < ARRAY_LEN(list_limits); i++) {
+        if (list_limits[i].message == message && strcmp(list_limits[i].field, field->name) == 0) {
+            return list_limits[i].max;
+        }
+    }
+    return UINT32_MAX;
+}
+
+static int scan_string(const struct scan *s, const char *name, struct str bytes)
+{
+    if (bytes.len > 0 && memchr(bytes.ptr, '\0', bytes.len)) {
+        return field_fail(s->problem, "", "'%s' contains a NUL character", name);
+    }
+    if (!str_is_utf8(bytes)) {
+        return field_fail(s->problem, "", "'%s' is not valid UTF-8", name);
+    }
+    return 0;
+}
+
+static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *message,
+                        struct str bytes);
+
+static int scan_value(struct scan *s, const ProtobufCFieldDescriptor *field,
+                      const struct wire_field *f)
+{
+    bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
+
+    /* a list of numbers may come packed into bytes */
+    if (f->type != wire_type_of(field->type) && !(is_list && f->type == WIRE_BYTES)) {
+        return field_fail(s->problem, "", "'%s' has the wrong wire type", field->name);
+    }
+    if (field->type == PROTOBUF_C_TYPE_STRING) {
+        return scan_string(s, field->name, f->bytes);
+    }
+    return field->type == PROTOBUF_C_TYPE_MESSAGE ? scan_message(s, field->descriptor, f->bytes)
+                                                  : 0;
+}
+
+/* *n_seen: how often this field came before. */
+static int scan_field(struct scan *s, const ProtobufCMessageDescriptor *message,
+                      const ProtobufCFieldDescriptor *field, const struct wire_field *f,
+                      uint32_t *n_seen)
+{
+    bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
+    uint32_t index = (*n_seen)++, max = list_max(message, field);
+    int r;
+
+    if (is_list || field->type == PROTOBUF_C_TYPE_MESSAGE) {
+        s->n_elements++;
+    }
+    if (index >= max) {
+        return field_fail(s->problem, field->name, "'%s' may hold at most %u elements", field->name,
+                          max);
+    }
+    r = scan_value(s, field, f);
+    if (is_list) {
+        return field_within(r, s->problem, "%s[%u]", field->name, index);
+    }
+    return field_within(r, s->problem, "%s", field->name);
+}
+
+static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *message, struct str bytes)
+{
+    uint32_t seen[SCAN_MAX_FIELDS] = {0};
+    int r;
+
+    assert(message->n_fields <= SCAN_MAX_FIELDS);
+    assert(s->depth < SCAN_MAX_DEPTH);
+    s->depth++;
+    while (bytes.len > 0) {
+        struct wire_field f = {0};
+
+        if (!eat_field(&bytes, &f)) {
+            return field_fail(s->problem, "", "the message is not well-formed protobuf");
+        }
+
+        const ProtobufCFieldDescriptor *field =
+            protobuf_c_message_descriptor_get_field(message, f.number);
+
+        if (!field && ++s->n_unknown > RPC_MAX_UNKNOWN_FIELDS) {
+            return field_fail(s->problem, "", "the message has too many unknown fields");
+        }
+        r = field ? scan_field(s, message, field, &f, &seen[field - message->fields]) : 0;
+        if (r < 0) {
+            return r;
+        }
+    }
+    s->depth--;
+    return 0;
+}
+
+/* ---- protobuf-c */
+
+#define ARENA_ALIGN_BYTES 16 /* what the arena may add to a request */
+
+/* What protobuf-c allocates from. */
+struct budget {
+    struct arena *arena; /* borrowed */
+    bool is_spent;
+    bool is_out_of_memory;
+};
+
+static void *budget_alloc(void *ctx, size_t n)
+{
+    struct budget *b = ctx;
+    size_t left_bytes = b->arena->max_bytes - b->arena->used_bytes;
+    void *p = arena_alloc(b->arena, n);
+
+    if (!p && n + ARENA_ALIGN_BYTES <= left_bytes) {
+        b->is_out_of_memory = true;
+    } else if (!p) {
+        b->is_spent = true;
+    }
+    return p;
+}
+
+static void budget_free(void *ctx, void *p)
+{
+    (void) ctx; /* all at once, with the arena */
+    (void) p;
+}
+
+static size_t budget_bytes(struct str payload, size_t n_elements)
+{
+    if (n_elements > REQUEST_MAX_MESSAGES) {
+        n_elements = REQUEST_MAX_MESSAGES;
+    }
+    return UNPACK_FACTOR * payload.len + UNPACK_BASE_BYTES + UNPACK_ELEMENT_BYTES * n_elements;
+}
+
+int rpc_unpack(struct rpc_unpacked *u, const ProtobufCMessageDescriptor *type, struct str payload,
+               struct problem *ret_problem)
+{
+    struct scan s = {.problem = ret_problem};
+    struct budget budget = {.arena = &u->arena};
+    ProtobufCAllocator allocator = {budget_alloc, budget_free, &budget};
+    int r = scan_message(&s, type, payload);
+
+    assert(!u->message);
+    if (r < 0) {
+        return r;
+    }
+    arena_init(&u->arena, budget_bytes(payload, s.n_elements));
+    u->message =
+        protobuf_c_message_unpack(type, &allocator, payload.len, (const uint8_t *) payload.ptr);
+    if (u->message) {
+        return 0;
+    }
+    if (budget.is_out_of_memory) {
+        return -ENOMEM;
+    }
+    if (budget.is_spent) {
+        r = field_fail(ret_problem, "", "the message needs far more memory than its size");
+        ret_problem->code = ERRCODE_PAYLOAD_TOO_LARGE;
+        return r;
+    }
+    return field_fail(ret_problem, "", "the message is not well-formed protobuf");
+}
+
+void rpc_unpacked_done(struct rpc_unpacked *u)
+{
+    arena_done(&u->arena);
+    u->message = NULL;
+}
