@@ -503,6 +503,13 @@ void registry_reroute(struct call_registry *reg, uint64_t now_usec)
     want_run(reg);
 }
 
+void registry_cancel_waiting(struct call_registry *reg, enum errcode code, uint64_t now_usec)
+{
+    list_for_each_safe (l, &reg->waiting) {
+        call_cancel(CONTAINER_OF(l, struct call, link), code, now_usec);
+    }
+}
+
 void registry_cancel_all(struct call_registry *reg, enum errcode code, uint64_t now_usec)
 {
     struct list *const all[] = {&reg->fresh, &reg->waiting, &reg->running};

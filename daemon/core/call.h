@@ -102,7 +102,10 @@ uint64_t registry_next_deadline(const struct call_registry *reg);
 /* After router_commit(): waiting calls follow their model name to its new group, or end with MODEL_NOT_FOUND. */
 void registry_reroute(struct call_registry *reg, uint64_t now_usec);
 
-/* Ends all calls with code (drain time is over). */
+/* Ends those that hold no slot yet (a drain begins). */
+void registry_cancel_waiting(struct call_registry *reg, enum errcode code, uint64_t now_usec);
+
+/* Ends all calls with code (the drain time is over). */
 void registry_cancel_all(struct call_registry *reg, enum errcode code, uint64_t now_usec);
 
 size_t registry_count(const struct call_registry *reg, enum call_state state);

@@ -1,0 +1,90 @@
+#pragma once
+/*
+ * What frontends share and what makes a protocol a frontend: a row in frontends.c that turns an accepted connection into an object of its own.
+ * Adding one is one file, one row, one test (docs/adding-a-frontend.md).
+ */
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/list.h"
+#include "base/macros.h"
+#include "core/admission.h"
+#include "core/call.h"
+#include "core/pressure.h"
+#include "core/router.h"
+#include "core/stats.h"
+
+#define FRONTEND_MAX_HOSTS 32
+
+struct frontend_params {
+    size_t max_connections, max_connections_per_uid, max_calls_per_connection;
+    size_t max_head_bytes, max_body_bytes, max_buffered_bytes;
+    uint64_t head_usec, body_usec, keep_alive_usec, stalled_reader_usec, heartbeat_usec;
+    const char *master_key;           /* borrowed; NULL: none set */
+    const char *const *allowed_hosts; /* borrowed; beside the loopback names */
+    size_t n_allowed_hosts;
+    const char *const *allowed_origins; /* borrowed */
+    size_t n_allowed_origins;
+};
+
+/* What every connection can reach. Owned by the composition. Pointers are borrowed. */
+struct frontends {
+    sd_event *event;
+    struct call_registry *registry;
+    struct router *router;
+    struct admission *admission;
+    struct pressure *pressure;
+    struct stats *stats;
+    struct frontend_params params;
+    void (*on_work)(void *ctx); /* frontends_turn() is wanted at the end of this wake-up */
+    void *ctx;
+
+    /* told by the composition, told on to clients */
+    uint64_t started_at_usec;
+    uint64_t config_generation;
+    bool is_draining;
+
+    struct list conns;     /* conn.link: open */
+    struct list dead;      /* conn.link: closed, to be freed at the end of the turn */
+    struct list dirty;     /* conn.dirty_link: have output to send */
+    struct list listeners; /* listener.link */
+    size_t n_conns;
+    size_t buffered_bytes; /* of params.max_buffered_bytes */
+    uint64_t next_id;      /* of requests that bring none */
+    char boot_id[9];
+};
+
+struct conn;
+
+/* One protocol. */
+struct frontend_ops {
+    const char *name; /* of the listening socket: "rpc", "http", "http-unix" */
+    /* A connection for an accepted socket, which it takes over in any case. NULL: out of memory. is_tcp: nobody knows who is at the other end. */
+    struct conn *(*conn_new)(struct frontends *f, int fd, const struct caller *caller, bool is_tcp);
+};
+
+extern const struct frontend_ops frontend_rpc;
+extern const struct frontend_ops frontend_http;
+extern const struct frontend_ops frontend_http_unix;
+
+/* The frontend of that name, or NULL. */
+const struct frontend_ops *frontend_find(const char *name);
+
+void frontends_init(struct frontends *f, const struct frontend_params *params);
+void frontends_done(struct frontends *f); /* closes everything */
+
+/* Sends what is waiting, frees what is dead. At the end of a wake-up, after registry_run(). */
+void frontends_turn(struct frontends *f, uint64_t now_usec);
+
+/* Draining: no new connections; idle ones are closed, busy ones after their answer. */
+void frontends_drain(struct frontends *f, uint64_t now_usec);
+
+/* Is anything open besides listening sockets? */
+bool frontends_are_idle(const struct frontends *f);
+
+/* "req-<boot>-<n>" */
+void frontends_make_id(struct frontends *f, char ret_id[REQUEST_ID_MAX + 1]);
+
+/* Charges a connection's buffers to the common budget: from old_bytes to new_bytes. false: over the budget, nothing changed. */
+bool frontends_charge(struct frontends *f, size_t old_bytes, size_t new_bytes);

@@ -1,0 +1,121 @@
+/*
+ * The table of frontends, and what connections share: budget, ids, the end of a turn.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/clock.h"
+#include "frontend/conn.h"
+#include "frontend/frontend.h"
+#include "frontend/listener.h"
+
+static const struct frontend_ops *const table[] = {
+    &frontend_rpc,
+    &frontend_http,
+    &frontend_http_unix,
+};
+
+const struct frontend_ops *frontend_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        if (strcmp(table[i]->name, name) == 0) {
+            return table[i];
+        }
+    }
+    return NULL;
+}
+
+void frontends_init(struct frontends *f, const struct frontend_params *params)
+{
+    uint32_t random = 0;
+
+    *f = (struct frontends) {.params = *params};
+    list_init(&f->conns);
+    list_init(&f->dead);
+    list_init(&f->dirty);
+    list_init(&f->listeners);
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0) {
+        random =
+            (uint32_t) clock_wall_usec(); /* ids must differ between runs; they protect nothing */
+    }
+    (void) snprintf(f->boot_id, sizeof f->boot_id, "%08x", random);
+}
+
+static void free_dead(struct frontends *f)
+{
+    struct list *l;
+
+    while ((l = list_first(&f->dead))) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+
+        c->ops->free(c);
+    }
+}
+
+void frontends_done(struct frontends *f)
+{
+    struct list *l;
+
+    listeners_close(f);
+    while ((l = list_first(&f->conns))) {
+        conn_close(CONTAINER_OF(l, struct conn, link), clock_now_usec());
+    }
+    free_dead(f);
+    assert(f->n_conns == 0 && f->buffered_bytes == 0);
+}
+
+void frontends_turn(struct frontends *f, uint64_t now_usec)
+{
+    struct list *l;
+
+    while ((l = list_first(&f->dirty))) {
+        struct conn *c = CONTAINER_OF(l, struct conn, dirty_link);
+
+        conn_flush(c, now_usec);
+        if (c->state == CONN_OPEN) {
+            c->ops->on_turn(c, now_usec);
+        }
+    }
+    if (!list_is_empty(&f->dead)) {
+        free_dead(f);
+        listeners_room(f);
+    }
+}
+
+void frontends_drain(struct frontends *f, uint64_t now_usec)
+{
+    f->is_draining = true;
+    listeners_close(f);
+    list_for_each_safe (l, &f->conns) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+
+        if (c->state == CONN_OPEN && c->ops->is_idle(c)) {
+            conn_close(c, now_usec);
+        }
+    }
+}
+
+bool frontends_are_idle(const struct frontends *f)
+{
+    return f->n_conns == 0;
+}
+
+void frontends_make_id(struct frontends *f, char ret_id[REQUEST_ID_MAX + 1])
+{
+    (void) snprintf(ret_id, REQUEST_ID_MAX + 1, "req-%s-%llu", f->boot_id,
+                    (unsigned long long) ++f->next_id);
+}
+
+bool frontends_charge(struct frontends *f, size_t old_bytes, size_t new_bytes)
+{
+    size_t others = f->buffered_bytes - old_bytes;
+
+    if (new_bytes > old_bytes && new_bytes > f->params.max_buffered_bytes - others) {
+        return false;
+    }
+    f->buffered_bytes = others + new_bytes;
+    return true;
+}

@@ -1,0 +1,675 @@
+/*
+ * RPC: ttrpc frames on a Unix socket, any number of calls at once on a connection.
+ *
+ * Liberal in, strict out (the list is in docs/ARCHITECTURE.md): the kind of a call is decided by its method and never by flags; ids need only be odd and not in
+ * use; a frame over the cap is thrown away without being stored and answered; Data on a unary id, unknown types and late Data are harmless. Out go
+ * whole frames only: Data 0x00 for events, Data 0x05 without bytes as the end, a Response with a status and no payload for every failure.
+ *
+ * Reading never waits for writing: while output is above the high water new calls are refused, but Cancel is still read. What is buffered per connection:
+ * one incoming frame (charged to the common budget) and the output.
+ *
+ * Owns rpc_calls: one for each stream id in use. An rpc_call ends with its terminal event, or with the connection.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/fdio.h"
+#include "frontend/conn.h"
+#include "frontend/rpc_info.h"
+#include "proto/frame.h"
+#include "wire/rpc_msg.h"
+
+#define HIGH_WATER_BYTES  (256 * 1024)
+#define OUT_MAX_BYTES     (HIGH_WATER_BYTES + 16 * 1024 * 1024)
+#define MESSAGE_MAX_BYTES (FRAME_MAX_BYTES - 256) /* an event: room for the envelope */
+#define FRAME_USEC        (10 * USEC_PER_SEC)     /* from the first byte of a frame to its last */
+#define STRIKES_MAX       8                       /* oversized frames before the connection goes */
+#define ARENA_FACTOR      4
+#define ARENA_EXTRA_BYTES (256 * 1024)
+
+enum rpc_method {
+    METHOD_GET_INFO,
+    METHOD_LIST_MODELS,
+    METHOD_CHAT,
+    METHOD_COMPLETE,
+    METHOD_EMBED,
+    METHOD_CANCEL,
+    METHOD_UPLOAD,
+    METHOD_STATUS,
+    METHOD_LATER, /* known, not served yet */
+    METHOD_UNKNOWN,
+};
+
+struct method_row {
+    const char *service, *name;
+    enum rpc_method method;
+};
+
+static const struct method_row methods[] = {
+    {"sluice.v1.Engine", "GetInfo", METHOD_GET_INFO},
+    {"sluice.v1.Engine", "ListModels", METHOD_LIST_MODELS},
+    {"sluice.v1.Engine", "Chat", METHOD_CHAT},
+    {"sluice.v1.Engine", "Complete", METHOD_COMPLETE},
+    {"sluice.v1.Engine", "Embed", METHOD_EMBED},
+    {"sluice.v1.Engine", "Cancel", METHOD_CANCEL},
+    {"sluice.v1.Engine", "Upload", METHOD_UPLOAD},
+    {"sluice.v1.Control", "Status", METHOD_STATUS},
+    {"sluice.v1.Control", "Watch", METHOD_LATER},
+    {"sluice.v1.Control", "Load", METHOD_LATER},
+    {"sluice.v1.Control", "Unload", METHOD_LATER},
+    {"sluice.v1.Control", "Reload", METHOD_LATER},
+    {"sluice.v1.Control", "Drain", METHOD_LATER},
+    {"sluice.v1.Control", "Explain", METHOD_LATER},
+};
+
+struct rpc_conn {
+    struct conn conn;
+    struct buf in;        /* the frame that is arriving, header included */
+    size_t discard_bytes; /* of an oversized frame, still to be thrown away */
+    unsigned n_strikes;
+    struct list calls; /* rpc_call.link */
+    size_t n_calls;
+};
+
+struct rpc_call {
+    struct list link; /* rpc_conn.calls */
+    struct rpc_conn *rpc;
+    uint32_t stream_id;
+    struct event_sink sink;
+    struct call *call; /* borrowed from the registry; NULL once over */
+    struct rpc_stream stream;
+    uint64_t arrived_at_usec, granted_at_usec, first_token_at_usec;
+    char id[REQUEST_ID_MAX + 1];
+};
+
+static struct rpc_conn *rpc_conn_of(struct conn *c)
+{
+    return CONTAINER_OF(c, struct rpc_conn, conn);
+}
+
+/* ------------------------------------------------------------------------------------------- output */
+
+/* A frame around bytes that are still to be written: the header is reserved, filled in afterwards. */
+static void put_frame(struct rpc_conn *rpc, uint32_t id, uint8_t type, uint8_t flags,
+                      struct str payload)
+{
+    struct frame_header h = {
+        .payload_bytes = (uint32_t) payload.len, .stream_id = id, .type = type, .flags = flags};
+    uint8_t header[FRAME_HEADER_BYTES];
+    struct buf *out = conn_out(&rpc->conn);
+
+    if (rpc->conn.state != CONN_OPEN) {
+        return;
+    }
+    assert(payload.len <= FRAME_MAX_BYTES);
+    frame_encode_header(&h, header);
+    if (buf_room(out) < sizeof header + payload.len || buf_append(out, header, sizeof header) < 0 ||
+        buf_append_str(out, payload) < 0) {
+        conn_close_later(&rpc->conn); /* half a frame must not be followed by anything */
+        return;
+    }
+    conn_flush_later(&rpc->conn);
+}
+
+static void put_response(struct rpc_conn *rpc, uint32_t id, const struct frame_response *response)
+{
+    size_t n = frame_response_size(response);
+    uint8_t *bytes = malloc(n + 1);
+
+    if (!bytes) {
+        conn_close_later(&rpc->conn);
+        return;
+    }
+    (void) frame_encode_response(response, bytes);
+    put_frame(rpc, id, FRAME_RESPONSE, 0, (struct str) {(const char *) bytes, n});
+    free(bytes);
+}
+
+static void put_payload(struct rpc_conn *rpc, uint32_t id, struct str payload)
+{
+    struct frame_response response = {.payload = {(const uint8_t *) payload.ptr, payload.len}};
+
+    put_response(rpc, id, &response);
+}
+
+static void put_error(struct rpc_conn *rpc, uint32_t id, enum errcode code, struct str text,
+                      struct str param, uint64_t retry_after_usec, struct str request_id)
+{
+    static const char type_url[] = "type.googleapis.com/sluice.v1.ErrorDetail";
+    const struct errcode_info *info = errcode_info(code);
+    struct frame_response response = {.code = info->ttrpc_code};
+    struct buf detail;
+
+    text = text.len > 0 ? text : str_from(info->text);
+    buf_init(&detail, 1024);
+    if (rpc_encode_error_detail(code, retry_after_usec, param, request_id, &detail) == 0) {
+        response.detail = (struct frame_slice) {(const uint8_t *) buf_ptr(&detail), detail.len};
+        response.detail_type =
+            (struct frame_slice) {(const uint8_t *) type_url, sizeof type_url - 1};
+    } /* out of memory: the status must do without its detail */
+    response.message = (struct frame_slice) {(const uint8_t *) text.ptr, text.len};
+    put_response(rpc, id, &response);
+    buf_done(&detail);
+}
+
+static void put_problem(struct rpc_conn *rpc, uint32_t id, const struct problem *p)
+{
+    put_error(rpc, id, p->code, str_from(p->text), str_from(p->param), 0, STR_NONE);
+}
+
+static void put_code(struct rpc_conn *rpc, uint32_t id, enum errcode code)
+{
+    put_problem(rpc, id, &(struct problem) {.code = code});
+}
+
+/* ------------------------------------------------------------------------------------------- streams */
+
+static void rpc_call_free(struct rpc_call *call)
+{
+    list_remove(&call->link);
+    call->rpc->n_calls--;
+    free(call);
+}
+
+static void put_event(struct rpc_call *call, const struct event *ev)
+{
+    struct rpc_timings timings = {
+        .queue_usec = usec_since(call->granted_at_usec, call->arrived_at_usec),
+        .first_token_usec = usec_since(call->first_token_at_usec, call->arrived_at_usec),
+        .total_usec = usec_since(ev->at_usec, call->arrived_at_usec),
+    };
+    struct buf message;
+
+    buf_init(&message, MESSAGE_MAX_BYTES);
+    if (rpc_encode_event(&call->stream, ev, call->id, &timings, &message) < 0) {
+        conn_close_later(&call->rpc->conn);
+    } else if (message.len > 0) {
+        put_frame(call->rpc, call->stream_id, FRAME_DATA, 0, buf_str(&message));
+    }
+    buf_done(&message);
+}
+
+static void note_times(struct rpc_call *call, const struct event *ev)
+{
+    if (ev->type == EVENT_STARTED) {
+        call->granted_at_usec = ev->at_usec;
+    }
+    if (call->first_token_at_usec == 0 &&
+        (ev->type == EVENT_TEXT || ev->type == EVENT_TOOL_CALL || ev->type == EVENT_EMBEDDING)) {
+        call->first_token_at_usec = ev->at_usec;
+    }
+}
+
+static enum sink_answer deliver(struct event_sink *sink, const struct event *ev)
+{
+    struct rpc_call *call = CONTAINER_OF(sink, struct rpc_call, sink);
+    struct rpc_conn *rpc = call->rpc;
+
+    note_times(call, ev);
+    if (ev->type == EVENT_FAILED) {
+        put_error(rpc, call->stream_id, ev->failed.code, event_failed_text(ev), ev->failed.param,
+                  ev->failed.retry_after_usec, str_from(call->id));
+        rpc_call_free(call);
+        return SINK_ROOM;
+    }
+    put_event(call, ev);
+    if (ev->type == EVENT_END) {
+        put_frame(rpc, call->stream_id, FRAME_DATA, FRAME_REMOTE_CLOSED | FRAME_NO_DATA, STR_NONE);
+        rpc_call_free(call);
+        return SINK_ROOM;
+    }
+    return conn_is_full(&rpc->conn) ? SINK_FULL : SINK_ROOM;
+}
+
+static struct rpc_call *find_stream(struct rpc_conn *rpc, uint32_t id)
+{
+    list_for_each (l, &rpc->calls) {
+        struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
+
+        if (call->stream_id == id) {
+            return call;
+        }
+    }
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------------------- requests */
+
+static enum request_kind kind_of(enum rpc_method method)
+{
+    return method == METHOD_CHAT       ? REQUEST_CHAT
+           : method == METHOD_COMPLETE ? REQUEST_COMPLETE
+                                       : REQUEST_EMBED;
+}
+
+/* The request that a stream method carries, or NULL with *ret_problem. */
+static struct request *decode(struct rpc_conn *rpc, const struct frame_request *frame,
+                              enum rpc_method method, struct problem *ret_problem)
+{
+    struct str payload = {(const char *) frame->payload.ptr, frame->payload.len};
+    struct request *req =
+        request_new(kind_of(method), payload.len * ARENA_FACTOR + ARENA_EXTRA_BYTES);
+    int r = req ? rpc_decode_request(req, payload, ret_problem) : -ENOMEM;
+
+    if (r < 0) {
+        if (r == -ENOMEM) {
+            *ret_problem = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY};
+        }
+        return request_free(req);
+    }
+    req->total_bytes = payload.len;
+    req->stream = true;
+    req->caller = rpc->conn.caller;
+    if (frame->timeout_nano > 0) {
+        uint64_t usec = (uint64_t) frame->timeout_nano / 1000 + 1;
+
+        req->deadline_usec =
+            req->deadline_usec > 0 && req->deadline_usec < usec ? req->deadline_usec : usec;
+    }
+    return req;
+}
+
+/* May this connection have one more call? */
+static enum errcode gate(const struct rpc_conn *rpc, const struct frame_request *frame)
+{
+    if (frame->timeout_nano < 0) {
+        return ERRCODE_DEADLINE_EXCEEDED;
+    }
+    if (rpc->n_calls >= rpc->conn.frontends->params.max_calls_per_connection ||
+        rpc->conn.was_full) {
+        return ERRCODE_TOO_MANY_CALLS;
+    }
+    return ERRCODE_NONE;
+}
+
+static void submit(struct rpc_conn *rpc, uint32_t id, struct request *req, uint64_t now_usec)
+{
+    struct call_registry *registry = rpc->conn.frontends->registry;
+    struct rpc_call *call = calloc(1, sizeof *call);
+
+    if (!call) {
+        request_free(req);
+        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+        return;
+    }
+    *call = (struct rpc_call) {
+        .rpc = rpc, .stream_id = id, .sink = {.deliver = deliver}, .arrived_at_usec = now_usec};
+    list_init(&call->link);
+    list_append(&rpc->calls, &call->link);
+    rpc->n_calls++;
+    (void) snprintf(call->id, sizeof call->id, "%s", req->id);
+    if (call_submit(registry, req, &call->sink, now_usec, &call->call) < 0) {
+        rpc_call_free(call);
+        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+    }
+}
+
+static void start_call(struct rpc_conn *rpc, uint32_t id, const struct frame_request *frame,
+                       enum rpc_method method, uint64_t now_usec)
+{
+    struct frontends *f = rpc->conn.frontends;
+    struct problem p = {.code = gate(rpc, frame)};
+    struct request *req;
+
+    if (p.code != ERRCODE_NONE) {
+        put_error(rpc, id, p.code, STR_NONE, STR_NONE,
+                  errcode_info(p.code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0, STR_NONE);
+        return;
+    }
+    req = decode(rpc, frame, method, &p);
+    if (!req) {
+        put_problem(rpc, id, &p);
+        return;
+    }
+    if (req->id[0] == '\0') {
+        frontends_make_id(f, req->id);
+    } else if (registry_find(f->registry, str_from(req->id), false, req->caller.uid)) {
+        p = (struct problem) {.code = ERRCODE_INVALID_REQUEST,
+                              .text = "a call with this request id is running",
+                              .param = "options.request_id"};
+        request_free(req);
+        put_problem(rpc, id, &p);
+        return;
+    }
+    submit(rpc, id, req, now_usec);
+}
+
+static void cancel(struct rpc_conn *rpc, uint32_t id, struct str payload, uint64_t now_usec)
+{
+    const struct caller *caller = &rpc->conn.caller;
+    char wanted[REQUEST_ID_MAX + 1];
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    struct buf out;
+
+    if (rpc_decode_cancel(payload, wanted, &p) < 0) {
+        put_problem(rpc, id, &p);
+        return;
+    }
+
+    struct call *call = registry_find(rpc->conn.frontends->registry, str_from(wanted),
+                                      caller->uid == 0, caller->uid);
+
+    if (call) {
+        call_cancel(call, ERRCODE_CANCELLED, now_usec);
+    }
+    buf_init(&out, 64);
+    if (rpc_encode_cancel_response(call != NULL, &out) < 0) {
+        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+    } else {
+        put_payload(rpc, id, buf_str(&out));
+    }
+    buf_done(&out);
+}
+
+static void tell(struct rpc_conn *rpc, uint32_t id, enum rpc_method method, uint64_t now_usec)
+{
+    const struct frontends *f = rpc->conn.frontends;
+    struct buf out;
+    int r;
+
+    buf_init(&out, MESSAGE_MAX_BYTES);
+    r = method == METHOD_GET_INFO      ? rpc_info_encode_info(f, HIGH_WATER_BYTES, &out)
+        : method == METHOD_LIST_MODELS ? rpc_info_encode_models(f, &out)
+                                       : rpc_info_encode_status(f, now_usec, &out);
+    if (r < 0) {
+        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+    } else {
+        put_payload(rpc, id, buf_str(&out));
+    }
+    buf_done(&out);
+}
+
+static enum rpc_method method_of(const struct frame_request *frame)
+{
+    struct str service = {(const char *) frame->service.ptr, frame->service.len};
+    struct str name = {(const char *) frame->method.ptr, frame->method.len};
+
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (str_is(service, methods[i].service) && str_is(name, methods[i].name)) {
+            return methods[i].method;
+        }
+    }
+    return METHOD_UNKNOWN;
+}
+
+static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_request *frame,
+                       uint64_t now_usec)
+{
+    enum rpc_method method = method_of(frame);
+    struct problem p = {.code = ERRCODE_NOT_IMPLEMENTED};
+
+    switch (method) {
+    case METHOD_GET_INFO:
+    case METHOD_LIST_MODELS:
+    case METHOD_STATUS:
+        tell(rpc, id, method, now_usec);
+        break;
+    case METHOD_CHAT:
+    case METHOD_COMPLETE:
+    case METHOD_EMBED:
+        start_call(rpc, id, frame, method, now_usec);
+        break;
+    case METHOD_CANCEL:
+        cancel(rpc, id, (struct str) {(const char *) frame->payload.ptr, frame->payload.len},
+               now_usec);
+        break;
+    case METHOD_UPLOAD: /* its Data frames are late Data of an id that is not in use: ignored */
+    case METHOD_LATER:
+        put_code(rpc, id, ERRCODE_NOT_IMPLEMENTED);
+        break;
+    case METHOD_UNKNOWN:
+        (void) snprintf(p.text, sizeof p.text, "no method \"%.*s\" in service \"%.*s\"",
+                        (int) frame->method.len, (const char *) frame->method.ptr,
+                        (int) frame->service.len, (const char *) frame->service.ptr);
+        put_problem(rpc, id, &p);
+        break;
+    }
+}
+
+static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
+                             const uint8_t *payload, uint64_t now_usec)
+{
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    struct frame_request frame;
+
+    if (h->stream_id % 2 == 0) {
+        (void) snprintf(p.text, sizeof p.text, "stream id %u is not a client's: those are odd",
+                        h->stream_id);
+    } else if (find_stream(rpc, h->stream_id)) {
+        (void) snprintf(p.text, sizeof p.text, "stream id %u is in use", h->stream_id);
+    } else if (frame_decode_request(payload, h->payload_bytes, &frame) < 0) {
+        (void) snprintf(p.text, sizeof p.text, "the request envelope is malformed");
+    } else {
+        on_request(rpc, h->stream_id, &frame, now_usec);
+        return;
+    }
+    put_problem(rpc, h->stream_id, &p);
+}
+
+static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const uint8_t *payload,
+                     uint64_t now_usec)
+{
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+
+    switch (h->type) {
+    case FRAME_REQUEST:
+        on_request_frame(rpc, h, payload, now_usec);
+        break;
+    case FRAME_DATA:
+        /* No method takes Data. On an even id it can mean nothing; else it belongs to a call that is over, or is a needless close of the client's side. */
+        if (h->stream_id % 2 == 0) {
+            (void) snprintf(p.text, sizeof p.text, "stream id %u is not a client's: those are odd",
+                            h->stream_id);
+            put_problem(rpc, h->stream_id, &p);
+        }
+        break;
+    case FRAME_RESPONSE: /* servers send these, clients do not */
+    default:             /* a type of the future */
+        break;
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- input */
+
+/* The header says more than we take: what follows is thrown away as it comes. */
+static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h, uint64_t now_usec)
+{
+    struct problem p = {.code = ERRCODE_PAYLOAD_TOO_LARGE};
+
+    if (h->payload_bytes >= FRAME_INSANE_BYTES || ++rpc->n_strikes > STRIKES_MAX) {
+        conn_close(&rpc->conn, now_usec);
+        return;
+    }
+    (void) snprintf(p.text, sizeof p.text, "a frame of %u bytes; the limit is %u", h->payload_bytes,
+                    FRAME_MAX_BYTES);
+    put_problem(rpc, h->stream_id, &p);
+    rpc->discard_bytes = h->payload_bytes;
+    buf_clear(&rpc->in);
+}
+
+/* One step: a whole frame out of rpc->in, or the decision that more must come. false: nothing more to do now. */
+static bool take_frame(struct rpc_conn *rpc, uint64_t now_usec)
+{
+    struct frame_header h;
+
+    if (rpc->in.len < FRAME_HEADER_BYTES) {
+        return false;
+    }
+    frame_decode_header((const uint8_t *) buf_ptr(&rpc->in), &h);
+    if (h.payload_bytes > FRAME_MAX_BYTES) {
+        refuse_oversized(rpc, &h, now_usec);
+        return false;
+    }
+    if (rpc->in.len < FRAME_HEADER_BYTES + h.payload_bytes) {
+        return false;
+    }
+    on_frame(rpc, &h, (const uint8_t *) buf_ptr(&rpc->in) + FRAME_HEADER_BYTES, now_usec);
+    if (rpc->conn.state == CONN_OPEN) {
+        buf_consume(&rpc->in, FRAME_HEADER_BYTES + h.payload_bytes);
+    }
+    return rpc->conn.state == CONN_OPEN;
+}
+
+/* How many bytes the frame under way still wants; at least up to the end of its header. */
+static size_t wanted(const struct rpc_conn *rpc)
+{
+    struct frame_header h;
+
+    if (rpc->in.len < FRAME_HEADER_BYTES) {
+        return FRAME_HEADER_BYTES - rpc->in.len;
+    }
+    frame_decode_header((const uint8_t *) buf_ptr(&rpc->in), &h);
+    return FRAME_HEADER_BYTES + h.payload_bytes - rpc->in.len;
+}
+
+static size_t discard(struct rpc_conn *rpc, size_t n)
+{
+    n = n < rpc->discard_bytes ? n : rpc->discard_bytes;
+    rpc->discard_bytes -= n;
+    return n;
+}
+
+static size_t store(struct rpc_conn *rpc, struct str bytes, uint64_t now_usec)
+{
+    size_t n = wanted(rpc) < bytes.len ? wanted(rpc) : bytes.len;
+
+    if (!conn_charge(&rpc->conn, rpc->in.len + n) || buf_append(&rpc->in, bytes.ptr, n) < 0) {
+        conn_close(&rpc->conn,
+                   now_usec); /* no memory for this frame, and no way to skip half of it */
+        return 0;
+    }
+    return n;
+}
+
+static bool is_mid_frame(const struct rpc_conn *rpc)
+{
+    return rpc->in.len > 0 || rpc->discard_bytes > 0;
+}
+
+static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
+{
+    struct rpc_conn *rpc = rpc_conn_of(c);
+    bool was_mid_frame = is_mid_frame(rpc);
+    bool finished_one = false;
+
+    while (bytes.len > 0 && c->state == CONN_OPEN) {
+        size_t n = rpc->discard_bytes > 0 ? discard(rpc, bytes.len) : store(rpc, bytes, now_usec);
+
+        bytes.ptr += n;
+        bytes.len -= n;
+        while (c->state == CONN_OPEN && rpc->discard_bytes == 0 && take_frame(rpc, now_usec)) {
+            finished_one = true;
+        }
+    }
+    if (c->state != CONN_OPEN) {
+        return;
+    }
+    if (!is_mid_frame(rpc)) {
+        buf_trim(&rpc->in);
+        (void) conn_charge(c, 0);
+        conn_set_deadline(c, USEC_NEVER);
+    } else if (!was_mid_frame || finished_one) {
+        conn_set_deadline(c, usec_add(now_usec, FRAME_USEC));
+    }
+}
+
+static void on_hangup(struct conn *c, uint64_t now_usec)
+{
+    conn_close(c, now_usec); /* ttrpc knows no half-close: all calls are cancelled */
+}
+
+static void on_drained(struct conn *c, uint64_t now_usec)
+{
+    list_for_each_safe (l, &rpc_conn_of(c)->calls) {
+        struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
+
+        if (call->call && !conn_is_full(c)) {
+            call_resume(call->call, now_usec);
+        }
+    }
+}
+
+static void on_turn(struct conn *c, uint64_t now_usec)
+{
+    if (c->frontends->is_draining && c->ops->is_idle(c) && c->out.len == 0) {
+        conn_close(c, now_usec);
+    }
+}
+
+static void on_deadline(struct conn *c, uint64_t now_usec)
+{
+    conn_close(c, now_usec); /* half a frame, then silence: there is no id to answer on */
+}
+
+static void on_stalled(struct conn *c, uint64_t now_usec)
+{
+    list_for_each_safe (l, &rpc_conn_of(c)->calls) {
+        struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
+
+        call_cancel(call->call, ERRCODE_STALLED_READER, now_usec);
+    }
+    conn_close(c, now_usec); /* the socket takes nothing: the reason can only be logged */
+}
+
+static void on_closed(struct conn *c, uint64_t now_usec)
+{
+    list_for_each_safe (l, &rpc_conn_of(c)->calls) {
+        struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
+
+        call_detach(call->call, now_usec);
+        rpc_call_free(call);
+    }
+}
+
+static void rpc_free(struct conn *c)
+{
+    struct rpc_conn *rpc = rpc_conn_of(c);
+
+    assert(rpc->n_calls == 0);
+    conn_done(c);
+    buf_done(&rpc->in);
+    free(rpc);
+}
+
+static bool is_idle(const struct conn *c)
+{
+    const struct rpc_conn *rpc = CONTAINER_OF(c, struct rpc_conn, conn);
+
+    return rpc->n_calls == 0 && !is_mid_frame(rpc);
+}
+
+static const struct conn_ops conn_ops = {
+    .on_bytes = on_bytes,
+    .on_hangup = on_hangup,
+    .on_drained = on_drained,
+    .on_turn = on_turn,
+    .on_deadline = on_deadline,
+    .on_stalled = on_stalled,
+    .on_closed = on_closed,
+    .free = rpc_free,
+    .is_idle = is_idle,
+};
+
+static struct conn *rpc_conn_new(struct frontends *f, int fd, const struct caller *caller,
+                                 bool is_tcp)
+{
+    struct rpc_conn *rpc = is_tcp ? NULL : calloc(1, sizeof *rpc);
+
+    if (!rpc) {
+        (void) fd_close(
+            fd); /* over TCP nobody knows who asks: the composition refuses such a listener, too */
+        return NULL;
+    }
+    list_init(&rpc->calls);
+    buf_init(&rpc->in, FRAME_HEADER_BYTES + FRAME_MAX_BYTES);
+    if (conn_init(&rpc->conn, f, &conn_ops, fd, caller, HIGH_WATER_BYTES, OUT_MAX_BYTES) < 0) {
+        free(rpc);
+        return NULL;
+    }
+    return &rpc->conn;
+}
+
+const struct frontend_ops frontend_rpc = {.name = "rpc", .conn_new = rpc_conn_new};

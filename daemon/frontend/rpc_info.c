@@ -1,0 +1,115 @@
+/* See rpc_info.h: gathers from core and hands to wire/rpc_msg. */
+#include "frontend/rpc_info.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "proto/frame.h"
+#include "wire/rpc_msg.h"
+
+int rpc_info_encode_info(const struct frontends *f, uint64_t high_water_bytes, struct buf *out)
+{
+    struct rpc_limits limits = {
+        .frame_bytes = FRAME_MAX_BYTES,
+        .output_high_water_bytes = high_water_bytes,
+        .stalled_reader_usec = f->params.stalled_reader_usec,
+        .calls_per_connection = (uint32_t) f->params.max_calls_per_connection,
+    };
+
+    return rpc_encode_info(&limits, out);
+}
+
+static void describe(const struct model_group *g, struct rpc_model *ret)
+{
+    *ret = (struct rpc_model) {.name = g->name,
+                               .provider = g->deployments[0]->provider,
+                               .n_deployments = (unsigned) g->n_deployments};
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        ret->n_available += g->deployments[i]->backend != NULL;
+    }
+}
+
+int rpc_info_encode_models(const struct frontends *f, struct buf *out)
+{
+    size_t n = f->router->n_groups;
+    struct rpc_model *models = calloc(n + 1, sizeof *models);
+    int r;
+
+    if (!models) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < n; i++) {
+        describe(&f->router->groups[i], &models[i]);
+    }
+    r = rpc_encode_models(models, n, out);
+    free(models);
+    return r;
+}
+
+static size_t list_deployments(const struct router *router, struct rpc_deployment *ret)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < router->n_groups; i++) {
+        const struct model_group *g = &router->groups[i];
+
+        for (size_t k = 0; k < g->n_deployments; k++) {
+            const struct deployment *d = g->deployments[k];
+
+            ret[n++] = (struct rpc_deployment) {
+                .model = g->name,
+                .id = d->id,
+                .provider = d->provider,
+                .off_reason = d->off_reason,
+                .slots = d->slots,
+                .in_use = d->in_use,
+            };
+        }
+    }
+    return n;
+}
+
+static size_t count_deployments(const struct router *router)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < router->n_groups; i++) {
+        n += router->groups[i].n_deployments;
+    }
+    return n;
+}
+
+int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct buf *out)
+{
+    struct rpc_deployment *deployments =
+        calloc(count_deployments(f->router) + 1, sizeof *deployments);
+    struct rpc_status status = {
+        .uptime_usec = usec_since(now_usec, f->started_at_usec),
+        .config_generation = f->config_generation,
+        .pressure_level = f->pressure->level,
+        .some_permille = f->pressure->some_permille,
+        .full_permille = f->pressure->full_permille,
+        .pressure_source = f->pressure->is_blind ? "none" : "psi",
+        .is_draining = f->is_draining,
+        .n_connections = (uint32_t) f->n_conns,
+        .n_queued = (uint32_t) f->admission->n_queued,
+        .n_running = (uint32_t) (registry_count(f->registry, CALL_STARTING) +
+                                 registry_count(f->registry, CALL_STREAMING)),
+        .n_tickets = (uint32_t) f->admission->n_granted,
+        .n_completed = f->stats->n_completed,
+        .n_failed = f->stats->n_failed,
+        .n_cancelled = f->stats->n_cancelled,
+        .n_refused = f->stats->n_refused,
+        .deployments = deployments,
+    };
+    int r;
+
+    if (!deployments) {
+        return -ENOMEM;
+    }
+    status.n_deployments = list_deployments(f->router, deployments);
+    r = rpc_encode_status(&status, out);
+    free(deployments);
+    return r;
+}

@@ -1,0 +1,201 @@
+/*
+ * sluiced: the command line. Everything else is server.c.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "server.h"
+
+#define DEFAULT_CONFIG "/etc/sluice/sluice.yaml"
+#define EXIT_USAGE     2
+
+static const char usage[] =
+    "Usage: sluiced [OPTION]...\n"
+    "One gateway on this device for the language models that it can reach.\n"
+    "\n"
+    "  -c, --config FILE          configuration, in LiteLLM's format (default: $CONFIG_FILE_PATH,\n"
+    "                             else " DEFAULT_CONFIG ")\n"
+    "      --check-config [FILE]  say what every key of the file does here, and exit: 0 if it can be\n"
+    "                             used as it is, 1 if anything in it is an error\n"
+    "      --host HOST            address of the HTTP port (default: loopback)\n"
+    "      --port PORT            HTTP port (default: 4000)\n"
+    "      --listen NAME=ADDRESS  rpc=unix:PATH, http=unix:PATH, http=tcp:HOST:PORT; repeatable; replaces\n"
+    "                             the defaults of that name\n"
+    "      --log-format FORMAT    auto, text, json or journal (default: auto)\n"
+    "      --log-level LEVEL      error, warning, notice, info or debug (default: info)\n"
+    "  -h, --help                 this text\n"
+    "  -V, --version              the version\n"
+    "\n"
+    "Signals: SIGHUP reads the configuration again, SIGTERM finishes running calls and stops,\n"
+    "SIGUSR1 writes the state to the log.\n";
+
+enum option_code { OPT_CHECK = 256, OPT_HOST, OPT_PORT, OPT_LISTEN, OPT_LOG_FORMAT, OPT_LOG_LEVEL };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"check-config", optional_argument, NULL, OPT_CHECK},
+    {"host", required_argument, NULL, OPT_HOST},
+    {"port", required_argument, NULL, OPT_PORT},
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
+    {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {0},
+};
+
+struct command {
+    struct server_options server;
+    enum log_format format;
+    enum log_level level;
+    bool check;
+};
+
+struct word {
+    const char *text;
+    int value;
+};
+
+static const struct word formats[] = {{"auto", LOG_FORMAT_AUTO},
+                                      {"text", LOG_FORMAT_TEXT},
+                                      {"json", LOG_FORMAT_JSON},
+                                      {"journal", LOG_FORMAT_JOURNAL}};
+static const struct word levels[] = {{"error", LOG_LEVEL_ERROR},
+                                     {"warning", LOG_LEVEL_WARNING},
+                                     {"notice", LOG_LEVEL_NOTICE},
+                                     {"info", LOG_LEVEL_INFO},
+                                     {"debug", LOG_LEVEL_DEBUG}};
+
+static bool find_word(const struct word *words, size_t n, const char *text, int *ret_value)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(words[i].text, text) == 0) {
+            *ret_value = words[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool usage_error(const char *what, const char *value)
+{
+    fprintf(stderr, "sluiced: %s: \"%s\"; `sluiced --help` lists the options\n", what, value);
+    return false;
+}
+
+static bool add_listen(struct server_options *o, char *argument)
+{
+    char *equals = strchr(argument, '=');
+
+    if (!equals || o->n_listens == SERVER_MAX_LISTENS) {
+        return usage_error(
+            equals ? "too many --listen options at" : "--listen needs NAME=ADDRESS, not", argument);
+    }
+    *equals = '\0';
+    o->listens[o->n_listens].name = argument;
+    o->listens[o->n_listens].address = equals + 1;
+    o->n_listens++;
+    return true;
+}
+
+static bool take_option(struct command *c, int code, char *argument)
+{
+    int value = 0;
+
+    switch (code) {
+    case 'c':
+        c->server.config_path = argument;
+        return true;
+    case OPT_CHECK:
+        c->check = true;
+        c->server.config_path = argument ? argument : c->server.config_path;
+        return true;
+    case OPT_HOST:
+        c->server.host = argument;
+        return true;
+    case OPT_PORT:
+        c->server.port = argument;
+        return true;
+    case OPT_LISTEN:
+        return add_listen(&c->server, argument);
+    case OPT_LOG_FORMAT:
+        if (!find_word(formats, ARRAY_LEN(formats), argument, &value)) {
+            return usage_error("no such log format", argument);
+        }
+        c->format = (enum log_format) value;
+        return true;
+    case OPT_LOG_LEVEL:
+        if (!find_word(levels, ARRAY_LEN(levels), argument, &value)) {
+            return usage_error("no such log level", argument);
+        }
+        c->level = (enum log_level) value;
+        return true;
+    default:
+        return false; /* getopt has said what is wrong */
+    }
+}
+
+static int check_config(const char *path)
+{
+    struct config *c = NULL;
+    int r = config_load(path, &c);
+    bool bad;
+
+    if (!c) {
+        fprintf(stderr, "sluiced: %s: %s\n", path, strerror(-r));
+        return EXIT_FAILURE;
+    }
+    config_print_findings(c, path, true, stdout);
+    bad = r < 0 || config_has_errors(c);
+    printf("%s: %s: %zu deployments\n", path,
+           r < 0 ? "cannot be used"
+           : bad ? "can be used, with deployments switched off"
+                 : "ok",
+           c->n_deployments);
+    config_free(c);
+    return bad ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static const char *default_config(void)
+{
+    const char *path = getenv("CONFIG_FILE_PATH");
+
+    return path && path[0] ? path : DEFAULT_CONFIG;
+}
+
+int main(int argc, char *argv[])
+{
+    struct command c = {.server = {.config_path = default_config()},
+                        .format = LOG_FORMAT_AUTO,
+                        .level = LOG_LEVEL_INFO};
+    int code;
+
+    while ((code = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+        if (code == 'h') {
+            fputs(usage, stdout);
+            return EXIT_SUCCESS;
+        }
+        if (code == 'V') {
+            puts("sluiced " SLUICE_VERSION);
+            return EXIT_SUCCESS;
+        }
+        if (!take_option(&c, code, optarg)) {
+            return EXIT_USAGE;
+        }
+    }
+    if (c.check && optind < argc) {
+        c.server.config_path = argv[optind++]; /* --check-config FILE */
+    }
+    if (optind < argc) {
+        (void) usage_error("unexpected argument", argv[optind]);
+        return EXIT_USAGE;
+    }
+    if (c.check) {
+        return check_config(c.server.config_path);
+    }
+    log_setup(c.format, c.level);
+    return server_run(&c.server);
+}

@@ -1,0 +1,123 @@
+/* See plan.h. */
+#include "plan.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "upstream/provider.h"
+
+#define FINGERPRINT_MAX 32
+
+/* FNV-1a, 64 bit: equal parameters give an equal fingerprint; it protects nothing. */
+static void mix(uint64_t *hash, const void *bytes, size_t n)
+{
+    const unsigned char *p = bytes;
+
+    for (size_t i = 0; i < n; i++) {
+        *hash = (*hash ^ p[i]) * UINT64_C(0x100000001b3);
+    }
+    *hash = (*hash ^ 0xff) * UINT64_C(0x100000001b3); /* "ab","c" differs from "a","bc" */
+}
+
+static void mix_text(uint64_t *hash, const char *text)
+{
+    mix(hash, text ? text : "\1", text ? strlen(text) : 1);
+}
+
+static void fingerprint(const struct config_deployment *d, char ret[FINGERPRINT_MAX])
+{
+    const uint64_t numbers[] = {d->total_usec, d->first_byte_usec, d->gap_usec, d->connect_usec,
+                                d->slots};
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    mix_text(&hash, d->model_name);
+    mix_text(&hash, d->provider);
+    mix_text(&hash, d->model);
+    mix_text(&hash, d->api_base);
+    mix_text(&hash, d->api_key);
+    mix_text(&hash, d->off_reason);
+    mix(&hash, numbers, sizeof numbers);
+    for (size_t i = 0; i < d->options.n_items; i++) {
+        mix_text(&hash, d->options.items[i].name);
+        mix_text(&hash, d->options.items[i].value);
+    }
+    (void) snprintf(ret, FINGERPRINT_MAX, "%016" PRIx64, hash);
+}
+
+static int make_backend(const struct config_deployment *d, struct upstreams *up,
+                        struct backend **ret)
+{
+    const struct provider_ops *provider = provider_find(d->provider);
+    struct provider_params params = {
+        .id = d->id,
+        .model = d->model,
+        .api_base = d->api_base,
+        .api_key = d->api_key,
+        .options = &d->options,
+        .connect_usec = d->connect_usec,
+        .first_byte_usec = d->first_byte_usec,
+        .gap_usec = d->gap_usec,
+        .total_usec = d->total_usec,
+    };
+
+    return provider ? provider->backend_new(up, &params, ret) : -EINVAL;
+}
+
+static int make_deployment(const struct config_deployment *d, const char *print,
+                           struct upstreams *up, struct deployment **ret)
+{
+    const char *off = d->off_reason;
+    struct backend *backend = NULL;
+    int r;
+
+    if (!off) {
+        r = make_backend(d, up, &backend);
+        if (r == -EINVAL) {
+            off = "its provider refuses the parameters";
+            log_printf(LOG_LEVEL_ERROR, "deployment \"%s\" is switched off: %s", d->id, off);
+        } else if (r < 0) {
+            return r;
+        }
+    }
+    *ret = deployment_new(d->id, print, d->provider, off, backend, d->slots);
+    if (!*ret) {
+        if (backend) {
+            backend->ops->free(backend);
+        }
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+int plan_build(struct router_plan *plan, const struct config *config, struct router *router,
+               struct upstreams *up)
+{
+    for (size_t i = 0; i < config->n_deployments; i++) {
+        const struct config_deployment *c = &config->deployments[i];
+        char print[FINGERPRINT_MAX];
+        int r;
+
+        fingerprint(c, print);
+
+        struct deployment *d = router_find(router, c->id, print);
+        bool is_new = !d;
+
+        if (is_new) {
+            r = make_deployment(c, print, up, &d);
+            if (r < 0) {
+                return r;
+            }
+        }
+        r = router_plan_add(plan, c->model_name, d);
+        if (r < 0) {
+            if (is_new) {
+                deployment_free(d);
+            }
+            return r;
+        }
+    }
+    return 0;
+}

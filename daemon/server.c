@@ -1,0 +1,512 @@
+/*
+ * The daemon put together.
+ *
+ * One loop, one thread. Whatever happens in a wake-up (bytes, timers, upstream answers), its consequences are drawn once, at its end, by turn(): registry_run()
+ * decides, frontends_turn() sends and buries. A turn is asked for by on_work and runs as a one-shot defer source.
+ *
+ * Owns every module below. Reload swaps the configuration snapshot, the router's plan and the parameters of modules; running calls keep their deployments. A file that
+ * cannot be used changes nothing.
+ *
+ *   RUNNING ──SIGTERM──► DRAINING ──no connection left, or drain time and CUT_USEC over──► loop ends
+ */
+#include "server.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "call_record.h"
+#include "config.h"
+#include "core/call.h"
+#include "frontend/frontend.h"
+#include "plan.h"
+#include "psi_watch.h"
+#include "sockets.h"
+#include "upstream/upstreams.h"
+
+#define CUT_USEC       (2 * USEC_PER_SEC) /* after the drain time: for error events to leave */
+#define FDS_PER_CONN   3                  /* the client's, the upstream's, and room */
+#define MID_STARTED    "2e8c9f2b932248d288012169abe4b6bb"
+#define MID_READY      "203ee80cfd1a4efc840004acd1145498"
+#define MID_RELOADED   "fd5a18a911d3480bb2e66665444fdaeb"
+#define MID_RELOAD_BAD "107055eb65b8444f86d06e245f4d3e4c"
+#define MID_PRESSURE   "2abcb33098344d1aa2960422570e5876"
+#define MID_DRAIN_CUT  "12b3d4476e394fa4b1c040314bc7ea60"
+
+enum server_state { SERVER_RUNNING, SERVER_DRAINING };
+
+struct server {
+    enum server_state state;
+    const struct server_options *options;
+    sd_event *event;
+    struct config *config;
+    uint64_t generation;
+
+    struct upstreams upstreams;
+    struct router router;
+    struct pressure pressure;
+    struct admission admission;
+    struct stats stats;
+    struct call_registry registry;
+    struct frontends frontends;
+    struct sockets sockets;
+    struct psi_watch psi;
+
+    sd_event_source *turn, *deadline, *drain;
+    bool run_wanted; /* the registry has work: the next turn runs it */
+    bool was_cut;    /* the drain time is over */
+};
+
+/* ------------------------------------------------------------------------------------------- the turn */
+
+static void want_turn(void *ctx)
+{
+    struct server *s = ctx;
+
+    (void) sd_event_source_set_enabled(s->turn, SD_EVENT_ONESHOT);
+}
+
+static void want_run(void *ctx)
+{
+    struct server *s = ctx;
+
+    s->run_wanted = true;
+    want_turn(s);
+}
+
+static void arm_deadline(struct server *s)
+{
+    uint64_t at = registry_next_deadline(&s->registry);
+
+    (void) sd_event_source_set_time(s->deadline, at);
+    (void) sd_event_source_set_enabled(s->deadline,
+                                       at == USEC_NEVER ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
+}
+
+static int turn(sd_event_source *source, void *ctx)
+{
+    struct server *s = ctx;
+    uint64_t now = clock_now_usec();
+
+    if (s->run_wanted) {
+        s->run_wanted = false;
+        psi_watch_set_active(&s->psi, true,
+                             now); /* a new call is admitted by the pressure of now */
+        registry_run(&s->registry, now);
+        psi_watch_set_active(&s->psi, s->registry.n_calls > 0, now);
+        arm_deadline(s);
+    }
+    frontends_turn(&s->frontends, now);
+    if (s->state == SERVER_DRAINING && frontends_are_idle(&s->frontends)) {
+        (void) sd_event_exit(s->event, 0);
+    }
+    return 0;
+}
+
+static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
+{
+    want_run(ctx);
+    return 0;
+}
+
+static void on_ended(void *ctx, const struct call *call)
+{
+    call_record_write(call);
+}
+
+static void on_level(void *ctx, enum pressure_level from, enum pressure_level to)
+{
+    static const char *const does[] = {"calls are taken again", "watching closely",
+                                       "watching closely", "new calls are refused",
+                                       "new calls are refused"};
+    struct server *s = ctx;
+
+    log_event(to > from ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, MID_PRESSURE,
+              "memory pressure level %d -> %d (some %u.%u %%, full %u.%u %% of the last 2s): %s",
+              from, to, s->pressure.some_permille / 10, s->pressure.some_permille % 10,
+              s->pressure.full_permille / 10, s->pressure.full_permille % 10, does[to]);
+}
+
+/* ------------------------------------------------------------------------------------------- configuration */
+
+static struct frontend_params frontend_params(const struct config *c)
+{
+    return (struct frontend_params) {
+        .max_connections = c->max_connections,
+        .max_connections_per_uid = c->max_connections_per_uid,
+        .max_calls_per_connection = c->max_calls_per_connection,
+        .max_head_bytes = c->max_head_bytes,
+        .max_body_bytes = c->max_body_bytes,
+        .max_buffered_bytes = c->max_buffered_bytes,
+        .head_usec = c->head_usec,
+        .body_usec = c->body_usec,
+        .keep_alive_usec = c->keep_alive_usec,
+        .stalled_reader_usec = c->stalled_reader_usec,
+        .heartbeat_usec = c->heartbeat_usec,
+        .master_key = c->master_key,
+        .allowed_hosts = (const char *const *) c->allowed_hosts,
+        .n_allowed_hosts = c->n_allowed_hosts,
+        .allowed_origins = (const char *const *) c->allowed_origins,
+        .n_allowed_origins = c->n_allowed_origins,
+    };
+}
+
+static struct admission_params admission_params(const struct config *c)
+{
+    struct admission_params p = {.max_queued = c->max_queued,
+                                 .max_queued_bytes = c->max_queued_bytes};
+
+    memcpy(p.max_wait_usec, c->max_wait_usec, sizeof p.max_wait_usec);
+    return p;
+}
+
+/* What an operator should know of the file: errors and what has no effect. The rest is for --check-config. */
+static void log_findings(const struct config *c, const char *path)
+{
+    for (size_t i = 0; i < c->n_findings; i++) {
+        const struct finding *f = &c->findings[i];
+
+        if (f->kind == FINDING_ERROR || f->kind == FINDING_UNSUPPORTED) {
+            log_printf(f->kind == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
+                       "%s:%u:%u: %s: %s", path, f->line, f->column, f->path, f->text);
+        }
+    }
+}
+
+/* A usable configuration, or NULL after saying why not. */
+static struct config *load_config(const char *path)
+{
+    struct config *c = NULL;
+    int r = config_load(path, &c);
+
+    if (r < 0 && r != -EBADMSG) {
+        log_printf(LOG_LEVEL_ERROR, "%s: cannot be read: %s", path, strerror(-r));
+        return NULL;
+    }
+    log_findings(c, path);
+    return r < 0 ? config_free(c) : c;
+}
+
+/* Makes c the configuration. 0 or -errno, then nothing has changed. Takes c over when it succeeds. */
+static int adopt_config(struct server *s, struct config *c)
+{
+    struct router_plan plan = {0};
+    struct admission_params admission = admission_params(c);
+    int r = plan_build(&plan, c, &s->router, &s->upstreams);
+
+    if (r < 0) {
+        router_plan_done(&plan);
+        return r;
+    }
+    router_commit(&s->router, &plan);
+    admission_set_params(&s->admission, &admission);
+    s->frontends.params = frontend_params(c);
+    s->frontends.config_generation = ++s->generation;
+    config_free(s->config);
+    s->config = c;
+    return 0;
+}
+
+static void reload(struct server *s)
+{
+    const char *path = s->options->config_path;
+    struct config *c;
+    int r;
+
+    (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) clock_now_usec());
+    c = load_config(path);
+    r = c ? adopt_config(s, c) : -EBADMSG;
+    if (r < 0) {
+        log_event(LOG_LEVEL_ERROR, MID_RELOAD_BAD,
+                  "%s: not taken: the running configuration stays%s", path,
+                  r == -EBADMSG ? "" : " (out of memory)");
+        if (c) {
+            config_free(c);
+        }
+    } else {
+        registry_reroute(&s->registry, clock_now_usec());
+        log_event(LOG_LEVEL_NOTICE, MID_RELOADED, "%s: taken: %zu model groups, generation %llu",
+                  path, s->router.n_groups, (unsigned long long) s->generation);
+    }
+    (void) sd_notify(0, "READY=1");
+}
+
+/* ------------------------------------------------------------------------------------------- signals */
+
+static void cut(struct server *s)
+{
+    size_t n = s->registry.n_calls;
+
+    if (n > 0) {
+        log_event(LOG_LEVEL_WARNING, MID_DRAIN_CUT, "the drain time is over: ending %zu calls", n);
+    }
+    s->was_cut = true;
+    registry_cancel_all(&s->registry, ERRCODE_DRAINING, clock_now_usec());
+    (void) sd_event_source_set_time(s->drain, usec_add(clock_now_usec(), CUT_USEC));
+    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_ONESHOT);
+    want_run(s);
+}
+
+static int on_drain_over(sd_event_source *source, uint64_t usec, void *ctx)
+{
+    struct server *s = ctx;
+
+    if (s->was_cut) {
+        (void) sd_event_exit(s->event, 0); /* what could not leave by now will not */
+    } else {
+        cut(s);
+    }
+    return 0;
+}
+
+static void begin_drain(struct server *s)
+{
+    char text[32];
+
+    s->state = SERVER_DRAINING;
+    (void) sd_notify(0, "STOPPING=1\nSTATUS=Draining");
+    log_printf(LOG_LEVEL_NOTICE, "stopping: %zu calls have %s to finish", s->registry.n_calls,
+               num_format_duration(s->config->drain_usec, text));
+    s->admission.is_draining = true;
+    registry_cancel_waiting(&s->registry, ERRCODE_DRAINING, clock_now_usec());
+    frontends_drain(&s->frontends, clock_now_usec());
+    (void) sd_event_source_set_time(s->drain, usec_add(clock_now_usec(), s->config->drain_usec));
+    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_ONESHOT);
+    want_run(s);
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+    struct server *s = ctx;
+
+    if (s->state == SERVER_RUNNING) {
+        begin_drain(s);
+    } else if (!s->was_cut) {
+        cut(s); /* asked twice */
+    }
+    return 0;
+}
+
+static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+    struct server *s = ctx;
+
+    if (s->state == SERVER_RUNNING) {
+        reload(s);
+    }
+    return 0;
+}
+
+static void dump_call(const struct call *call, uint64_t now_usec)
+{
+    log_printf(LOG_LEVEL_NOTICE, "state: call %s %s model=%.*s deployment=%s age_usec=%llu%s",
+               call->request->id, call_state_name(call->state), STR_ARG(call->request->model),
+               call->deployment_id[0] ? call->deployment_id : "-",
+               (unsigned long long) usec_since(now_usec, call->arrived_at_usec),
+               call->is_full ? " paused" : "");
+}
+
+static int on_usr1(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
+{
+    struct server *s = ctx;
+    uint64_t now = clock_now_usec();
+
+    log_printf(
+        LOG_LEVEL_NOTICE,
+        "state: generation=%llu level=%d connections=%zu queued=%zu granted=%zu calls=%zu buffered_bytes=%zu "
+        "completed=%llu failed=%llu cancelled=%llu refused=%llu",
+        (unsigned long long) s->generation, s->pressure.level, s->frontends.n_conns,
+        s->admission.n_queued, s->admission.n_granted, s->registry.n_calls,
+        s->frontends.buffered_bytes, (unsigned long long) s->stats.n_completed,
+        (unsigned long long) s->stats.n_failed, (unsigned long long) s->stats.n_cancelled,
+        (unsigned long long) s->stats.n_refused);
+    list_for_each (l, &s->registry.running) {
+        dump_call(CONTAINER_OF(l, struct call, link), now);
+    }
+    list_for_each (l, &s->registry.waiting) {
+        dump_call(CONTAINER_OF(l, struct call, link), now);
+    }
+    return 0;
+}
+
+static int add_signals(struct server *s)
+{
+    struct {
+        int signal;
+        sd_event_signal_handler_t handler;
+    } all[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hup}, {SIGUSR1, on_usr1}};
+    sigset_t mask;
+
+    (void) signal(SIGPIPE, SIG_IGN); /* libcurl with NOSIGNAL leaves it to us */
+    sigemptyset(&mask);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        sigaddset(&mask, all[i].signal);
+    }
+    if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0) {
+        return -errno;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        int r = sd_event_add_signal(s->event, NULL, all[i].signal, all[i].handler, s);
+
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------- start and end */
+
+static void raise_fd_limit(const struct config *c)
+{
+    rlim_t want = (rlim_t) c->max_connections * FDS_PER_CONN + 64;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < want) {
+        limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit); /* accept() says so when it runs out */
+    }
+}
+
+static int add_sources(struct server *s)
+{
+    int r = sd_event_add_defer(s->event, &s->turn, turn, s);
+
+    if (r >= 0) {
+        r = sd_event_add_time(s->event, &s->deadline, CLOCK_MONOTONIC, USEC_NEVER, 1000,
+                              on_deadline, s);
+    }
+    if (r >= 0) {
+        r = sd_event_add_time(s->event, &s->drain, CLOCK_MONOTONIC, USEC_NEVER, 1000, on_drain_over,
+                              s);
+    }
+    if (r < 0) {
+        return r;
+    }
+    (void) sd_event_source_set_enabled(s->turn, SD_EVENT_OFF);
+    (void) sd_event_source_set_enabled(s->deadline, SD_EVENT_OFF);
+    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_OFF);
+    return 0;
+}
+
+static void wire_frontends(struct server *s)
+{
+    struct frontend_params params = frontend_params(s->config);
+
+    frontends_init(&s->frontends, &params);
+    s->frontends.event = s->event;
+    s->frontends.registry = &s->registry;
+    s->frontends.router = &s->router;
+    s->frontends.admission = &s->admission;
+    s->frontends.pressure = &s->pressure;
+    s->frontends.stats = &s->stats;
+    s->frontends.on_work = want_turn;
+    s->frontends.ctx = s;
+    s->frontends.started_at_usec = clock_now_usec();
+}
+
+/* Everything but sockets. On failure server_done() cleans up. */
+static int init_modules(struct server *s, struct config *config)
+{
+    struct admission_params params = admission_params(config);
+    struct call_hooks hooks = {.ctx = s, .on_work = want_run, .on_ended = on_ended};
+    int r;
+
+    router_init(&s->router);
+    pressure_init(&s->pressure);
+    admission_init(&s->admission, &params, &s->router,
+                   config->pressure_enabled ? &s->pressure : NULL);
+    registry_init(&s->registry, &s->admission, &s->router, &s->stats, &hooks);
+    s->config = config;
+    wire_frontends(s);
+    r = add_sources(s);
+    if (r >= 0) {
+        r = add_signals(s);
+    }
+    if (r >= 0) {
+        r = upstreams_init(&s->upstreams, s->event);
+    }
+    if (r >= 0) {
+        r = psi_watch_init(&s->psi, s->event, config->kernel_root ? config->kernel_root : "",
+                           &s->pressure, on_level, s);
+    }
+    if (r < 0) {
+        return r;
+    }
+    s->config = NULL; /* adopt_config() takes it */
+    r = adopt_config(s, config);
+    s->config = config;
+    return r;
+}
+
+static void server_done(struct server *s)
+{
+    sockets_close(&s->sockets);
+    frontends_done(&s->frontends);
+    registry_done(&s->registry);
+    router_done(&s->router);
+    admission_done(&s->admission);
+    upstreams_done(&s->upstreams);
+    psi_watch_done(&s->psi);
+    sd_event_source_disable_unref(s->turn);
+    sd_event_source_disable_unref(s->deadline);
+    sd_event_source_disable_unref(s->drain);
+    config_free(s->config);
+    sd_event_unref(s->event);
+}
+
+static int start(struct server *s)
+{
+    int r = sockets_open(&s->sockets, s->options, s->config, &s->frontends);
+
+    if (r < 0) {
+        return r;
+    }
+    raise_fd_limit(s->config);
+    log_event(LOG_LEVEL_NOTICE, MID_READY, "ready: %zu model groups, %s", s->router.n_groups,
+              sockets_describe(&s->sockets));
+    (void) sd_notifyf(0, "READY=1\nSTATUS=Serving %zu model groups", s->router.n_groups);
+    return 0;
+}
+
+int server_run(const struct server_options *options)
+{
+    struct server s = {.state = SERVER_RUNNING, .options = options};
+    struct config *config;
+    int r;
+
+    log_event(LOG_LEVEL_INFO, MID_STARTED, "sluiced " SLUICE_VERSION " starting with %s",
+              options->config_path);
+    config = load_config(options->config_path);
+    if (!config) {
+        log_printf(LOG_LEVEL_ERROR, "not started; `sluiced --check-config %s` says more",
+                   options->config_path);
+        return EXIT_FAILURE;
+    }
+    r = sd_event_new(&s.event);
+    if (r < 0) {
+        config_free(config);
+        log_printf(LOG_LEVEL_ERROR, "cannot make an event loop: %s", strerror(-r));
+        return EXIT_FAILURE;
+    }
+    r = init_modules(&s, config);
+    if (r >= 0) {
+        r = start(&s);
+    }
+    if (r >= 0) {
+        r = sd_event_loop(s.event);
+    } else {
+        log_printf(LOG_LEVEL_ERROR, "not started: %s", strerror(-r));
+    }
+    server_done(&s);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
