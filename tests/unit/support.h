@@ -28,6 +28,12 @@ void fail_allocation(unsigned n);
 /* Has the armed failure happened? */
 bool allocation_failed(void);
 
+/* Check allocates where it notes that an assertion held, and for the message of one that did not: that must not meet the armed failure. */
+void test_mark_point(const char *file, int line);
+#define _mark_point(file, line) test_mark_point(file, line)
+#define _ck_assert_failed(file, line, ...)                                                         \
+    (fail_allocation(0), _ck_assert_failed(file, line, __VA_ARGS__))
+
 /* Runs fn with the 1st, 2nd, ... allocation failing until it runs through without meeting the failure (at most 10,000 rounds). fn must leave nothing behind. */
 void for_each_failed_allocation(void (*fn)(void));
 
