@@ -22,6 +22,7 @@ from typing import Any, Optional
 import pytest
 
 from .daemon import free_port
+from .http import Closed, Http
 from .waiting import eventually
 
 NEEDED_MODELS = ("smollm2", "all-minilm", "script", "loop", "tiny", "tiny2", "tiny-embed")
@@ -75,6 +76,14 @@ def _answers(url: str) -> bool:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return answer.status == 200
     except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
+
+
+def _answers_unix(path: str) -> bool:
+    try:
+        with Http(path) as http:
+            return http.request("GET", "/health").status == 200
+    except (OSError, Closed):
         return False
 
 
@@ -168,15 +177,25 @@ class OllamaServer:
 class LlamaServer:
     """llama-server alone, with one model."""
 
-    def __init__(self, found: Components, model: str, *args: str):
+    def __init__(
+        self,
+        found: Components,
+        model: str,
+        *args: str,
+        unix_path: Optional[str] = None,
+        wait: bool = True,
+    ):
         self.port = free_port()
         argv = [str(found.llama_server), "-m", str(found.gguf / f"{model}.gguf")]
-        argv += ["--host", "127.0.0.1", "--port", str(self.port), "--alias", model]
+        argv += ["--host", unix_path or "127.0.0.1", "--port", str(self.port), "--alias", model]
         argv += ["--offline", "--no-webui", "-t", "1", "-np", "1", *args]
         self.process = subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        eventually(lambda: _answers(self.url + "/health"), "llama-server answers", 25)
+        if unix_path:
+            eventually(lambda: _answers_unix(unix_path), "llama-server answers", 25)
+        elif wait:
+            eventually(lambda: _answers(self.url + "/health"), "llama-server answers", 25)
 
     @property
     def url(self) -> str:

@@ -24,15 +24,7 @@ from typing import Any, Callable, Optional
 
 from .waiting import PATIENCE_SEC
 
-LOAD_PATHS = ("/api/generate", "/api/chat")
-INFERENCE_PATHS = (
-    "/api/chat",
-    "/api/generate",
-    "/api/embed",
-    "/chat/completions",
-    "/completions",
-    "/embeddings",
-)
+OLLAMA_PATHS = ("/api/generate", "/api/chat", "/api/embed")
 
 
 class PeerLeft(Exception):
@@ -308,13 +300,13 @@ class Ollama:
 
     def kind(self, ex: Exchange) -> str:
         path = ex.path.split("?")[0]
-        if path == "/api/embed":
-            return "embed"
-        if ex.method != "POST" or path not in LOAD_PATHS:
+        if ex.method != "POST" or path not in OLLAMA_PATHS:
             return "other"
         body = ex.json
-        if not body.get("prompt") and not body.get("messages"):
+        if not (body.get("prompt") or body.get("messages") or body.get("input")):
             return "load"
+        if path == "/api/embed":
+            return "embed"
         return "chat" if path == "/api/chat" else "complete"
 
     @staticmethod
@@ -370,6 +362,9 @@ class Ollama:
                 step(ex)
             if not ex.has_begun:
                 server.loaded.add(ex.json["model"])
+                if path == "/api/embed":
+                    ex.whole(200, {"model": ex.json["model"], "embeddings": []})
+                    return
                 line = self._line(ex, **self._content(ex, ""), done=True, done_reason="load")
                 ex.whole(200, line)
         elif path == "/api/version":

@@ -1,0 +1,211 @@
+"""The queue: bounded, in order, with an early and clear no that says when to come back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from testenv import ttrpc
+from testenv.http import Answer, Http, chat_body, contents
+from testenv.rules import check_broken, check_complete
+from testenv.ttrpc import RpcError, text_of
+from testenv.upstream import Gate, Upstream, say, stall, wait_for
+from testenv.waiting import eventually
+
+CHAT = "/v1/chat/completions"
+
+
+def check_refusal(answer: Answer, code: str) -> None:
+    assert answer.status in (429, 503), answer
+    assert answer.error["code"] == code
+    retry_after = float(answer.header("retry-after") or "0")
+    assert 1 <= retry_after <= 60
+    assert 1000 <= float(answer.header("retry-after-ms") or "0") <= 60_000
+    assert answer.header("x-should-retry") == "true"
+
+
+class Crowd:
+    """One call that runs until its gate opens, and calls that wait behind it."""
+
+    def __init__(self, sluice: Any, upstream: Upstream):
+        self.sluice = sluice
+        self.upstream = upstream
+        self.gate = Gate()
+        upstream.next(wait_for(self.gate), *say("running"))
+        self.running = self.send("running")
+        upstream.wait_request()
+        self.waiting: list[Http] = []
+
+    def send(self, content: str, **kwargs: Any) -> Http:
+        http = self.sluice.http()
+        http.send_request("POST", CHAT, chat_body(content=content), **kwargs)
+        return http
+
+    def add(self, content: str, **kwargs: Any) -> None:
+        n = self.sluice.status().calls_queued
+        self.waiting.append(self.send(content, **kwargs))
+        eventually(lambda: self.sluice.status().calls_queued == n + 1, f"{content} waits")
+
+
+def test_queue_full(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 2}})
+    crowd = Crowd(sluice, upstream)
+    crowd.add("second")
+    crowd.add("third")
+    check_refusal(sluice.post(CHAT, chat_body()), "queue_full")
+    stream = sluice.post(CHAT, chat_body(stream=True))
+    check_refusal(stream, "queue_full")
+    with sluice.rpc() as rpc, pytest.raises(RpcError) as e:
+        list(rpc.chat("m"))
+    assert e.value.code == ttrpc.UNAVAILABLE and e.value.detail.code == "queue_full"
+    assert 1_000_000 <= e.value.detail.retry_after_usec <= 60_000_000
+    assert sluice.get("/v1/models").status == 200, "what needs no slot is answered all the same"
+    crowd.gate.open()
+    for http in [crowd.running, *crowd.waiting]:
+        assert http.read_answer().status == 200
+    assert sluice.status().calls_refused == 3
+
+
+def test_order_of_arrival(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()})
+    crowd = Crowd(sluice, upstream)
+    names = [f"waiting {i}" for i in range(6)]
+    for name in names:
+        crowd.add(name)
+    crowd.gate.open()
+    for http in [crowd.running, *crowd.waiting]:
+        assert http.read_answer().status == 200
+    got = [e.json["messages"][-1]["content"] for e in upstream.requests()]
+    assert got == ["running", *names]
+
+
+def test_never_more_than_slots_at_the_server(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment(max_parallel_requests=3)})
+    gate = Gate()
+    upstream.always(wait_for(gate), *say("x"))
+    clients = []
+    for _ in range(9):
+        http = sluice.http()
+        http.send_request("POST", CHAT, chat_body())
+        clients.append(http)
+    upstream.wait_request(3)
+    eventually(lambda: sluice.status().calls_queued == 6, "the rest waits in sluice")
+    assert len(upstream.requests()) == 3
+    s = sluice.status()
+    assert (s.calls_running, s.tickets, s.deployments[0].slots_in_use) == (3, 3, 3)
+    gate.open()
+    assert [http.read_answer().status for http in clients] == [200] * 9
+
+
+def test_two_deployments_share_the_work(env) -> None:
+    one, two = env.openai(), env.ollama()
+    sluice = env.start({"m": [one.deployment(), two.deployment()]})
+    gate = Gate()
+    one.always(wait_for(gate), *say("x"))
+    two.always(wait_for(gate), *say("x"))
+    clients = []
+    for _ in range(2):
+        http = sluice.http()
+        http.send_request("POST", CHAT, chat_body())
+        clients.append(http)
+    one.wait_request()
+    two.wait_request()
+    gate.open()
+    assert [http.read_answer().status for http in clients] == [200, 200]
+
+
+def test_waiting_too_long(env, upstream: Upstream) -> None:
+    wait = {"interactive": "300ms"}
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"wait": wait}})
+    crowd = Crowd(sluice, upstream)
+    check_refusal(sluice.post(CHAT, chat_body()), "queue_timeout")
+    crowd.gate.open()
+    assert crowd.running.read_answer().status == 200
+    assert sluice.post(CHAT, chat_body()).status == 200
+
+
+def test_classes_wait_differently(env, upstream: Upstream) -> None:
+    wait = {"interactive": "200ms", "batch": "20s", "background": "20s"}
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"wait": wait}})
+    crowd = Crowd(sluice, upstream)
+    crowd.add("batch", headers={"X-Sluice-Class": "batch"})
+    flex = sluice.http()
+    flex.send_request("POST", CHAT, chat_body(service_tier="flex"))
+    eventually(lambda: sluice.status().calls_queued == 2, "both wait")
+    check_refusal(sluice.post(CHAT, chat_body()), "queue_timeout")
+    assert sluice.status().calls_queued == 2
+    crowd.gate.open()
+    for http in [crowd.running, *crowd.waiting, flex]:
+        assert http.read_answer().status == 200
+    classes = sorted(r["SLUICE_CLASS"] for r in sluice.wait_call_records(4))
+    assert classes == ["batch", "batch", "interactive", "interactive"]
+
+
+def test_unknown_class(env) -> None:
+    answer = env.start().post(CHAT, chat_body(), headers={"X-Sluice-Class": "royal"})
+    assert answer.status == 400 and "class" in (answer.error["param"] or "").lower()
+
+
+def test_bytes_of_the_queue(env, upstream: Upstream) -> None:
+    """Long prompts wait as well, but not all of them."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"bytes": "100KiB"}})
+    crowd = Crowd(sluice, upstream)
+    crowd.add("x" * 60_000)
+    check_refusal(sluice.post(CHAT, chat_body(content="x" * 60_000)), "queue_full")
+    crowd.add("short")
+    crowd.gate.open()
+    for http in [crowd.running, *crowd.waiting]:
+        assert http.read_answer().status == 200
+
+
+def test_stream_that_times_out_after_a_heartbeat(env, upstream: Upstream) -> None:
+    """Its head went out with the first heartbeat: now the refusal is an error event."""
+    settings = {"queue": {"wait": {"interactive": "600ms"}}, "timeouts": {"heartbeat": "150ms"}}
+    sluice = env.start({"m": upstream.deployment()}, sluice=settings)
+    crowd = Crowd(sluice, upstream)
+    with sluice.http() as http:
+        http.send_request("POST", CHAT, chat_body(stream=True))
+        answer = http.read_head()
+        assert answer.status == 200
+        events = list(http.sse(answer))
+    assert events[0].is_comment
+    check_broken(events, "queue_timeout")
+    crowd.gate.open()
+
+
+def test_stream_that_waits_and_is_served(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"heartbeat": "100ms"}})
+    crowd = Crowd(sluice, upstream)
+    with sluice.http() as http:
+        http.send_request("POST", CHAT, chat_body(stream=True))
+        events = http.sse(http.read_head())
+        seen = [next(events)]
+        crowd.gate.open()
+        seen += list(events)
+    check_complete(seen)
+    assert contents(seen) == "Hello world"
+
+
+def test_deadline_in_the_queue(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()})
+    crowd = Crowd(sluice, upstream)
+    with sluice.rpc() as rpc, pytest.raises(RpcError) as e:
+        list(rpc.chat("m", deadline_usec=200_000))
+    assert e.value.code == ttrpc.DEADLINE_EXCEEDED
+    assert e.value.detail.code == "deadline_exceeded"
+    assert sluice.status().calls_queued == 0
+    crowd.gate.open()
+    assert len(upstream.requests()) == 1
+
+
+def test_a_model_that_is_busy_does_not_stop_another(env) -> None:
+    busy, idle = env.openai(), env.openai()
+    sluice = env.start({"busy": busy.deployment(), "idle": idle.deployment()})
+    busy.always(stall())
+    held = [sluice.http() for _ in range(5)]
+    for http in held:
+        http.send_request("POST", CHAT, chat_body("busy"))
+    busy.wait_request()
+    assert sluice.post(CHAT, chat_body("idle")).status == 200
+    with sluice.rpc() as rpc:
+        assert text_of(list(rpc.chat("idle"))) == "Hello world"

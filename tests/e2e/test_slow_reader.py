@@ -1,0 +1,166 @@
+"""A client that does not read: its upstream is paused, its memory bounded, everybody else at full speed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from testenv import ttrpc
+from testenv.daemon import Daemon
+from testenv.http import chat_body, contents
+from testenv.rules import check_complete
+from testenv.ttrpc import RpcError, text_of
+from testenv.upstream import Exchange, Upstream, end, endless, text
+from testenv.waiting import eventually
+
+CHAT = "/v1/chat/completions"
+MIB = 1 << 20
+PIECE = "x" * 200
+N_PIECES = 3000
+
+
+def open_stream(sluice: Daemon, how: str) -> Any:
+    """A client with a stream that it does not read."""
+    if how == "http":
+        http = sluice.http(rcvbuf=4096)
+        http.send_request("POST", CHAT, chat_body(stream=True))
+        return http
+    rpc = sluice.rpc()
+    rpc.schema
+    rpc.stream_id = rpc.stream("Chat", rpc.chat_request("m"))  # type: ignore[attr-defined]
+    return rpc
+
+
+def settled_bytes(exchange: Exchange) -> int:
+    """How much the upstream could send before its own send() blocked."""
+    assert exchange.blocked.wait(20), f"never paused after {exchange.sent_bytes / MIB:.1f} MiB"
+    return exchange.sent_bytes
+
+
+@pytest.mark.parametrize("how", ["http", "rpc"])
+def test_upstream_is_paused(env, upstream: Upstream, how: str) -> None:
+    sluice = env.start({"m": upstream.deployment()}, sluice={"slots": 2})
+    sluice.post(CHAT, chat_body())  # what the first call allocates is not the slow one's
+    before = sluice.rss_bytes()
+    sluice.reset_peak()
+    upstream.next(endless(PIECE))
+    client = open_stream(sluice, how)
+    exchange = upstream.wait_request(2)
+    sent = settled_bytes(exchange)
+    grown = sluice.peak_rss_bytes() - before
+    print(f"{how}: paused after {sent / MIB:.2f} MiB, daemon grew by {grown / MIB:.2f} MiB")
+    assert sent < 16 * MIB
+    assert grown < 6 * MIB
+
+    # Somebody else, meanwhile, at full speed.
+    upstream.next(text(*[PIECE] * N_PIECES), end())
+    started = time.monotonic()
+    with sluice.http() as other:
+        other.send_request("POST", CHAT, chat_body(stream=True))
+        events = list(other.sse(other.read_head()))
+    check_complete(events)
+    assert contents(events) == PIECE * N_PIECES
+    print(f"another stream: {N_PIECES} pieces in {time.monotonic() - started:.2f} s")
+
+    # It reads on: the upstream goes on where it stopped.
+    assert exchange.sent_bytes - sent < 2 * MIB
+    read_on(client, 2 * MIB)
+    eventually(lambda: exchange.sent_bytes > sent + MIB, "the upstream was resumed")
+    client.close()
+    assert exchange.peer_left.wait(10)
+
+
+def read_on(client: Any, n_bytes: int) -> None:
+    if isinstance(client, ttrpc.Client):
+        got = 0
+        for event in client.events(client.stream_id):  # type: ignore[attr-defined]
+            got += len(event.text.text)
+            if got >= n_bytes:
+                return
+    else:
+        got = 0
+        for part in client.body_parts(client.read_head()):
+            got += len(part)
+            if got >= n_bytes:
+                return
+
+
+@pytest.mark.parametrize("how", ["http", "rpc"])
+def test_nothing_is_lost_or_reordered(env, upstream: Upstream, how: str) -> None:
+    """Paused and resumed many times, coalesced on the way: the same text."""
+    sluice = env.start({"m": upstream.deployment()})
+    pieces = [f"[{i}]" + "y" * (i % 700) for i in range(8000)]
+    upstream.next(text(*pieces), end())
+    client = open_stream(sluice, how)
+    exchange = upstream.wait_request()
+    assert exchange.blocked.wait(20) or exchange.finished.wait(0.1)
+    if how == "http":
+        events = list(client.sse(client.read_head()))
+        check_complete(events)
+        assert contents(events) == "".join(pieces)
+    else:
+        got = list(client.events(client.stream_id))
+        assert text_of(got) == "".join(pieces)
+        assert [e.seq for e in got] == list(range(1, len(got) + 1))
+
+
+@pytest.mark.parametrize("how", ["http", "rpc"])
+def test_stalled_reader_is_let_go(env, upstream: Upstream, how: str) -> None:
+    """After sluice.timeouts.stalled_reader its call ends, and with it the upstream connection."""
+    sluice = env.start(
+        {"m": upstream.deployment()}, sluice={"timeouts": {"stalled_reader": "500ms"}}
+    )
+    upstream.next(endless(PIECE))
+    client = open_stream(sluice, how)
+    exchange = upstream.wait_request()
+    assert exchange.peer_left.wait(20), "the stalled reader still has its upstream"
+    assert sluice.wait_call_records(1)[0]["SLUICE_OUTCOME"] == "stalled_reader"
+    sluice.expect_idle()
+    if how == "rpc":
+        # The connection is not at fault: the stream ends with its status, other calls go on.
+        with pytest.raises((RpcError, ttrpc.ConnectionEnded)) as e:
+            list(client.events(client.stream_id))
+        if isinstance(e.value, RpcError):
+            assert e.value.code == ttrpc.RESOURCE_EXHAUSTED
+            assert e.value.detail.code == "stalled_reader"
+    else:
+        client.wait_closed(10)
+    assert sluice.post(CHAT, chat_body()).status == 200
+
+
+def test_slow_is_not_stalled(env, upstream: Upstream) -> None:
+    """Who reads a little now and then is slow, and may be."""
+    sluice = env.start(
+        {"m": upstream.deployment()}, sluice={"timeouts": {"stalled_reader": "600ms"}}
+    )
+    upstream.next(endless(PIECE))
+    http = open_stream(sluice, "http")
+    exchange = upstream.wait_request()
+    assert exchange.blocked.wait(20)
+    deadline = time.monotonic() + 2.0
+    while time.monotonic() < deadline:
+        assert not exchange.peer_left.wait(0.1), "a reader that makes progress was let go"
+        assert http.sock.recv(65536)
+    http.close()
+
+
+def test_one_slow_stream_of_many_on_one_rpc_connection(env) -> None:
+    """ttrpc has no flow control: a connection that is not read stops as a whole, the daemon does not."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()}, sluice={"slots": 8})
+    for _ in range(4):
+        upstream.next(endless(PIECE))
+    rpc = sluice.rpc()
+    rpc.schema
+    before = sluice.rss_bytes()
+    for _ in range(4):
+        rpc.stream("Chat", rpc.chat_request("m"))
+    exchanges = [upstream.wait_request(i + 1) for i in range(4)]
+    for exchange in exchanges:
+        settled_bytes(exchange)
+    assert sluice.rss_bytes() - before < 12 * MIB
+    assert text_of(list(sluice.rpc().chat("m"))) == "Hello world"
+    rpc.close()
+    for exchange in exchanges:
+        assert exchange.peer_left.wait(10)
