@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any, Optional
 
 import pytest
+import yaml
 from testenv import paths
 from testenv.daemon import SANITIZER_ENV, free_port, mock
 from testenv.http import chat_body
@@ -183,8 +185,6 @@ def test_unix_socket_needs_no_key(env) -> None:
 
 def test_master_key_from_the_environment(env) -> None:
     config = env.config({"m": mock()}, general={"master_key": "os.environ/SLUICE_TEST_KEY"})
-    import yaml
-
     sluice = env.start(yaml.safe_dump(config), env={"SLUICE_TEST_KEY": KEY})
     assert sluice.post(CHAT, chat_body()).status == 401
     headers: dict[str, Any] = {"Authorization": f"Bearer {KEY}"}
@@ -198,8 +198,6 @@ def run_sluiced(
     directory: Path, config: str, *args: str, **env: str
 ) -> subprocess.CompletedProcess:
     """A start that is expected to fail."""
-    import os
-
     path = directory / "config.yaml"
     path.write_text(config)
     return subprocess.run(

@@ -15,7 +15,18 @@ import pytest
 from testenv.daemon import Daemon
 from testenv.http import chat_body, contents
 from testenv.rules import check_complete
-from testenv.upstream import Exchange, Gate, Upstream, begin, end, say, stall, text, wait_for
+from testenv.upstream import (
+    Exchange,
+    Gate,
+    Upstream,
+    begin,
+    end,
+    endless,
+    say,
+    stall,
+    text,
+    wait_for,
+)
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -140,8 +151,6 @@ def test_streaming(env, upstream: Upstream, way: str, record_property: Any) -> N
 
 def test_streaming_as_fast_as_it_goes(env, upstream: Upstream, record_property: Any) -> None:
     """Bytes are in flight everywhere when the client goes."""
-    from testenv.upstream import endless
-
     sluice = env.start({"m": upstream.deployment()})
     upstream.next(endless("x" * 50))
     caller = Caller(sluice, "http stream")

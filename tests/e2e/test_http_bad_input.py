@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from testenv.daemon import mock
 from testenv.http import Closed, chat_body
+from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
 USER = {"role": "user", "content": "x"}
@@ -320,6 +321,4 @@ def test_random_bytes(env) -> None:
             except (BrokenPipeError, ConnectionResetError):
                 pass
     assert sluice.post(CHAT, chat_body()).status == 200
-    from testenv.waiting import eventually
-
     eventually(lambda: sluice.n_fds() <= fds + 2, "the connections are gone")

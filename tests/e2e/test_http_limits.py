@@ -9,7 +9,7 @@ import pytest
 from testenv.daemon import Daemon
 from testenv.http import Closed, Http, chat_body, contents
 from testenv.rules import check_complete
-from testenv.upstream import Gate, end, text, wait_for
+from testenv.upstream import Gate, end, endless, text, wait_for
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -210,8 +210,6 @@ def test_calls_do_not_buffer_without_bound(env) -> None:
 
 def test_large_answer_that_is_collected(env) -> None:
     """A non-stream answer is collected: more than the limit is an error, not memory."""
-    from testenv.upstream import endless
-
     upstream = env.openai()
     sluice = env.start({"m": upstream.deployment()}, sluice={"limits": {"buffered": "1MiB"}})
     upstream.next(endless("x" * 10_000, 8 << 20), end())

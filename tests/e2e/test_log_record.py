@@ -10,6 +10,7 @@ from testenv.daemon import mock
 from testenv.http import chat_body
 from testenv.ttrpc import RpcError
 from testenv.upstream import Upstream, say, stall, text, whole
+from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
 PROMPT = "zebra crossing at midnight"
@@ -53,7 +54,6 @@ def test_callers_of_unix_sockets(env) -> None:
     with sluice.rpc() as rpc:
         list(rpc.chat("m", request_id="by-rpc"))
         request = rpc.schema.EmbedRequest(model="m", inputs=["x"])
-        getattr(request.options, "__class__")
         setattr(request.options, "class", rpc.schema.value("Class", "CLASS_BACKGROUND"))
         list(rpc.events(rpc.stream("Embed", request)))
     with sluice.http_unix() as http:
@@ -128,8 +128,6 @@ def test_text_format(env) -> None:
 
 
 def sluice_line(sluice: Any) -> str:
-    from testenv.waiting import eventually
-
     def find() -> str:
         return next((x for x in list(sluice.lines) if "SLUICE_OUTCOME=" in x), "")
 

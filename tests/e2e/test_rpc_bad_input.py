@@ -85,10 +85,8 @@ def test_largest_frame(env) -> None:
     rpc.schema
     envelope = ttrpc.request_envelope(ENGINE, "GetInfo")
     stream_id = rpc.new_id()
-    padding = 4 * MIB - len(envelope) - 6
-    payload = envelope + ttrpc.blob(15, b"x" * padding)
-    payload += b"\x00" * 0
-    assert len(payload) <= 4 * MIB < len(payload) + 8
+    payload = envelope + ttrpc.blob(15, b"x" * (4 * MIB - len(envelope) - 5))
+    assert len(payload) == 4 * MIB
     rpc.send_frame(stream_id, REQUEST, 0, payload)
     assert answer(rpc, stream_id).code == 0
     assert is_well(rpc)
