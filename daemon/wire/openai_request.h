@@ -15,3 +15,12 @@
  */
 int openai_decode_request(struct request *req, struct str body,
                           struct problem *ret_problem) MUST_USE;
+
+/* Tool calls of one message: as many as OpenAI allows tools. Also the most that an answer may make. */
+#define OPENAI_MAX_TOOL_CALLS 128
+
+/* How many answers a completion may ask for: prompts times n. Evaluation tools send their prompts in batches of 32 to 128. */
+#define OPENAI_MAX_ANSWERS 256
+
+/* How many choices (chat, completions) or vectors (embeddings) a complete answer to req has. Any dialect. */
+size_t openai_count_answers(const struct request *req);

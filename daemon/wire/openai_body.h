@@ -1,0 +1,32 @@
+#pragma once
+/*
+ * The body of an OpenAI request while it is taken apart: what the source files of openai_request.h share (openai_request.c the members that all kinds have
+ * and the inputs, openai_sampling.c, openai_messages.c). Nobody else includes it.
+ *
+ * All readers return 0, -EBADMSG with the problem filled, or -ENOMEM.
+ */
+#include "core/request.h"
+#include "wire/field.h"
+
+struct openai_body {
+    struct request *req; /* borrowed; its body and members are set */
+    struct problem *problem;
+};
+
+static inline struct field openai_body_member(const struct openai_body *b, const char *name)
+{
+    return (struct field) {name, request_member(b->req, name), b->problem};
+}
+
+/* The neutral request cannot say what this member (a static name) says. */
+static inline void openai_body_mark_raw_only(struct openai_body *b, const char *name)
+{
+    b->req->is_raw_only = true;
+    b->req->raw_only_param = name;
+}
+
+/* Fills req->sampling; for chat and completions. */
+int openai_body_sampling(struct openai_body *b) MUST_USE;
+
+/* Fills req->messages; raw-only where a part has a form that only this dialect can carry. */
+int openai_body_messages(struct openai_body *b) MUST_USE;

@@ -1,0 +1,506 @@
+/*
+ * See openai_request.h. One strict check over the body, which is copied into the request's arena first; then one walk that keeps the span of
+ * each top-level member; then a look-up for each member that the neutral request has a place for. What is not looked up stays in `members`
+ * and is never an error.
+ *
+ * Where a value is legal but the neutral request cannot say it (token ids, several prompts, unknown content parts, deprecated functions), the
+ * request becomes raw-only: a provider of this dialect sends the body as it is, others refuse with the member named.
+ *
+ * Ranges are OpenAI's (its OpenAPI description), widened where local servers are known to take more. Nothing here allocates outside the arena.
+ */
+#include "wire/openai_request.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "wire/json.h"
+#include "wire/openai_body.h"
+
+#define MAX_MEMBERS 256 /* a request has below 40 */
+#define MAX_TOOLS                                                                                  \
+    1024 /* OpenAI allows 128; agents with several MCP servers send more to local ones */
+
+/* ---- the body */
+
+static int check_body(struct str body, struct problem *problem)
+{
+    struct json_error error;
+    int r = json_check(body, &error);
+
+    if (r == -EBADMSG) {
+        return field_fail(problem, "", "the body is not valid JSON: %s at byte %zu", error.text,
+                          error.offset);
+    }
+    if (r < 0) {
+        return r;
+    }
+    if (json_type(body) != JSON_OBJECT) {
+        return field_fail(problem, "", "the body must be a JSON object");
+    }
+    return 0;
+}
+
+static int decode_members(struct openai_body *b)
+{
+    struct request *req = b->req;
+    size_t n = field_count(req->body);
+    struct json_iter it;
+    struct str name, value;
+    int r;
+
+    if (n > MAX_MEMBERS) {
+        return field_fail(b->problem, "", "the body may have at most %d members", MAX_MEMBERS);
+    }
+    req->members = arena_array(&req->arena, n, sizeof *req->members);
+    if (!req->members) {
+        return -ENOMEM;
+    }
+    json_iter_init(&it, req->body);
+    while (json_next(&it, &name, &value)) {
+        struct request_member *m = &req->members[req->n_members];
+        struct str quoted = {name.ptr - 1, name.len + 2};
+
+        r = json_string_dup(quoted, &req->arena, &m->name);
+        if (r < 0) {
+            return r;
+        }
+        m->value = value;
+        req->n_members++;
+    }
+    return 0;
+}
+
+/* ---- what all kinds have */
+
+/* Names end up in logs and on terminals: no C0, DEL or C1 (c2 80 to c2 9f). The rest of UTF-8 was checked with the body. */
+static bool has_control_characters(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = (uint8_t) s.ptr[i], next = i + 1 < s.len ? (uint8_t) s.ptr[i + 1] : 0;
+
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next < 0xa0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int decode_model(struct openai_body *b)
+{
+    struct field f = openai_body_member(b, "model");
+    struct str model = STR_NONE;
+    int r = field_string(&f, &b->req->arena, &model);
+
+    if (r < 0) {
+        return r;
+    }
+    if (model.len == 0) {
+        return field_fail(b->problem, f.name, "'model' is required");
+    }
+    if (model.len > REQUEST_MODEL_MAX) {
+        return field_fail(b->problem, f.name, "'model' may have at most %d bytes",
+                          REQUEST_MODEL_MAX);
+    }
+    if (has_control_characters(model)) {
+        return field_fail(b->problem, f.name, "'model' must not hold control characters");
+    }
+    b->req->model = model;
+    return 0;
+}
+
+/* Tiers that we do not know are somebody's wish for speed, or about billing: served as any other call. */
+static int decode_class(struct openai_body *b)
+{
+    struct field f = openai_body_member(b, "service_tier");
+    struct str tier = STR_NONE;
+    int r = field_string(&f, &b->req->arena, &tier);
+
+    b->req->class = str_is(tier, "flex") ? CLASS_BATCH : CLASS_INTERACTIVE;
+    return r;
+}
+
+static int decode_stream(struct openai_body *b)
+{
+    struct field stream = openai_body_member(b, "stream"),
+                 options = openai_body_member(b, "stream_options");
+    struct str object = STR_NONE;
+    int r = field_bool(&stream, &b->req->stream);
+
+    if (r < 0) {
+        return r;
+    }
+    r = field_object(&options, &object);
+    if (r < 0 || !object.ptr) {
+        return r;
+    }
+
+    struct field usage = {"include_usage", json_find(object, "include_usage"), b->problem};
+
+    return field_within(field_bool(&usage, &b->req->include_usage), b->problem, "stream_options");
+}
+
+/* ---- chat */
+
+/* {"type":"function","function":{"name":...}}; servers have other types, which only they understand. */
+static int check_tool(struct openai_body *b, struct str tool)
+{
+    struct field type = {"type", STR_NONE, b->problem}, name = {"name", STR_NONE, b->problem};
+    struct field function = {"function", STR_NONE, b->problem};
+    struct str kind = STR_LIT("function"), object = STR_NONE, text = STR_NONE;
+    int r;
+
+    if (json_type(tool) != JSON_OBJECT) {
+        return field_fail(b->problem, "", "a tool must be an object");
+    }
+    type.value = json_find(tool, "type");
+    r = field_string(&type, &b->req->arena, &kind);
+    if (r < 0) {
+        return r;
+    }
+    if (!str_is(kind, "function")) {
+        openai_body_mark_raw_only(b, "tools");
+        return 0;
+    }
+    function.value = json_find(tool, "function");
+    r = field_object(&function, &object);
+    if (r == 0 && !object.ptr) {
+        r = field_fail(b->problem, function.name, "a tool needs a 'function'");
+    }
+    if (r < 0) {
+        return r;
+    }
+    name.value = json_find(object, "name");
+    r = field_string(&name, &b->req->arena, &text);
+    if (r == 0 && text.len == 0) {
+        r = field_fail(b->problem, name.name, "a function needs a 'name'");
+    }
+    return field_within(r, b->problem, "function");
+}
+
+/* An empty list means no tools: treating it as a list of tools once forced JSON answers out of a peer. */
+static int decode_tools(struct openai_body *b)
+{
+    struct field f = openai_body_member(b, "tools");
+    struct str array = STR_NONE, name, value;
+    struct json_iter it;
+    size_t n;
+    int r = field_array(&f, &array);
+
+    if (r < 0 || !array.ptr) {
+        return r;
+    }
+    n = field_count(array);
+    if (n > MAX_TOOLS) {
+        return field_fail(b->problem, f.name, "'tools' may hold at most %d tools", MAX_TOOLS);
+    }
+    json_iter_init(&it, array);
+    for (size_t i = 0; json_next(&it, &name, &value); i++) {
+        r = check_tool(b, value);
+        if (r < 0) {
+            return field_within(r, b->problem, "tools[%zu]", i);
+        }
+    }
+    b->req->tools = n > 0 ? array : STR_NONE;
+    return 0;
+}
+
+static int decode_tool_choice(struct openai_body *b)
+{
+    struct field f = openai_body_member(b, "tool_choice");
+
+    if (!field_is_present(&f)) {
+        return 0;
+    }
+    if (json_type(f.value) != JSON_STRING && json_type(f.value) != JSON_OBJECT) {
+        return field_fail_type(&f, "a string or an object");
+    }
+    b->req->tool_choice = f.value;
+    return 0;
+}
+
+/* The predecessor of tools. A server of this dialect may still know it; the neutral request does not. */
+static int decode_functions(struct openai_body *b)
+{
+    struct field f = openai_body_member(b, "functions");
+    struct str array = STR_NONE;
+    int r = field_array(&f, &array);
+
+    if (r == 0 && array.ptr && field_count(array) > 0) {
+        openai_body_mark_raw_only(b, "functions");
+    }
+    return r;
+}
+
+static int decode_response_format(struct openai_body *b)
+{
+    struct field f = openai_body_member(b, "response_format"),
+                 type = {"type", STR_NONE, b->problem};
+    struct str object = STR_NONE, kind = STR_NONE;
+    int r = field_object(&f, &object);
+
+    if (r < 0 || !object.ptr) {
+        return r;
+    }
+    type.value = json_find(object, "type");
+    r = field_string(&type, &b->req->arena, &kind);
+    if (r == 0 && !kind.ptr) {
+        r = field_fail(b->problem, type.name, "'response_format' needs a 'type'");
+    }
+    if (r < 0) {
+        return field_within(r, b->problem, "response_format");
+    }
+    b->req->response_format = str_is(kind, "text") ? STR_NONE : object;
+    return 0;
+}
+
+/* reasoning_effort is OpenAI's; {"reasoning":{"effort":...}} comes from clients of its Responses API and of OpenRouter. */
+static int decode_reasoning(struct openai_body *b)
+{
+    struct field f = openai_body_member(b, "reasoning_effort");
+    struct str reasoning = request_member(b->req, "reasoning");
+
+    if (!field_is_present(&f) && !json_is_null(reasoning)) {
+        f.value = json_find(reasoning, "effort");
+        if (json_type(f.value) != JSON_STRING) {
+            return 0;
+        }
+    }
+    return field_string(&f, &b->req->arena, &b->req->reasoning_effort);
+}
+
+static int decode_chat(struct openai_body *b)
+{
+    static int (*const steps[])(struct openai_body *) = {decode_tools, decode_tool_choice,
+                                                         decode_functions, decode_response_format,
+                                                         decode_reasoning};
+    int r = openai_body_messages(b);
+
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(steps); i++) {
+        r = steps[i](b);
+    }
+    return r;
+}
+
+/* ---- completions and embeddings: one text, several, token ids, lists of token ids */
+
+enum { HAS_STRINGS = 1 << 0, HAS_NUMBERS = 1 << 1, HAS_LISTS = 1 << 2, HAS_OBJECTS = 1 << 3 };
+
+static unsigned element_kind(struct str value)
+{
+    switch (json_type(value)) {
+    case JSON_STRING:
+        return HAS_STRINGS;
+    case JSON_NUMBER:
+        return HAS_NUMBERS;
+    case JSON_ARRAY:
+        return HAS_LISTS;
+    case JSON_OBJECT:
+        return HAS_OBJECTS;
+    case JSON_NULL:
+    case JSON_FALSE:
+    case JSON_TRUE:
+        return 0;
+    }
+    return 0;
+}
+
+/* What an array holds. Elements that no server takes, and ids mixed with anything else, are refused by their place. */
+static int survey_inputs(const struct field *f, unsigned *ret_kinds, size_t *ret_n)
+{
+    struct json_iter it;
+    struct str name, value;
+    unsigned kinds = 0;
+    size_t n = 0;
+
+    json_iter_init(&it, f->value);
+    for (; json_next(&it, &name, &value); n++) {
+        unsigned kind = element_kind(value);
+
+        if (kind == 0 || (kinds != 0 && (kind == HAS_NUMBERS) != (kinds == HAS_NUMBERS))) {
+            int r = field_fail(f->problem, "", "'%s' must hold strings, or token ids", f->name);
+
+            return field_within(r, f->problem, "%s[%zu]", f->name, n);
+        }
+        kinds |= kind;
+    }
+    if (n == 0) {
+        return field_fail(f->problem, f->name, "'%s' must not be empty", f->name);
+    }
+    *ret_kinds = kinds;
+    *ret_n = n;
+    return 0;
+}
+
+static int dup_texts(struct openai_body *b, struct str value, size_t n, struct str **ret_texts)
+{
+    struct str *texts = arena_array(&b->req->arena, n, sizeof *texts);
+    struct json_iter it;
+    struct str name, element;
+    int r;
+
+    if (!texts) {
+        return -ENOMEM;
+    }
+    if (json_type(value) == JSON_STRING) {
+        *ret_texts = texts;
+        return json_string_dup(value, &b->req->arena, texts);
+    }
+    json_iter_init(&it, value);
+    for (size_t i = 0; i < n && json_next(&it, &name, &element); i++) {
+        r = json_string_dup(element, &b->req->arena, &texts[i]);
+        if (r < 0) {
+            return r;
+        }
+    }
+    *ret_texts = texts;
+    return 0;
+}
+
+/* Fills *ret_texts where all is text; marks the request raw-only otherwise. */
+static int decode_inputs(struct openai_body *b, const char *name, size_t max,
+                         struct str **ret_texts, size_t *ret_n)
+{
+    struct field f = openai_body_member(b, name);
+    unsigned kinds = HAS_STRINGS;
+    size_t n = 1;
+    int r;
+
+    if (!field_is_present(&f)) {
+        return field_fail(b->problem, name, "'%s' is required", name);
+    }
+    if (json_type(f.value) == JSON_ARRAY) {
+        r = survey_inputs(&f, &kinds, &n);
+        if (r < 0) {
+            return r;
+        }
+    } else if (json_type(f.value) != JSON_STRING) {
+        return field_fail_type(&f, "a string or an array");
+    }
+    if (kinds != HAS_NUMBERS && n > max) {
+        return field_fail(b->problem, name, "'%s' may hold at most %zu entries", name, max);
+    }
+    if (kinds != HAS_STRINGS) {
+        openai_body_mark_raw_only(b, name);
+        return 0;
+    }
+    r = dup_texts(b, f.value, n, ret_texts);
+    if (r == 0) {
+        *ret_n = n;
+    }
+    return r;
+}
+
+static int decode_complete(struct openai_body *b)
+{
+    struct field suffix = openai_body_member(b, "suffix");
+    struct str *prompts = NULL;
+    size_t n = 0;
+    int r =
+        decode_inputs(b, "prompt", OPENAI_MAX_ANSWERS / b->req->sampling.n_choices, &prompts, &n);
+
+    if (r < 0) {
+        return r;
+    }
+    if (n == 1) {
+        b->req->prompt = prompts[0];
+    } else if (n > 1) {
+        openai_body_mark_raw_only(b, "prompt");
+    }
+    return field_string(&suffix, &b->req->arena, &b->req->suffix);
+}
+
+static int decode_embed(struct openai_body *b)
+{
+    struct field format = openai_body_member(b, "encoding_format"),
+                 dimensions = openai_body_member(b, "dimensions");
+    struct str name = STR_LIT("float");
+    int64_t n_dimensions = 0;
+    int r = decode_inputs(b, "input", REQUEST_MAX_INPUTS, &b->req->inputs, &b->req->n_inputs);
+
+    if (r < 0) {
+        return r;
+    }
+    r = field_string(&format, &b->req->arena, &name);
+    if (r < 0) {
+        return r;
+    }
+    if (!str_is(name, "float") && !str_is(name, "base64")) {
+        return field_fail(b->problem, format.name, "'encoding_format' must be float or base64");
+    }
+    b->req->wants_base64 = str_is(name, "base64");
+    r = field_i64(&dimensions, 1, INT32_MAX, &n_dimensions);
+    b->req->dimensions = (uint32_t) n_dimensions;
+    return r;
+}
+
+/* ---- */
+
+static int decode_kind(struct openai_body *b)
+{
+    int r;
+
+    if (b->req->kind == REQUEST_EMBED) {
+        return decode_embed(b);
+    }
+    r = openai_body_sampling(b);
+    if (r < 0) {
+        return r;
+    }
+    return b->req->kind == REQUEST_CHAT ? decode_chat(b) : decode_complete(b);
+}
+
+int openai_decode_request(struct request *req, struct str body, struct problem *ret_problem)
+{
+    static int (*const steps[])(struct openai_body *) = {decode_members, decode_model, decode_class,
+                                                         decode_stream, decode_kind};
+    struct openai_body b = {req, ret_problem};
+    int r = check_body(body, ret_problem);
+
+    assert(!req->body.ptr && req->n_members == 0);
+    if (r < 0) {
+        return r;
+    }
+    req->body = arena_copy(&req->arena, body);
+    if (!req->body.ptr) {
+        return -ENOMEM;
+    }
+    req->dialect = DIALECT_OPENAI;
+    req->total_bytes = body.len;
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        r = steps[i](&b);
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+/* How many answers the inputs of a member ask for. */
+static size_t count_inputs(struct str value)
+{
+    struct json_iter it;
+    struct str name, first;
+
+    if (json_type(value) != JSON_ARRAY) {
+        return 1;
+    }
+    json_iter_init(&it, value);
+    if (!json_next(&it, &name, &first) || json_type(first) == JSON_NUMBER) {
+        return 1;
+    }
+    return field_count(value);
+}
+
+size_t openai_count_answers(const struct request *req)
+{
+    switch (req->kind) {
+    case REQUEST_CHAT:
+        return req->sampling.n_choices;
+    case REQUEST_COMPLETE:
+        return req->sampling.n_choices * count_inputs(request_member(req, "prompt"));
+    case REQUEST_EMBED:
+        return req->n_inputs > 0 ? req->n_inputs : count_inputs(request_member(req, "input"));
+    }
+    assert(0);
+    return 0;
+}
