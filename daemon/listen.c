@@ -180,8 +180,10 @@ bool listen_is_remote(const char *address)
     if (strncmp(address, "tcp:", 4) != 0 || split_host_port(address + 4, host, &port) < 0) {
         return false;
     }
-    return strcmp(host, "localhost") != 0 && strncmp(host, "127.", 4) != 0 &&
-           strcmp(host, "::1") != 0;
+    struct in_addr v4;
+    bool is_loopback_v4 = inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
+
+    return !is_loopback_v4 && strcmp(host, "localhost") != 0 && strcmp(host, "::1") != 0;
 }
 
 int listen_default_rpc(char *ret, size_t size)

@@ -5,17 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* localhost, [::1], or 127.x.y.z: digits and dots behind "127." */
 static bool host_is_loopback(const char *url)
 {
-    static const char *const hosts[] = {"localhost", "127.", "[::1]"};
-    const char *host = strstr(url, "://");
+    const char *host = strstr(url, "://") + 3;
+    size_t n = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
+    struct str h = {host, n};
 
-    for (size_t i = 0; host && i < ARRAY_LEN(hosts); i++) {
-        if (strncmp(host + 3, hosts[i], strlen(hosts[i])) == 0) {
-            return true;
-        }
-    }
-    return false;
+    return str_is_nocase(h, "localhost") || str_is(h, "[::1]") ||
+           (str_has_prefix(h, "127.") && strspn(host, "0123456789.") == n);
 }
 
 /* "unix:/path" or "unix:/path:/prefix". */

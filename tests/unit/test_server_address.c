@@ -1,0 +1,93 @@
+/* api_base taken apart and joined with paths. */
+#include <errno.h>
+
+#include "listen.h"
+#include "support.h"
+#include "upstream/server_address.h"
+
+static void expect(const char *api_base, const char *path, const char *url, const char *unix_path,
+                   bool is_local)
+{
+    struct server_address a;
+
+    ck_assert_int_eq(server_address_init(&a, api_base), 0);
+
+    char *got = server_address_url(&a, path);
+
+    ck_assert_str_eq(got, url);
+    ck_assert_pstr_eq(a.unix_path, unix_path);
+    ck_assert(a.is_local == is_local);
+    free(got);
+    server_address_done(&a);
+}
+
+START_TEST(addresses)
+{
+    expect("http://localhost:11434", "/api/chat", "http://localhost:11434/api/chat", NULL, true);
+    expect("http://localhost:11434/", "/api/chat", "http://localhost:11434/api/chat", NULL, true);
+    expect("http://127.0.0.1:8000/v1", "chat/completions",
+           "http://127.0.0.1:8000/v1/chat/completions", NULL, true);
+    expect("http://[::1]:8000/v1//", "embeddings", "http://[::1]:8000/v1/embeddings", NULL, true);
+    expect("https://api.example.com/v1", "embeddings", "https://api.example.com/v1/embeddings",
+           NULL, false);
+    expect("http://localhost.example.com/v1", "x", "http://localhost.example.com/v1/x", NULL,
+           false);
+    expect("http://127.example.com", "x", "http://127.example.com/x", NULL, false);
+    expect("unix:/run/llama.sock", "/api/chat", "http://localhost/api/chat", "/run/llama.sock",
+           true);
+    expect("unix:/run/llama.sock:/v1", "embeddings", "http://localhost/v1/embeddings",
+           "/run/llama.sock", true);
+}
+END_TEST
+
+START_TEST(what_is_no_address)
+{
+    static const char *const bad[] = {
+        "",      "localhost:11434", "ftp://x",           "unix:relative",
+        "unix:", "unix:/a:b",       "file:///etc/passwd"};
+    struct server_address a;
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ck_assert_msg(server_address_init(&a, bad[i]) == -EINVAL, "took %s", bad[i]);
+    }
+}
+END_TEST
+
+static void once(void)
+{
+    struct server_address a;
+
+    if (server_address_init(&a, "http://localhost:1/v1") == 0) {
+        free(server_address_url(&a, "x"));
+        server_address_done(&a);
+    }
+}
+
+START_TEST(survives_every_failed_allocation)
+{
+    for_each_failed_allocation(once);
+}
+END_TEST
+
+START_TEST(remote_listeners)
+{
+    ck_assert(!listen_is_remote("unix:/run/x.sock"));
+    ck_assert(!listen_is_remote("tcp:127.0.0.1:4000"));
+    ck_assert(!listen_is_remote("tcp:127.8.8.8:4000"));
+    ck_assert(!listen_is_remote("tcp:localhost:4000"));
+    ck_assert(!listen_is_remote("tcp:[::1]:4000"));
+    ck_assert(listen_is_remote("tcp:0.0.0.0:4000"));
+    ck_assert(listen_is_remote("tcp:[::]:4000"));
+    ck_assert(listen_is_remote("tcp:127.example.com:4000"));
+    ck_assert(listen_is_remote("tcp:192.168.1.2:4000"));
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, addresses);
+    tcase_add_test(tc, what_is_no_address);
+    tcase_add_test(tc, survives_every_failed_allocation);
+    tcase_add_test(tc, remote_listeners);
+}
+TEST_MAIN("server_address", add_tests)
