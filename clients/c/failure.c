@@ -66,7 +66,7 @@ static void copy_text(char *to, size_t size, const void *bytes, size_t n)
     to[n] = '\0';
 }
 
-static void copy_string(char *to, size_t size, const char *z)
+static void copy_name(char *to, size_t size, const char *z)
 {
     copy_text(to, size, z, strlen(z));
 }
@@ -78,8 +78,8 @@ static void set_row(struct failure *f, enum errcode code)
     *f = (struct failure) {.http_status = info->http_status,
                            .rpc_status = info->ttrpc_code,
                            .is_retryable = info->is_retryable != 0};
-    copy_string(f->code, sizeof(f->code), info->openai_code);
-    copy_string(f->message, sizeof(f->message), info->text);
+    copy_name(f->code, sizeof(f->code), info->openai_code);
+    copy_name(f->message, sizeof(f->message), info->text);
 }
 
 void failure_set(struct failure *f, enum failure_kind kind, const char *why)
@@ -89,8 +89,8 @@ void failure_set(struct failure *f, enum failure_kind kind, const char *why)
         *f = (struct failure) {.http_status = own_failures[kind].http_status,
                                .rpc_status = own_failures[kind].rpc_status,
                                .is_retryable = own_failures[kind].is_retryable};
-        copy_string(f->code, sizeof(f->code), own_failures[kind].code);
-        copy_string(f->message, sizeof(f->message), own_failures[kind].message);
+        copy_name(f->code, sizeof(f->code), own_failures[kind].code);
+        copy_name(f->message, sizeof(f->message), own_failures[kind].message);
     } else {
         set_row(f, shared_failures[kind]);
     }
@@ -106,7 +106,7 @@ static void set_detail(struct failure *f, const Sluice__V1__ErrorDetail *detail)
     enum errcode code = errcode_from_name(detail->code);
 
     if (detail->code[0] != '\0') {
-        copy_string(f->code, sizeof(f->code), detail->code);
+        copy_name(f->code, sizeof(f->code), detail->code);
     }
     if (code != ERRCODE_NONE) {
         f->is_retryable = errcode_info(code)->is_retryable != 0;
@@ -116,7 +116,7 @@ static void set_detail(struct failure *f, const Sluice__V1__ErrorDetail *detail)
     }
     f->retry_after_usec = detail->retry_after_usec;
     f->is_retryable = f->is_retryable || detail->retry_after_usec > 0;
-    copy_string(f->param, sizeof(f->param), detail->param);
+    copy_name(f->param, sizeof(f->param), detail->param);
 }
 
 void failure_set_status(struct failure *f, const struct frame_response *res)
