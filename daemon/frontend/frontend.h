@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
+#include <time.h>
 
 #include "base/list.h"
 #include "base/macros.h"
@@ -53,6 +54,8 @@ struct frontends {
     size_t buffered_bytes; /* of params.max_buffered_bytes */
     uint64_t next_id;      /* of requests that bring none */
     char boot_id[9];
+    time_t date_sec; /* of date: the Date header of this second */
+    char date[32];
 };
 
 struct conn;

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/fdio.h"
@@ -62,7 +63,6 @@ struct http_conn {
     char deployment[64];
     char origin[128]; /* allowed, to be echoed; "" */
     bool is_stream, is_head_only, keep_alive;
-    bool is_over; /* the terminal event came: what follows happens at the end of the turn */
     uint64_t arrived_at_usec, granted_at_usec;
 };
 
@@ -97,12 +97,28 @@ static int write_cors(struct http_conn *h, struct buf *out)
     return r;
 }
 
+/* RFC 9110 section 6.6.1: a server with a clock says the date. Formatted once a second. */
+static struct str date_now(struct frontends *f)
+{
+    time_t now = (time_t) (clock_wall_usec() / USEC_PER_SEC);
+
+    if (now != f->date_sec || f->date[0] == '\0') {
+        struct tm tm;
+
+        f->date_sec = now;
+        (void) gmtime_r(&now, &tm);
+        (void) strftime(f->date, sizeof f->date, "%a, %d %b %Y %H:%M:%S GMT",
+                        &tm); /* the C locale: never set */
+    }
+    return str_from(f->date);
+}
+
 /* Headers that every answer has, those that LiteLLM's clients look for included. */
 static int write_common(struct http_conn *h, struct buf *out)
 {
-    int r = 0;
+    int r = http1_write_header(out, "date", date_now(h->conn.frontends));
 
-    if (h->id[0]) {
+    if (r == 0 && h->id[0]) {
         r = http1_write_header(out, "x-request-id", str_from(h->id));
         r = r < 0 ? r : http1_write_header(out, "x-litellm-call-id", str_from(h->id));
     }
@@ -148,7 +164,6 @@ static void finish_exchange(struct http_conn *h, uint64_t now_usec)
     http1_next(h->parser);
     h->state = HTTP_IDLE;
     h->id[0] = h->model[0] = h->deployment[0] = h->origin[0] = '\0';
-    h->is_over = false;
     conn_flush_later(&h->conn);
     conn_set_deadline(&h->conn, usec_add(now_usec, h->conn.frontends->params.keep_alive_usec));
     if (h->early.len == 0) {
@@ -583,35 +598,46 @@ static bool wants_bytes(const struct http_conn *h)
            (h->state == HTTP_IDLE || h->state == HTTP_HEAD || h->state == HTTP_BODY);
 }
 
+/* One step of the parser over bytes; false: it wants more than there is, or the exchange went on without it. */
+static bool feed_step(struct http_conn *h, struct str bytes, size_t *ret_taken, uint64_t now_usec)
+{
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    enum http1_result result = http1_feed(h->parser, bytes, ret_taken, &p);
+
+    begin_request(h, now_usec);
+    switch (result) {
+    case HTTP1_MORE:
+        if (!conn_charge(&h->conn, http1_body(h->parser).len)) {
+            p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY,
+                                  .text = "too many request bodies are in memory"};
+            refuse(h, &p, now_usec);
+        }
+        return false;
+    case HTTP1_HEAD_DONE:
+        on_head(h, now_usec);
+        return true; /* a request without a body is complete without further bytes */
+    case HTTP1_COMPLETE:
+        handle_request(h, now_usec);
+        return true;
+    case HTTP1_REFUSED:
+        refuse(h, &p, now_usec);
+        return false;
+    }
+    return false;
+}
+
 /* Feeds what there is until the parser has enough or an answer is pending. Returns how many bytes were used. */
 static size_t feed(struct http_conn *h, struct str bytes, uint64_t now_usec)
 {
     size_t used = 0;
+    bool go_on = true;
 
-    while (used < bytes.len && wants_bytes(h)) {
-        struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    while (wants_bytes(h) && (used < bytes.len || (go_on && h->state == HTTP_BODY))) {
         size_t taken = 0;
-        enum http1_result result =
-            http1_feed(h->parser, (struct str) {bytes.ptr + used, bytes.len - used}, &taken, &p);
 
+        go_on = feed_step(h, (struct str) {bytes.ptr + used, bytes.len - used}, &taken, now_usec);
         used += taken;
-        begin_request(h, now_usec);
-        switch (result) {
-        case HTTP1_MORE:
-            if (!conn_charge(&h->conn, http1_body(h->parser).len)) {
-                p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY,
-                                      .text = "too many request bodies are in memory"};
-                refuse(h, &p, now_usec);
-            }
-            break;
-        case HTTP1_HEAD_DONE:
-            on_head(h, now_usec);
-            break;
-        case HTTP1_COMPLETE:
-            handle_request(h, now_usec);
-            break;
-        case HTTP1_REFUSED:
-            refuse(h, &p, now_usec);
+        if (!go_on && taken == 0) {
             break;
         }
     }
