@@ -16,11 +16,13 @@ void *__real_calloc(size_t n, size_t m);
 void *__real_realloc(void *p, size_t n);
 char *__real_strdup(const char *s);
 char *__real_strndup(const char *s, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t m);
-void *__wrap_realloc(void *p, size_t n);
-char *__wrap_strdup(const char *s);
-char *__wrap_strndup(const char *s, size_t n);
+/* visible: the linker also looks at what shared libraries of ours refer to */
+#define WRAPPED __attribute__((visibility("default")))
+WRAPPED void *__wrap_malloc(size_t n);
+WRAPPED void *__wrap_calloc(size_t n, size_t m);
+WRAPPED void *__wrap_realloc(void *p, size_t n);
+WRAPPED char *__wrap_strdup(const char *s);
+WRAPPED char *__wrap_strndup(const char *s, size_t n);
 
 static bool must_fail(void)
 {
