@@ -44,9 +44,11 @@ static const struct {
     int rpc_status;
     enum errcode code;
 } by_rpc_status[] = {
-    {1, ERRCODE_CANCELLED},        {3, ERRCODE_INVALID_REQUEST}, {4, ERRCODE_DEADLINE_EXCEEDED},
-    {5, ERRCODE_NOT_FOUND},        {7, ERRCODE_FORBIDDEN},       {8, ERRCODE_RATE_LIMITED},
-    {12, ERRCODE_NOT_IMPLEMENTED}, {14, ERRCODE_NO_DEPLOYMENT},  {16, ERRCODE_INVALID_API_KEY},
+    {1, ERRCODE_CANCELLED},         {3, ERRCODE_INVALID_REQUEST},
+    {4, ERRCODE_DEADLINE_EXCEEDED}, {5, ERRCODE_NOT_FOUND},
+    {7, ERRCODE_FORBIDDEN},         {8, ERRCODE_UPSTREAM_RATE_LIMITED},
+    {12, ERRCODE_NOT_IMPLEMENTED},  {14, ERRCODE_UPSTREAM_OVERLOADED},
+    {16, ERRCODE_INVALID_API_KEY},
 };
 
 /* As much of the bytes as fits, whole characters only, up to a NUL. */
