@@ -1,7 +1,7 @@
 #pragma once
 /*
- * The configuration as the composition reads it: an immutable snapshot of one file. config.c builds, frees and describes it; config_yaml.c fills it from
- * YAML. Nothing below the composition includes this header: server.c fills each module's own parameter struct.
+ * The configuration as the composition reads it: an immutable snapshot of one file. config.c builds, frees and describes it; config_sections.c and
+ * its helpers fill it. Nothing below the composition includes this header: server.c fills each module's own parameter struct.
  *
  * Every key of the file is read as exact, approximated, ignored or unsupported, and reported with its place: findings.
  */
@@ -53,7 +53,8 @@ struct config_listen {
 
 #define CONFIG_MAX_DEPLOYMENTS 256
 #define CONFIG_MAX_FILE_BYTES  (1024 * 1024)
-#define CONFIG_MAX_HOSTS       32
+#define CONFIG_MAX_HOSTS       32 /* allowed hosts, and as many origins */
+#define CONFIG_MAX_LISTENS     16
 
 struct config {
     struct config_deployment *deployments;
@@ -91,6 +92,8 @@ struct config *config_free(struct config *c); /* accepts NULL, returns NULL; wip
 /* Adds a finding; the texts are copied. 0 or -ENOMEM. */
 int config_add_finding(struct config *c, enum finding_kind kind, bool is_fatal, unsigned line,
                        unsigned column, const char *path, const char *text) MUST_USE;
+/* Puts the findings into the order of the file; those of one place stay as they came. */
+void config_sort_findings(struct config *c);
 bool config_is_fatal(const struct config *c);
 /* Any FINDING_ERROR at all? */
 bool config_has_errors(const struct config *c);
@@ -102,8 +105,14 @@ const char *finding_kind_name(enum finding_kind kind);
  */
 int config_load(const char *path, struct config **ret) MUST_USE;
 
-/* The same from text; name is used in findings only. In config_yaml.c. */
+/* The same from text. 0, -EBADMSG (with *ret) or -ENOMEM (without). In config_sections.c. */
 int config_parse(struct str text, struct config **ret) MUST_USE;
+
+/*
+ * "rpc=unix:/path", "http=unix:/path", "http=tcp:127.0.0.1:4000", "http=tcp:[::1]:4000": the form of sluice.listen and of --listen. NULL, or what is wrong
+ * with it (static). *ret_name and *ret_address are the two sides of the =.
+ */
+const char *config_split_listen(struct str text, struct str *ret_name, struct str *ret_address);
 
 /* The findings as "FILE:LINE:COLUMN: kind: path: text" lines on a stream; verbose: the exact ones too. */
 void config_print_findings(const struct config *c, const char *path, bool verbose, FILE *out);

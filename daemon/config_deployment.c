@@ -1,0 +1,573 @@
+/*
+ * One entry of model_list. What each key of litellm_params means is said by its row in config_keys.def; here is what a row's USE does.
+ *
+ * Parameters that LiteLLM does not know are passed to the model server as defaults, as LiteLLM does: a new sampling knob of vLLM needs no release of ours.
+ * That makes a typing error look like a parameter, which is harmless for "temprature" and is not for "api_bse": the calls would go to the
+ * provider's default address. So a near miss of a key of the target switches the deployment off, and so does such a key that stands one level too
+ * high, beside litellm_params.
+ *
+ * An error in an entry never stops the others (LiteLLM's ignore_invalid_deployments), but it is an error: the deployment is off, says why, and answers
+ * nobody.
+ *
+ * Options end up as JSON text by name. Integers and numbers are checked, as a model server's own complaint about them would come with each call.
+ */
+#include "config_deployment.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+#include "config_target.h"
+
+#define MAX_SECONDS      (7 * 86400) /* a week: longer is a slip; LiteLLM's own default is 6000 */
+#define MAX_SLOTS        1024
+#define MAX_ID_BYTES     63           /* what a call keeps of it (core/call.h: deployment_id) */
+#define MAX_OPTION_BYTES (128 * 1024) /* of all of a deployment: they travel with each call */
+
+const struct config_node *config_deployment_param(const struct config_entry *e, const char *name)
+{
+    const struct config_node *param = config_node_find(e->params, name);
+
+    if (!param) {
+        param = config_node_find(e->common, name);
+    }
+    if (!param && (strcmp(name, "api_base") == 0 || strcmp(name, "api_key") == 0)) {
+        param = config_node_find(e->globals, name);
+    }
+    return param;
+}
+
+void config_deployment_off(struct config_entry *e, const struct config_node *at, const char *fmt,
+                           ...)
+{
+    char text[CONFIG_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    config_reader_error(e->reader, at, false, "%s", text);
+    if (!e->deployment->off_reason) {
+        e->deployment->off_reason = config_reader_dup(e->reader, text);
+    }
+}
+
+static bool is_one_of(const char *name, const char *const *names, size_t n_names)
+{
+    for (size_t i = 0; i < n_names; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------- options */
+
+static void set_option_text(struct config_entry *e, const struct config_node *at, struct str json)
+{
+    struct kv *options = &e->deployment->options;
+    size_t n_bytes = json.len;
+    int r;
+
+    if (kv_find(options, at->key)) {
+        return; /* the more particular place came first */
+    }
+    for (size_t i = 0; i < options->n_items; i++) {
+        n_bytes += strlen(options->items[i].value);
+    }
+    if (n_bytes > MAX_OPTION_BYTES) {
+        config_deployment_off(e, at, "more than %d bytes of default parameters", MAX_OPTION_BYTES);
+        return;
+    }
+    r = kv_set(options, str_from(at->key), json);
+    if (r == -ENOBUFS) {
+        config_deployment_off(e, at, "more than %d default parameters", KV_MAX);
+    } else if (r < 0) {
+        e->reader->is_out_of_memory = true;
+    }
+}
+
+static void wipe_json(struct buf *b)
+{
+    if (b->base) {
+        explicit_bzero(b->base,
+                       b->start + b->len); /* a parameter that we do not know may be a key */
+    }
+    buf_done(b);
+}
+
+void config_deployment_set_option(struct config_entry *e, const struct config_node *value)
+{
+    CLEANUP(wipe_json) struct buf json;
+    int r;
+
+    buf_init(&json, MAX_OPTION_BYTES);
+    r = config_node_write_json(value, &json);
+    if (r == -ENOBUFS) {
+        config_deployment_off(e, value, "more than %d bytes of default parameters",
+                              MAX_OPTION_BYTES);
+    } else if (r < 0) {
+        e->reader->is_out_of_memory = true;
+    } else {
+        set_option_text(e, value, buf_str(&json));
+    }
+}
+
+/* A number as JSON text, also out of a variable, which can only hold text; NULL: it is none, and the deployment is off. */
+static const char *number_of(struct config_entry *e, const struct config_node *value, bool is_whole)
+{
+    enum config_node_kind kind = value->kind;
+    char *text = value->text;
+    double ignored;
+
+    if (value->variable &&
+        config_node_resolve(str_from(value->text), e->reader->arena, &kind, &text) < 0) {
+        kind = NODE_STRING;
+    }
+    if (kind == NODE_INTEGER || (kind == NODE_FLOAT && !is_whole)) {
+        return text;
+    }
+    config_deployment_off(e, value, "expected %s, found %s%s",
+                          config_node_kind_name(is_whole ? NODE_INTEGER : NODE_FLOAT),
+                          config_node_kind_name(kind),
+                          kind == NODE_STRING && num_parse_double(str_from(text), &ignored) == 0
+                              ? "; write it without quotes, and exponents as in 1.0e+5"
+                              : "");
+    return NULL;
+}
+
+static void read_number(struct config_entry *e, const struct config_node *value, bool is_whole)
+{
+    const char *text = number_of(e, value, is_whole);
+
+    if (text) {
+        set_option_text(e, value, str_from(text));
+    }
+}
+
+static void read_stop(struct config_entry *e, const struct config_node *value)
+{
+    if (value->kind == NODE_STRING) {
+        config_deployment_set_option(e, value);
+        return;
+    }
+    if (value->kind != NODE_LIST) {
+        config_deployment_off(e, value, "expected a string or a list of strings, found %s",
+                              config_node_kind_name(value->kind));
+        return;
+    }
+    if (value->n_children > REQUEST_MAX_STOP) {
+        config_deployment_off(e, value, "more than %d stop sequences", REQUEST_MAX_STOP);
+        return;
+    }
+    config_node_for_each(item, value)
+    {
+        if (item->kind != NODE_STRING) {
+            config_deployment_off(e, item, "expected a string, found %s; quote it",
+                                  config_node_kind_name(item->kind));
+            return;
+        }
+    }
+    config_deployment_set_option(e, value);
+}
+
+/* May a name be a default parameter at all, or has it a meaning of its own here? */
+static bool is_option(const struct config_key *row)
+{
+    if (!row) {
+        return true;
+    }
+    switch (row->use) {
+    case USE_REPORT:
+    case USE_OFF:
+    case USE_TARGET:
+    case USE_TOTAL:
+    case USE_FIRST_BYTE:
+    case USE_GAP:
+    case USE_SLOTS:
+    case USE_MERGE:
+        return false;
+    case USE_NUMBER:
+    case USE_INTEGER:
+    case USE_STOP:
+    case USE_ANY:
+    case USE_OLLAMA_INTEGER:
+    case USE_OLLAMA_ANY:
+        return true;
+    }
+    return false;
+}
+
+/* extra_body: a map whose members become options of their own */
+static void merge(struct config_entry *e, const struct config_node *map)
+{
+    if (map->kind != NODE_MAP) {
+        config_deployment_off(e, map, "expected a map, found %s", config_node_kind_name(map->kind));
+        return;
+    }
+    config_node_for_each(member, map)
+    {
+        if (is_option(config_keys_find(SECTION_PARAMS, member->key))) {
+            config_deployment_set_option(e, member);
+        } else {
+            config_reader_note(e->reader, member, FINDING_UNSUPPORTED, "cannot be set through %s",
+                               map->key);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- times and slots */
+
+static void read_seconds(struct config_entry *e, const struct config_node *value,
+                         uint64_t *usec_to_set)
+{
+    bool is_scalar =
+        value->kind == NODE_INTEGER || value->kind == NODE_FLOAT || value->kind == NODE_STRING;
+    uint64_t usec;
+    double seconds;
+
+    /* LiteLLM turns a quoted number into one as well */
+    if (is_scalar && num_parse_double(str_from(value->text), &seconds) == 0) {
+        if (!(seconds >= 0.001) || seconds > MAX_SECONDS) {
+            config_deployment_off(e, value, "must be from 0.001 to %d seconds", MAX_SECONDS);
+            return;
+        }
+        usec = (uint64_t) (seconds * (double) USEC_PER_SEC + 0.5);
+        if (*usec_to_set == 0 || usec < *usec_to_set) { /* two keys may say it: the shorter holds */
+            *usec_to_set = usec;
+        }
+        return;
+    }
+    if (value->kind == NODE_STRING && num_parse_duration(str_from(value->text), &usec) == 0) {
+        config_deployment_off(e, value,
+                              "LiteLLM's times are plain seconds; write %g without a unit",
+                              (double) usec / (double) USEC_PER_SEC);
+        return;
+    }
+    config_deployment_off(e, value, "expected seconds as a number, found %s",
+                          config_node_kind_name(value->kind));
+}
+
+static void read_slots(struct config_entry *e, const struct config_node *value)
+{
+    uint64_t n;
+
+    if ((value->kind != NODE_INTEGER && value->kind != NODE_STRING) ||
+        num_parse_u64(str_from(value->text), &n) < 0 || n < 1 || n > MAX_SLOTS) {
+        config_deployment_off(e, value, "expected a whole number from 1 to %d", MAX_SLOTS);
+        return;
+    }
+    e->deployment->slots = (unsigned) n;
+}
+
+/* ---------------------------------------------------------------- litellm_params */
+
+/* The key of the target that a name may have been meant as, or NULL. "mode" beside "model" was not. */
+static const char *near_target(const struct config_entry *e, const char *name)
+{
+    static const char *const target_keys[] = {"api_base", "base_url", "api_key", "model",
+                                              "custom_llm_provider"};
+    /* "openai_api_base", "endpoint", "ollama_host": no slip of a finger, but as clear */
+    static const char *const base_words[] = {"api_base", "url", "endpoint", "host"};
+    static const char *const key_words[] = {"api_key", "apikey", "secret", "password"};
+
+    for (size_t i = 0; i < ARRAY_LEN(target_keys); i++) {
+        if (config_keys_are_near(name, target_keys[i]) &&
+            (strcmp(target_keys[i], "model") != 0 || !config_node_find(e->params, "model"))) {
+            return target_keys[i];
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(base_words); i++) {
+        if (strcasestr(name, base_words[i])) {
+            return "api_base";
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(key_words); i++) {
+        if (strcasestr(name, key_words[i])) {
+            return "api_key";
+        }
+    }
+    return NULL;
+}
+
+static void read_unknown(struct config_entry *e, const struct config_node *param)
+{
+    const char *target = near_target(e, param->key);
+    const char *near = config_keys_suggest(SECTION_PARAMS, param->key);
+
+    if (target) {
+        config_deployment_off(e, param,
+                              "did you mean \"%s\"? Nothing is sent before that is clear, as it "
+                              "could go to the wrong server; a parameter of the model server goes "
+                              "into extra_body",
+                              target);
+        return;
+    }
+    config_reader_note(e->reader, param, FINDING_APPROXIMATED,
+                       "not known; passed to the model server as a default parameter%s%s%s",
+                       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    if (!config_reader_is_unset(param)) {
+        config_deployment_set_option(e, param);
+    }
+}
+
+static void use_param(struct config_entry *e, const struct config_key *row,
+                      const struct config_node *param)
+{
+    struct config_deployment *d = e->deployment;
+
+    switch (row->use) {
+    case USE_REPORT:
+    case USE_TARGET:
+        return;
+    case USE_OFF:
+        config_deployment_off(e, param, "%s", row->text);
+        return;
+    case USE_TOTAL:
+        read_seconds(e, param, &d->total_usec);
+        return;
+    case USE_FIRST_BYTE:
+        read_seconds(e, param, &d->first_byte_usec);
+        return;
+    case USE_GAP:
+        read_seconds(e, param, &d->gap_usec);
+        return;
+    case USE_SLOTS:
+        read_slots(e, param);
+        return;
+    case USE_NUMBER:
+        read_number(e, param, false);
+        return;
+    case USE_INTEGER:
+    case USE_OLLAMA_INTEGER:
+        read_number(e, param, true);
+        return;
+    case USE_STOP:
+        read_stop(e, param);
+        return;
+    case USE_ANY:
+    case USE_OLLAMA_ANY:
+        config_deployment_set_option(e, param);
+        return;
+    case USE_MERGE:
+        merge(e, param);
+        return;
+    }
+}
+
+static void read_param(struct config_entry *e, const struct config_node *param)
+{
+    const struct config_key *row = config_keys_find(SECTION_PARAMS, param->key);
+    bool is_ollamas = row && (row->use == USE_OLLAMA_INTEGER || row->use == USE_OLLAMA_ANY);
+
+    if (!row) {
+        read_unknown(e, param);
+        return;
+    }
+    if (is_ollamas && e->provider && strcmp(e->provider->provider, "ollama") != 0) {
+        config_reader_note(e->reader, param, FINDING_UNSUPPORTED,
+                           "a parameter of Ollama's, not sent to other servers");
+        return;
+    }
+    if (row->use != USE_OFF) {
+        (void) config_reader_report(e->reader, SECTION_PARAMS, param);
+    }
+    if (!config_reader_is_unset(param) && !param->is_unresolved) {
+        use_param(e, row, param);
+    }
+}
+
+static void read_params(struct config_entry *e)
+{
+    const struct config_node *extra = config_deployment_param(e, "extra_body");
+
+    config_node_for_each(param, e->params)
+    {
+        if (param != extra) {
+            read_param(e, param);
+        }
+    }
+    if (e->common) {
+        config_node_for_each(param, e->common)
+        {
+            if (param != extra && !config_node_find(e->params, param->key)) {
+                read_param(e, param);
+            }
+        }
+    }
+    if (extra) {
+        read_param(e, extra); /* last, as it does not replace what is said by name */
+    }
+}
+
+/* The first os.environ/NAME without a value in a parameter, or NULL. */
+static const struct config_node *find_unresolved(const struct config_node *node)
+{
+    if (node->is_unresolved) {
+        return node;
+    }
+    config_node_for_each(child, node)
+    {
+        const struct config_node *found = find_unresolved(child); /* at most 32 levels */
+
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+/* A call must not go out with half of its parameters, nor to where the other half would have sent it. */
+static void refuse_unresolved(struct config_entry *e)
+{
+    static const char *const of_target[] = {"api_base", "base_url", "api_key"};
+    const struct config_node *maps[] = {e->params, e->common, e->globals};
+    bool is_mocked = !config_reader_is_unset(config_deployment_param(e, "mock_response"));
+
+    for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
+        if (!maps[i]) {
+            continue;
+        }
+        config_node_for_each(param, maps[i])
+        {
+            bool is_of_target = is_one_of(param->key, of_target, ARRAY_LEN(of_target));
+            bool is_used = config_deployment_param(e, param->key) == param;
+            const struct config_node *found = is_used ? find_unresolved(param) : NULL;
+
+            if (found && !(is_mocked && is_of_target)) { /* a mocked answer needs no server */
+                config_deployment_off(e, found,
+                                      "the environment variable %.64s is not set, or empty",
+                                      found->variable);
+            }
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- model_info, and the entry itself */
+
+/* Where an earlier entry has the same id, or NULL. */
+static const struct config_node *find_twin(const struct config_entry *e,
+                                           const struct config_node *id)
+{
+    for (const struct config_node *entry = e->node->parent->first; entry != e->node;
+         entry = entry->next) {
+        const struct config_node *other =
+            config_node_find(config_node_find(entry, "model_info"), "id");
+
+        if (other && other->text && strcmp(other->text, id->text) == 0) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
+static void read_id(struct config_entry *e, const struct config_node *id)
+{
+    const struct config_node *twin;
+    size_t n = id->text ? strlen(id->text) : 0;
+
+    if (id->kind != NODE_STRING && id->kind != NODE_INTEGER) {
+        config_deployment_off(e, id, "expected a string, found %s",
+                              config_node_kind_name(id->kind));
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (id->text[i] <= ' ' || id->text[i] >= 0x7f) { /* it is sent as a header */
+            n = 0;
+        }
+    }
+    if (n == 0 || n > MAX_ID_BYTES) {
+        config_deployment_off(e, id, "expected 1 to %d ASCII characters without blanks",
+                              MAX_ID_BYTES);
+        return;
+    }
+    twin = find_twin(e, id);
+    if (twin) { /* an id that two have names neither */
+        config_deployment_off(e, id, "this id is taken already, on line %u", twin->line);
+        return;
+    }
+    e->deployment->id = config_reader_dup(e->reader, id->text);
+}
+
+static void read_info(struct config_entry *e, const struct config_node *info)
+{
+    const struct config_node *id = config_node_find(info, "id");
+    const struct config_node *blocked = config_node_find(info, "blocked");
+
+    if (config_reader_is_unset(info)) {
+        return;
+    }
+    if (info->kind != NODE_MAP) {
+        config_deployment_off(e, info, "expected a map, found %s",
+                              config_node_kind_name(info->kind));
+        return;
+    }
+    config_node_for_each(member, info)
+    {
+        (void) config_reader_report(e->reader, SECTION_INFO, member);
+    }
+    if (!config_reader_is_unset(id)) {
+        read_id(e, id);
+    }
+    if (blocked && blocked->kind == NODE_BOOL && strcmp(blocked->text, "true") == 0 &&
+        !e->deployment->off_reason) {
+        e->deployment->off_reason = config_reader_dup(e->reader, "model_info.blocked is true");
+    }
+}
+
+/* A key beside litellm_params: known there, meant for inside, or unknown. */
+static void read_entry_key(struct config_entry *e, const struct config_node *key)
+{
+    const struct config_key *inside = config_keys_find(SECTION_PARAMS, key->key);
+
+    if (config_keys_find(SECTION_ENTRY, key->key) || !inside) {
+        (void) config_reader_report(e->reader, SECTION_ENTRY, key);
+    } else if (inside->use == USE_TARGET) {
+        config_deployment_off(e, key,
+                              "belongs under litellm_params; nothing is sent before that is "
+                              "clear, as it could go to the wrong server");
+    } else {
+        config_reader_note(e->reader, key, FINDING_UNSUPPORTED, "belongs under litellm_params");
+    }
+}
+
+/* Strings that others rely on: never NULL in a finished configuration. */
+static void fill_gaps(struct config_entry *e)
+{
+    struct config_deployment *d = e->deployment;
+
+    if (!d->provider) {
+        d->provider = config_reader_dup(e->reader, "none");
+    }
+    if (!d->model) {
+        d->model = config_reader_dup(e->reader, "");
+    }
+}
+
+void config_deployment_read(struct config_entry *e)
+{
+    const struct config_node *params = config_node_find(e->node, "litellm_params");
+
+    config_node_for_each(key, e->node)
+    {
+        read_entry_key(e, key);
+    }
+    if (!params) {
+        config_deployment_off(e, e->node, "litellm_params is missing");
+    } else if (params->kind != NODE_MAP) {
+        config_deployment_off(e, params, "expected a map, found %s",
+                              config_node_kind_name(params->kind));
+    } else {
+        e->params = params;
+        refuse_unresolved(e);
+        config_target_read(e);
+        read_params(e);
+    }
+    read_info(e, config_node_find(e->node, "model_info"));
+    fill_gaps(e);
+}

@@ -1,0 +1,31 @@
+#pragma once
+/* One entry of model_list to one struct config_deployment. */
+#include "config_provider.h"
+#include "config_reader.h"
+
+/* What is known while an entry is read. */
+struct config_entry {
+    struct config_reader *reader;      /* borrowed */
+    const struct config_node *node;    /* the entry: a map */
+    const struct config_node *params;  /* its litellm_params: a map */
+    const struct config_node *common;  /* router_settings.default_litellm_params, a map or NULL */
+    const struct config_node *globals; /* litellm_settings, for its api_base and api_key, or NULL */
+    struct config_deployment *deployment;   /* borrowed: what is being filled */
+    const struct config_provider *provider; /* NULL: not known yet, or mocked */
+};
+
+/*
+ * Fills d, which is zeroed and has its name. What cannot be served is reported, and d is switched off. Times and slots that the file leaves open are 0;
+ * id is set where the file gives one.
+ */
+void config_deployment_read(struct config_entry *e);
+
+/* A parameter of the deployment: its own, else the common one, else (api_base, api_key) the global one. NULL: none. It may be without a value. */
+const struct config_node *config_deployment_param(const struct config_entry *e, const char *name);
+
+/* Keeps a value as a default parameter, unless there is one of that name. */
+void config_deployment_set_option(struct config_entry *e, const struct config_node *value);
+
+/* Reports an error at a value and switches the deployment off; the first error is its reason. */
+void config_deployment_off(struct config_entry *e, const struct config_node *at, const char *fmt,
+                           ...) PRINTF_LIKE(3, 4);

@@ -1,0 +1,203 @@
+/*
+ * The list of deployments: which entries count at all, and their ids.
+ *
+ * An id names a deployment in log records, in x-litellm-model-id and across reloads. Where model_info.id does not give one it is MODEL_NAME-XXXXXXXX, the
+ * hash of what the deployment is: name, provider, model, base and options, in any order. LiteLLM hashes litellm_params likewise. Keys are left out of the
+ * hash, so that a rotated key keeps the id and no record carries a trace of one. Two entries that are the same in all of that become -2, -3 ... in
+ * the order of the file.
+ *
+ * An entry without a usable model_name has nothing that a client could ask for: it is reported and left out.
+ */
+#include "config_model_list.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config_deployment.h"
+
+#define ID_NAME_MAX                                                                                \
+    48 /* of the model name in an id; with the hash and a number it stays below 64 */
+#define ID_MAX 64
+
+/* ---------------------------------------------------------------- entries */
+
+/* The name, when a client could ask for it; else NULL, reported. */
+static const char *read_name(struct config_reader *r, const struct config_node *entry)
+{
+    const struct config_node *name = config_node_find(entry, "model_name");
+    size_t n = name && name->text ? strlen(name->text) : 0;
+
+    if (config_reader_is_unset(name)) {
+        config_reader_error(r, entry, false, "model_name is missing; the entry is left out");
+        return NULL;
+    }
+    if (name->is_unresolved) {
+        config_reader_error(r, name, false, "the environment variable %.64s is not set, or empty",
+                            name->variable);
+        return NULL;
+    }
+    if (name->kind != NODE_STRING) {
+        config_reader_error(r, name, false, "expected a string, found %s; quote it",
+                            config_node_kind_name(name->kind));
+        return NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if ((unsigned char) name->text[i] < ' ' || name->text[i] == 0x7f) {
+            config_reader_error(r, name, false, "a control character in a name");
+            return NULL;
+        }
+    }
+    if (n == 0 || n > REQUEST_MODEL_MAX) {
+        config_reader_error(r, name, false, "expected 1 to %d bytes", REQUEST_MODEL_MAX);
+        return NULL;
+    }
+    return name->text;
+}
+
+/* A zeroed deployment at the end of the list; NULL: out of memory. */
+static struct config_deployment *add_deployment(struct config_reader *r, const char *name)
+{
+    struct config *c = r->config;
+    struct config_deployment *grown =
+        realloc(c->deployments, (c->n_deployments + 1) * sizeof *grown);
+    char *copy = config_reader_dup(r, name);
+
+    if (grown) {
+        c->deployments = grown;
+    }
+    if (!grown || !copy) {
+        r->is_out_of_memory = true;
+        free(copy);
+        return NULL;
+    }
+    c->deployments[c->n_deployments] = (struct config_deployment) {.model_name = copy};
+    return &c->deployments[c->n_deployments++];
+}
+
+static void read_entry(struct config_reader *r, const struct config_node *node)
+{
+    const struct config_node *router = config_node_find(r->root, "router_settings");
+    const struct config_node *common = config_node_find(router, "default_litellm_params");
+    struct config_entry e = {
+        .reader = r,
+        .node = node,
+        .common =
+            common && common->kind == NODE_MAP && common->n_children <= KV_MAX ? common : NULL,
+        .globals = config_node_find(r->root, "litellm_settings"),
+    };
+    const char *name;
+
+    if (node->kind != NODE_MAP) {
+        config_reader_error(r, node, false,
+                            "expected a map with model_name and litellm_params, found %s",
+                            config_node_kind_name(node->kind));
+        return;
+    }
+    name = read_name(r, node);
+    e.deployment = name ? add_deployment(r, name) : NULL;
+    if (!e.deployment) {
+        return;
+    }
+    config_deployment_read(&e);
+    if (strchr(name, '*') && !e.deployment->off_reason) {
+        config_deployment_off(&e, config_node_find(node, "model_name"),
+                              "wildcards are not served; name each model");
+    }
+}
+
+void config_model_list_read(struct config_reader *r, const struct config_node *list)
+{
+    if (!config_reader_is_unset(list) && list->kind != NODE_LIST) {
+        config_reader_error(r, list, true, "expected a list, found %s",
+                            config_node_kind_name(list->kind));
+        return;
+    }
+    if (list->n_children == 0) {
+        config_reader_note(r, list, FINDING_APPROXIMATED,
+                           "empty: every call is answered with model_not_found");
+    }
+    if (list->n_children > CONFIG_MAX_DEPLOYMENTS) {
+        config_reader_error(r, list, true, "more than %d deployments", CONFIG_MAX_DEPLOYMENTS);
+        return;
+    }
+    config_node_for_each(entry, list)
+    {
+        read_entry(r, entry);
+    }
+}
+
+/* ---------------------------------------------------------------- ids */
+
+/* FNV-1a, continued; the NUL keeps "ab" "c" and "a" "bc" apart. */
+static uint64_t hash(uint64_t h, const char *text)
+{
+    for (const char *p = text ? text : "";; p++) {
+        h = (h ^ (unsigned char) *p) * UINT64_C(0x100000001b3);
+        if (*p == '\0') {
+            return h;
+        }
+    }
+}
+
+static uint32_t hash_deployment(const struct config_deployment *d)
+{
+    const uint64_t start = UINT64_C(0xcbf29ce484222325);
+    uint64_t options = 0;
+    uint64_t h = hash(hash(hash(hash(start, d->model_name), d->provider), d->model), d->api_base);
+
+    for (size_t i = 0; i < d->options.n_items; i++) { /* a sum: their order does not count */
+        options += hash(hash(start, d->options.items[i].name), d->options.items[i].value);
+    }
+    h ^= options;
+    return (uint32_t) (h ^ h >> 32);
+}
+
+/* Another deployment that has this id already, or NULL. */
+static const struct config_deployment *find_id(const struct config *c, const char *id,
+                                               const struct config_deployment *except)
+{
+    for (size_t i = 0; i < c->n_deployments; i++) {
+        const struct config_deployment *d = &c->deployments[i];
+
+        if (d != except && d->id && strcmp(d->id, id) == 0) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+static void derive_id(struct config_reader *r, struct config_deployment *d)
+{
+    char id[ID_MAX];
+    size_t n = 0;
+    uint32_t h = hash_deployment(d);
+
+    for (const char *p = d->model_name; *p && n < ID_NAME_MAX; p++) {
+        bool is_plain = *p > ' ' && *p < 0x7f; /* it is sent as a header */
+
+        id[n++] = is_plain ? *p : '_';
+    }
+    (void) snprintf(id + n, sizeof id - n, "-%08x", h);
+    for (unsigned twin = 2; find_id(r->config, id, d); twin++) {
+        (void) snprintf(id + n, sizeof id - n, "-%08x-%u", h, twin);
+    }
+    d->id = config_reader_dup(r, id);
+}
+
+void config_model_list_finish(struct config_reader *r)
+{
+    struct config *c = r->config;
+
+    for (size_t i = 0; i < c->n_deployments; i++) {
+        struct config_deployment *d = &c->deployments[i];
+
+        if (!d->id) {
+            derive_id(r, d);
+        }
+        d->slots = d->slots > 0 ? d->slots : c->slots;
+        d->connect_usec = c->connect_usec;
+        d->first_byte_usec = d->first_byte_usec > 0 ? d->first_byte_usec : c->first_byte_usec;
+        d->gap_usec = d->gap_usec > 0 ? d->gap_usec : c->gap_usec;
+    }
+}

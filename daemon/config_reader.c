@@ -1,0 +1,217 @@
+/*
+ * See config_reader.h.
+ *
+ * os.environ/NAME is a value as a whole, anywhere in the file; inside a longer text it means nothing. It is looked up in the file's own
+ * environment_variables first and then in the environment of the process: LiteLLM exports the former into the latter, which here would hand keys to
+ * whatever reads /proc, for nothing. Values of environment_variables may themselves be os.environ/NAME, of the process.
+ *
+ * A variable that is not set does not make its value absent. LiteLLM lets that happen, and prompts meant for a server of one's own then went to the vendor's
+ * public address (its issue 6332), and a proxy whose key was missing ran open (its issue 1851). The node is marked and whoever needs it refuses.
+ */
+#include "config_reader.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VARIABLE_PREFIX    "os.environ/"
+#define VARIABLE_MAX_BYTES (16 * 1024) /* of a value; keys and URLs are far shorter */
+
+/* A parameter that all deployments share is read with each of them, and reported once. */
+static bool is_reported(const struct config *c, enum finding_kind kind, unsigned line,
+                        unsigned column, const char *text)
+{
+    for (size_t i = c->n_findings; i-- > 0;) {
+        const struct finding *f = &c->findings[i];
+
+        if (f->line == line && f->column == column && f->kind == kind &&
+            strcmp(f->text, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void PRINTF_LIKE(6, 0)
+    add(struct config_reader *r, const struct config_node *at, bool at_key, enum finding_kind kind,
+        bool is_fatal, const char *fmt, va_list ap)
+{
+    char text[CONFIG_TEXT_MAX], path[CONFIG_NODE_PATH_MAX];
+    unsigned line = 0, column = 0;
+
+    if (at) {
+        bool use_key = at_key && at->key;
+
+        line = use_key ? at->key_line : at->line;
+        column = use_key ? at->key_column : at->column;
+    }
+    config_node_path(at, path);
+    (void) vsnprintf(text, sizeof text, fmt, ap);
+    if (is_reported(r->config, kind, line, column, text)) {
+        return;
+    }
+    if (config_add_finding(r->config, kind, is_fatal, line, column, path, text) < 0) {
+        r->is_out_of_memory = true;
+    }
+}
+
+void config_reader_note(struct config_reader *r, const struct config_node *at,
+                        enum finding_kind kind, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    add(r, at, true, kind, false, fmt, ap);
+    va_end(ap);
+}
+
+void config_reader_error(struct config_reader *r, const struct config_node *at, bool is_fatal,
+                         const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    add(r, at, false, FINDING_ERROR, is_fatal, fmt, ap);
+    va_end(ap);
+}
+
+void config_reader_error_at_key(struct config_reader *r, const struct config_node *at,
+                                bool is_fatal, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    add(r, at, true, FINDING_ERROR, is_fatal, fmt, ap);
+    va_end(ap);
+}
+
+bool config_reader_is_unset(const struct config_node *node)
+{
+    return !node || node->kind == NODE_NULL;
+}
+
+/* Python's idea of it: a restriction that is written down as off asks for nothing. */
+static bool is_falsy(const struct config_node *node)
+{
+    switch (node->kind) {
+    case NODE_NULL:
+        return true;
+    case NODE_BOOL:
+        return strcmp(node->text, "false") == 0;
+    case NODE_STRING:
+        return node->text[0] == '\0' && !node->variable;
+    case NODE_LIST:
+    case NODE_MAP:
+        return node->n_children == 0;
+    case NODE_INTEGER:
+    case NODE_FLOAT:
+        return false;
+    }
+    return false;
+}
+
+bool config_reader_has_master_key(const struct config_reader *r)
+{
+    return config_node_find(config_node_find(r->root, "general_settings"), "master_key") ||
+           config_reader_variable(r, CONFIG_MASTER_KEY_VARIABLE);
+}
+
+static void refuse(struct config_reader *r, const struct config_node *key, const char *text)
+{
+    if (is_falsy(key)) {
+        config_reader_note(r, key, FINDING_EXACT, "off, as here");
+    } else if (config_reader_has_master_key(r)) {
+        config_reader_note(r, key, FINDING_UNSUPPORTED, "%s", text);
+    } else {
+        config_reader_error_at_key(r, key, true, "%s, and there is none: anybody could call", text);
+    }
+}
+
+const struct config_key *config_reader_report(struct config_reader *r, enum config_section section,
+                                              const struct config_node *key)
+{
+    const struct config_key *row = config_keys_find(section, key->key);
+    const char *near = row ? NULL : config_keys_suggest(section, key->key);
+
+    if (near) {
+        config_reader_note(r, key, FINDING_UNSUPPORTED, "unknown key; did you mean \"%s\"?", near);
+    } else if (!row) {
+        config_reader_note(r, key, FINDING_UNSUPPORTED, "unknown key");
+    } else if (row->is_refused) {
+        refuse(r, key, row->text);
+    } else {
+        config_reader_note(r, key, row->status, "%s", row->text);
+    }
+    return row;
+}
+
+const char *config_reader_variable(const struct config_reader *r, const char *name)
+{
+    const struct config_node *own =
+        config_node_find(config_node_find(r->root, "environment_variables"), name);
+    const char *value = own && own->text && own->kind != NODE_NULL ? own->text : getenv(name);
+
+    return value && value[0] ? value : NULL;
+}
+
+static void resolve(struct config_reader *r, struct config_node *node, bool from_process_only)
+{
+    const char *name = node->text + strlen(VARIABLE_PREFIX);
+    const char *value = from_process_only ? getenv(name) : config_reader_variable(r, name);
+    size_t len = value ? strlen(value) : 0;
+
+    node->variable = name;
+    if (len > VARIABLE_MAX_BYTES || !str_is_utf8((struct str) {value, len})) {
+        len = 0; /* as good as not set: nothing here can use it */
+    }
+    node->is_unresolved = len == 0;
+
+    char *text = arena_alloc(r->arena, len + 1);
+
+    if (!text) {
+        r->is_out_of_memory = true;
+        node->is_unresolved = true;
+        return;
+    }
+    if (len > 0) {
+        memcpy(text, value, len);
+    }
+    node->text = text;
+}
+
+static void resolve_below(struct config_reader *r, struct config_node *node, bool from_process_only)
+{
+    if (node->kind == NODE_STRING && str_has_prefix(str_from(node->text), VARIABLE_PREFIX)) {
+        resolve(r, node, from_process_only);
+    }
+    config_node_for_each(child, node)
+    {
+        resolve_below(r, child, from_process_only); /* at most CONFIG_YAML_MAX_DEPTH levels */
+    }
+}
+
+void config_reader_resolve_variables(struct config_reader *r, struct config_node *root)
+{
+    struct config_node *own = config_node_find(root, "environment_variables");
+
+    if (own) {
+        resolve_below(r, own, true);
+    }
+    config_node_for_each(section, root)
+    {
+        if (section != own) {
+            resolve_below(r, section, false);
+        }
+    }
+}
+
+char *config_reader_dup(struct config_reader *r, const char *text)
+{
+    char *copy = strdup(text);
+
+    if (!copy) {
+        r->is_out_of_memory = true;
+    }
+    return copy;
+}
