@@ -1,0 +1,632 @@
+/*
+ * openai_upstream.h: answers of model servers to events, whole, cut and wrong. JSON is written with ' for ".
+ */
+#include "support.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "wire/json.h"
+#include "wire/openai_request.h"
+#include "wire/openai_upstream.h"
+
+#define BUDGET (8 * 1024 * 1024)
+
+static struct problem g_problem;
+
+/* ' to ", into one of a few buffers in turn. */
+static struct str json(const char *z)
+{
+    static char texts[16][65536];
+    static unsigned next;
+    char *text = texts[next++ % ARRAY_LEN(texts)];
+    size_t n = strlen(z);
+
+    ck_assert(n < sizeof texts[0]);
+    for (size_t i = 0; i <= n; i++) {
+        text[i] = (char) (z[i] == '\'' ? '"' : z[i]);
+    }
+    return (struct str) {text, n};
+}
+
+static struct request *decode(enum request_kind kind, const char *body)
+{
+    struct request *req = request_new(kind, BUDGET);
+
+    ck_assert(req);
+    ck_assert_int_eq(openai_decode_request(req, json(body), &g_problem), 0);
+    (void) snprintf(req->id, sizeof req->id, "r1");
+    return req;
+}
+
+/* ---- answers */
+
+#define CHAT     "{'model':'m','messages':[{'role':'user'}]}"
+#define CHAT_TWO "{'model':'m','messages':[{'role':'user'}],'n':2}"
+#define COMPLETE "{'model':'m','prompt':'x'}"
+#define EMBED    "{'model':'m','input':['a','b']}"
+
+static struct recording_sink g_sink;
+
+/* Decodes an answer in pieces of step bytes. What feed or end answered. */
+static int answer(enum request_kind kind, const char *request, struct str bytes, bool is_sse,
+                  size_t step)
+{
+    struct request *req = decode(kind, request);
+    struct openai_decoder *d = openai_decoder_new(req, &g_sink.sink);
+    bool full;
+    int r = 0;
+
+    ck_assert(d);
+    for (size_t at = 0; r == 0 && at < bytes.len; at += step) {
+        size_t n = bytes.len - at < step ? bytes.len - at : step;
+
+        r = openai_decoder_feed(d, (struct str) {bytes.ptr + at, n}, is_sse, 1000, &full,
+                                &g_problem);
+    }
+    if (r == 0) {
+        r = openai_decoder_end(d, 2000, &g_problem);
+        ck_assert_int_eq(r == 0, openai_decoder_is_over(d));
+    }
+    ck_assert_int_eq(openai_decoder_is_over(d), g_sink.is_over);
+    openai_decoder_free(d);
+    request_free(req);
+    return r;
+}
+
+/* The events of an answer, whatever the pieces in which it comes. */
+static void gives_events(enum request_kind kind, const char *request, const char *text, bool is_sse,
+                         const char *want)
+{
+    static const size_t steps[] = {1, 2, 7, 100000};
+    struct str bytes = json(text), wanted = json(want);
+
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        int r;
+
+        recording_sink_init(&g_sink);
+        r = answer(kind, request, bytes, is_sse, steps[i]);
+        ck_assert_msg(r == 0, "%d %s", r, r == -EBADMSG ? g_problem.text : "");
+        ck_assert_msg(str_is_equal(buf_str(&g_sink.lines), wanted), "is\n%s, not\n%s",
+                      recording_sink_text(&g_sink), wanted.ptr);
+        recording_sink_done(&g_sink);
+    }
+}
+
+static void streams(const char *request, const char *text, const char *want)
+{
+    gives_events(REQUEST_CHAT, request, text, true, want);
+}
+
+static void fails(enum request_kind kind, const char *request, const char *text, bool is_sse,
+                  enum errcode code, const char *words)
+{
+    static const size_t steps[] = {1, 100000};
+    struct str bytes = json(text);
+
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        recording_sink_init(&g_sink);
+        ck_assert_int_eq(answer(kind, request, bytes, is_sse, steps[i]), -EBADMSG);
+        ck_assert_msg(g_problem.code == code, "%s: %s", errcode_info(g_problem.code)->name, text);
+        ck_assert_msg(strstr(g_problem.text, words), "'%s' for %s", g_problem.text, text);
+        ck_assert(!g_sink.is_over);
+        recording_sink_done(&g_sink);
+    }
+}
+
+static void stream_fails(const char *text, enum errcode code, const char *words)
+{
+    fails(REQUEST_CHAT, CHAT, text, true, code, words);
+}
+
+#define CHUNK(s) "data: {'id':'x','object':'chat.completion.chunk','choices':[" s "]}\n\n"
+#define DELTA(s) CHUNK("{'index':0,'delta':{" s "},'finish_reason':null}")
+#define STOP     CHUNK("{'index':0,'delta':{},'finish_reason':'stop'}")
+#define DONE     "data: [DONE]\n\n"
+
+START_TEST(a_stream_of_ollama)
+{
+    streams(
+        CHAT,
+        CHUNK("{'index':0,'delta':{'role':'assistant','content':' ms'},'finish_reason':null}")
+            DELTA("'content':'D'") CHUNK(
+                "{'index':0,'delta':{},'finish_reason':'length'}") "data: {'id':'x','choices':[],'usage':{'prompt_tokens':25,'prompt_tokens_details':"
+                                                                   "{'cached_tokens':24},'completion_tokens':3,'total_tokens':28}}\n\n" DONE,
+        "TEXT 0 answer  ms\nTEXT 0 answer D\nUSAGE 25 24 3\nEND length\n");
+}
+END_TEST
+
+/* content null in the first delta; CRLF; a comment; timings */
+START_TEST(a_stream_of_llama_server)
+{
+    streams(
+        CHAT,
+        ": hello\r\n\r\n"
+        "data: {'choices':[{'finish_reason':null,'index':0,'delta':{'role':'assistant','content':null}}]}\r\n\r\n"
+        "data: {'choices':[{'finish_reason':null,'index':0,'delta':{'content':'a\\n\\u00e9'}}]}\r\n\r\n"
+        "data: {'choices':[{'finish_reason':'stop','index':0,'delta':{}}]}\r\n\r\n"
+        "data: {'choices':[],'usage':{'completion_tokens':1,'prompt_tokens':2},'timings':{'x':1}}\r\n\r\n"
+        "data: [DONE]\r\n\r\n",
+        "TEXT 0 answer a\n\xc3\xa9\nUSAGE 2 0 1\nEND stop\n");
+}
+END_TEST
+
+START_TEST(a_stream_may_end_without_done)
+{
+    streams(CHAT, DELTA("'content':'a'") STOP, "TEXT 0 answer a\nEND stop\n");
+    /* and even without its last empty line */
+    streams(CHAT, "data: {'choices':[{'index':0,'delta':{},'finish_reason':'stop'}]}",
+            "END stop\n");
+    streams(CHAT, DELTA("'content':'a'") "data: [DONE]\n", "TEXT 0 answer a\nEND stop\n");
+    streams(CHAT, DELTA("'content':'a'") "data:[DONE]", "TEXT 0 answer a\nEND stop\n");
+}
+END_TEST
+
+START_TEST(a_cut_stream_is_cut)
+{
+    /* Ollama, its runner killed */
+    stream_fails(
+        DELTA(
+            "'content':'a'") "data: {'id':'x','model':'','choices':[{'index':0,'delta':{'content':''},"
+                             "'finish_reason':null}]}\n\n",
+        ERRCODE_UPSTREAM_CUT, "before its end");
+    stream_fails(DELTA("'content':'a'"), ERRCODE_UPSTREAM_CUT, "before its end");
+    stream_fails(DELTA("'content':'a'") "data: {'choices':[{'ind", ERRCODE_UPSTREAM_CUT, "");
+    stream_fails("", ERRCODE_UPSTREAM_CUT, "");
+    stream_fails(" \n\n", ERRCODE_UPSTREAM_CUT, "");
+    stream_fails(": only a comment\n\n", ERRCODE_UPSTREAM_CUT, "");
+    fails(REQUEST_CHAT, CHAT, "{'choices':[{'index':0,'message':{", false, ERRCODE_UPSTREAM_CUT,
+          "");
+}
+END_TEST
+
+START_TEST(garbage)
+{
+    stream_fails("data: hello\n\n", ERRCODE_UPSTREAM_GARBAGE, "not JSON");
+    stream_fails("data: [1]\n\n", ERRCODE_UPSTREAM_GARBAGE, "not a JSON object");
+    stream_fails("data: {'choices':7}\n\n", ERRCODE_UPSTREAM_GARBAGE, "not an array");
+    stream_fails("data: {'choices':[7]}\n\n", ERRCODE_UPSTREAM_GARBAGE, "not an object");
+    stream_fails(CHUNK("{'index':1,'delta':{}}"), ERRCODE_UPSTREAM_GARBAGE, "not asked for");
+    stream_fails(CHUNK("{'index':-1,'delta':{}}"), ERRCODE_UPSTREAM_GARBAGE, "not asked for");
+    stream_fails(CHUNK("{'index':'0','delta':{}}"), ERRCODE_UPSTREAM_GARBAGE, "not asked for");
+    stream_fails(DELTA("'content':7"), ERRCODE_UPSTREAM_GARBAGE, "not text");
+    stream_fails(DONE, ERRCODE_UPSTREAM_GARBAGE, "no choices");
+    fails(REQUEST_CHAT, CHAT, "<html>", false, ERRCODE_UPSTREAM_GARBAGE, "not JSON");
+    fails(REQUEST_CHAT, CHAT, "{'choices':[]}", false, ERRCODE_UPSTREAM_GARBAGE, "no choices");
+    fails(REQUEST_CHAT, CHAT, "{}", false, ERRCODE_UPSTREAM_GARBAGE, "no choices");
+}
+END_TEST
+
+START_TEST(errors_inside_a_stream)
+{
+    stream_fails(
+        DELTA("'content':'a'") "data: {'error':{'message':'oops','type':'x','code':500}}\n\n" DONE,
+        ERRCODE_UPSTREAM_ERROR, "oops");
+    stream_fails("data: {'error':{'message':'Loading','type':'unavailable_error','code':503}}\n\n",
+                 ERRCODE_UPSTREAM_OVERLOADED, "Loading");
+    stream_fails("data: {'error':{'message':'slow','code':'429'}}\n\n",
+                 ERRCODE_UPSTREAM_RATE_LIMITED, "slow");
+    stream_fails("data: {'error':{'message':'slow','type':'rate_limit_error'}}\n\n",
+                 ERRCODE_UPSTREAM_RATE_LIMITED, "slow");
+    stream_fails("data: {'object':'error','message':'bad','code':400}\n\n",
+                 ERRCODE_UPSTREAM_REJECTED, "bad");
+    stream_fails("event: error\ndata: {'message':'bad'}\n\n", ERRCODE_UPSTREAM_ERROR, "bad");
+    stream_fails("data: {'error':'just text'}\n\n", ERRCODE_UPSTREAM_ERROR, "just text");
+    stream_fails(
+        "data: {'error':{'message':'prompt is too long','type':'invalid_request_error'}}\n\n",
+        ERRCODE_CONTEXT_LENGTH, "too long");
+    fails(REQUEST_CHAT, CHAT, "{'error':{'message':'in a body','code':404}}", true,
+          ERRCODE_MODEL_NOT_FOUND, "in a body");
+    /* an error that is null is none */
+    streams(CHAT,
+            "data: {'error':null,'choices':[{'index':0,'delta':{'content':'a'},"
+            "'finish_reason':'stop'}]}\n\n" DONE,
+            "TEXT 0 answer a\nEND stop\n");
+}
+END_TEST
+
+START_TEST(finish_reasons)
+{
+    static const struct {
+        const char *word, *end;
+    } table[] = {
+        {"'stop'", "END stop\n"},
+        {"'length'", "END length\n"},
+        {"'max_tokens'", "END length\n"},
+        {"'tool_calls'", "END tool_calls\n"},
+        {"'function_call'", "END tool_calls\n"},
+        {"'content_filter'", "END content_filter\n"},
+        {"'eos'", "END stop\n"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        char text[256];
+
+        (void) snprintf(text, sizeof text, "data: {'choices':[{'index':0,'finish_reason':%s}]}\n\n",
+                        table[i].word);
+        streams(CHAT, text, table[i].end);
+    }
+    stream_fails(CHUNK("{'index':0,'finish_reason':'abort'}") DONE, ERRCODE_UPSTREAM_ERROR,
+                 "abort");
+    stream_fails(CHUNK("{'index':0,'finish_reason':''}"), ERRCODE_UPSTREAM_CUT, "");
+    stream_fails(CHUNK("{'index':0,'finish_reason':7}"), ERRCODE_UPSTREAM_CUT, "");
+}
+END_TEST
+
+START_TEST(thinking)
+{
+    streams(CHAT,
+            DELTA("'reasoning_content':'a'") DELTA("'content':'','reasoning':'b'")
+                DELTA("'reasoning_content':'c','reasoning':'c'") DELTA("'reasoning':{}")
+                    DELTA("'reasoning':'d','content':'e'") STOP,
+            "TEXT 0 thinking a\nTEXT 0 thinking b\nTEXT 0 thinking c\nTEXT 0 thinking d\n"
+            "TEXT 0 answer e\nEND stop\n");
+    streams(CHAT,
+            DELTA("'content':[{'type':'thinking','thinking':[{'type':'text','text':'hm'}]},"
+                  "{'type':'thinking','thinking':'so'},{'type':'text','text':'yes'},7]") STOP,
+            "TEXT 0 thinking hm\nTEXT 0 thinking so\nTEXT 0 answer yes\nEND stop\n");
+    streams(CHAT, DELTA("'refusal':'no'") STOP, "TEXT 0 answer no\nEND stop\n");
+}
+END_TEST
+
+START_TEST(logprobs)
+{
+    streams(CHAT,
+            CHUNK("{'index':0,'delta':{'content':'a'},'logprobs':{'content':[1]}}")
+                CHUNK("{'index':0,'delta':{'content':''},'logprobs':{'content':[2]}}")
+                    CHUNK("{'index':0,'delta':{'reasoning':'b'},'logprobs':{'content':[3]}}")
+                        CHUNK("{'index':0,'delta':{'content':[]},'logprobs':{'content':[4]}}")
+                            CHUNK("{'index':0,'delta':{},'logprobs':null,'finish_reason':'stop'}"),
+            "TEXT 0 answer a {'content':[1]}\nTEXT 0 answer  {'content':[2]}\n"
+            "TEXT 0 thinking b {'content':[3]}\nTEXT 0 answer  {'content':[4]}\nEND stop\n");
+}
+END_TEST
+
+START_TEST(several_choices)
+{
+    streams(CHAT_TWO,
+            CHUNK("{'index':1,'delta':{'content':'b'}},{'index':0,'delta':{'content':'a'}}")
+                CHUNK("{'index':0,'finish_reason':'length'}")
+                    CHUNK("{'index':1,'finish_reason':'stop'}"),
+            "TEXT 1 answer b\nTEXT 0 answer a\nEND length stop\n");
+    fails(REQUEST_CHAT, CHAT_TWO, CHUNK("{'index':0,'finish_reason':'stop'}") DONE, true,
+          ERRCODE_UNSUPPORTED_PARAMETER, "1 of 2");
+    ck_assert_str_eq(g_problem.param, "n");
+    fails(REQUEST_CHAT, CHAT_TWO, CHUNK("{'index':0,'finish_reason':'stop'}"), true,
+          ERRCODE_UPSTREAM_CUT, "");
+}
+END_TEST
+
+#define CALL(s) DELTA("'tool_calls':[" s "]")
+
+START_TEST(tool_calls_as_openai_sends_them)
+{
+    streams(
+        CHAT,
+        CALL("{'index':0,'id':'c1','type':'function','function':{'name':'f','arguments':''}}") CALL(
+            "{'index':0,'function':{'arguments':'{\\'a\\':'}}")
+            CALL("{'index':0,'function':{'arguments':'1}'}}") CALL(
+                "{'index':1,'id':'c2','type':'function','function':{'name':'g','arguments':'{}'}}")
+                CHUNK("{'index':0,'delta':{},'finish_reason':'tool_calls'}") DONE,
+        "TOOL_CALL 0 0 c1 f \nTOOL_CALL 0 0   {'a':\nTOOL_CALL 0 0   1}\n"
+        "TOOL_CALL 0 1 c2 g {}\nEND tool_calls\n");
+}
+END_TEST
+
+START_TEST(tool_calls_as_others_send_them)
+{
+    /* index 0 for all, ids differ; says stop */
+    streams(CHAT,
+            CALL("{'index':0,'id':'a','function':{'name':'f','arguments':'{}'}}")
+                CALL("{'index':0,'id':'b','function':{'name':'g','arguments':'{}'}}") STOP,
+            "TOOL_CALL 0 0 a f {}\nTOOL_CALL 0 1 b g {}\nEND tool_calls\n");
+    /* indexes that begin at 1 and leave gaps */
+    streams(CHAT,
+            CALL("{'index':1,'id':'a','function':{'name':'f'}}")
+                CALL("{'index':5,'id':'b','function':{'name':'g'}}")
+                    CALL("{'index':1,'function':{'arguments':'x'}}") STOP,
+            "TOOL_CALL 0 0 a f \nTOOL_CALL 0 1 b g \nTOOL_CALL 0 0   x\nEND tool_calls\n");
+    /* no index; id and name repeated in every fragment */
+    streams(CHAT,
+            CALL("{'id':'a','function':{'name':'f','arguments':'{'}}")
+                CALL("{'id':'a','function':{'name':'f','arguments':'}'}}")
+                    CALL("{'function':{'arguments':' '}}")
+                        CALL("{'id':'b','function':{'name':'f','arguments':'{}'}}") STOP,
+            "TOOL_CALL 0 0 a f {\nTOOL_CALL 0 0   }\nTOOL_CALL 0 0    \nTOOL_CALL 0 1 b f {}\n"
+            "END tool_calls\n");
+    /* no id; arguments as an object; two in one chunk */
+    streams(CHAT,
+            CALL("{'function':{'name':'f','arguments':{'a':1}}},{'function':{'name':'g'}}") STOP,
+            "TOOL_CALL 0 0 call_r1_0_0 f {'a':1}\nTOOL_CALL 0 1 call_r1_0_1 g \nEND tool_calls\n");
+    /* says nothing */
+    streams(CHAT,
+            CALL("{'index':0,'function':{'arguments':''}}") CALL("{}") DELTA("'tool_calls':null")
+                DELTA("'tool_calls':{}") STOP,
+            "END stop\n");
+    /* the deprecated form */
+    streams(CHAT,
+            DELTA("'function_call':{'name':'f','arguments':''}")
+                DELTA("'function_call':{'arguments':'{}'}")
+                    CHUNK("{'index':0,'finish_reason':'function_call'}"),
+            "TOOL_CALL 0 0 call_r1_0_0 f \nTOOL_CALL 0 0   {}\nEND tool_calls\n");
+    /* escapes in every string */
+    streams(CHAT,
+            CALL("{'index':0,'id':'\\u0061','function':{'name':'\\u0062','arguments':'\\u0063'}}")
+                STOP,
+            "TOOL_CALL 0 0 a b c\nEND tool_calls\n");
+    stream_fails(CALL("{'index':0,'id':'a','function':{'arguments':'{}'}}"),
+                 ERRCODE_UPSTREAM_GARBAGE, "without a name");
+}
+END_TEST
+
+START_TEST(too_many_tool_calls)
+{
+    char text[32768];
+    size_t n = 0;
+
+    for (int i = 0; i <= OPENAI_MAX_TOOL_CALLS; i++) {
+        n += (size_t) snprintf(
+            text + n, sizeof text - n,
+            "data: {'choices':[{'delta':{'tool_calls':[{'index':%d,'function':{'name':'f'}}]}}]}\n\n",
+            i);
+    }
+    stream_fails(text, ERRCODE_UPSTREAM_GARBAGE, "more than 128 tool calls");
+}
+END_TEST
+
+START_TEST(completions)
+{
+    /* Ollama has zeros as usage in every chunk */
+    gives_events(REQUEST_COMPLETE, COMPLETE,
+                 "data: {'choices':[{'index':0,'text':'a','logprobs':{'tokens':['a']}}],"
+                 "'usage':{'prompt_tokens':0,'completion_tokens':0}}\n\n"
+                 "data: {'choices':[{'index':0,'text':'','finish_reason':'length'}],"
+                 "'usage':{'prompt_tokens':4,'completion_tokens':1}}\n\n"
+                 "data: {'choices':[],'usage':{'prompt_tokens':0,'completion_tokens':0}}\n\n" DONE,
+                 true, "TEXT 0 answer a {'tokens':['a']}\nUSAGE 4 0 1\nEND length\n");
+    gives_events(
+        REQUEST_COMPLETE, "{'model':'m','prompt':['a','b']}",
+        "{'choices':[{'index':0,'text':'x'},{'index':1,'text':'y','finish_reason':'stop'}]}", false,
+        "TEXT 0 answer x\nTEXT 1 answer y\nEND stop stop\n");
+}
+END_TEST
+
+START_TEST(a_body_instead_of_a_stream)
+{
+    static const char body[] =
+        " {'choices':[{'finish_reason':'tool_calls','index':0,'message':{'role':'assistant',"
+        "'reasoning_content':'hm','content':'a','tool_calls':[{'id':'c','type':'function',"
+        "'function':{'name':'f','arguments':'{}'}}]}}],'usage':{'prompt_tokens':1,"
+        "'completion_tokens':2,'total_tokens':3},'id':'x','object':'chat.completion'}\n";
+
+    gives_events(REQUEST_CHAT, CHAT, body, false,
+                 "TEXT 0 thinking hm\nTEXT 0 answer a\nTOOL_CALL 0 0 c f {}\nUSAGE 1 0 2\n"
+                 "END tool_calls\n");
+    gives_events(REQUEST_CHAT, CHAT, body, true, /* with the wrong Content-Type */
+                 "TEXT 0 thinking hm\nTEXT 0 answer a\nTOOL_CALL 0 0 c f {}\nUSAGE 1 0 2\n"
+                 "END tool_calls\n");
+    gives_events(REQUEST_CHAT, CHAT, DELTA("'content':'a'") STOP, false,
+                 "TEXT 0 answer a\nEND stop\n");
+}
+END_TEST
+
+START_TEST(embeddings)
+{
+    gives_events(REQUEST_EMBED, EMBED,
+                 "{'object':'list','data':[{'index':1,'embedding':[3,4e0]},{'index':0,'embedding':"
+                 "[-1.5,2]}],'usage':{'prompt_tokens':5,'total_tokens':5}}",
+                 false, "EMBEDDING 0 -1.5 2\nEMBEDDING 1 3 4\nUSAGE 5 0 0\nEND\n");
+    /* without index: in order; base64 of 1.0f, 2.0f, with an escaped slash elsewhere */
+    gives_events(REQUEST_EMBED, EMBED,
+                 "{'data':[{'embedding':'AACAPwAAAEA='},{'embedding':'AACAPw\\u003d='}]}", true,
+                 "EMBEDDING 0 1 2\nEMBEDDING 1 1\nEND\n");
+    gives_events(REQUEST_EMBED, "{'model':'m','input':[1,2,3]}", "{'data':[{'embedding':[1]}]}",
+                 false, "EMBEDDING 0 1\nEND\n");
+}
+END_TEST
+
+START_TEST(embeddings_that_are_wrong)
+{
+    static const struct {
+        const char *body, *words;
+    } table[] = {
+        {"{'data':[{'index':0,'embedding':[1]}]}", "2 vectors"},
+        {"{'data':[]}", "2 vectors"},
+        {"{'data':{}}", "2 vectors"},
+        {"{}", "2 vectors"},
+        {"{'data':[{'index':0,'embedding':[1]},{'index':0,'embedding':[1]}]}", "taken"},
+        {"{'data':[{'index':0,'embedding':[1]},{'index':2,'embedding':[1]}]}", "out of range"},
+        {"{'data':[{'index':0,'embedding':[1]},{'index':'1','embedding':[1]}]}", "proper index"},
+        {"{'data':[{'index':0,'embedding':[1]},{'index':1}]}", "missing"},
+        {"{'data':[{'index':0,'embedding':[1]},7]}", "missing"},
+        {"{'data':[{'embedding':[]},{'embedding':[1]}]}", "empty"},
+        {"{'data':[{'embedding':[1]},{'embedding':['a']}]}", "something else than numbers"},
+        {"{'data':[{'embedding':[1e40]},{'embedding':[1]}]}", "no float"},
+        {"{'data':[{'embedding':7},{'embedding':[1]}]}", "neither"},
+        {"{'data':[{'embedding':'!'},{'embedding':[1]}]}", "base64"},
+        {"{'data':[{'embedding':'AACA'},{'embedding':[1]}]}", "base64"},
+        {"{'data':[{'embedding':''},{'embedding':[1]}]}", "empty"},
+        {"{'data':[{'embedding':'AACAfw=='},{'embedding':[1]}]}", "not finite"},
+        {"data: {}\n\n", "not JSON"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        fails(REQUEST_EMBED, EMBED, table[i].body, false, ERRCODE_UPSTREAM_GARBAGE, table[i].words);
+    }
+}
+END_TEST
+
+START_TEST(a_vector_of_too_many_dimensions)
+{
+    size_t n = 65537, at = 0;
+    char *text = malloc(2 * n + 100);
+    struct str bytes;
+
+    ck_assert(text);
+    at += (size_t) snprintf(text, 100, "{\"data\":[{\"embedding\":[0");
+    for (size_t i = 1; i < n; i++) {
+        memcpy(text + at, ",0", 2);
+        at += 2;
+    }
+    at += (size_t) snprintf(text + at, 100, "]}]}");
+    bytes = (struct str) {text, at};
+    recording_sink_init(&g_sink);
+    ck_assert_int_eq(answer(REQUEST_EMBED, "{'model':'m','input':'a'}", bytes, false, at),
+                     -EBADMSG);
+    ck_assert_ptr_nonnull(strstr(g_problem.text, "too many dimensions"));
+    recording_sink_done(&g_sink);
+    free(text);
+}
+END_TEST
+
+START_TEST(a_chunk_of_more_than_a_megabyte)
+{
+    struct request *req = decode(REQUEST_CHAT, CHAT);
+    struct openai_decoder *d;
+    static char block[65536];
+    bool full;
+    int r;
+
+    recording_sink_init(&g_sink);
+    d = openai_decoder_new(req, &g_sink.sink);
+    ck_assert(d);
+    memset(block, 'x', sizeof block);
+    r = openai_decoder_feed(d, STR_LIT("data: {\"x\":\""), true, 0, &full, &g_problem);
+    for (int i = 0; r == 0 && i < 20; i++) {
+        r = openai_decoder_feed(d, (struct str) {block, sizeof block}, true, 0, &full, &g_problem);
+    }
+    ck_assert_int_eq(r, -EBADMSG);
+    ck_assert_int_eq(g_problem.code, ERRCODE_UPSTREAM_GARBAGE);
+    ck_assert_ptr_nonnull(strstr(g_problem.text, "1048576"));
+    openai_decoder_free(d);
+    request_free(req);
+    recording_sink_done(&g_sink);
+}
+END_TEST
+
+START_TEST(a_body_of_more_than_64_megabytes)
+{
+    struct request *req = decode(REQUEST_EMBED, EMBED);
+    struct openai_decoder *d;
+    size_t n_block = 1024 * 1024;
+    char *block = malloc(n_block);
+    bool full;
+    int r = 0, i;
+
+    recording_sink_init(&g_sink);
+    d = openai_decoder_new(req, &g_sink.sink);
+    ck_assert(d && block);
+    memset(block, 'x', n_block);
+    for (i = 0; r == 0 && i < 66; i++) {
+        r = openai_decoder_feed(d, (struct str) {block, n_block}, false, 0, &full, &g_problem);
+    }
+    ck_assert_int_eq(i, 65);
+    ck_assert_int_eq(r, -EBADMSG);
+    ck_assert_int_eq(g_problem.code, ERRCODE_UPSTREAM_GARBAGE);
+    free(block);
+    openai_decoder_free(d);
+    request_free(req);
+    recording_sink_done(&g_sink);
+}
+END_TEST
+
+START_TEST(full_is_told_and_everything_is_delivered)
+{
+    struct request *req = decode(REQUEST_CHAT, CHAT);
+    struct openai_decoder *d;
+    bool full;
+
+    recording_sink_init(&g_sink);
+    d = openai_decoder_new(req, &g_sink.sink);
+    ck_assert(d);
+    ck_assert_int_eq(
+        openai_decoder_feed(d, json(DELTA("'content':'a'")), true, 0, &full, &g_problem), 0);
+    ck_assert(!full);
+    g_sink.say_full = true;
+    ck_assert_int_eq(openai_decoder_feed(d, json(DELTA("'content':'b'") DELTA("'content':'c'")),
+                                         true, 0, &full, &g_problem),
+                     0);
+    ck_assert(full);
+    ck_assert_int_eq(openai_decoder_feed(d, json(": x\n\n"), true, 0, &full, &g_problem), 0);
+    ck_assert(!full);
+    ck_assert_str_eq(recording_sink_text(&g_sink),
+                     "TEXT 0 answer a\nTEXT 0 answer b\nTEXT 0 answer c\n");
+    ck_assert_int_eq(openai_decoder_feed(d, json(DONE), true, 0, &full, &g_problem), 0);
+    ck_assert(openai_decoder_is_over(d));
+    /* what comes behind the end is not looked at */
+    ck_assert_int_eq(openai_decoder_feed(d, json("data: rubbish\n\n"), true, 0, &full, &g_problem),
+                     0);
+    ck_assert_int_eq(openai_decoder_end(d, 0, &g_problem), 0);
+    openai_decoder_free(d);
+    request_free(req);
+    recording_sink_done(&g_sink);
+}
+END_TEST
+
+static struct request *g_req;
+static struct str g_answer;
+
+static void decode_answer(void)
+{
+    struct openai_decoder *d;
+    bool full;
+    int r;
+
+    recording_sink_init(&g_sink);
+    d = openai_decoder_new(g_req, &g_sink.sink);
+    ck_assert(d || allocation_failed());
+    if (d) {
+        r = openai_decoder_feed(d, (struct str) {g_answer.ptr, 40}, true, 0, &full, &g_problem);
+        if (r == 0) {
+            r = openai_decoder_feed(d, (struct str) {g_answer.ptr + 40, g_answer.len - 40}, true, 0,
+                                    &full, &g_problem);
+        }
+        r = r < 0 ? r : openai_decoder_end(d, 0, &g_problem);
+        ck_assert(r == 0 || (r == -ENOMEM && allocation_failed()));
+    }
+    openai_decoder_free(d);
+    recording_sink_done(&g_sink);
+}
+
+START_TEST(out_of_memory_anywhere)
+{
+    g_req = decode(REQUEST_CHAT, CHAT);
+    g_answer = json(DELTA("'content':'a\\n'") CALL(
+        "{'index':0,'id':'c','function':{'name':'f','arguments':'\\n'}}") STOP DONE);
+    for_each_failed_allocation(decode_answer);
+    request_free(g_req);
+    g_req = decode(REQUEST_EMBED, EMBED);
+    g_answer = json("{'data':[{'embedding':[1,2]},{'embedding':'AACA\\u0050w=='}]}");
+    for_each_failed_allocation(decode_answer);
+    request_free(g_req);
+    ck_assert_ptr_null(openai_decoder_free(NULL));
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, a_stream_of_ollama);
+    tcase_add_test(tc, a_stream_of_llama_server);
+    tcase_add_test(tc, a_stream_may_end_without_done);
+    tcase_add_test(tc, a_cut_stream_is_cut);
+    tcase_add_test(tc, garbage);
+    tcase_add_test(tc, errors_inside_a_stream);
+    tcase_add_test(tc, finish_reasons);
+    tcase_add_test(tc, thinking);
+    tcase_add_test(tc, logprobs);
+    tcase_add_test(tc, several_choices);
+    tcase_add_test(tc, tool_calls_as_openai_sends_them);
+    tcase_add_test(tc, tool_calls_as_others_send_them);
+    tcase_add_test(tc, too_many_tool_calls);
+    tcase_add_test(tc, completions);
+    tcase_add_test(tc, a_body_instead_of_a_stream);
+    tcase_add_test(tc, embeddings);
+    tcase_add_test(tc, embeddings_that_are_wrong);
+    tcase_add_test(tc, a_vector_of_too_many_dimensions);
+    tcase_add_test(tc, a_chunk_of_more_than_a_megabyte);
+    tcase_add_test(tc, a_body_of_more_than_64_megabytes);
+    tcase_add_test(tc, full_is_told_and_everything_is_delivered);
+    tcase_add_test(tc, out_of_memory_anywhere);
+}
+
+TEST_MAIN("openai_decode", add_tests)
