@@ -5,6 +5,8 @@
  * The policy refuses what llhttp lets through (RFC 9112, and the smuggling catalogue): anything but CRLF line ends, obs-fold, control characters, more
  * than one Host or Content-Length, Content-Length with Transfer-Encoding, codings other than chunked, chunked in HTTP/1.0,
  * absolute targets, versions other than 1.0 and 1.1. Each refusal is an errcode; the connection closes after it.
+ *
+ * http1.c is the parser; http1_policy.c what it lets through, http1_chunks.c the chunked coding, http1_write.c the writing.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,9 +25,9 @@ struct http1_header {
     struct str name, value; /* value without blanks around it */
 };
 
-struct http1_limits {
-    size_t head_bytes;
-    size_t body_bytes;
+struct http1_limits {  /* both > 0 */
+    size_t head_bytes; /* request line and fields, with all line ends: 431 */
+    size_t body_bytes; /* 413 */
 };
 
 /* A parsed head. Strings point into the parser's own copy of the head and live until http1_next() or http1_done(). */
@@ -36,29 +38,31 @@ struct http1_head {
     struct str query;  /* without '?', or absent */
     bool is_http10;
     bool keep_alive;
-    bool expects_continue;
-    bool has_body;
+    bool expects_continue; /* the client waits for a 100 before it sends its body */
+    bool has_body;         /* one that is not known to be empty */
     struct http1_header headers[HTTP1_MAX_HEADERS];
     size_t n_headers;
 };
 
 enum http1_result {
-    HTTP1_MORE,      /* all bytes taken, more wanted */
-    HTTP1_HEAD_DONE, /* the head is complete, told once: look at it, then feed on */
-    HTTP1_COMPLETE,  /* the request is complete; bytes behind it were not taken */
-    HTTP1_REFUSED,   /* see *ret_problem; nothing more may be fed */
+    HTTP1_MORE, /* all bytes taken, more wanted */
+    HTTP1_HEAD_DONE, /* the head is complete, told once: look at it, then feed on, also when no bytes are left: a request
+                      * without a body is complete at the next feed */
+    HTTP1_COMPLETE, /* the request is complete; bytes behind it were not taken, and none are before http1_next() */
+    HTTP1_REFUSED, /* see *ret_problem; nothing more may be fed */
 };
 
 struct http1; /* the parser of one connection */
 
+/* NULL: out of memory. Small while no request is under way (below 256 bytes). */
 struct http1 *http1_new(const struct http1_limits *limits);
-struct http1 *http1_free(struct http1 *h);
+struct http1 *http1_free(struct http1 *h); /* accepts NULL, returns NULL */
 
 /* Feeds bytes; *ret_taken says how many were used. HTTP1_REFUSED fills *ret_problem. Out of memory is HTTP1_REFUSED with ERRCODE_OUT_OF_MEMORY. */
 enum http1_result http1_feed(struct http1 *h, struct str bytes, size_t *ret_taken,
                              struct problem *ret_problem);
 
-/* From HTTP1_HEAD_DONE on. */
+/* From HTTP1_HEAD_DONE on; NULL before. */
 const struct http1_head *http1_head(const struct http1 *h);
 /* The value of a header by its name (any case), absent when missing; the first one where repeated. */
 struct str http1_header(const struct http1_head *head, const char *name);
@@ -66,12 +70,14 @@ struct str http1_header(const struct http1_head *head, const char *name);
 struct str http1_body(const struct http1 *h);
 /* Takes the body buffer over (ret: an initialised buf); afterwards http1_body() is empty. */
 void http1_take_body(struct http1 *h, struct buf *ret);
-/* Has a byte of a request been fed since http1_next()? */
+/* Has a byte of a request been fed since http1_next()? The empty line that some clients send between requests is none. */
 bool http1_is_started(const struct http1 *h);
-/* After HTTP1_COMPLETE: ready for the next request on the connection. Gives large buffers back. */
+/* After HTTP1_COMPLETE, or after HTTP1_HEAD_DONE of a request without a body: ready for the next request on the connection. Gives its memory
+ * back. */
 void http1_next(struct http1 *h);
 
-/* "HTTP/1.1 200 OK\r\n"; then headers, each with its CRLF; then the empty line. */
+/* "HTTP/1.1 200 OK\r\n"; then headers, each with its CRLF; then the empty line. 0 or -errno of buf, with nothing appended. Control characters
+ * in a value become '?': values may be words of a client, which must not end the line. */
 int http1_write_status(struct buf *out, int status) MUST_USE;
 int http1_write_header(struct buf *out, const char *name, struct str value) MUST_USE;
 int http1_write_end(struct buf *out) MUST_USE;
@@ -80,5 +86,5 @@ int http1_write_chunk(struct buf *out, struct str bytes) MUST_USE;
 
 const char *http1_reason(int status);
 
-/* %XX resolved, appended to out. -EBADMSG: malformed, or it resolves to NUL. */
+/* %XX resolved, appended to out. 0; -EBADMSG: malformed, or it resolves to NUL; -errno of buf. Nothing is appended on failure. */
 int http1_unescape(struct str s, struct buf *out) MUST_USE;
