@@ -15,8 +15,9 @@
 
 struct ollama_target {
     const char *model; /* the name in Ollama's store */
-    const struct kv *
-        options; /* of the deployment: name -> JSON text. keep_alive, think, format, truncate at top level, the rest under "options"; max_tokens is num_predict */
+    /* Of the deployment: name -> JSON text. keep_alive, think (or reasoning_effort), format, truncate and shift stand at top level, the names of Ollama's
+     * options under "options" (max_tokens is num_predict); other names are not sent. Borrowed; may be NULL. */
+    const struct kv *options;
 };
 
 /* "/api/chat", "/api/generate", "/api/embed". */
@@ -26,7 +27,8 @@ const char *ollama_path(enum request_kind kind);
 int ollama_encode_request(const struct request *req, const struct ollama_target *target,
                           struct buf *out, struct problem *ret_problem) MUST_USE;
 
-/* The body of /api/generate that only loads the model, with the same load options and keep_alive as every request to it. */
+/* The body that only loads the model, with the same load options and keep_alive as every request to it: for /api/generate, and for /api/embed where the model
+ * makes embeddings (Ollama refuses those on /api/generate). */
 int ollama_encode_load(const struct ollama_target *target, struct buf *out) MUST_USE;
 
 struct ollama_decoder;
