@@ -333,9 +333,7 @@ class Sluice:
         self.log = folder / "sluiced.log"
         self.url = f"http://localhost:{self.port}"
         argv = [binaries / "sluiced", "--config", config, "--log-format", "text", "--listen", f"rpc=unix:{self.socket}"]
-        argv += ["--listen", f"http=tcp:127.0.0.1:{self.port}"]
-        if has_ipv6():
-            argv += ["--listen", f"http=tcp:[::1]:{self.port}"]
+        argv += ["--port", str(self.port)]
         self.process = spawn(argv, self.log)
         ready = f"http://127.0.0.1:{self.port}/health/readiness"
         if not wait_until(lambda: self.socket.exists() and is_up(ready), "sluiced", self.process, SERVER_START_SEC):
@@ -346,15 +344,6 @@ class Sluice:
         with open(self.log, "rb") as f:
             f.seek(after)
             return [line for line in f.read().decode(errors="replace").splitlines() if "SLUICE_REQUEST_ID" in line]
-
-
-def has_ipv6():
-    try:
-        with socket.socket(socket.AF_INET6) as s:
-            s.bind(("::1", 0))
-        return True
-    except OSError:
-        return False
 
 
 def show_answer(sluice, title, argv, env):
