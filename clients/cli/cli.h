@@ -1,0 +1,84 @@
+#pragma once
+/*
+ * What the commands of sluicectl share: exit codes, the table of commands, the connection, and how failures are told.
+ * One process runs one command; the pieces are few enough to live in one header, each with its own .c file.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sluice.h"
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,       /* the call failed */
+    EXIT_USAGE = 2,        /* the command line makes no sense */
+    EXIT_UNREACHABLE = 3,  /* no daemon, or it went away */
+    EXIT_TRY_LATER = 4,    /* refused for now: the message says when to try again */
+    EXIT_INTERRUPTED = 130 /* Ctrl-C, as shells have it */
+};
+
+struct command {
+    const char *name;
+    const char *arguments; /* for the usage line */
+    const char *summary;   /* one line of the list of commands */
+    int (*run)(const struct command *command, int argc,
+               char **argv); /* argv[0]: its name. An exit code */
+};
+extern const struct command commands[]; /* main.c; ends with a row without a name */
+
+/* ---------------------------------------------------------------- messages (fault.c) */
+
+/* "sluicectl: text" on stderr, with everything that could steer a terminal taken out. */
+void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Says what -errno a library function returned and gives the exit code for it. */
+int complain_errno(const char *what, int error);
+
+/* Says why a call failed (its current event is SLUICE_EVENT_FAILED) and gives the exit code. what: "chat with \"m\"". */
+int complain_call(const sluice_call *call, const char *what);
+
+/* The exit code alone. */
+int exit_code_of(const sluice_call *call);
+
+/* ---------------------------------------------------------------- connection (session.c) */
+
+/* The client, or NULL after saying why; then *ret_exit_code. path NULL: where clients look by default. */
+sluice_client *session_connect(const char *path, int *ret_exit_code);
+
+/* Runs a call that answers once; frees req. The call with its REPLY, or NULL after saying why; then *ret_exit_code. */
+sluice_call *session_ask(sluice_client *client, sluice_request *req, const char *what,
+                         int *ret_exit_code);
+
+/* Starts req, as the call that Ctrl-C ends; frees req. Same results. */
+sluice_call *session_start(sluice_client *client, sluice_request *req, const char *what,
+                           int *ret_exit_code);
+
+/* Takes the next event, waiting for it, until there is one: its type; 0 at the end; -errno other than -EINTR. */
+int session_next(sluice_call *call);
+
+/* Frees the call that session_start() made. Accepts NULL. */
+void session_finish(sluice_call *call);
+
+/*
+ * The model to use: named, else $SLUICE_MODEL, else the first of the daemon's list, saying so on stderr. Owned by the caller, free(). NULL after saying why;
+ * then *ret_exit_code.
+ */
+char *session_model(sluice_client *client, const char *named, int *ret_exit_code);
+
+/* ---------------------------------------------------------------- Ctrl-C (interrupt.c) */
+
+/* Ctrl-C ends the current call; a second one while it ends, the program. */
+void interrupt_install(void);
+void interrupt_set_call(sluice_call *call); /* NULL: none */
+bool interrupt_was_seen(void);
+void interrupt_forget(void);
+
+/* ---------------------------------------------------------------- commands */
+
+int run_chat(const struct command *command, int argc, char **argv);
+int run_complete(const struct command *command, int argc, char **argv);
+int run_embed(const struct command *command, int argc, char **argv);
+int run_models(const struct command *command, int argc, char **argv);
+int run_status(const struct command *command, int argc, char **argv);
+int run_version(const struct command *command, int argc, char **argv);

@@ -1,0 +1,31 @@
+#pragma once
+/* What --json prints. A program that runs out of memory in the middle of a document ends here: half a document helps nobody. */
+#include <cjson/cJSON.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli.h"
+#include "term.h"
+
+/* Objects and arrays that are there or the program has ended. */
+cJSON *json_object(void);
+cJSON *json_array(void);
+cJSON *json_add_object(cJSON *object,
+                       const char *name); /* a member; NULL name: an item of an array */
+cJSON *json_add_array(cJSON *object, const char *name);
+void json_add_text(cJSON *object, const char *name, const char *text);
+void json_add_number(cJSON *object, const char *name, uint64_t value);
+void json_add_bool(cJSON *object, const char *name, bool value);
+void json_add_float(cJSON *array,
+                    float value); /* an item, as short as it can be and still be that float */
+
+/* One line on stdout, flushed; frees value. */
+void json_print(cJSON *value);
+
+/* The current event of a call. carry: what is left of a character that a piece of text cut; one for each call. */
+cJSON *json_event(const sluice_call *call, struct term_text *carry);
+
+/* Members usage and timings of a DONE, and all of a FAILED's, into object. */
+void json_add_done(cJSON *object, const sluice_call *call);
+void json_add_failure(cJSON *object, const sluice_call *call);

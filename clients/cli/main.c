@@ -1,0 +1,145 @@
+/*
+ * sluicectl: the hands on sluiced. Finds the command and runs it; everything else is the commands'.
+ *
+ * A new command is a row here and a file of its own. Only the public library is used, so that this program is also the first
+ * example of it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "options.h"
+
+static int run_help(const struct command *command, int argc, char **argv);
+
+const struct command commands[] = {
+    {"chat", "[OPTION]... [PROMPT]...", "Ask a model, or hold a conversation with it.", run_chat},
+    {"complete", "[OPTION]... [TEXT]...", "Let a model continue a text.", run_complete},
+    {"embed", "[OPTION]... [TEXT]...",
+     "Turn texts (arguments, or lines of standard input) into vectors.", run_embed},
+    {"models", "[OPTION]...", "List the models.", run_models},
+    {"status", "[OPTION]...", "Show what the daemon is doing.", run_status},
+    {"version", "[OPTION]...", "Show the versions of this program, its library and the daemon.",
+     run_version},
+    {"help", "[COMMAND]", "Explain a command.", run_help},
+    {.name = NULL},
+};
+
+static const struct command *find_command(const char *name)
+{
+    for (const struct command *c = commands; c->name; c++) {
+        if (strcmp(c->name, name) == 0) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static void print_overview(FILE *f)
+{
+    (void) fputs("Usage: sluicectl [--socket PATH] COMMAND [OPTION]... [WORD]...\n\n"
+                 "Talks to sluiced, the gateway to language models.\n\nCommands:\n",
+                 f);
+    for (const struct command *c = commands; c->name; c++) {
+        (void) fprintf(f, "  %-10s %s\n", c->name, c->summary);
+    }
+    (void) fputs(
+        "\nsluicectl COMMAND --help explains one.\n\n"
+        "Environment: SLUICE_SOCKET (the daemon's socket), SLUICE_MODEL (the model), NO_COLOR.\n"
+        "Exit status: 0 done, 1 the call failed, 2 bad command line, 3 no daemon, 4 refused for now,\n"
+        "130 interrupted.\n",
+        f);
+}
+
+static int unknown_command(const char *name)
+{
+    complain("there is no command \"%s\"; sluicectl help lists them", name);
+    return EXIT_USAGE;
+}
+
+static int run_help(const struct command *command, int argc, char **argv)
+{
+    if (argc < 2 || argv[1][0] == '-') {
+        print_overview(stdout);
+        return EXIT_OK;
+    }
+
+    const struct command *about = find_command(argv[1]);
+    char name[32], option[] = "--help";
+
+    if (!about) {
+        return unknown_command(argv[1]);
+    }
+    if (about->run == run_help) {
+        print_overview(stdout);
+        return EXIT_OK;
+    }
+    (void) snprintf(name, sizeof(name), "%s", about->name);
+
+    char *words[] = {name, option, NULL};
+
+    return about->run(about, 2, words);
+}
+
+/* Options before the command. The index of the command, or of argc; negative: -(exit code) - 1. */
+static int parse_global(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            print_overview(stdout);
+            return -EXIT_OK - 1;
+        }
+        if (strcmp(argv[i], "--version") == 0) {
+            (void) printf("sluicectl %s\n", SLUICE_VERSION);
+            return -EXIT_OK - 1;
+        }
+        if (strncmp(argv[i], "--socket=", strlen("--socket=")) == 0) {
+            options_set_socket(argv[i] + strlen("--socket="));
+        } else if (strcmp(argv[i], "--socket") == 0 || strcmp(argv[i], "-s") == 0) {
+            if (++i == argc) {
+                complain("--socket wants a path");
+                return -EXIT_USAGE - 1;
+            }
+            options_set_socket(argv[i]);
+        } else if (argv[i][0] == '-') {
+            complain("there is no option %s; sluicectl --help shows what there is", argv[i]);
+            return -EXIT_USAGE - 1;
+        } else {
+            return i;
+        }
+    }
+    return argc;
+}
+
+/* A full disk or a closed pipe must not look like success. */
+static int check_output(int code)
+{
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
+        complain("cannot write the output: %s", strerror(errno));
+        return EXIT_FAILED;
+    }
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    int at = parse_global(argc, argv);
+
+    if (at < 0) {
+        return -(at + 1);
+    }
+    if (at == argc) {
+        print_overview(stderr);
+        return EXIT_USAGE;
+    }
+
+    const struct command *command = find_command(argv[at]);
+
+    if (!command) {
+        return unknown_command(argv[at]);
+    }
+    interrupt_install();
+    return check_output(command->run(command, argc - at, argv + at));
+}

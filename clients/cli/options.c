@@ -1,0 +1,213 @@
+/*
+ * See options.h. getopt_long() does the work; its tables are made from ours, so that what is read and what --help shows cannot
+ * drift apart. Values are checked here for form only: what a model allows, the daemon knows.
+ */
+#include "options.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_ROWS   24
+#define FIRST_CODE 256 /* of getopt values: above every letter */
+
+static const char *default_socket;
+
+void options_set_socket(const char *path)
+{
+    default_socket = path;
+}
+
+static void print_help(const struct command *command, const struct option_row *rows)
+{
+    (void) printf("Usage: sluicectl %s %s\n\n%s\n\nOptions:\n", command->name, command->arguments,
+                  command->summary);
+    for (const struct option_row *row = rows; row->name; row++) {
+        char left[48], letter[8] = "    ";
+
+        if (row->letter) {
+            (void) snprintf(letter, sizeof(letter), "-%c, ", row->letter);
+        }
+        (void) snprintf(left, sizeof(left), "%s--%s%s%s", letter, row->name,
+                        row->argument ? " " : "", row->argument ? row->argument : "");
+        (void) printf("  %-27s %s\n", left, row->help);
+    }
+    (void) printf("  %-27s %s\n", "-h, --help", "show this");
+}
+
+static int usage_error(const struct command *command, const char *name, const char *text,
+                       const char *want)
+{
+    complain("%s: \"%s\" is no value for --%s: %s is wanted", command->name, text, name, want);
+    return EXIT_USAGE;
+}
+
+static bool parse_int(const char *text, int64_t *ret)
+{
+    char *end;
+
+    errno = 0;
+
+    long long value = strtoll(text, &end, 10);
+
+    if (errno != 0 || end == text || *end != '\0') {
+        return false;
+    }
+    *ret = value;
+    return true;
+}
+
+static bool parse_double(const char *text, double *ret)
+{
+    char *end;
+
+    errno = 0;
+
+    double value = strtod(text, &end);
+
+    if (errno != 0 || end == text || *end != '\0' || !isfinite(value)) {
+        return false;
+    }
+    *ret = value;
+    return true;
+}
+
+/* A positive number and its unit; one without a unit would leave open which (as in the configuration). */
+static bool parse_duration(const char *text, uint64_t *ret_usec)
+{
+    static const struct {
+        const char *name;
+        double usec;
+    } units[] = {{"us", 1}, {"ms", 1e3}, {"s", 1e6}, {"min", 60e6}, {"h", 3600e6}};
+    char *end;
+    double value = strtod(text, &end);
+
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        double usec = value * units[i].usec;
+
+        if (end != text && strcmp(end, units[i].name) == 0 && usec >= 1 && usec < 1e18) {
+            *ret_usec = (uint64_t) usec;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_class(const char *text, int *ret)
+{
+    static const char *const names[] = {[SLUICE_CLASS_INTERACTIVE] = "interactive",
+                                        [SLUICE_CLASS_BATCH] = "batch",
+                                        [SLUICE_CLASS_BACKGROUND] = "background"};
+
+    for (int i = SLUICE_CLASS_INTERACTIVE; i <= SLUICE_CLASS_BACKGROUND; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Writes one value. OPTIONS_GO_ON or an exit code. */
+static int store(const struct command *command, const struct option_row *row, void *values,
+                 const char *text)
+{
+    void *at = (char *) values + row->offset;
+
+    switch (row->type) {
+    case OPTION_FLAG:
+        *(bool *) at = true;
+        return OPTIONS_GO_ON;
+    case OPTION_TEXT:
+        *(const char **) at = text;
+        return OPTIONS_GO_ON;
+    case OPTION_INT: {
+        struct int_option *v = at;
+
+        v->is_set = parse_int(text, &v->value);
+        return v->is_set ? OPTIONS_GO_ON : usage_error(command, row->name, text, "a whole number");
+    }
+    case OPTION_DOUBLE: {
+        struct double_option *v = at;
+
+        v->is_set = parse_double(text, &v->value);
+        return v->is_set ? OPTIONS_GO_ON : usage_error(command, row->name, text, "a number");
+    }
+    case OPTION_DURATION:
+        return parse_duration(text, at)
+                   ? OPTIONS_GO_ON
+                   : usage_error(command, row->name, text, "a duration like 30s, 500ms or 2min");
+    case OPTION_CLASS:
+        return parse_class(text, at)
+                   ? OPTIONS_GO_ON
+                   : usage_error(command, row->name, text, "interactive, batch or background");
+    }
+    return EXIT_USAGE;
+}
+
+/* getopt's tables out of ours; a row's code is its letter, or its number from FIRST_CODE on. */
+static size_t make_tables(const struct option_row *rows, struct option *longs, char *shorts)
+{
+    size_t n = 0;
+
+    *shorts++ = ':'; /* tell a missing argument from an unknown option */
+    for (; rows[n].name; n++) {
+        assert(n < MAX_ROWS);
+        longs[n] = (struct option) {.name = rows[n].name,
+                                    .has_arg = rows[n].argument ? required_argument : no_argument,
+                                    .val = rows[n].letter ? rows[n].letter : FIRST_CODE + (int) n};
+        if (rows[n].letter) {
+            *shorts++ = rows[n].letter;
+            if (rows[n].argument) {
+                *shorts++ = ':';
+            }
+        }
+    }
+    longs[n] = (struct option) {.name = "help", .val = 'h'};
+    longs[n + 1] = (struct option) {0};
+    *shorts++ = 'h';
+    *shorts = '\0';
+    return n;
+}
+
+int options_parse(const struct command *command, const struct option_row *rows, void *values,
+                  int argc, char **argv, int *ret_first)
+{
+    struct option longs[MAX_ROWS + 2];
+    char shorts[2 * MAX_ROWS + 4];
+    size_t n = make_tables(rows, longs, shorts);
+    int code;
+
+    ((struct common_options *) values)->socket = default_socket;
+    opterr = 0;
+    optind = 1;
+    while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
+        int r = EXIT_USAGE;
+
+        if (code == 'h') {
+            print_help(command, rows);
+            return EXIT_OK;
+        }
+        if (code == ':') {
+            complain("%s: %s wants a value; sluicectl %s --help shows which", command->name,
+                     argv[optind - 1], command->name);
+        } else if (code == '?') {
+            complain("%s: there is no option %s; sluicectl %s --help shows them all", command->name,
+                     argv[optind - 1], command->name);
+        }
+        for (size_t i = 0; i < n && code != ':' && code != '?'; i++) {
+            if (longs[i].val == code) {
+                r = store(command, &rows[i], values, optarg);
+            }
+        }
+        if (r != OPTIONS_GO_ON) {
+            return r;
+        }
+    }
+    *ret_first = optind;
+    return OPTIONS_GO_ON;
+}

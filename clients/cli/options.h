@@ -1,0 +1,62 @@
+#pragma once
+/* Command line of one command: a table says what there is, and the same table writes --help. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli.h"
+
+enum option_type {
+    OPTION_FLAG,     /* bool */
+    OPTION_TEXT,     /* const char *, borrowed from argv */
+    OPTION_INT,      /* struct int_option */
+    OPTION_DOUBLE,   /* struct double_option */
+    OPTION_DURATION, /* uint64_t microseconds, from "30s", "2min", "500ms" */
+    OPTION_CLASS     /* int, enum sluice_class */
+};
+
+struct int_option {
+    int64_t value;
+    bool is_set;
+};
+
+struct double_option {
+    double value;
+    bool is_set;
+};
+
+struct option_row {
+    const char *name;
+    char letter; /* 0: none */
+    enum option_type type;
+    const char *argument; /* "N"; NULL for flags */
+    const char *help;
+    size_t offset; /* of the value in the command's struct */
+};
+
+/* What every command has. First member of each command's struct, so that OPTIONS_COMMON fits. */
+struct common_options {
+    const char *socket;
+    bool is_json;
+};
+#define OPTION_SOCKET                                                                              \
+    {"socket",                                                                                     \
+     's',                                                                                          \
+     OPTION_TEXT,                                                                                  \
+     "PATH",                                                                                       \
+     "the daemon's socket (default: $SLUICE_SOCKET, then the usual places)",                       \
+     offsetof(struct common_options, socket)}
+#define OPTION_JSON                                                                                \
+    {"json", 'j', OPTION_FLAG, NULL, "print JSON", offsetof(struct common_options, is_json)}
+
+#define OPTIONS_GO_ON (-1)
+
+/*
+ * Reads argv into values (zeroed by the caller). rows end with one without a name. OPTIONS_GO_ON with *ret_first, the index of the first word that
+ * is no option; or the exit code, when --help was printed or something is wrong.
+ */
+int options_parse(const struct command *command, const struct option_row *rows, void *values,
+                  int argc, char **argv, int *ret_first);
+
+/* The socket that was named before the command ("sluicectl --socket PATH chat"); NULL: none. Default of every command. */
+void options_set_socket(const char *path);

@@ -1,0 +1,143 @@
+/*
+ * From a command to the daemon and back: connect, start, wait, and say what failed. Thin, because the library does the work; it is
+ * here so that every command says the same thing in the same words.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "term.h"
+
+sluice_client *session_connect(const char *path, int *ret_exit_code)
+{
+    sluice_client *client;
+    int r = sluice_connect(path, &client);
+
+    if (r == 0) {
+        return client;
+    }
+    if (r == -EINTR) {
+        *ret_exit_code = EXIT_INTERRUPTED;
+        return NULL;
+    }
+    if (r == -EACCES) {
+        complain("may not connect to sluiced at %s. Are you in the group that owns the socket?",
+                 sluice_connect_error());
+    } else {
+        complain("cannot reach sluiced at %s. Is sluiced running (`systemctl status sluiced`)? "
+                 "--socket or SLUICE_SOCKET names another place",
+                 sluice_connect_error());
+    }
+    *ret_exit_code = EXIT_UNREACHABLE;
+    return NULL;
+}
+
+sluice_call *session_start(sluice_client *client, sluice_request *req, const char *what,
+                           int *ret_exit_code)
+{
+    sluice_call *call;
+    int r = sluice_call_start(client, req, &call);
+
+    sluice_request_free(req);
+    if (r < 0) {
+        *ret_exit_code = complain_errno(what, r);
+        return NULL;
+    }
+    interrupt_set_call(call);
+    return call;
+}
+
+void session_finish(sluice_call *call)
+{
+    interrupt_set_call(NULL); /* before it is freed: the handler must not meet it */
+    sluice_call_free(call);
+}
+
+int session_next(sluice_call *call)
+{
+    int r;
+
+    do {
+        r = sluice_call_next(call);
+    } while (r == -EINTR); /* an interrupt has cancelled the call: its end comes as an event */
+    return r;
+}
+
+sluice_call *session_ask(sluice_client *client, sluice_request *req, const char *what,
+                         int *ret_exit_code)
+{
+    sluice_call *call = session_start(client, req, what, ret_exit_code);
+    int ev = call ? session_next(call) : 0;
+
+    if (!call) {
+        return NULL;
+    }
+    if (ev == SLUICE_EVENT_REPLY) {
+        interrupt_set_call(NULL);
+        return call;
+    }
+    *ret_exit_code = ev < 0 ? complain_errno(what, ev) : complain_call(call, what);
+    session_finish(call);
+    return NULL;
+}
+
+static char *copy_or_complain(const char *text, int *ret_exit_code)
+{
+    char *copy = strdup(text);
+
+    if (!copy) {
+        *ret_exit_code = complain_errno("choosing a model", -ENOMEM);
+    }
+    return copy;
+}
+
+static char *first_model(sluice_client *client, int *ret_exit_code)
+{
+    sluice_request *req;
+    int r = sluice_models_new(&req);
+
+    if (r < 0) {
+        *ret_exit_code = complain_errno("choosing a model", r);
+        return NULL;
+    }
+
+    sluice_call *call = session_ask(client, req, "choosing a model", ret_exit_code);
+    char *model = NULL;
+
+    if (!call) {
+        return NULL;
+    }
+    if (sluice_call_n_rows(call) == 0) {
+        complain("the daemon has no model; add one to model_list in its configuration");
+        *ret_exit_code = EXIT_FAILED;
+    } else {
+        model = copy_or_complain(sluice_call_row_text(call, 0, SLUICE_FIELD_MODEL), ret_exit_code);
+    }
+    session_finish(call);
+    return model;
+}
+
+char *session_model(sluice_client *client, const char *named, int *ret_exit_code)
+{
+    const char *environment = getenv("SLUICE_MODEL");
+
+    if (!named && environment && environment[0] != '\0') {
+        named = environment;
+    }
+    if (named) {
+        return copy_or_complain(named, ret_exit_code);
+    }
+
+    char *model = first_model(client, ret_exit_code);
+
+    if (model) {
+        term_style(stderr, STYLE_DIM);
+        (void) fputs("model: ", stderr);
+        term_print(stderr, model);
+        (void) fputs(" (--model or SLUICE_MODEL chooses)\n", stderr);
+        term_style(stderr, STYLE_PLAIN);
+    }
+    return model;
+}
