@@ -18,16 +18,35 @@
 #define VARIABLE_PREFIX    "os.environ/"
 #define VARIABLE_MAX_BYTES (16 * 1024) /* of a value; keys and URLs are far shorter */
 
-/* A parameter that all deployments share is read with each of them, and reported once. */
-static bool is_reported(const struct config *c, enum finding_kind kind, unsigned line,
-                        unsigned column, const char *text)
+static void drop_finding(struct config *c, size_t i)
+{
+    free(c->findings[i].path);
+    free(c->findings[i].text);
+    c->n_findings--;
+    memmove(&c->findings[i], &c->findings[i + 1], (c->n_findings - i) * sizeof c->findings[0]);
+}
+
+/*
+ * Would a finding say nothing new? A parameter that all deployments share is read with each of them and reported once; and that a key is read exactly
+ * is not said where its value is wrong, whichever of the two is found first.
+ */
+static bool is_known(struct config *c, const struct finding *f)
 {
     for (size_t i = c->n_findings; i-- > 0;) {
-        const struct finding *f = &c->findings[i];
+        const struct finding *other = &c->findings[i];
+        bool is_exact_and_error = ((other->kind == FINDING_EXACT && f->kind == FINDING_ERROR) ||
+                                   (other->kind == FINDING_ERROR && f->kind == FINDING_EXACT)) &&
+                                  f->path[0] && strcmp(other->path, f->path) == 0;
 
-        if (f->line == line && f->column == column && f->kind == kind &&
-            strcmp(f->text, text) == 0) {
+        if (other->kind == f->kind && other->line == f->line && other->column == f->column &&
+            strcmp(other->text, f->text) == 0) {
             return true;
+        }
+        if (is_exact_and_error && f->kind == FINDING_EXACT) {
+            return true;
+        }
+        if (is_exact_and_error) {
+            drop_finding(c, i);
         }
     }
     return false;
@@ -38,20 +57,24 @@ static void PRINTF_LIKE(6, 0)
         bool is_fatal, const char *fmt, va_list ap)
 {
     char text[CONFIG_TEXT_MAX], path[CONFIG_NODE_PATH_MAX];
-    unsigned line = 0, column = 0;
+    bool use_key = at && at->key && at_key;
+    struct finding f = {
+        .kind = kind,
+        .line = use_key ? at->key_line
+                : at    ? at->line
+                        : 0,
+        .column = use_key ? at->key_column
+                  : at    ? at->column
+                          : 0,
+        .path = path,
+        .text = text,
+        .is_fatal = is_fatal,
+    };
 
-    if (at) {
-        bool use_key = at_key && at->key;
-
-        line = use_key ? at->key_line : at->line;
-        column = use_key ? at->key_column : at->column;
-    }
     config_node_path(at, path);
     (void) vsnprintf(text, sizeof text, fmt, ap);
-    if (is_reported(r->config, kind, line, column, text)) {
-        return;
-    }
-    if (config_add_finding(r->config, kind, is_fatal, line, column, path, text) < 0) {
+    if (!is_known(r->config, &f) &&
+        config_add_finding(r->config, kind, is_fatal, f.line, f.column, path, text) < 0) {
         r->is_out_of_memory = true;
     }
 }

@@ -1,0 +1,63 @@
+/*
+ * Any bytes as a configuration file. Whatever comes out must be whole: strings that others rely on are there, options are JSON, ids are distinct, a
+ * configuration that is not refused keeps its limits, and findings are printable.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "wire/json.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check_deployment(const struct config *c, size_t i)
+{
+    const struct config_deployment *d = &c->deployments[i];
+    struct json_error ignored;
+
+    assert(d->model_name && d->provider && d->model && d->id);
+    assert(strlen(d->id) < 64 && d->id[0]);
+    assert(d->slots >= 1 && d->connect_usec > 0 && d->first_byte_usec > 0 && d->gap_usec > 0);
+    assert(d->off_reason || strcmp(d->provider, "mock") == 0 || d->api_base);
+    for (size_t k = 0; k < i; k++) {
+        assert(strcmp(c->deployments[k].id, d->id) != 0);
+    }
+    for (size_t k = 0; k < d->options.n_items; k++) {
+        assert(json_check(str_from(d->options.items[k].value), &ignored) == 0);
+    }
+}
+
+static void check_findings(const struct config *c)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *out = open_memstream(&text, &n);
+
+    assert(out);
+    config_print_findings(c, "f", true, out);
+    (void) fclose(out);
+    for (size_t i = 0; i < n; i++) {
+        assert((unsigned char) text[i] >= ' ' || text[i] == '\n');
+    }
+    free(text);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct config *c = NULL;
+    int r = config_parse((struct str) {(const char *) data, size}, &c);
+
+    assert(r == 0 || r == -EBADMSG);
+    assert(c && config_is_fatal(c) == (r < 0));
+    for (size_t i = 0; i < c->n_deployments; i++) {
+        check_deployment(c, i);
+    }
+    assert(r < 0 || c->max_buffered_bytes >= c->max_body_bytes);
+    check_findings(c);
+    config_free(c);
+    return 0;
+}

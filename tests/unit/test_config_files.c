@@ -1,0 +1,229 @@
+/* Configurations as files: reading them, the ones that are shipped, and running out of memory over one. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config_support.h"
+
+#ifndef TEST_DATA
+#define TEST_DATA "."
+#endif
+#define CONFIG_FILES TEST_DATA "/../../config/"
+
+static int load_bytes(struct str bytes, struct config **ret)
+{
+    char path[] = "/tmp/sluice-test-XXXXXX";
+    int fd = mkstemp(path), r;
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, bytes.ptr, bytes.len), (ssize_t) bytes.len);
+    (void) close(fd);
+    r = config_load(path, ret);
+    (void) unlink(path);
+    return r;
+}
+
+START_TEST(files)
+{
+    struct config *c = NULL;
+    struct buf text;
+
+    ck_assert_int_eq(config_load("/nonexistent/sluice.yaml", &c), -ENOENT);
+    ck_assert_int_eq(config_load("/tmp", &c), -EISDIR);
+    ck_assert_int_eq(load_bytes(STR_LIT(FINE), &c), 0);
+    ck_assert_uint_eq(c->n_deployments, 1);
+    c = config_free(c);
+    ck_assert_int_eq(load_bytes(STR_LIT("a: \xff"), &c), -EBADMSG);
+    ck_assert_uint_eq(c->n_findings, 1);
+    c = config_free(c);
+    ck_assert_int_eq(load_bytes(STR_LIT(""), &c), -EBADMSG);
+    c = config_free(c);
+
+    /* as large as a file may be, and one byte more */
+    buf_init(&text, 2 * CONFIG_MAX_FILE_BYTES);
+    ck_assert_int_eq(buf_append_z(&text, FINE), 0);
+    size_t n = CONFIG_MAX_FILE_BYTES - text.len;
+
+    memset(buf_reserve(&text, n + 1), '#', n + 1);
+    buf_commit(&text, n);
+    ck_assert_int_eq(load_bytes(buf_str(&text), &c), 0);
+    ck_assert_uint_eq(c->n_deployments, 1);
+    c = config_free(c);
+    buf_commit(&text, 1);
+    ck_assert_int_eq(load_bytes(buf_str(&text), &c), -EFBIG);
+    buf_done(&text);
+}
+END_TEST
+
+START_TEST(the_shipped_file_shows_the_defaults)
+{
+    static const char *const keys[] = {
+        "listen",
+        "limits.connections",
+        "limits.connections_per_uid",
+        "limits.calls_per_connection",
+        "limits.head",
+        "limits.body",
+        "limits.buffered",
+        "timeouts.head",
+        "timeouts.body",
+        "timeouts.keep_alive",
+        "timeouts.stalled_reader",
+        "timeouts.drain",
+        "timeouts.heartbeat",
+        "timeouts.connect",
+        "timeouts.first_byte",
+        "timeouts.gap",
+        "slots",
+        "queue.length",
+        "queue.bytes",
+        "queue.wait.interactive",
+        "queue.wait.batch",
+        "queue.wait.background",
+        "pressure.enabled",
+        "pressure.kernel_root",
+        "http.allowed_hosts",
+        "http.allowed_origins",
+    };
+    struct config *c = NULL, *d = config_new();
+    char *text;
+
+    ck_assert_int_eq(config_load(CONFIG_FILES "sluice.yaml", &c), 0);
+    text = print(c, false);
+    ck_assert_str_eq(text, "");
+    free(text);
+    text = print(c, true);
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char line[96];
+
+        (void) snprintf(line, sizeof line, ": exact: sluice.%s\n", keys[i]);
+        ck_assert_msg(strstr(text, line), "%s is not in config/sluice.yaml", keys[i]);
+    }
+    free(text);
+
+    ck_assert_uint_eq(c->n_listens, d->n_listens);
+    ck_assert_uint_eq(c->max_connections, d->max_connections);
+    ck_assert_uint_eq(c->max_connections_per_uid, d->max_connections_per_uid);
+    ck_assert_uint_eq(c->max_calls_per_connection, d->max_calls_per_connection);
+    ck_assert_uint_eq(c->max_head_bytes, d->max_head_bytes);
+    ck_assert_uint_eq(c->max_body_bytes, d->max_body_bytes);
+    ck_assert_uint_eq(c->max_buffered_bytes, d->max_buffered_bytes);
+    ck_assert_uint_eq(c->head_usec, d->head_usec);
+    ck_assert_uint_eq(c->body_usec, d->body_usec);
+    ck_assert_uint_eq(c->keep_alive_usec, d->keep_alive_usec);
+    ck_assert_uint_eq(c->stalled_reader_usec, d->stalled_reader_usec);
+    ck_assert_uint_eq(c->drain_usec, d->drain_usec);
+    ck_assert_uint_eq(c->heartbeat_usec, d->heartbeat_usec);
+    ck_assert_uint_eq(c->connect_usec, d->connect_usec);
+    ck_assert_uint_eq(c->first_byte_usec, d->first_byte_usec);
+    ck_assert_uint_eq(c->gap_usec, d->gap_usec);
+    ck_assert_uint_eq(c->slots, d->slots);
+    ck_assert_uint_eq(c->max_queued, d->max_queued);
+    ck_assert_uint_eq(c->max_queued_bytes, d->max_queued_bytes);
+    for (size_t i = 0; i < _CLASS_MAX; i++) {
+        ck_assert_uint_eq(c->max_wait_usec[i], d->max_wait_usec[i]);
+    }
+    ck_assert_int_eq(c->pressure_enabled, d->pressure_enabled);
+    ck_assert_str_eq(c->kernel_root, d->kernel_root);
+    ck_assert_uint_eq(c->n_allowed_hosts, 0);
+    ck_assert_uint_eq(c->n_allowed_origins, 0);
+    config_free(c);
+    config_free(d);
+}
+END_TEST
+
+START_TEST(the_examples)
+{
+    struct config *c = NULL;
+    char *text;
+
+    ck_assert_int_eq(config_load(CONFIG_FILES "examples/litellm-ollama.yaml", &c), 0);
+    text = print(c, false);
+    ck_assert_str_eq(text, "");
+    free(text);
+    ck_assert_str_eq(c->deployments[0].model_name, "codegemma");
+    ck_assert_str_eq(c->deployments[0].model, "codegemma:2b");
+    ck_assert_str_eq(c->deployments[0].api_base, "http://localhost:11434");
+    c = config_free(c);
+
+    ck_assert_int_eq(config_load(CONFIG_FILES "examples/mock.yaml", &c), 0);
+    ck_assert(!config_has_errors(c));
+    for (size_t i = 0; i < c->n_deployments; i++) {
+        ck_assert_str_eq(c->deployments[i].provider, "mock");
+    }
+    c = config_free(c);
+
+    /* without its variable the cloud model is off and the rest serves */
+    ck_assert_int_eq(config_load(CONFIG_FILES "examples/mixed.yaml", &c), 0);
+    ck_assert(config_has_errors(c));
+    c = config_free(c);
+    (void) setenv("OPENAI_API_KEY", "sk-x", 1);
+    ck_assert_int_eq(config_load(CONFIG_FILES "examples/mixed.yaml", &c), 0);
+    text = print(c, false);
+    ck_assert_msg(!config_has_errors(c), "%s", text);
+    free(text);
+    c = config_free(c);
+    clean_environment();
+}
+END_TEST
+
+static void load_and_forget(void)
+{
+    static const char yaml[] =
+        "environment_variables: {E: x}\n"
+        "model_list:\n"
+        "- model_name: a\n"
+        "  litellm_params: {model: ollama/a, api_base: http://h/v1, api_key: k, seed: 1, stop: [a], "
+        "odd: {b: c}, timeout: 3}\n"
+        "  model_info: {id: i}\n"
+        "- {model_name: b, litellm_params: {model: hosted_vllm/b, api_base: http://h, user: "
+        "os.environ/E}}\n"
+        "- {model_name: b, litellm_params: {model: nobody/b, api_bse: http://h}}\n"
+        "- {model_name: c, litellm_params: {model: x, mock_response: y, extra_body: {q: 1}}}\n"
+        "general_settings: {master_key: k, wrong: 1}\n"
+        "sluice: {listen: ['rpc=unix:/a'], limits: {head: 9}, pressure: {kernel_root: /x},\n"
+        "  http: {allowed_hosts: [a], allowed_origins: ['http://a']}}\n";
+    struct config *c = NULL;
+    int r = config_parse(str_from(yaml), &c);
+
+    if (allocation_failed()) {
+        ck_assert_int_eq(r, -ENOMEM);
+        ck_assert_ptr_null(c);
+    } else {
+        ck_assert_int_eq(r, -EBADMSG);
+        ck_assert_uint_eq(c->n_deployments, 4);
+    }
+    config_free(c);
+}
+
+static void load_bad_and_forget(void)
+{
+    struct config *c = NULL;
+    int r = config_load(CONFIG_FILES "examples/litellm-ollama.yaml", &c);
+
+    ck_assert_int_eq(r, allocation_failed() ? -ENOMEM : 0);
+    config_free(c);
+    c = NULL;
+    r = config_parse(STR_LIT("a: &b 1"), &c);
+    ck_assert_int_eq(r, c ? -EBADMSG : -ENOMEM);
+    config_free(c);
+}
+
+START_TEST(every_allocation_may_fail)
+{
+    for_each_failed_allocation(load_and_forget);
+    for_each_failed_allocation(load_bad_and_forget);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    clean_environment();
+    tcase_add_test(tc, files);
+    tcase_add_test(tc, the_shipped_file_shows_the_defaults);
+    tcase_add_test(tc, the_examples);
+    tcase_add_test(tc, every_allocation_may_fail);
+}
+
+TEST_MAIN("config_files", add_tests)
