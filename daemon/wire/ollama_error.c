@@ -224,6 +224,9 @@ void ollama_map_error(int status, struct str body, struct problem *ret_problem)
     if (rule) {
         (void) snprintf(ret_problem->param, sizeof ret_problem->param, "%s", rule->param);
     }
+    if (rule && intro && code == ERRCODE_UNSUPPORTED_PARAMETER) {
+        sentence = STR_NONE; /* it says the same, with the full address of the model */
+    }
     if (intro) {
         (void) snprintf(ret_problem->text, sizeof ret_problem->text, "%s%s", intro,
                         sentence.len > 0 ? ": " : "");
