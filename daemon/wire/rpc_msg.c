@@ -70,17 +70,6 @@ static int take_json_of(struct decode *d, const char *name, const char *text, en
     return r;
 }
 
-/* One sampling value that has its presence bit. */
-static int take_double(struct decode *d, const char *name, double v, double min, double max,
-                       double *ret)
-{
-    if (!(v >= min && v <= max)) { /* not a number fails too */
-        return field_fail(d->problem, name, "'%s' must be between %g and %g", name, min, max);
-    }
-    *ret = v;
-    return 0;
-}
-
 static int take_u32(struct decode *d, const char *name, uint32_t v, uint32_t max, uint32_t *ret)
 {
     if (v > max) {
@@ -194,16 +183,16 @@ static int decode_doubles(struct decode *d, const Sluice__V1__Sampling *m)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        double v = rules[i].value;
+
         if (!rules[i].is_set) {
             continue;
         }
-
-        int r =
-            take_double(d, rules[i].name, rules[i].value, rules[i].min, rules[i].max, rules[i].to);
-
-        if (r < 0) {
-            return r;
+        if (!(v >= rules[i].min && v <= rules[i].max)) { /* what is not a number fails too */
+            return field_fail(d->problem, rules[i].name, "'%s' must be between %g and %g",
+                              rules[i].name, rules[i].min, rules[i].max);
         }
+        *rules[i].to = v;
         s->set |= rules[i].bit;
     }
     return 0;
