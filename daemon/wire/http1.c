@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <llhttp.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "wire/http1_chunks.h"
 #include "wire/http1_policy.h"
@@ -453,8 +454,12 @@ const struct http1_head *http1_head(const struct http1 *h)
 
 struct str http1_header(const struct http1_head *head, const char *name)
 {
+    size_t n = strlen(name);
+
     for (size_t i = 0; i < head->n_headers; i++) {
-        if (str_is_nocase(head->headers[i].name, name)) {
+        struct str found = head->headers[i].name;
+
+        if (found.len == n && strncasecmp(found.ptr, name, n) == 0) {
             return head->headers[i].value;
         }
     }

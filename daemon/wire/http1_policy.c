@@ -20,6 +20,7 @@
 #include "wire/http1_policy.h"
 
 #include <assert.h>
+#include <strings.h>
 
 #include "base/num.h"
 
@@ -39,10 +40,17 @@ static struct http1_verdict refused(enum errcode code, const char *text)
     return (struct http1_verdict) {.code = code, .text = text};
 }
 
+/* One bit for each ASCII character, the lowest of the first word for NUL. */
 bool http1_policy_is_token_char(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+    static const uint32_t token_chars[8] = {
+        0, 0x03ff6cfa, /* ! # $ % & ' * + - . 0-9 */
+        0xc7fffffe,    /* A-Z ^ _ */
+        0x57ffffff,    /* ` a-z | ~ */
+    };
+    unsigned char u = (unsigned char) c;
+
+    return token_chars[u / 32] >> u % 32 & 1;
 }
 
 static bool is_token(struct str s)
@@ -182,19 +190,36 @@ struct http1_verdict http1_policy_field_line(struct str line)
 /* ---- fields */
 
 /* At most once, also where list syntax would allow more: two readers may each take another one. */
-static const char *const singletons[] = {
-    "host",         "content-length", "transfer-encoding", "expect",
-    "content-type", "authorization",  "content-encoding",
+static const struct str singletons[] = {
+    STR_LIT("host"),
+    STR_LIT("content-length"),
+    STR_LIT("transfer-encoding"),
+    STR_LIT("expect"),
+    STR_LIT("content-type"),
+    STR_LIT("authorization"),
+    STR_LIT("content-encoding"),
 };
 
-static bool has_twice(const struct http1_head *head, const char *name)
+/* Does a field that may come once come again? */
+static bool has_repeated(const struct http1_head *head)
 {
-    size_t n = 0;
+    unsigned seen = 0;
 
     for (size_t i = 0; i < head->n_headers; i++) {
-        n += str_is_nocase(head->headers[i].name, name);
+        struct str name = head->headers[i].name;
+
+        for (unsigned k = 0; k < ARRAY_LEN(singletons); k++) {
+            if (name.len != singletons[k].len ||
+                strncasecmp(name.ptr, singletons[k].ptr, name.len) != 0) {
+                continue;
+            }
+            if (seen & 1U << k) {
+                return true;
+            }
+            seen |= 1U << k;
+        }
     }
-    return n > 1;
+    return false;
 }
 
 /* host [":" port] of RFC 3986 section 3.2.2 without what nobody sends: no userinfo, no %, no sub-delims, no zone, no IPvFuture. */
@@ -318,10 +343,8 @@ struct http1_verdict http1_policy_fields(struct http1_head *head, size_t max_bod
 {
     struct http1_framing framing = {0};
 
-    for (size_t i = 0; i < ARRAY_LEN(singletons); i++) {
-        if (has_twice(head, singletons[i])) {
-            return invalid("a header field that may come once is repeated");
-        }
+    if (has_repeated(head)) {
+        return invalid("a header field that may come once is repeated");
     }
 
     struct http1_verdict verdict = check_host(head);
