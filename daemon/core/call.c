@@ -179,6 +179,7 @@ static enum sink_answer on_event(struct event_sink *sink, const struct event *ev
         return SINK_ROOM;
     case EVENT_FAILED:
         call->job = NULL;
+        (void) snprintf(call->param, sizeof call->param, "%.*s", STR_ARG(ev->failed.param));
         call_end(call, ev->failed.code, ev->failed.message, ev->failed.retry_after_usec,
                  ev->at_usec);
         return SINK_ROOM;
@@ -282,6 +283,7 @@ static void end_unknown_model(struct call *call, uint64_t now_usec)
         len += snprintf(text + len, sizeof text - (size_t) len, "%s\"%.60s\"",
                         i == 0 ? "; known: " : ", ", names[i]);
     }
+    (void) snprintf(call->param, sizeof call->param, "model");
     call_end(call, ERRCODE_MODEL_NOT_FOUND, str_from(text), 0, now_usec);
 }
 
@@ -406,14 +408,12 @@ static void tell_end(struct call *call, uint64_t now_usec)
         .at_usec = now_usec,
         .failed = {.code = call->outcome,
                    .message = call->text[0] ? str_from(call->text) : STR_NONE,
+                   .param = call->param[0] ? str_from(call->param) : STR_NONE,
                    .retry_after_usec = call->retry_after_usec},
     };
 
     if (sink) {
         assert(call->outcome != ERRCODE_NONE); /* END is passed on when it comes */
-        if (call->outcome == ERRCODE_MODEL_NOT_FOUND && call->granted_at_usec == 0) {
-            ev.failed.param = STR_LIT("model");
-        }
         (void) event_sink_deliver(sink, &ev);
     }
     stats_count(call->registry->stats, call->outcome, call->granted_at_usec != 0);

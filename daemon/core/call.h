@@ -28,7 +28,8 @@
 
 enum call_state { CALL_NEW, CALL_WAITING, CALL_STARTING, CALL_STREAMING, CALL_ENDING, CALL_DEAD };
 
-#define CALL_TEXT_MAX 256 /* of an error message that is kept for the sink */
+#define CALL_TEXT_MAX  256 /* of an error message that is kept for the sink */
+#define CALL_PARAM_MAX 64  /* of the name of what is wrong in the request */
 
 struct call {
     enum call_state state;
@@ -49,7 +50,7 @@ struct call {
     /* the outcome, known from ENDING on */
     enum errcode outcome; /* ERRCODE_NONE: completed */
     uint64_t retry_after_usec;
-    char text[CALL_TEXT_MAX];
+    char text[CALL_TEXT_MAX], param[CALL_PARAM_MAX];
     char deployment_id[64]; /* copies: the deployment may be gone when the record is written */
     char provider[16];
     struct usage usage;
