@@ -136,7 +136,10 @@ static int write_common(struct http_conn *h, struct buf *out)
                                        (struct str) {overhead, (size_t) n});
     }
     r = r < 0 ? r : write_cors(h, out);
-    return r < 0 || h->keep_alive ? r : http1_write_header(out, "connection", STR_LIT("close"));
+    if (r < 0 || (h->keep_alive && !h->conn.frontends->is_draining)) {
+        return r;
+    }
+    return http1_write_header(out, "connection", STR_LIT("close"));
 }
 
 static int write_head(struct http_conn *h, int status, const char *type, size_t body_bytes)
