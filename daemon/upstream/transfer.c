@@ -276,6 +276,16 @@ struct transfer *transfer_cancel(struct transfer *t)
     return NULL;
 }
 
+/* A header line over libcurl's own limit of 100 KB: CURLE_TOO_LARGE, but before 8.6 that was called out of memory. */
+static bool is_line_too_long(const struct transfer *t, CURLcode code)
+{
+#if LIBCURL_VERSION_NUM >= 0x080600
+    return code == CURLE_TOO_LARGE;
+#else
+    return code == CURLE_OUT_OF_MEMORY && !t->head_told;
+#endif
+}
+
 static enum transfer_result result_of(const struct transfer *t, CURLcode code)
 {
     if (code == CURLE_OK) {
@@ -284,7 +294,7 @@ static enum transfer_result result_of(const struct transfer *t, CURLcode code)
     if (t->is_stopped) {
         return TRANSFER_STOPPED;
     }
-    if (t->head_too_large) {
+    if (t->head_too_large || is_line_too_long(t, code)) {
         return TRANSFER_GARBAGE;
     }
     /* libcurl's codes in no order and with many members: those that we know, the rest is a broken connection */
@@ -317,7 +327,11 @@ void transfer_on_curl_done(CURL *easy, CURLcode code)
     if (result == TRANSFER_COMPLETE) {
         tell_head(t); /* an answer without a body */
     }
-    (void) snprintf(text, sizeof text, "%s", t->error[0] ? t->error : curl_easy_strerror(code));
+    if (t->head_too_large || is_line_too_long(t, code)) {
+        (void) snprintf(text, sizeof text, "the head of the answer is too large");
+    } else {
+        (void) snprintf(text, sizeof text, "%s", t->error[0] ? t->error : curl_easy_strerror(code));
+    }
 
     void (*on_done)(void *, enum transfer_result, const char *) = t->callbacks.on_done;
     void *ctx = t->ctx;
