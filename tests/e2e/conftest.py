@@ -29,6 +29,7 @@ class Env:
         # Not pytest's tmp_path: a Unix socket's path has at most 107 bytes.
         self.directory = Path(tempfile.mkdtemp(prefix="sluice-e2e-"))
         self.daemons: list[Daemon] = []
+        self.n_started = 0
         self.closables: list[Any] = []
 
     def upstream(self, dialect: str, **kwargs: Any) -> Upstream:
@@ -76,7 +77,8 @@ class Env:
             config: Union[str, dict[str, Any]] = models_
         else:
             config = self.config({"m": mock()} if models_ is None else models_, sluice, general)
-        directory = self.directory / f"d{len(self.daemons)}"
+        self.n_started += 1
+        directory = self.directory / f"d{self.n_started}"
         directory.mkdir()
         daemon = Daemon(directory, config, args, env)
         self.daemons.append(daemon)

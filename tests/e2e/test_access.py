@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import pytest
-import yaml
 from testenv import paths
-from testenv.daemon import SANITIZER_ENV, free_port, mock
+from testenv.daemon import SANITIZER_ENV, free_port, mock, to_yaml
 from testenv.http import chat_body
 
 CHAT = "/v1/chat/completions"
@@ -185,7 +184,7 @@ def test_unix_socket_needs_no_key(env) -> None:
 
 def test_master_key_from_the_environment(env) -> None:
     config = env.config({"m": mock()}, general={"master_key": "os.environ/SLUICE_TEST_KEY"})
-    sluice = env.start(yaml.safe_dump(config), env={"SLUICE_TEST_KEY": KEY})
+    sluice = env.start(to_yaml(config), env={"SLUICE_TEST_KEY": KEY})
     assert sluice.post(CHAT, chat_body()).status == 401
     headers: dict[str, Any] = {"Authorization": f"Bearer {KEY}"}
     assert sluice.post(CHAT, chat_body(), headers=headers).status == 200
@@ -224,7 +223,7 @@ def test_unresolved_master_key_refuses_to_start(env) -> None:
     config = PLAIN + "general_settings:\n  master_key: os.environ/SLUICE_TEST_NOT_SET\n"
     result = run_sluiced(env.directory, config, "--listen", f"http=tcp:127.0.0.1:{free_port()}")
     assert result.returncode not in (0, 99) and result.returncode > 0
-    assert "SLUICE_TEST_NOT_SET" in result.stderr and ":3:" in result.stderr, result.stderr
+    assert "SLUICE_TEST_NOT_SET" in result.stderr and ":4:" in result.stderr, result.stderr
 
 
 def test_socket_left_behind_is_replaced(env) -> None:

@@ -9,9 +9,8 @@ import subprocess
 from typing import Any
 
 import pytest
-import yaml
 from testenv import paths
-from testenv.daemon import SANITIZER_ENV, SANITIZER_REPORT, Daemon, mock
+from testenv.daemon import SANITIZER_ENV, SANITIZER_REPORT, Daemon, mock, to_yaml
 from testenv.http import chat_body, contents
 from testenv.rules import check_complete
 from testenv.upstream import Gate, end, stall, text, wait_for
@@ -102,7 +101,7 @@ BAD: dict[str, tuple[str, int, int, str]] = {
         GOOD + "sluice:\n  queue:\n    wait:\n      royal: 1s\n",
         9,
         7,
-        "interactive",
+        "unknown key",
     ),
     "refused restriction": (GOOD + "general_settings:\n  enable_jwt_auth: true\n", 7, 3, ""),
     "unresolved variable": (
@@ -244,7 +243,7 @@ def test_environment_variables(env) -> None:
 def test_findings_are_logged_at_start(env) -> None:
     config = env.config({"m": mock()})
     config["router_settings"] = {"num_retries": 3}
-    sluice = env.start(yaml.safe_dump(config))
+    sluice = env.start(to_yaml(config))
     assert "num_retries" in sluice.log_text
 
 

@@ -46,7 +46,8 @@ def test_list_models(env) -> None:
 
 
 def test_status(env) -> None:
-    sluice = env.start({"m": mock(), "off": mock() | {"api_key": "os.environ/SLUICE_TEST_NOT_SET"}})
+    off = env.openai().deployment(api_key="os.environ/SLUICE_TEST_NOT_SET")
+    sluice = env.start({"m": mock(), "off": off})
     rpc = sluice.rpc()
     assert kinds(list(rpc.chat("m")))[-1] == "done"
     with pytest.raises(RpcError):

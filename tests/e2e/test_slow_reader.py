@@ -132,13 +132,13 @@ def test_stalled_reader_is_let_go(env, upstream: Upstream, how: str) -> None:
 def test_slow_is_not_stalled(env, upstream: Upstream) -> None:
     """Who reads a little now and then is slow, and may be."""
     sluice = env.start(
-        {"m": upstream.deployment()}, sluice={"timeouts": {"stalled_reader": "600ms"}}
+        {"m": upstream.deployment()}, sluice={"timeouts": {"stalled_reader": "1200ms"}}
     )
     upstream.next(endless(PIECE))
     http = open_stream(sluice, "http")
     exchange = upstream.wait_request()
     assert exchange.blocked.wait(20)
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + 3.0
     while time.monotonic() < deadline:
         assert not exchange.peer_left.wait(0.1), "a reader that makes progress was let go"
         assert http.sock.recv(65536)

@@ -196,9 +196,10 @@ BEFORE: dict[str, Fault] = {
         502,
     ),
     "empty body": Fault([whole(200, b"")], "upstream_cut", 502),
-    "another JSON": Fault([whole(200, {"hello": "world"})], "upstream_garbage", 502),
+    "another JSON": Fault([whole(200, {"hello": "world"})], "upstream_garbage", 502, only="openai"),
+    "another object": Fault([whole(200, {"hello": "world"})], "upstream_cut", 502, only="ollama"),
     "redirect": Fault(
-        [whole(302, b"", {"Location": "http://127.0.0.1:9/"})], "upstream_error", 502
+        [whole(302, b"", {"Location": "http://127.0.0.1:9/"})], "upstream_garbage", 502
     ),
     "400": Fault([status(400, "bad thing")], "upstream_rejected", 400),
     "401": Fault([status(401, "who are you")], "upstream_auth_failed", 502),
@@ -208,7 +209,7 @@ BEFORE: dict[str, Fault] = {
         [status(429, "slow down", **{"Retry-After": "7"})], "rate_limit_exceeded", 429, 7
     ),
     "429 with a long Retry-After": Fault(
-        [status(429, "tomorrow", **{"Retry-After": "86400"})], "rate_limit_exceeded", 429, 60
+        [status(429, "tomorrow", **{"Retry-After": "86400"})], "rate_limit_exceeded", 429, 600
     ),
     "500": Fault([status(500, "boom")], "upstream_error", 502),
     "502 from a proxy": Fault(
@@ -253,7 +254,7 @@ BEFORE: dict[str, Fault] = {
         only="openai",
     ),
     "error before any word": Fault([error_line("it broke"), clean_end()], "upstream_error", 502),
-    "head, then nothing": Fault([begin(), stall()], "upstream_stalled", 504),
+    "head, then nothing": Fault([begin(), stall()], "upstream_timeout", 504),
     "head, then a clean end": Fault([begin(), clean_end()], "upstream_cut", 502),
 }
 
@@ -265,6 +266,8 @@ def test_before_the_first_word(env, upstream: Upstream, name: str, mode: str) ->
     if fault.only and fault.only != upstream.dialect.name:
         pytest.skip(f"{fault.only} only")
     sluice = env.start({"m": upstream.deployment()}, sluice=FAST)
+    # On a connection that was used before, libcurl takes a close for an idle one's and asks again on a new one.
+    upstream.keeps_load_connections = False
     upstream.next(*fault.steps)
     seen = ask(sluice, mode)
     assert seen.text == ""
@@ -294,7 +297,7 @@ MIDWAY: dict[str, Fault] = {
     "not JSON": Fault([chunk(b"data: {]\n\n{]\n"), clean_end()], "upstream_garbage", 502),
     "bad chunk size": Fault([raw(b"zz\r\nxx\r\n"), stall()], "upstream_cut", 502),
     "endless line": Fault([endless_line], "upstream_garbage", 502),
-    "NUL bytes": Fault([chunk(b"\x00" * 1000 + b"\n\n"), clean_end()], "upstream_garbage", 502),
+    "NUL bytes": Fault([chunk(b"data: \x00\x00\n\n"), clean_end()], "upstream_garbage", 502),
 }
 
 

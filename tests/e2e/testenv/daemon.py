@@ -41,6 +41,17 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+class _Plain(yaml.SafeDumper):
+    """Without anchors for what stands in a structure twice: sluiced refuses them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def to_yaml(config: Any) -> str:
+    return yaml.dump(config, Dumper=_Plain, sort_keys=False)
+
+
 def model(name: str, params: dict[str, Any], **model_info: Any) -> dict[str, Any]:
     """An entry of model_list."""
     entry: dict[str, Any] = {"model_name": name, "litellm_params": params}
@@ -77,7 +88,7 @@ class Daemon:
     # ---- life
 
     def write_config(self, config: Union[str, dict[str, Any]]) -> None:
-        text = config if isinstance(config, str) else yaml.safe_dump(config, sort_keys=False)
+        text = config if isinstance(config, str) else to_yaml(config)
         self.config_path.write_text(text)
 
     def start(self) -> "Daemon":

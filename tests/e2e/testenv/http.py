@@ -54,6 +54,10 @@ class SseEvent:
         return all(line.startswith(":") for line in self.lines)
 
     @property
+    def is_error(self) -> bool:
+        return self.lines[:1] != [] and self.lines[0].startswith('data: {"error":')
+
+    @property
     def data(self) -> str:
         assert len(self.lines) == 1 and self.lines[0].startswith("data: "), self.lines
         return self.lines[0][len("data: ") :]
@@ -185,15 +189,21 @@ class Http:
                 return
 
     def sse(self, answer: Answer) -> Iterator[SseEvent]:
-        """The events of a stream answer, comments included; Closed when the body is cut."""
+        """The events of a stream answer, comments included. Closed when the body is cut, unless an error event said so."""
         assert (answer.header("content-type") or "").startswith("text/event-stream"), answer
         rest = b""
-        for part in self.body_parts(answer):
-            rest += part
-            while b"\n\n" in rest:
-                block, rest = rest.split(b"\n\n", 1)
-                assert b"\r" not in block
-                yield SseEvent(block.decode().split("\n"))
+        last = SseEvent()
+        try:
+            for part in self.body_parts(answer):
+                rest += part
+                while b"\n\n" in rest:
+                    block, rest = rest.split(b"\n\n", 1)
+                    assert b"\r" not in block
+                    last = SseEvent(block.decode().split("\n"))
+                    yield last
+        except Closed:
+            if not last.is_error:
+                raise
         assert rest == b"", f"a last event without its blank line: {rest!r}"
 
     def wait_closed(self, timeout: Optional[float] = None) -> None:

@@ -548,6 +548,7 @@ class Upstream:
         self.scripts: list[list[Step]] = []
         self.default: list[Step] = say("Hello", " world")
         self.load_script: list[Step] = []
+        self.keeps_load_connections = True  # False: the next request needs a new connection
         self.loaded: set[str] = set()
         self.errors: list[BaseException] = []
         self.thread = threading.Thread(target=self._accept, daemon=True)
@@ -629,6 +630,8 @@ class Upstream:
         try:
             if not is_inference:
                 self.dialect.other(exchange)
+                if not self.keeps_load_connections:
+                    raise HangUp()
             elif script is None and exchange.kind == "embed":
                 self.dialect.embed(exchange)
             else:
