@@ -314,6 +314,7 @@ class Bench:
         before = {t.name: context_switches(t.pid) for t in targets}
         time.sleep(seconds)
         for target in targets:
+            target.process.check_alive()
             wake.values[target.name] = context_switches(target.pid) - before[target.name]
             memory = memory_bytes(target.pid)
             for key, line in lines.items():
@@ -418,7 +419,13 @@ class Bench:
                     self.run_step(step)
         finally:
             for target in [self.sluice, *self.rivals, self.upstream]:
-                target.stop()
+                self.stop(target)
+
+    def stop(self, target: Target) -> None:
+        try:
+            target.stop()
+        except BenchError as e:
+            self.failures.append(str(e))
 
     def run_step(self, step: Callable[[], None]) -> None:
         print(f"{step.__name__} ...", file=sys.stderr, flush=True)

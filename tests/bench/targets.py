@@ -52,11 +52,11 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def get_json(port: int, path: str) -> dict[str, Any]:
+def get_text(port: int, path: str) -> str:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", path)
-        return json.loads(connection.getresponse().read())
+        connection.request("GET", path, headers={"Authorization": f"Bearer {KEY}"})
+        return connection.getresponse().read().decode()
     finally:
         connection.close()
 
@@ -140,7 +140,7 @@ class Upstream(Target):
         return Process(argv, self.directory, self.name)
 
     def stats(self) -> dict[str, int]:
-        return get_json(self.port, "/bench/stats")
+        return json.loads(get_text(self.port, "/bench/stats"))
 
 
 class Nginx(Target):
@@ -188,9 +188,9 @@ http {{
                 dir=self.directory, upstream=self.upstream_port, address=self.address
             )
         )
-        return Process(
-            [program, "-c", str(config), "-p", str(self.directory)], self.directory, self.name
-        )
+        error_log = str(self.directory / "error.log")
+        argv = [program, "-e", error_log, "-c", str(config), "-p", str(self.directory)]
+        return Process(argv, self.directory, self.name)
 
 
 class Sluice(Target):
@@ -226,13 +226,13 @@ class Sluice(Target):
         return {"model_name": name, "litellm_params": params}
 
     def config(self) -> dict[str, Any]:
-        models = [self.entry(m, f"openai/{m}", 4096) for m in OPENAI_MODELS]
-        models += [self.entry(f"ollama-{m}", f"ollama_chat/{m}", 4096) for m in OLLAMA_MODELS]
+        models = [self.entry(m, f"openai/{m}", 1024) for m in OPENAI_MODELS]
+        models += [self.entry(f"ollama-{m}", f"ollama_chat/{m}", 1024) for m in OLLAMA_MODELS]
         models.append(self.entry(ONE_SLOT_MODEL, "openai/bench-16-wait3000ms", 1))
         limits = {
-            "max_connections": 4096,
-            "max_connections_per_uid": 4096,
-            "max_calls_per_connection": 1024,
+            "connections": 4096,
+            "connections_per_uid": 4096,
+            "calls_per_connection": 1024,
         }
         return {"model_list": models, "sluice": {"limits": limits, "pressure": {"enabled": False}}}
 
@@ -274,6 +274,21 @@ class Sluice(Target):
         )
         theirs.close()
         return process
+
+    def stop(self) -> None:
+        """A daemon that does not end with 0 has failed, whatever it answered before."""
+        process, self.process = self.process, None
+        if process and process.stop() != 0:
+            code = process.process.returncode
+            raise BenchError(f"sluiced ended with {code}: see {process.log_path}")
+
+    def calls_queued(self) -> int:
+        """From /metrics."""
+        for line in get_text(self.port, "/metrics").splitlines():
+            name, _, value = line.partition(" ")
+            if name == "sluice_calls_queued":
+                return int(float(value))
+        raise BenchError("/metrics has no sluice_calls_queued")
 
     # ---- as under systemd: the sockets are opened by somebody else
 
