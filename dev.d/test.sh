@@ -134,12 +134,14 @@ fuzz_each() {
 }
 
 fuzz_one() {
-    local name=${1##*/} dirs
+    local name=${1##*/} dict=() dirs
+    [ ! -e tests/fuzz/"${name#fuzz_}".dict ] || dict=(-dict=tests/fuzz/"${name#fuzz_}".dict)
     dirs=(build/clang/corpus/"$name") # new inputs go into the first
     mkdir -p "${dirs[0]}"
     [ ! -d tests/fuzz/seeds/"${name#fuzz_}" ] || dirs+=(tests/fuzz/seeds/"${name#fuzz_}")
     quietly "$name" build/clang/fuzz/"$name".log "$1" -max_total_time="$FUZZ_SEC" -timeout=10 -rss_limit_mb=1024 \
-        -print_final_stats=1 -artifact_prefix="build/clang/crashes/$name-" "${dirs[@]}"
+        -print_final_stats=1 -artifact_prefix="build/clang/crashes/$name-" \
+        "${dict[@]}" "${dirs[@]}"
 }
 
 # ---------------------------------------------------------------- end to end
