@@ -288,21 +288,23 @@ static int decode_body(struct openai_decoder *d)
 
 /* ---- framing */
 
-/* By the first letter, as servers err in their Content-Type; the header decides where it says nothing. */
-static enum decoder_mode choose_mode(const struct openai_decoder *d, struct str bytes, bool is_sse)
+/* Blanks mean nothing in front of an answer. */
+static struct str skip_blanks(struct str bytes)
 {
-    size_t i = 0;
+    while (bytes.len > 0 && strchr(" \t\r\n", bytes.ptr[0])) {
+        bytes.ptr++;
+        bytes.len--;
+    }
+    return bytes;
+}
 
-    while (i < bytes.len && strchr(" \t\r\n", bytes.ptr[i])) {
-        i++;
-    }
-    if (i == bytes.len) {
-        return DECODER_UNDECIDED; /* blanks mean nothing in front of either */
-    }
-    if (d->kind == REQUEST_EMBED || bytes.ptr[i] == '{') {
+/* By the first letter, as servers err in their Content-Type; the header decides where that says nothing. */
+static enum decoder_mode choose_mode(const struct openai_decoder *d, char first, bool is_sse)
+{
+    if (d->kind == REQUEST_EMBED || first == '{') {
         return DECODER_JSON;
     }
-    return is_sse || bytes.ptr[i] == 'd' || bytes.ptr[i] == ':' ? DECODER_SSE : DECODER_JSON;
+    return is_sse || first == 'd' || first == ':' ? DECODER_SSE : DECODER_JSON;
 }
 
 static int feed(struct openai_decoder *d, struct str bytes)
@@ -342,7 +344,10 @@ int openai_decoder_feed(struct openai_decoder *d, struct str bytes, bool is_sse,
     d->is_full = false;
     d->problem = ret_problem;
     if (d->mode == DECODER_UNDECIDED) {
-        d->mode = choose_mode(d, bytes, is_sse);
+        bytes = skip_blanks(bytes);
+    }
+    if (d->mode == DECODER_UNDECIDED && bytes.len > 0) {
+        d->mode = choose_mode(d, bytes.ptr[0], is_sse);
     }
     if (!d->is_over) {
         r = feed(d, bytes);

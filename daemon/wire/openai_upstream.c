@@ -275,20 +275,31 @@ static struct str media_type_of(const struct content_part *part)
     return part->media_type.len ? part->media_type : STR_LIT("image/png");
 }
 
+/* Inside a JSON string: what would need an escape does not belong into a media type or base64. */
+static void put_plain(struct put *p, struct str s)
+{
+    size_t done = 0;
+
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+
+        if (c <= ' ' || c >= 0x7f || c == '"' || c == '\\') {
+            put_bytes(p, s.ptr + done, i - done);
+            put_char(p, '_');
+            done = i + 1;
+        }
+    }
+    put_bytes(p, s.ptr + done, s.len - done);
+}
+
 static void put_image(struct put *p, const struct content_part *part)
 {
     put_z(p, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
     if (part->data.ptr) {
-        struct str type = media_type_of(part);
-
         put_z(p, "\"data:");
-        for (size_t i = 0; i < type.len; i++) { /* from the caller: letters that need no escape */
-            char c = type.ptr[i];
-
-            put_char(p, c > ' ' && c < 0x7f && c != '"' && c != '\\' ? c : '_');
-        }
+        put_plain(p, media_type_of(part));
         put_z(p, ";base64,");
-        put_str(p, part->data);
+        put_plain(p, part->data);
         put_char(p, '"');
     } else {
         put_json_string(p, part->url);

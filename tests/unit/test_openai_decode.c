@@ -425,6 +425,20 @@ START_TEST(embeddings)
 }
 END_TEST
 
+/* The sink prints six digits; the exact values are compared by the fuzzer. */
+START_TEST(numbers_in_every_form)
+{
+    gives_events(
+        REQUEST_EMBED, "{'model':'m','input':'a'}",
+        "{'data':[{'embedding':[0.013829439878463745,-0.013829439878463745,0,-0,1,-1,1.5e-05,"
+        "123456789012345678901,0.000000000000000000000000123,12345678901234567890.5,"
+        "0.12345678901234567890123456789]}]}",
+        false,
+        "EMBEDDING 0 0.0138294 -0.0138294 0 -0 1 -1 1.5e-05 1.23457e+20 1.23e-25 "
+        "1.23457e+19 0.123457\nEND\n");
+}
+END_TEST
+
 START_TEST(embeddings_that_are_wrong)
 {
     static const struct {
@@ -621,6 +635,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, completions);
     tcase_add_test(tc, a_body_instead_of_a_stream);
     tcase_add_test(tc, embeddings);
+    tcase_add_test(tc, numbers_in_every_form);
     tcase_add_test(tc, embeddings_that_are_wrong);
     tcase_add_test(tc, a_vector_of_too_many_dimensions);
     tcase_add_test(tc, a_chunk_of_more_than_a_megabyte);
