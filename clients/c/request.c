@@ -284,8 +284,15 @@ static bool is_request_id(const char *text, size_t n)
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
-    return n >= 1 && n <= REQUEST_ID_MAX_BYTES && strnlen(text, n) == n &&
-           strspn(text, allowed) >= n;
+    if (n < 1 || n > REQUEST_ID_MAX_BYTES) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!memchr(allowed, text[i], sizeof(allowed) - 1)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 EXPORT int sluice_cancel_new(const char *request_id, sluice_request **ret_request)

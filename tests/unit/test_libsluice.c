@@ -1030,7 +1030,7 @@ START_TEST(what_was_sent_before_the_end_is_read)
     /* sending fails (nobody is there), but the answer that lies in the socket already is the call's */
     sluice_call *call = start_models(&p);
 
-    assert_failed(&p, call, "no_deployment_available");
+    assert_failed(&p, call, "upstream_overloaded");
     sluice_call_free(call);
     peer_close(&p);
 }

@@ -1,0 +1,623 @@
+/* libsluice's requests and replies: what goes out is what was set, limits hold, replies are read by field. */
+#include "support.h"
+
+#include <math.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "libsluice_peer.h"
+
+static struct peer_request g_request;
+
+/* Starts req and returns the envelope's payload as the peer sees it. */
+static struct frame_slice send_and_take(struct peer *p, sluice_request *req, const char *method)
+{
+    sluice_call *call;
+
+    ck_assert_int_eq(sluice_call_start(p->client, req, &call), 0);
+    ck_assert(peer_receive(p, &g_request));
+    ck_assert(peer_is_method(&g_request, method));
+    sluice_request_free(req);
+    sluice_call_free(call);
+    return g_request.envelope.payload;
+}
+
+static Sluice__V1__ChatRequest *take_chat(struct peer *p, sluice_request *req)
+{
+    struct frame_slice payload = send_and_take(p, req, "Chat");
+    Sluice__V1__ChatRequest *msg = sluice__v1__chat_request__unpack(NULL, payload.len, payload.ptr);
+
+    ck_assert_ptr_nonnull(msg);
+    return msg;
+}
+
+static sluice_request *new_chat(void)
+{
+    sluice_request *req;
+
+    ck_assert_int_eq(sluice_chat_new("model", &req), 0);
+    return req;
+}
+
+START_TEST(every_value_of_a_chat_arrives)
+{
+    static const uint8_t picture[] = {0x89, 'P', 0, 'G'};
+    struct peer p;
+
+    peer_open(&p);
+
+    sluice_request *req = new_chat();
+
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_SYSTEM, "be brief", 8), 0);
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_USER, "what is this", 12), 0);
+    ck_assert_int_eq(sluice_request_add_image(req, picture, sizeof(picture), "image/png"), 0);
+    ck_assert_int_eq(sluice_request_add_image_url(req, "http://127.0.0.1/x.png"), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_MESSAGE_NAME, "ann", 3), 0);
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_ASSISTANT, "", 0), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_MESSAGE_THINKING, "hm", 2), 0);
+    ck_assert_int_eq(sluice_request_add_tool_call(req, "c1", "look", "{\"x\":1}", 7), 0);
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_TOOL, "a cat", 5), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_MESSAGE_TOOL_CALL_ID, "c1", 2), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_TOOLS_JSON, "[]", 2), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_TOOL_CHOICE_JSON, "\"auto\"", 6), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_RESPONSE_FORMAT_JSON, "{}", 2), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REASONING_EFFORT, "low", 3), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REQUEST_ID, "my.id_1-x", 9), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_CLASS, SLUICE_CLASS_BATCH), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_DEADLINE_USEC, 5000000), 0);
+
+    Sluice__V1__ChatRequest *msg = take_chat(&p, req);
+
+    ck_assert_str_eq(msg->model, "model");
+    ck_assert_uint_eq(msg->n_messages, 4);
+    ck_assert_int_eq(msg->messages[0]->role, SLUICE__V1__ROLE__ROLE_SYSTEM);
+    ck_assert_str_eq(msg->messages[0]->text, "be brief");
+    ck_assert_uint_eq(msg->messages[1]->n_images, 2);
+    ck_assert_uint_eq(msg->messages[1]->images[0]->content.len, sizeof(picture));
+    ck_assert_mem_eq(msg->messages[1]->images[0]->content.data, picture, sizeof(picture));
+    ck_assert_str_eq(msg->messages[1]->images[0]->media_type, "image/png");
+    ck_assert_str_eq(msg->messages[1]->images[1]->url, "http://127.0.0.1/x.png");
+    ck_assert_str_eq(msg->messages[1]->name, "ann");
+    ck_assert_str_eq(msg->messages[2]->thinking, "hm");
+    ck_assert_str_eq(msg->messages[2]->tool_calls[0]->id, "c1");
+    ck_assert_str_eq(msg->messages[2]->tool_calls[0]->name, "look");
+    ck_assert_str_eq(msg->messages[2]->tool_calls[0]->arguments_json, "{\"x\":1}");
+    ck_assert_str_eq(msg->messages[3]->tool_call_id, "c1");
+    ck_assert_str_eq(msg->tools_json, "[]");
+    ck_assert_str_eq(msg->tool_choice_json, "\"auto\"");
+    ck_assert_str_eq(msg->response_format_json, "{}");
+    ck_assert_str_eq(msg->reasoning_effort, "low");
+    ck_assert_str_eq(msg->options->request_id, "my.id_1-x");
+    ck_assert_int_eq(msg->options->class_, SLUICE__V1__CLASS__CLASS_BATCH);
+    ck_assert_uint_eq(msg->options->deadline_usec, 5000000);
+    sluice__v1__chat_request__free_unpacked(msg, NULL);
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(every_sampling_value_arrives)
+{
+    struct peer p;
+
+    peer_open(&p);
+
+    sluice_request *req = new_chat();
+
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_USER, "x", 1), 0);
+    ck_assert_int_eq(sluice_request_set_double(req, SLUICE_DOUBLE_TEMPERATURE, 0), 0);
+    ck_assert_int_eq(sluice_request_set_double(req, SLUICE_DOUBLE_TOP_P, 0.5), 0);
+    ck_assert_int_eq(sluice_request_set_double(req, SLUICE_DOUBLE_MIN_P, 0.25), 0);
+    ck_assert_int_eq(sluice_request_set_double(req, SLUICE_DOUBLE_FREQUENCY_PENALTY, -1), 0);
+    ck_assert_int_eq(sluice_request_set_double(req, SLUICE_DOUBLE_PRESENCE_PENALTY, 2), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_SEED, -7), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_TOP_K, 0), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_MAX_TOKENS, 99), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_LOGPROBS, 1), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_TOP_LOGPROBS, 5), 0);
+    ck_assert_int_eq(sluice_request_add_stop(req, "###", 3), 0);
+    ck_assert_int_eq(sluice_request_add_stop(req, "\n", 1), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_EXTRA_JSON, "{\"a\":1}", 7), 0);
+
+    Sluice__V1__ChatRequest *msg = take_chat(&p, req);
+    const Sluice__V1__Sampling *s = msg->sampling;
+
+    /* zero is a value, not "not set" */
+    ck_assert_int_eq(s->temperature_opt_case, SLUICE__V1__SAMPLING__TEMPERATURE_OPT_TEMPERATURE);
+    ck_assert_int_eq(s->top_k_opt_case, SLUICE__V1__SAMPLING__TOP_K_OPT_TOP_K);
+    ck_assert(s->temperature == 0 && s->top_p == 0.5 && s->min_p == 0.25);
+    ck_assert(s->frequency_penalty == -1 && s->presence_penalty == 2);
+    ck_assert_int_eq(s->seed, -7);
+    ck_assert_uint_eq(s->max_tokens, 99);
+    ck_assert(s->logprobs);
+    ck_assert_uint_eq(s->top_logprobs, 5);
+    ck_assert_uint_eq(s->n_stop, 2);
+    ck_assert_str_eq(s->stop[1], "\n");
+    ck_assert_str_eq(s->extra_json, "{\"a\":1}");
+    sluice__v1__chat_request__free_unpacked(msg, NULL);
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(complete_and_embed_arrive)
+{
+    struct peer p;
+    sluice_request *req;
+    struct frame_slice payload;
+
+    peer_open(&p);
+    ck_assert_int_eq(sluice_complete_new("c", "once upon", 9, &req), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_SUFFIX, "end", 3), 0);
+    payload = send_and_take(&p, req, "Complete");
+
+    Sluice__V1__CompleteRequest *complete =
+        sluice__v1__complete_request__unpack(NULL, payload.len, payload.ptr);
+
+    ck_assert_ptr_nonnull(complete);
+    ck_assert_str_eq(complete->prompt, "once upon");
+    ck_assert_str_eq(complete->suffix, "end");
+    sluice__v1__complete_request__free_unpacked(complete, NULL);
+    ck_assert(peer_receive(&p, &g_request) && peer_is_method(&g_request, "Cancel"));
+
+    ck_assert_int_eq(sluice_embed_new("e", &req), 0);
+    ck_assert_int_eq(sluice_request_add_input(req, "one", 3), 0);
+    ck_assert_int_eq(sluice_request_add_input(req, "", 0), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_DIMENSIONS, 64), 0);
+    payload = send_and_take(&p, req, "Embed");
+
+    Sluice__V1__EmbedRequest *embed =
+        sluice__v1__embed_request__unpack(NULL, payload.len, payload.ptr);
+
+    ck_assert_ptr_nonnull(embed);
+    ck_assert_uint_eq(embed->n_inputs, 2);
+    ck_assert_str_eq(embed->inputs[1], "");
+    ck_assert_uint_eq(embed->dimensions, 64);
+    sluice__v1__embed_request__free_unpacked(embed, NULL);
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(a_request_may_be_started_again_and_changed)
+{
+    struct peer p;
+    sluice_call *calls[2];
+
+    peer_open(&p);
+
+    sluice_request *req = new_chat();
+
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_USER, "1", 1), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REASONING_EFFORT, "high", 4), 0);
+    ck_assert_int_eq(sluice_call_start(p.client, req, &calls[0]), 0);
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_USER, "2", 1), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REASONING_EFFORT, NULL, 0), 0);
+    ck_assert_int_eq(sluice_call_start(p.client, req, &calls[1]), 0);
+    ck_assert_str_ne(sluice_call_request_id(calls[0]), sluice_call_request_id(calls[1]));
+    sluice_request_free(req);
+
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert(peer_receive(&p, &g_request));
+
+        struct frame_slice payload = g_request.envelope.payload;
+        Sluice__V1__ChatRequest *msg =
+            sluice__v1__chat_request__unpack(NULL, payload.len, payload.ptr);
+
+        ck_assert_ptr_nonnull(msg);
+        ck_assert_uint_eq(msg->n_messages, i + 1);
+        ck_assert_str_eq(msg->reasoning_effort, i == 0 ? "high" : "");
+        sluice__v1__chat_request__free_unpacked(msg, NULL);
+        sluice_call_free(calls[i]);
+    }
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_the_kind_is_refused)
+{
+    sluice_request *models, *embed;
+    sluice_request *chat = new_chat();
+    struct peer p;
+    sluice_call *call;
+
+    peer_open(&p);
+    ck_assert_int_eq(sluice_models_new(&models), 0);
+    ck_assert_int_eq(sluice_embed_new("e", &embed), 0);
+    ck_assert_int_eq(sluice_request_add_message(models, SLUICE_ROLE_USER, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_message(chat, 0, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_message(chat, 5, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_image(chat, "x", 1, NULL), -EINVAL); /* no message yet */
+    ck_assert_int_eq(sluice_request_add_image_url(chat, "u"), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(chat, SLUICE_TEXT_MESSAGE_NAME, "n", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_tool_call(chat, "i", "n", "{}", 2), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_input(chat, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_stop(embed, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_stop(chat, "", 0), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(embed, SLUICE_TEXT_SUFFIX, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(models, SLUICE_TEXT_REQUEST_ID, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(chat, 0, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(chat, 4711, "x", 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_double(embed, SLUICE_DOUBLE_TOP_P, 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_double(chat, SLUICE_DOUBLE_TOP_P, (double) NAN), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_double(chat, 0, 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, SLUICE_INT_DIMENSIONS, 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(embed, SLUICE_INT_SEED, 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, 0, 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, 99, 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, SLUICE_INT_CLASS, 0), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, SLUICE_INT_CLASS, 4), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, SLUICE_INT_MAX_TOKENS, -1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, SLUICE_INT_MAX_TOKENS, (int64_t) UINT32_MAX + 1),
+                     -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(chat, SLUICE_INT_TOP_LOGPROBS, 21), -EINVAL);
+    ck_assert_int_eq(sluice_call_start(p.client, chat, &call), -EINVAL); /* no message */
+    ck_assert_int_eq(sluice_call_start(p.client, embed, &call), -EINVAL);
+    sluice_request_free(models);
+    sluice_request_free(embed);
+    sluice_request_free(chat);
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(texts_hold_no_nul_and_ids_are_clean)
+{
+    sluice_request *req = new_chat(), *other = NULL;
+    static const char *const bad_ids[] = {"sp ace", "sl/ash", "uml\xc3\xa4ut", "new\nline"};
+    char long_id[66];
+
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_USER, "a\0b", 3), -EILSEQ);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_TOOLS_JSON, "[\0]", 3), -EILSEQ);
+    ck_assert_int_eq(sluice_complete_new("m", "\0", 1, &other), -EILSEQ);
+    for (size_t i = 0; i < ARRAY_LEN(bad_ids); i++) {
+        ck_assert_int_eq(
+            sluice_request_set_text(req, SLUICE_TEXT_REQUEST_ID, bad_ids[i], strlen(bad_ids[i])),
+            -EINVAL);
+        ck_assert_int_eq(sluice_cancel_new(bad_ids[i], &other), -EINVAL);
+    }
+    memset(long_id, 'x', sizeof(long_id));
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REQUEST_ID, long_id, 64), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REQUEST_ID, long_id, 65), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REQUEST_ID, "a\0b", 3), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_REQUEST_ID, NULL, 0), 0);
+    ck_assert_int_eq(sluice_cancel_new("", &other), -EINVAL);
+    ck_assert_ptr_null(other);
+    sluice_request_free(req);
+}
+END_TEST
+
+START_TEST(requests_do_not_outgrow_a_frame)
+{
+    static char text[1 << 20];
+    sluice_request *req = new_chat(), *other = NULL;
+    struct peer p;
+    sluice_call *call;
+    int n = 0;
+
+    memset(text, 'x', sizeof(text));
+    peer_open(&p);
+    while (sluice_request_add_message(req, SLUICE_ROLE_USER, text, 100000) == 0) {
+        ck_assert_int_lt(n++, 100);
+    }
+    ck_assert_int_eq(n, 41);
+    ck_assert_int_eq(sluice_request_add_message(req, SLUICE_ROLE_USER, text, 100000), -EMSGSIZE);
+    ck_assert_int_eq(sluice_request_add_image(req, text, sizeof(text), NULL), -EMSGSIZE);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_TOOLS_JSON, text, sizeof(text)),
+                     -EMSGSIZE);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_TOOLS_JSON, text, 1000), 0);
+    ck_assert_int_eq(sluice_call_start(p.client, req, &call), 0);
+    sluice_call_free(call);
+    sluice_request_free(req);
+    ck_assert_int_eq(sluice_complete_new("m", text, SIZE_MAX, &other), -EMSGSIZE);
+    ck_assert_ptr_null(other);
+
+    ck_assert_int_eq(sluice_embed_new("e", &req), 0);
+    for (n = 0; sluice_request_add_input(req, "x", 1) == 0; n++) {
+    }
+    ck_assert_int_eq(n, 2048);
+    ck_assert_int_eq(sluice_request_add_input(req, "x", 1), -E2BIG);
+    sluice_request_free(req);
+    req = new_chat();
+    for (n = 0; sluice_request_add_stop(req, "x", 1) == 0; n++) {
+    }
+    ck_assert_int_eq(n, 16);
+    for (n = 0; sluice_request_add_message(req, SLUICE_ROLE_USER, "x", 1) == 0; n++) {
+    }
+    ck_assert_int_eq(n, 4096);
+    sluice_request_free(req);
+    peer_close(&p);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- replies */
+
+static sluice_call *ask(struct peer *p, sluice_request *req, const ProtobufCMessage *reply)
+{
+    static uint8_t bytes[PEER_MAX_BYTES];
+    sluice_call *call;
+    struct frame_response res = {.payload = {bytes, peer_pack(reply, bytes)}};
+
+    ck_assert_int_eq(sluice_call_start(p->client, req, &call), 0);
+    sluice_request_free(req);
+    ck_assert(peer_receive(p, &g_request));
+    peer_send_response(p, g_request.header.stream_id, &res);
+    ck_assert_int_eq(sluice_call_next(call), SLUICE_EVENT_REPLY);
+    ck_assert_int_eq(sluice_call_next(call), 0);
+    return call;
+}
+
+START_TEST(models_are_rows)
+{
+    char names[2][8] = {"small", "large"}, provider[] = "ollama";
+    Sluice__V1__Model models[2], *list[2] = {&models[0], &models[1]};
+    Sluice__V1__ListModelsResponse reply;
+    sluice_request *req;
+    struct peer p;
+
+    peer_open(&p);
+    sluice__v1__list_models_response__init(&reply);
+    for (size_t i = 0; i < 2; i++) {
+        sluice__v1__model__init(&models[i]);
+        models[i].name = names[i];
+        models[i].deployments = 2;
+        models[i].available_deployments = (uint32_t) i;
+        models[i].provider = provider;
+    }
+    reply.n_models = 2;
+    reply.models = list;
+    ck_assert_int_eq(sluice_models_new(&req), 0);
+
+    sluice_call *call = ask(&p, req, &reply.base);
+
+    ck_assert_uint_eq(sluice_call_n_rows(call), 2);
+    ck_assert_str_eq(sluice_call_row_text(call, 1, SLUICE_FIELD_MODEL), "large");
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_PROVIDER), "ollama");
+    ck_assert_uint_eq(sluice_call_row_number(call, 1, SLUICE_FIELD_DEPLOYMENTS), 2);
+    ck_assert_uint_eq(sluice_call_row_number(call, 1, SLUICE_FIELD_AVAILABLE_DEPLOYMENTS), 1);
+    /* rows and fields that are not there, and of the wrong form */
+    ck_assert_str_eq(sluice_call_row_text(call, 2, SLUICE_FIELD_MODEL), "");
+    ck_assert_uint_eq(sluice_call_row_number(call, 2, SLUICE_FIELD_DEPLOYMENTS), 0);
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_DEPLOYMENTS), "");
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_MODEL), 0);
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, 4711), 0);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_UPTIME_USEC), 0);
+    ck_assert_str_eq(sluice_call_reply_text(call, SLUICE_FIELD_MODEL), "");
+    sluice_call_free(call);
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(status_has_fields_and_rows)
+{
+    char version[] = "9.9.9", source[] = "psi", model[] = "m", id[] = "d", provider[] = "p",
+         reason[] = "key";
+    Sluice__V1__DeploymentStatus deployment, *list[1] = {&deployment};
+    Sluice__V1__StatusResponse reply;
+    sluice_request *req;
+    struct peer p;
+
+    peer_open(&p);
+    sluice__v1__status_response__init(&reply);
+    sluice__v1__deployment_status__init(&deployment);
+    reply.version = version;
+    reply.uptime_usec = UINT64_C(1) << 40;
+    reply.pressure_level = 3;
+    reply.pressure_source = source;
+    reply.draining = 1;
+    reply.config_generation = 2;
+    reply.connections = 4;
+    reply.calls_queued = 5;
+    reply.calls_running = 6;
+    reply.calls_completed = 7;
+    reply.calls_failed = 8;
+    reply.calls_cancelled = 9;
+    reply.calls_refused = 10;
+    reply.tickets = 11;
+    reply.pressure_some_permille = 12;
+    reply.pressure_full_permille = 13;
+    reply.n_deployments = 1;
+    reply.deployments = list;
+    deployment.model = model;
+    deployment.id = id;
+    deployment.provider = provider;
+    deployment.slots = 2;
+    deployment.slots_in_use = 1;
+    deployment.available = 1;
+    deployment.unavailable_reason = reason;
+    ck_assert_int_eq(sluice_status_new(&req), 0);
+
+    sluice_call *call = ask(&p, req, &reply.base);
+    static const struct {
+        int field;
+        uint64_t value;
+    } numbers[] = {{SLUICE_FIELD_UPTIME_USEC, UINT64_C(1) << 40},
+                   {SLUICE_FIELD_PRESSURE_LEVEL, 3},
+                   {SLUICE_FIELD_DRAINING, 1},
+                   {SLUICE_FIELD_CONFIG_GENERATION, 2},
+                   {SLUICE_FIELD_CONNECTIONS, 4},
+                   {SLUICE_FIELD_CALLS_QUEUED, 5},
+                   {SLUICE_FIELD_CALLS_RUNNING, 6},
+                   {SLUICE_FIELD_CALLS_COMPLETED, 7},
+                   {SLUICE_FIELD_CALLS_FAILED, 8},
+                   {SLUICE_FIELD_CALLS_CANCELLED, 9},
+                   {SLUICE_FIELD_CALLS_REFUSED, 10},
+                   {SLUICE_FIELD_TICKETS, 11},
+                   {SLUICE_FIELD_PRESSURE_SOME_PERMILLE, 12},
+                   {SLUICE_FIELD_PRESSURE_FULL_PERMILLE, 13},
+                   {SLUICE_FIELD_API_LEVEL, 0}};
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        ck_assert_uint_eq(sluice_call_reply_number(call, numbers[i].field), numbers[i].value);
+    }
+    ck_assert_str_eq(sluice_call_reply_text(call, SLUICE_FIELD_VERSION), "9.9.9");
+    ck_assert_str_eq(sluice_call_reply_text(call, SLUICE_FIELD_PRESSURE_SOURCE), "psi");
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_MODEL), "m");
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_DEPLOYMENT), "d");
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_PROVIDER), "p");
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_UNAVAILABLE_REASON), "key");
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_SLOTS), 2);
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_SLOTS_IN_USE), 1);
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_AVAILABLE), 1);
+    sluice_call_free(call);
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(info_has_limits_features_and_descriptors)
+{
+    char version[] = "1.2.3", chat[] = "chat", embed[] = "embed", *features[] = {chat, embed};
+    uint8_t descriptors[] = {1, 2, 3};
+    Sluice__V1__GetInfoResponse reply;
+    Sluice__V1__Limits limits;
+    sluice_request *req;
+    struct peer p;
+    size_t n;
+
+    peer_open(&p);
+    sluice__v1__get_info_response__init(&reply);
+    sluice__v1__limits__init(&limits);
+    reply.version = version;
+    reply.api_level = 1;
+    reply.n_features = 2;
+    reply.features = features;
+    reply.file_descriptor_set = (ProtobufCBinaryData) {.len = 3, .data = descriptors};
+    ck_assert_int_eq(sluice_info_new(&req), 0);
+
+    sluice_call *call = ask(&p, req, &reply.base); /* without limits */
+
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_MAX_CALLS), 0);
+    ck_assert_str_eq(sluice_call_reply_text(call, SLUICE_FIELD_VERSION), "1.2.3");
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_API_LEVEL), 1);
+    ck_assert_uint_eq(sluice_call_n_rows(call), 2);
+    ck_assert_str_eq(sluice_call_row_text(call, 1, SLUICE_FIELD_FEATURE), "embed");
+    ck_assert_mem_eq(sluice_call_descriptor_set(call, &n), descriptors, 3);
+    ck_assert_uint_eq(n, 3);
+    sluice_call_free(call);
+
+    reply.limits = &limits;
+    limits.frame_bytes = 1;
+    limits.calls_per_connection = 2;
+    limits.output_high_water_bytes = 3;
+    limits.stalled_reader_usec = 4;
+    limits.messages = 5;
+    limits.inputs = 6;
+    ck_assert_int_eq(sluice_info_new(&req), 0);
+    call = ask(&p, req, &reply.base);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_MAX_FRAME_BYTES), 1);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_MAX_CALLS), 2);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_HIGH_WATER_BYTES), 3);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_STALLED_READER_USEC), 4);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_MAX_MESSAGES), 5);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_MAX_INPUTS), 6);
+    sluice_call_free(call);
+    peer_close(&p);
+}
+END_TEST
+
+START_TEST(cancel_by_id_is_a_request_of_its_own)
+{
+    Sluice__V1__CancelResponse reply;
+    sluice_request *req;
+    struct peer p;
+    size_t n;
+
+    peer_open(&p);
+    sluice__v1__cancel_response__init(&reply);
+    reply.found = 1;
+    ck_assert_int_eq(sluice_cancel_new("some-id", &req), 0);
+
+    sluice_call *call = ask(&p, req, &reply.base);
+
+    ck_assert(peer_is_method(&g_request, "Cancel"));
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_FOUND), 1);
+    ck_assert_uint_eq(sluice_call_n_rows(call), 0);
+    ck_assert_ptr_nonnull(sluice_call_descriptor_set(call, &n));
+    ck_assert_uint_eq(n, 0);
+    sluice_call_free(call);
+    peer_close(&p);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- where the daemon is */
+
+static int listen_at(const char *path)
+{
+    struct sockaddr_un sa = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_ge(fd, 0);
+    (void) snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+    ck_assert_int_eq(bind(fd, (const struct sockaddr *) &sa, sizeof(sa)), 0);
+    ck_assert_int_eq(listen(fd, 4), 0);
+    return fd;
+}
+
+START_TEST(the_socket_is_found_in_its_places)
+{
+    char dir[] = "/tmp/sluice-test-XXXXXX", path[96], folder[64], nowhere[64];
+    sluice_client *client = NULL;
+
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    (void) snprintf(folder, sizeof(folder), "%s/sluice", dir);
+    (void) snprintf(path, sizeof(path), "%s/rpc.sock", folder);
+    (void) snprintf(nowhere, sizeof(nowhere), "%s/nowhere.sock", dir);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    ck_assert_int_eq(setenv("XDG_RUNTIME_DIR", dir, 1), 0);
+    ck_assert_int_eq(setenv("SLUICE_SOCKET", nowhere, 1), 0);
+
+    int fd = listen_at(path);
+
+    /* the environment's own word is the only one */
+    ck_assert_int_eq(sluice_connect(NULL, &client), -ENOENT);
+    ck_assert_ptr_nonnull(strstr(sluice_connect_error(), nowhere));
+    ck_assert_ptr_null(strstr(sluice_connect_error(), "/run/sluice"));
+    ck_assert_ptr_null(client);
+
+    ck_assert_int_eq(setenv("SLUICE_SOCKET", "", 1), 0); /* empty is not set */
+    ck_assert_int_eq(sluice_connect(NULL, &client), 0);
+    ck_assert_str_eq(sluice_connect_error(), "");
+    client = sluice_client_free(client);
+
+    ck_assert_int_eq(sluice_connect(path, &client), 0); /* a path that is named */
+    client = sluice_client_free(client);
+    ck_assert_int_eq(close(fd), 0);
+    ck_assert_int_eq(sluice_connect(path, &client), -ECONNREFUSED);
+    ck_assert_int_eq(unlink(path), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+    ck_assert_int_eq(rmdir(dir), 0);
+    ck_assert_int_eq(unsetenv("SLUICE_SOCKET"), 0);
+    ck_assert_int_eq(unsetenv("XDG_RUNTIME_DIR"), 0);
+}
+END_TEST
+
+START_TEST(paths_have_a_limit)
+{
+    char path[200];
+    sluice_client *client = NULL;
+
+    memset(path, 'x', sizeof(path) - 1);
+    path[sizeof(path) - 1] = '\0';
+    ck_assert_int_eq(sluice_connect(path, &client), -ENAMETOOLONG);
+    ck_assert_int_eq(setenv("XDG_RUNTIME_DIR", path, 1), 0);
+    ck_assert_int_eq(unsetenv("SLUICE_SOCKET"), 0);
+    ck_assert_int_eq(sluice_connect(NULL, &client), -ENAMETOOLONG);
+    ck_assert_int_eq(unsetenv("XDG_RUNTIME_DIR"), 0);
+    ck_assert_ptr_null(client);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, every_value_of_a_chat_arrives);
+    tcase_add_test(tc, every_sampling_value_arrives);
+    tcase_add_test(tc, complete_and_embed_arrive);
+    tcase_add_test(tc, a_request_may_be_started_again_and_changed);
+    tcase_add_test(tc, what_does_not_fit_the_kind_is_refused);
+    tcase_add_test(tc, texts_hold_no_nul_and_ids_are_clean);
+    tcase_add_test(tc, requests_do_not_outgrow_a_frame);
+    tcase_add_test(tc, models_are_rows);
+    tcase_add_test(tc, status_has_fields_and_rows);
+    tcase_add_test(tc, info_has_limits_features_and_descriptors);
+    tcase_add_test(tc, cancel_by_id_is_a_request_of_its_own);
+    tcase_add_test(tc, the_socket_is_found_in_its_places);
+    tcase_add_test(tc, paths_have_a_limit);
+}
+
+TEST_MAIN("libsluice_request", add_tests)
