@@ -6,8 +6,8 @@
  *     make "model\0x" pass for "model"; on the wire the length is still known.
  *   - lists: it has no limit for the number of elements, and it copies unknown fields, each with an allocation of its own.
  *   - errors: the scan knows the field and its place in the list, "messages[2].text".
- * The scan is driven by the generated descriptors, so a field added to sluice.proto is covered the day it is added. No message of sluice.v1
- * refers to itself, so the recursion, here and in protobuf-c, is as deep as the schema; SCAN_MAX_DEPTH asserts it.
+ * The scan is driven by the generated descriptors and a table of names and limits beside them. No message of sluice.v1 refers to itself, so the recursion,
+ * here and in protobuf-c, is as deep as the schema: three levels.
  *
  * An arena instead of malloc, with a budget: four times the payload and 64 KiB, and a fixed sum for each list element up to REQUEST_MAX_MESSAGES, as
  * two thousand short inputs are legal and cost more in structs and protobuf-c's own notes than in bytes. Whatever wants more is a bomb: a frame of 4 MiB
@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/request.h"
@@ -31,23 +32,68 @@
 #define UNPACK_ELEMENT_BYTES                                                                       \
     256 /* Message 96, its pointer 8, protobuf-c's note of a field 40 (in doubling slabs), a first string 16 */
 
-#define SCAN_MAX_DEPTH  8
-#define SCAN_MAX_FIELDS 32         /* of one message of sluice.v1: seventeen today */
+#define SCAN_MAX_DEPTH  4          /* request, message, tool call, and one to grow */
+#define SCAN_MAX_FIELDS 16         /* of one message that a caller may send: twelve today */
 #define MAX_TAG         UINT32_MAX /* field numbers end at 2^29 - 1, and three bits are the wire type */
 
 enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
-/* The lists that have a maximum. */
-static const struct list_limit {
+/* What the descriptors do not say: sluice.proto is compiled for size, which leaves their names empty. */
+struct field_rule {
+    const char *name;
+    uint32_t max; /* elements of a list; 0: no limit but that of the memory */
+};
+
+/* One row for each field, in the order of their numbers. */
+static const struct field_rule options_rules[] = {
+    {"request_id", 0}, {"deadline_usec", 0}, {"class", 0}};
+static const struct field_rule sampling_rules[] = {
+    {"temperature", 0},         {"top_p", 0},      {"seed", 0},     {"frequency_penalty", 0},
+    {"presence_penalty", 0},    {"top_k", 0},      {"min_p", 0},    {"max_tokens", 0},
+    {"stop", REQUEST_MAX_STOP}, {"extra_json", 0}, {"logprobs", 0}, {"top_logprobs", 0},
+};
+static const struct field_rule image_rules[] = {{"content", 0}, {"media_type", 0}, {"url", 0}};
+static const struct field_rule tool_call_rules[] = {{"id", 0}, {"name", 0}, {"arguments_json", 0}};
+static const struct field_rule message_rules[] = {
+    {"role", 0},
+    {"text", 0},
+    {"images", RPC_MAX_IMAGES},
+    {"tool_calls", RPC_MAX_TOOL_CALLS},
+    {"tool_call_id", 0},
+    {"name", 0},
+    {"thinking", 0},
+};
+static const struct field_rule chat_rules[] = {
+    {"options", 0},
+    {"model", 0},
+    {"messages", REQUEST_MAX_MESSAGES},
+    {"sampling", 0},
+    {"tools_json", 0},
+    {"tool_choice_json", 0},
+    {"response_format_json", 0},
+    {"reasoning_effort", 0},
+};
+static const struct field_rule complete_rules[] = {
+    {"options", 0}, {"model", 0}, {"prompt", 0}, {"suffix", 0}, {"sampling", 0}};
+static const struct field_rule embed_rules[] = {
+    {"options", 0}, {"model", 0}, {"inputs", REQUEST_MAX_INPUTS}, {"dimensions", 0}};
+static const struct field_rule cancel_rules[] = {{"request_id", 0}};
+
+/* Every message that a caller may send. */
+static const struct message_rule {
     const ProtobufCMessageDescriptor *message;
-    const char *field;
-    uint32_t max;
-} list_limits[] = {
-    {&sluice__v1__chat_request__descriptor, "messages", REQUEST_MAX_MESSAGES},
-    {&sluice__v1__embed_request__descriptor, "inputs", REQUEST_MAX_INPUTS},
-    {&sluice__v1__sampling__descriptor, "stop", REQUEST_MAX_STOP},
-    {&sluice__v1__message__descriptor, "images", RPC_MAX_IMAGES},
-    {&sluice__v1__message__descriptor, "tool_calls", RPC_MAX_TOOL_CALLS},
+    const struct field_rule *fields;
+    size_t n_fields;
+} message_table[] = {
+    {&sluice__v1__message__descriptor, message_rules, ARRAY_LEN(message_rules)},
+    {&sluice__v1__tool_call__descriptor, tool_call_rules, ARRAY_LEN(tool_call_rules)},
+    {&sluice__v1__image__descriptor, image_rules, ARRAY_LEN(image_rules)},
+    {&sluice__v1__call_options__descriptor, options_rules, ARRAY_LEN(options_rules)},
+    {&sluice__v1__sampling__descriptor, sampling_rules, ARRAY_LEN(sampling_rules)},
+    {&sluice__v1__chat_request__descriptor, chat_rules, ARRAY_LEN(chat_rules)},
+    {&sluice__v1__complete_request__descriptor, complete_rules, ARRAY_LEN(complete_rules)},
+    {&sluice__v1__embed_request__descriptor, embed_rules, ARRAY_LEN(embed_rules)},
+    {&sluice__v1__cancel_request__descriptor, cancel_rules, ARRAY_LEN(cancel_rules)},
 };
 
 struct scan {
@@ -146,15 +192,17 @@ static enum wire_type wire_type_of(ProtobufCType type)
     return WIRE_VARINT;
 }
 
-static uint32_t list_max(const ProtobufCMessageDescriptor *message,
-                         const ProtobufCFieldDescriptor *field)
+/* The rules of a message that a caller may send. Whoever adds a field to sluice.proto adds a row above, or this says so in every test. */
+static const struct field_rule *rules_of(const ProtobufCMessageDescriptor *message)
 {
-    for (size_t i = 0; i < ARRAY_LEN(list_limits); i++) {
-        if (list_limits[i].message == message && strcmp(list_limits[i].field, field->name) == 0) {
-            return list_limits[i].max;
+    for (size_t i = 0; i < ARRAY_LEN(message_table); i++) {
+        if (message_table[i].message == message) {
+            assert(message_table[i].n_fields == message->n_fields);
+            return message_table[i].fields;
         }
     }
-    return UINT32_MAX;
+    assert(0);
+    return NULL;
 }
 
 static int scan_string(const struct scan *s, const char *name, struct str bytes)
@@ -171,52 +219,49 @@ static int scan_string(const struct scan *s, const char *name, struct str bytes)
 static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *message,
                         struct str bytes);
 
-static int scan_value(struct scan *s, const ProtobufCFieldDescriptor *field,
+static int scan_value(struct scan *s, const ProtobufCFieldDescriptor *field, const char *name,
                       const struct wire_field *f)
 {
     bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
 
     /* a list of numbers may come packed into bytes */
     if (f->type != wire_type_of(field->type) && !(is_list && f->type == WIRE_BYTES)) {
-        return field_fail(s->problem, "", "'%s' has the wrong wire type", field->name);
+        return field_fail(s->problem, "", "'%s' has the wrong wire type", name);
     }
     if (field->type == PROTOBUF_C_TYPE_STRING) {
-        return scan_string(s, field->name, f->bytes);
+        return scan_string(s, name, f->bytes);
     }
     return field->type == PROTOBUF_C_TYPE_MESSAGE ? scan_message(s, field->descriptor, f->bytes)
                                                   : 0;
 }
 
-/* *n_seen: how often this field came before. */
-static int scan_field(struct scan *s, const ProtobufCMessageDescriptor *message,
-                      const ProtobufCFieldDescriptor *field, const struct wire_field *f,
-                      uint32_t *n_seen)
+/* index: how often this field came before. */
+static int scan_field(struct scan *s, const ProtobufCFieldDescriptor *field,
+                      const struct field_rule *rule, const struct wire_field *f, uint32_t index)
 {
     bool is_list = field->label == PROTOBUF_C_LABEL_REPEATED;
-    uint32_t index = (*n_seen)++, max = list_max(message, field);
     int r;
 
     if (is_list || field->type == PROTOBUF_C_TYPE_MESSAGE) {
         s->n_elements++;
     }
-    if (index >= max) {
-        return field_fail(s->problem, field->name, "'%s' may hold at most %u elements", field->name,
-                          max);
+    if (rule->max > 0 && index >= rule->max) {
+        return field_fail(s->problem, rule->name, "'%s' may hold at most %u elements", rule->name,
+                          rule->max);
     }
-    r = scan_value(s, field, f);
+    r = scan_value(s, field, rule->name, f);
     if (is_list) {
-        return field_within(r, s->problem, "%s[%u]", field->name, index);
+        return field_within(r, s->problem, "%s[%u]", rule->name, index);
     }
-    return field_within(r, s->problem, "%s", field->name);
+    return field_within(r, s->problem, "%s", rule->name);
 }
 
 static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *message, struct str bytes)
 {
+    const struct field_rule *rules = rules_of(message);
     uint32_t seen[SCAN_MAX_FIELDS] = {0};
-    int r;
 
-    assert(message->n_fields <= SCAN_MAX_FIELDS);
-    assert(s->depth < SCAN_MAX_DEPTH);
+    assert(message->n_fields <= SCAN_MAX_FIELDS && s->depth < SCAN_MAX_DEPTH);
     s->depth++;
     while (bytes.len > 0) {
         struct wire_field f = {0};
@@ -231,9 +276,13 @@ static int scan_message(struct scan *s, const ProtobufCMessageDescriptor *messag
         if (!field && ++s->n_unknown > RPC_MAX_UNKNOWN_FIELDS) {
             return field_fail(s->problem, "", "the message has too many unknown fields");
         }
-        r = field ? scan_field(s, message, field, &f, &seen[field - message->fields]) : 0;
-        if (r < 0) {
-            return r;
+        if (field) {
+            ptrdiff_t i = field - message->fields;
+            int r = scan_field(s, field, &rules[i], &f, seen[i]++);
+
+            if (r < 0) {
+                return r;
+            }
         }
     }
     s->depth--;
