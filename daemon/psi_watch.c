@@ -175,7 +175,7 @@ void psi_watch_set_active(struct psi_watch *w, bool is_active, uint64_t now_usec
         return;
     }
     w->is_active = is_active;
-    if (is_active) {
+    if (is_active && pressure_is_due(w->pressure, now_usec)) {
         sample(w, now_usec);
     } else {
         arm(w, now_usec);

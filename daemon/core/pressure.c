@@ -159,9 +159,21 @@ static void maybe_fall(struct pressure *p, uint64_t now_usec)
     }
 }
 
+bool pressure_is_due(const struct pressure *p, uint64_t now_usec)
+{
+    static_assert(PRESSURE_RING * PRESSURE_SPACING_USEC > PRESSURE_WINDOW_USEC,
+                  "a full ring spans the window");
+    uint64_t last = p->n_samples > 0 ? newest(p)->at_usec : 0;
+
+    return p->n_samples == 0 || now_usec < last || now_usec - last >= PRESSURE_SPACING_USEC;
+}
+
 enum pressure_level pressure_update(struct pressure *p, const struct pressure_sample *s)
 {
     p->is_blind = false;
+    if (!pressure_is_due(p, s->at_usec)) {
+        return p->level;
+    }
     measure(p, s);
 
     enum pressure_level now = level_now(p, s->at_usec);

@@ -20,6 +20,8 @@
 
 #define PRESSURE_WINDOW_USEC (2 * UINT64_C(1000000))
 #define PRESSURE_RING        32 /* samples; 2 s at the fastest rate of 10 per second, and room */
+/* Samples closer together are not taken: a storm of short calls would leave a ring that is much shorter than the window. */
+#define PRESSURE_SPACING_USEC (PRESSURE_WINDOW_USEC / 25)
 
 enum pressure_level { PRESSURE_L0, PRESSURE_L1, PRESSURE_L2, PRESSURE_L3, PRESSURE_L4 };
 
@@ -45,7 +47,10 @@ struct pressure {
 
 void pressure_init(struct pressure *p);
 
-/* Takes a sample and returns the level. Samples come in order of time; a total that went backwards restarts the window. */
+/* Would a sample of now be taken? One that would not need not be read. */
+bool pressure_is_due(const struct pressure *p, uint64_t now_usec);
+
+/* Takes a sample, when it is due, and returns the level. Samples come in order of time; a total that went backwards restarts the window. */
 enum pressure_level pressure_update(struct pressure *p, const struct pressure_sample *s);
 
 /* The source cannot be read (any more): L1, as nothing is known for certain; with no source at all from the start, L0. */

@@ -186,6 +186,26 @@ START_TEST(samples_close_together_are_no_storm)
 }
 END_TEST
 
+/* Each call that finds an idle daemon asks for a sample: a hundred per second must not push the window out of the ring. */
+START_TEST(a_storm_of_samples_hides_no_pressure)
+{
+    struct kernel k;
+
+    kernel_init(&k);
+    for (unsigned i = 0; i < 800; i++) {
+        k.s.at_usec += 10 * USEC_PER_MSEC;
+        k.s.some_total_usec += 6 * USEC_PER_MSEC;
+        k.s.full_total_usec += 4 * USEC_PER_MSEC;
+        pressure_update(&k.p, &k.s);
+    }
+    ck_assert_int_eq(k.p.level, PRESSURE_L3);
+    ck_assert_uint_ge(k.p.full_permille, 390);
+    ck_assert_uint_le(k.p.full_permille, 410);
+    ck_assert(!pressure_is_due(&k.p, k.s.at_usec + 1));
+    ck_assert(pressure_is_due(&k.p, k.s.at_usec + PRESSURE_SPACING_USEC));
+}
+END_TEST
+
 START_TEST(an_idle_hour_does_not_dilute)
 {
     struct kernel k;
@@ -263,6 +283,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, adversary_cannot_make_it_flap);
     tcase_add_test(tc, counters_that_restart_are_no_storm);
     tcase_add_test(tc, samples_close_together_are_no_storm);
+    tcase_add_test(tc, a_storm_of_samples_hides_no_pressure);
     tcase_add_test(tc, an_idle_hour_does_not_dilute);
     tcase_add_test(tc, blind_is_careful);
     tcase_add_test(tc, an_idle_device_is_not_polled);
