@@ -19,7 +19,7 @@ enum finding_kind {
     FINDING_APPROXIMATED, /* does something near; the text says what */
     FINDING_IGNORED,      /* known, without effect here */
     FINDING_UNSUPPORTED,  /* not known, or known and not served */
-    FINDING_ERROR,        /* the file, or the named deployment, cannot be used */
+    FINDING_ERROR,        /* the file, the named deployment or the named key cannot be used */
 };
 
 struct finding {
@@ -27,7 +27,8 @@ struct finding {
     unsigned line, column; /* from 1; 0: the file as a whole */
     char *path;            /* owned: "model_list[0].litellm_params.api_base" */
     char *text;            /* owned: what, why, and what was probably meant */
-    bool is_fatal;         /* the whole configuration is refused (else: that deployment is off) */
+    bool
+        is_fatal; /* the whole configuration is refused (else: that deployment is off, or that mistyped key has no effect) */
 };
 
 struct config_deployment {

@@ -41,6 +41,13 @@ const struct config_node *config_deployment_param(const struct config_entry *e, 
     return param;
 }
 
+static void switch_off(struct config_entry *e, const char *reason)
+{
+    if (!e->deployment->off_reason) {
+        e->deployment->off_reason = config_reader_dup(e->reader, reason);
+    }
+}
+
 void config_deployment_off(struct config_entry *e, const struct config_node *at, const char *fmt,
                            ...)
 {
@@ -51,9 +58,20 @@ void config_deployment_off(struct config_entry *e, const struct config_node *at,
     (void) vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     config_reader_error(e->reader, at, false, "%s", text);
-    if (!e->deployment->off_reason) {
-        e->deployment->off_reason = config_reader_dup(e->reader, text);
-    }
+    switch_off(e, text);
+}
+
+void config_deployment_off_at_key(struct config_entry *e, const struct config_node *at,
+                                  const char *fmt, ...)
+{
+    char text[CONFIG_TEXT_MAX];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    config_reader_error_at_key(e->reader, at, false, "%s", text);
+    switch_off(e, text);
 }
 
 static bool is_one_of(const char *name, const char *const *names, size_t n_names)
@@ -301,11 +319,12 @@ static void read_unknown(struct config_entry *e, const struct config_node *param
     const char *near = config_keys_suggest(SECTION_PARAMS, param->key);
 
     if (target) {
-        config_deployment_off(e, param,
-                              "did you mean \"%s\"? Nothing is sent before that is clear, as it "
-                              "could go to the wrong server; a parameter of the model server goes "
-                              "into extra_body",
-                              target);
+        config_deployment_off_at_key(
+            e, param,
+            "did you mean \"%s\"? Nothing is sent before that is clear, as it "
+            "could go to the wrong server; a parameter of the model server goes "
+            "into extra_body",
+            target);
         return;
     }
     config_reader_note(e->reader, param, FINDING_APPROXIMATED,
@@ -326,7 +345,7 @@ static void use_param(struct config_entry *e, const struct config_key *row,
     case USE_TARGET:
         return;
     case USE_OFF:
-        config_deployment_off(e, param, "%s", row->text);
+        config_deployment_off_at_key(e, param, "%s", row->text);
         return;
     case USE_TOTAL:
         read_seconds(e, param, &d->total_usec);
@@ -514,9 +533,8 @@ static void read_info(struct config_entry *e, const struct config_node *info)
     if (!config_reader_is_unset(id)) {
         read_id(e, id);
     }
-    if (blocked && blocked->kind == NODE_BOOL && strcmp(blocked->text, "true") == 0 &&
-        !e->deployment->off_reason) {
-        e->deployment->off_reason = config_reader_dup(e->reader, "model_info.blocked is true");
+    if (blocked && blocked->kind == NODE_BOOL && strcmp(blocked->text, "true") == 0) {
+        switch_off(e, "model_info.blocked is true");
     }
 }
 
@@ -528,9 +546,9 @@ static void read_entry_key(struct config_entry *e, const struct config_node *key
     if (config_keys_find(SECTION_ENTRY, key->key) || !inside) {
         (void) config_reader_report(e->reader, SECTION_ENTRY, key);
     } else if (inside->use == USE_TARGET) {
-        config_deployment_off(e, key,
-                              "belongs under litellm_params; nothing is sent before that is "
-                              "clear, as it could go to the wrong server");
+        config_deployment_off_at_key(e, key,
+                                     "belongs under litellm_params; nothing is sent before that is "
+                                     "clear, as it could go to the wrong server");
     } else {
         config_reader_note(e->reader, key, FINDING_UNSUPPORTED, "belongs under litellm_params");
     }

@@ -29,3 +29,6 @@ void config_deployment_set_option(struct config_entry *e, const struct config_no
 /* Reports an error at a value and switches the deployment off; the first error is its reason. */
 void config_deployment_off(struct config_entry *e, const struct config_node *at, const char *fmt,
                            ...) PRINTF_LIKE(3, 4);
+/* The same at a key. */
+void config_deployment_off_at_key(struct config_entry *e, const struct config_node *at,
+                                  const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -157,8 +157,8 @@ const struct config_key *config_reader_report(struct config_reader *r, enum conf
     const struct config_key *row = config_keys_find(section, key->key);
     const char *near = row ? NULL : config_keys_suggest(section, key->key);
 
-    if (near) {
-        config_reader_note(r, key, FINDING_UNSUPPORTED, "unknown key; did you mean \"%s\"?", near);
+    if (near) { /* a mistake, most likely; without effect, and so no reason not to start */
+        config_reader_error_at_key(r, key, false, "unknown key; did you mean \"%s\"?", near);
     } else if (!row) {
         config_reader_note(r, key, FINDING_UNSUPPORTED, "unknown key");
     } else if (row->is_refused) {

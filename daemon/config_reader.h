@@ -32,8 +32,8 @@ void config_reader_error_at_key(struct config_reader *r, const struct config_nod
                                 bool is_fatal, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 /*
- * Reports a key as its row of config_keys.def says and returns the row; NULL: LiteLLM has no such key, which is reported as unsupported, with the name that was
- * probably meant.
+ * Reports a key as its row of config_keys.def says and returns the row; NULL: LiteLLM has no such key, which is reported as unsupported, or as an error with the name
+ * that was probably meant.
  */
 const struct config_key *config_reader_report(struct config_reader *r, enum config_section section,
                                               const struct config_node *key);

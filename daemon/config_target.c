@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
 #include "base/num.h"
 
@@ -91,6 +92,19 @@ static const char *check_authority(struct str authority)
     return is_host(host) ? NULL : "the host is not a name or an address";
 }
 
+/* "/path/to.sock", and where the server is not at the root of its URLs ":/prefix" behind it */
+static const char *check_unix(struct str s)
+{
+    const char *colon = s.len > 0 ? memchr(s.ptr, ':', s.len) : NULL;
+    size_t n = colon ? (size_t) (colon - s.ptr) : s.len;
+
+    if (n < 2 || s.ptr[0] != '/' || (colon && (s.len == n + 1 || colon[1] != '/'))) {
+        return "expected unix:/PATH or unix:/PATH:/PREFIX";
+    }
+    return n < sizeof(((struct sockaddr_un *) 0)->sun_path) ? NULL
+                                                            : "the path of the socket is too long";
+}
+
 const char *config_target_check_base(struct str base)
 {
     if (base.len > BASE_MAX_BYTES) {
@@ -104,8 +118,7 @@ const char *config_target_check_base(struct str base)
         }
     }
     if (str_has_prefix(base, "unix:")) {
-        return base.len > 6 && base.ptr[5] == '/' ? NULL
-                                                  : "expected unix:/PATH with an absolute path";
+        return check_unix((struct str) {base.ptr + 5, base.len - 5});
     }
     if (scheme_len(base) == 0) {
         return "expected http://HOST, https://HOST or unix:/PATH";
@@ -138,31 +151,57 @@ static bool is_same_place(struct str a, struct str b)
 static void keep_base(struct config_entry *e, struct str base, const char *suffix)
 {
     char text[BASE_MAX_BYTES + 16];
+    size_t n_to_lower =
+        scheme_len(base) > 0 ? authority_end(base) : 0; /* RFC 3986 section 6.2.2.1 */
 
     (void) snprintf(text, sizeof text, "%.*s%s", STR_ARG(base), suffix);
+    for (size_t i = 0; i < n_to_lower; i++) {
+        text[i] = text[i] >= 'A' && text[i] <= 'Z' ? (char) (text[i] - 'A' + 'a') : text[i];
+    }
     e->deployment->api_base = config_reader_dup(e->reader, text);
 }
 
-/* at: where the base was written, or NULL when it comes from the provider table or a variable. */
-static void adapt_base(struct config_entry *e, const struct config_node *at, struct str base)
+/* What has to be put behind a base that its server's documentation writes without /v1 as well. */
+static const char *missing_suffix(const struct config_provider *p, struct str base)
+{
+    bool is_unix = scheme_len(base) == 0;
+    bool is_bare =
+        is_unix ? !memchr(base.ptr + 5, ':', base.len - 5) : authority_end(base) == base.len;
+
+    return !p->wants_v1 || !is_bare ? "" : is_unix ? ":/v1" : "/v1";
+}
+
+/* Ollama's own API is at the root, whatever way in LiteLLM's users have written behind it. */
+static struct str cut_ollama_path(struct config_entry *e, const struct config_node *at,
+                                  struct str base)
 {
     static const char *const ollama_paths[] = {"/v1", "/api/chat", "/api/generate", "/api"};
-    bool is_bare = scheme_len(base) > 0 && authority_end(base) == base.len;
-    struct str path = {base.ptr + authority_end(base), base.len - authority_end(base)};
+    size_t n = authority_end(base);
+    struct str path = {base.ptr + n, base.len - n};
 
-    for (size_t i = 0; i < ARRAY_LEN(ollama_paths); i++) {
-        if (strcmp(e->provider->provider, "ollama") == 0 && str_is(path, ollama_paths[i])) {
-            base.len -= path.len;
+    for (size_t i = 0; i < ARRAY_LEN(ollama_paths) && scheme_len(base) > 0; i++) {
+        if (str_is(path, ollama_paths[i])) {
             config_reader_note(e->reader, at, FINDING_APPROXIMATED,
                                "used without %s: Ollama's own API is spoken", ollama_paths[i]);
-            break;
+            base.len = n;
         }
     }
-    if (e->provider->wants_v1 && is_bare) {
-        config_reader_note(e->reader, at, FINDING_APPROXIMATED,
-                           "used with /v1 behind it: that is where such a server listens");
+    return base;
+}
+
+/* at: where the base was written, or the parameters when it comes from a variable. */
+static void adapt_base(struct config_entry *e, const struct config_node *at, struct str base)
+{
+    const char *suffix = missing_suffix(e->provider, base);
+
+    if (strcmp(e->provider->provider, "ollama") == 0) {
+        base = cut_ollama_path(e, at, base);
     }
-    keep_base(e, base, e->provider->wants_v1 && is_bare ? "/v1" : "");
+    if (suffix[0]) {
+        config_reader_note(e->reader, at, FINDING_APPROXIMATED,
+                           "used with %s behind it: that is where such a server listens", suffix);
+    }
+    keep_base(e, base, suffix);
 }
 
 /* The first of several variables that is set; ret_name says which. */

@@ -70,6 +70,8 @@ START_TEST(a_deployment_that_cannot_be_served_is_off_and_the_others_serve)
          "f:3:47: error: model_list[0].litellm_params.api_base: not a base URL: it holds a blank"},
         {"model: openai/a, api_base: 'unix:run.sock'",
          "f:3:47: error: model_list[0].litellm_params.api_base: not a base URL: expected unix:/PATH"},
+        {"model: openai/a, api_base: 'unix:/run.sock:v1'",
+         "f:3:47: error: model_list[0].litellm_params.api_base: not a base URL: expected unix:/PATH"},
         {"model: ollama/a, api_base: ",
          "f:3:47: error: model_list[0].litellm_params.api_base: expected a URL, found nothing"},
         {"model: ollama/a, api_base: ''",
@@ -83,22 +85,22 @@ START_TEST(a_deployment_that_cannot_be_served_is_off_and_the_others_serve)
         {"model: ollama/a, api_key: \"k\\nX: y\"",
          "f:3:46: error: model_list[0].litellm_params.api_key: a blank, a line break"},
         {"model: ollama/a, litellm_credential_name: c",
-         "f:3:62: error: model_list[0].litellm_params.litellm_credential_name: named credentials"},
+         "f:3:37: error: model_list[0].litellm_params.litellm_credential_name: named credentials"},
         {"model: openai/a, mock_response: [x]",
          "f:3:52: error: model_list[0].litellm_params.mock_response: expected a string"},
         /* names that were meant as the target */
         {"model: ollama/a, api_bse: http://h",
-         "f:3:46: error: model_list[0].litellm_params.api_bse: did you mean \"api_base\"?"},
+         "f:3:37: error: model_list[0].litellm_params.api_bse: did you mean \"api_base\"?"},
         {"model: ollama/a, apiBase: http://h",
-         "f:3:46: error: model_list[0].litellm_params.apiBase: did you mean \"api_base\"?"},
+         "f:3:37: error: model_list[0].litellm_params.apiBase: did you mean \"api_base\"?"},
         {"model: ollama/a, api-key: k",
-         "f:3:46: error: model_list[0].litellm_params.api-key: did you mean \"api_key\"?"},
+         "f:3:37: error: model_list[0].litellm_params.api-key: did you mean \"api_key\"?"},
         {"model: ollama/a, openai_api_base: http://h",
-         "f:3:54: error: model_list[0].litellm_params.openai_api_base: did you mean \"api_base\"?"},
+         "f:3:37: error: model_list[0].litellm_params.openai_api_base: did you mean \"api_base\"?"},
         {"model: ollama/a, password: x",
-         "f:3:47: error: model_list[0].litellm_params.password: did you mean \"api_key\"?"},
+         "f:3:37: error: model_list[0].litellm_params.password: did you mean \"api_key\"?"},
         {"models: ollama/a",
-         "f:3:28: error: model_list[0].litellm_params.models: did you mean \"model\"?"},
+         "f:3:20: error: model_list[0].litellm_params.models: did you mean \"model\"?"},
         /* values of the wrong type */
         {"model: ollama/a, timeout: 30s",
          "f:3:46: error: model_list[0].litellm_params.timeout: LiteLLM's times are plain seconds; "
@@ -203,7 +205,7 @@ START_TEST(entries)
     /* beside litellm_params instead of inside */
     c = expect("model_list:\n- model_name: a\n  api_base: http://mine\n  litellm_params: {model: "
                "ollama/a}\n",
-               false, "f:3:13: error: model_list[0].api_base: belongs under litellm_params");
+               false, "f:3:3: error: model_list[0].api_base: belongs under litellm_params");
     ck_assert_ptr_nonnull(c->deployments[0].off_reason);
     config_free(c);
     c = expect("model_list:\n- model_name: a\n  temperature: 1\n  litellm_params: {model: "
@@ -211,10 +213,9 @@ START_TEST(entries)
                false, "f:3:3: unsupported: model_list[0].temperature: belongs under");
     ck_assert_ptr_null(c->deployments[0].off_reason);
     config_free(c);
-    config_free(
-        expect("model_list: [{model_name: a, litelm_params: {}}]", false,
-               "f:1:30: unsupported: model_list[0].litelm_params: unknown key; did you mean "
-               "\"litellm_params\"?"));
+    config_free(expect("model_list: [{model_name: a, litelm_params: {}}]", false,
+                       "f:1:30: error: model_list[0].litelm_params: unknown key; did you mean "
+                       "\"litellm_params\"?"));
     c = expect("model_list: [{model_name: a, litellm_params: {model: ollama/a}, model_info: "
                "{blocked: true}}]",
                false, "f:1:78: exact: model_list[0].model_info.blocked");
@@ -266,8 +267,7 @@ START_TEST(what_refuses_the_whole_file)
         {"- a\n", "f:1:1: error: expected a map with model_list in it, found a list"},
         {"just text", "f:1:1: error: expected a map with model_list in it, found a string"},
         {"{}", "f: error: model_list is missing"},
-        {"model_lst: []",
-         "f:1:1: unsupported: model_lst: unknown key; did you mean \"model_list\"?"},
+        {"model_lst: []", "f:1:1: error: model_lst: unknown key; did you mean \"model_list\"?"},
         {"model_list: {a: b}", "f:1:13: error: model_list: expected a list, found a map"},
         {"model_list: []\nmodel_list: []\n",
          "f:2:1: error: the key \"model_list\" stands here twice"},
@@ -401,8 +401,6 @@ START_TEST(what_is_only_reported)
          "f:2:20: unsupported: general_settings.frobnicate: unknown key"},
         {FINE "litellm_settings: {drop_params: true}",
          "f:2:20: unsupported: litellm_settings.drop_params: nothing is dropped silently"},
-        {FINE "litellm_settings: {callbaks: []}",
-         "f:2:20: unsupported: litellm_settings.callbaks: unknown key; did you mean \"callbacks\"?"},
         {FINE "litellm_settings: {telemetry: false}", "f:2:20: exact: litellm_settings.telemetry"},
         {FINE "router_settings: {redis_host: h}", "f:2:19: ignored: router_settings.redis_host"},
         {FINE "router_settings: {routing_strategy: simple-shuffle}",
@@ -438,6 +436,30 @@ START_TEST(what_is_only_reported)
             c = expect(cases[i].yaml, false, cases[i].line);
         }
         ck_assert_msg(!config_has_errors(c), "%s", cases[i].yaml);
+        config_free(c);
+    }
+}
+END_TEST
+
+START_TEST(a_mistyped_key_is_an_error_and_stops_nothing)
+{
+    static const struct {
+        const char *yaml, *line;
+    } cases[] = {
+        {FINE "litellm_settings: {callbaks: []}",
+         "f:2:20: error: litellm_settings.callbaks: unknown key; did you mean \"callbacks\"?"},
+        {FINE "router_settings: {Fall-Backs: []}",
+         "f:2:19: error: router_settings.Fall-Backs: unknown key; did you mean \"fallbacks\"?"},
+        {FINE "modle_list: []",
+         "f:2:1: error: modle_list: unknown key; did you mean \"model_list\"?"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct config *c = expect(cases[i].yaml, false, cases[i].line);
+
+        ck_assert(config_has_errors(c));
+        ck_assert_uint_eq(c->n_deployments, 1);
+        ck_assert_ptr_null(c->deployments[0].off_reason);
         config_free(c);
     }
 }
@@ -540,6 +562,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, too_many_parameters_switch_off);
     tcase_add_test(tc, what_refuses_the_whole_file);
     tcase_add_test(tc, what_is_only_reported);
+    tcase_add_test(tc, a_mistyped_key_is_an_error_and_stops_nothing);
     tcase_add_test(tc, lists_are_bounded);
     tcase_add_test(tc, no_secret_is_ever_repeated);
     tcase_add_test(tc, findings_are_safe_to_print_and_in_order);
