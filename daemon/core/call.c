@@ -111,7 +111,8 @@ void call_cancel(struct call *call, enum errcode code, uint64_t now_usec)
         return;
     }
     stop_job(call);
-    call_end(call, code, STR_NONE, 0, now_usec);
+    call_end(call, code, STR_NONE, errcode_info(code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0,
+             now_usec);
 }
 
 void call_detach(struct call *call, uint64_t now_usec)
