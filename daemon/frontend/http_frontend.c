@@ -61,7 +61,8 @@ struct http_conn {
     char id[REQUEST_ID_MAX + 1];
     char model[REQUEST_MODEL_MAX + 1];
     char deployment[64];
-    char origin[128]; /* allowed, to be echoed; "" */
+    char origin[128];    /* allowed, to be echoed; "" */
+    bool is_over_budget; /* a collected answer does not fit: the turn ends the call */
     bool is_stream, is_head_only, keep_alive;
     uint64_t arrived_at_usec, granted_at_usec;
 };
@@ -315,14 +316,53 @@ static bool is_content(const struct event *ev)
            ev->type == EVENT_END;
 }
 
+/* About what an event adds to a collected answer, before and after it is written as JSON. */
+static size_t collected_size(const struct event *ev)
+{
+    switch (ev->type) {
+    case EVENT_TEXT:
+        return 2 * (ev->text.bytes.len + ev->text.logprobs.len);
+    case EVENT_TOOL_CALL:
+        return 2 * (ev->tool_call.arguments.len + ev->tool_call.name.len + ev->tool_call.id.len);
+    case EVENT_EMBEDDING:
+        return 2 * ev->embedding.n_values * sizeof(float) * 2; /* as base64 or as digits */
+    case EVENT_QUEUED:
+    case EVENT_STARTED:
+    case EVENT_USAGE:
+    case EVENT_END:
+    case EVENT_FAILED:
+        break;
+    }
+    return 0;
+}
+
+/* Collects one event of an answer that is not streamed. What does not fit ends the call, but not from here: a sink never calls into core. */
+static void collect(struct http_conn *h, const struct event *ev)
+{
+    size_t charge = h->conn.charged_bytes + collected_size(ev);
+    int r = h->is_over_budget                ? -ENOBUFS
+            : !conn_charge(&h->conn, charge) ? -ENOBUFS
+                                             : openai_reply_add(h->reply, ev, &h->body);
+
+    if (r == -ENOBUFS || r == -ENOMEM) {
+        h->is_over_budget = true;
+        conn_flush_later(&h->conn); /* makes the turn come */
+        return;
+    }
+    (void) put(h, r);
+}
+
 /* The reply writes into h->body; a stream passes that on at once as one chunk. */
 static void add_to_reply(struct http_conn *h, const struct event *ev)
 {
-    if (h->is_stream && h->state == HTTP_WAITING && is_content(ev)) {
+    if (!h->is_stream) {
+        collect(h, ev);
+        return;
+    }
+    if (h->state == HTTP_WAITING && is_content(ev)) {
         send_stream_head(h);
     }
-    if (!put(h, openai_reply_add(h->reply, ev, &h->body)) || !h->is_stream ||
-        h->state != HTTP_STREAMING) {
+    if (!put(h, openai_reply_add(h->reply, ev, &h->body)) || h->state != HTTP_STREAMING) {
         return;
     }
     (void) put(h, put_chunk(h, buf_str(&h->body)));
@@ -359,7 +399,10 @@ static void on_end(struct http_conn *h, const struct event *ev)
     if (h->conn.state != CONN_OPEN) {
         return; /* put() gave up */
     }
-    if (h->is_stream) {
+    if (h->is_over_budget) {
+        answer_error(h, ERRCODE_OUT_OF_MEMORY, STR_NONE, STR_NONE, RETRY_AFTER_MIN_USEC,
+                     ev->at_usec);
+    } else if (h->is_stream) {
         end_stream(h, true, ev->at_usec);
     } else {
         answer_body(h, 200, "application/json", buf_str(&h->body), ev->at_usec);
@@ -434,6 +477,7 @@ static void submit(struct http_conn *h, struct request *req, uint64_t now_usec)
     req->caller = h->conn.caller;
     (void) snprintf(req->id, sizeof req->id, "%s", h->id);
     h->is_stream = req->stream && req->kind != REQUEST_EMBED;
+    h->is_over_budget = false;
     h->reply = openai_reply_new(req, clock_wall_usec() / USEC_PER_SEC, OUT_MAX_BYTES);
     if (!h->reply) {
         request_free(req);
@@ -668,6 +712,10 @@ static void on_turn(struct conn *c, uint64_t now_usec)
 {
     struct http_conn *h = http_conn_of(c);
 
+    if (h->is_over_budget && h->call) {
+        call_cancel(h->call, ERRCODE_OUT_OF_MEMORY, now_usec);
+        return;
+    }
     while (h->early.len > 0 && wants_bytes(h)) {
         size_t used = feed(h, buf_str(&h->early), now_usec);
 
