@@ -135,13 +135,13 @@ def test_slow_is_not_stalled(env, upstream: Upstream) -> None:
         {"m": upstream.deployment()}, sluice={"timeouts": {"stalled_reader": "1200ms"}}
     )
     upstream.next(endless(PIECE))
-    http = open_stream(sluice, "http")
+    http = sluice.http()
+    http.send_request("POST", CHAT, chat_body(stream=True))
     exchange = upstream.wait_request()
-    assert exchange.blocked.wait(20)
     deadline = time.monotonic() + 3.0
     while time.monotonic() < deadline:
         assert not exchange.peer_left.wait(0.1), "a reader that makes progress was let go"
-        assert http.sock.recv(65536)
+        assert http.read_exactly(100_000)
     http.close()
 
 

@@ -273,7 +273,8 @@ def test_before_the_first_word(env, upstream: Upstream, name: str, mode: str) ->
     assert seen.text == ""
     assert (seen.code, seen.status) == (fault.code, fault.status), seen
     if fault.retry_after is not None:
-        assert seen.retry_after == fault.retry_after, seen
+        assert seen.retry_after is not None
+        assert min(seen.retry_after, 600) == fault.retry_after, seen
     assert len(upstream.requests()) == 1, "asked twice"
     check_recovers(sluice, mode)
 
@@ -374,7 +375,9 @@ def test_messages_of_the_upstream_are_kept_but_cleaned(env, upstream: Upstream) 
     )
     seen = ask(sluice, "http")
     assert "the disk is full" in seen.message
-    assert "\x1b" not in seen.message and "abcdefghijklmnop" not in seen.message
+    assert "\x1b" not in seen.message
+    if upstream.dialect.name == "openai":  # Ollama has no keys
+        assert "abcdefghijklmnop" not in seen.message
 
 
 def test_idle_connection_that_was_closed_meanwhile(env, upstream: Upstream) -> None:
