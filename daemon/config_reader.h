@@ -16,8 +16,8 @@ struct config_reader {
     bool is_out_of_memory;
 };
 
-#define CONFIG_MASTER_KEY_VARIABLE                                                                 \
-    "LITELLM_MASTER_KEY" /* LiteLLM takes it where the file has no key */
+/* LiteLLM takes the master key from here where the file has none. */
+#define CONFIG_MASTER_KEY_VARIABLE "LITELLM_MASTER_KEY"
 
 #define CONFIG_TEXT_MAX 384 /* of a finding; longer ones are cut */
 

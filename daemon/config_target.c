@@ -5,7 +5,7 @@
  *   api_base mistyped (api_bse)                            off (config_deployment.c)
  *   a vendor's key in the environment, api_base elsewhere  not sent there; LiteLLM would
  *   no key for a vendor that wants one                     off; LiteLLM would try
- *   an Ollama name that ends in cloud                      off: Ollama would forward the prompt to ollama.com (reference: Ollama, model names)
+ *   an Ollama name that ends in cloud                      off: Ollama would forward the prompt to ollama.com
  *   user:password@ in a URL                                off, and never repeated in a message
  *
  * A key from the environment belongs to a provider. It is sent to that provider's own address, or, for servers that have none
