@@ -13,15 +13,16 @@
 #include "wire/openai_reply.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 
+#include "wire/json.h"
 #include "wire/openai_collect.h"
 #include "wire/openai_request.h"
 #include "wire/put.h"
 
-#define HEAD_MAX_BYTES 4096 /* id and model name, each letter escaped, and the words around them */
-#define REPLACEMENT    "\xef\xbf\xbd" /* U+FFFD */
+#define HEAD_MAX_BYTES    4096 /* id and model name, each letter escaped, and the words around them */
+#define SCRATCH_MAX_BYTES (64 * 1024 * 1024 + 4) /* an event that is a whole body, and a tail */
+#define REPLACEMENT       "\xef\xbf\xbd"         /* U+FFFD */
 
 /* The beginning of a character whose rest has not come yet. */
 struct tail {
@@ -113,7 +114,7 @@ struct openai_reply *openai_reply_new(const struct request *req, uint64_t create
     r->is_legacy = speaks_functions(req);
     memcpy(r->id, req->id, sizeof r->id);
     buf_init(&r->head, HEAD_MAX_BYTES);
-    buf_init(&r->scratch, max_bytes);
+    buf_init(&r->scratch, SCRATCH_MAX_BYTES);
     failed = write_head(r, req, created_sec) < 0;
     if (r->is_stream) {
         r->n_choices = openai_count_answers(req);

@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "wire/json.h"
 #include "wire/put.h"
 
 #define MAX_WRITTEN 40 /* members that are written by name below: about 25 in the longest request */
@@ -157,7 +158,6 @@ static bool is_sent(const struct encoder *e, const char *name)
            !json_is_null(e->req->extra.ptr ? json_find(e->req->extra, name) : STR_NONE);
 }
 
-/* max_tokens and max_completion_tokens are one parameter with two names. */
 static bool has_default(const struct encoder *e, struct str name)
 {
     for (size_t i = 0; e->target->defaults && i < e->target->defaults->n_items; i++) {
@@ -168,6 +168,7 @@ static bool has_default(const struct encoder *e, struct str name)
     return false;
 }
 
+/* max_tokens and max_completion_tokens are one parameter with two names. */
 static bool is_default_wanted(const struct encoder *e, const char *name)
 {
     struct str s = str_from(name);
@@ -390,19 +391,6 @@ static void put_messages(struct encoder *e)
 
 /* ---- the neutral request: everything else */
 
-static void put_double(struct put *p, double v)
-{
-    if (p->r == 0) {
-        p->r = json_write_double(p->out, v);
-    }
-}
-
-static void put_i64(struct put *p, int64_t v)
-{
-    put_z(p, v < 0 ? "-" : "");
-    put_u64(p, v < 0 ? 0 - (uint64_t) v : (uint64_t) v);
-}
-
 static void put_strings(struct put *p, const struct str *strings, size_t n)
 {
     put_char(p, '[');
@@ -430,7 +418,7 @@ static void put_sampling_doubles(struct encoder *e)
 
     for (size_t i = 0; i < ARRAY_LEN(table); i++) {
         if (s->set & table[i].bit) {
-            put_double(begin_own(e, table[i].name), table[i].value);
+            put_json_double(begin_own(e, table[i].name), table[i].value);
         }
     }
 }
