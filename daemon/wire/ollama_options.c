@@ -99,19 +99,6 @@ struct put *ollama_body_begin(struct ollama_body *b, const char *name)
     return &b->put;
 }
 
-static void put_double(struct put *p, double v)
-{
-    if (p->r == 0) {
-        p->r = json_write_double(p->out, v);
-    }
-}
-
-static void put_i64(struct put *p, int64_t v)
-{
-    put_z(p, v < 0 ? "-" : "");
-    put_u64(p, v < 0 ? 0 - (uint64_t) v : (uint64_t) v);
-}
-
 void ollama_put_strings(struct put *p, const struct str *strings, size_t n)
 {
     put_char(p, '[');
@@ -142,25 +129,25 @@ static void put_sampling_value(struct ollama_body *b, const struct option_rule *
 
     switch (rule->bit) {
     case SAMPLING_TEMPERATURE:
-        put_double(p, s->temperature);
+        put_json_double(p, s->temperature);
         break;
     case SAMPLING_TOP_P:
-        put_double(p, s->top_p);
+        put_json_double(p, s->top_p);
         break;
     case SAMPLING_SEED:
         put_i64(p, s->seed);
         break;
     case SAMPLING_FREQUENCY_PENALTY:
-        put_double(p, s->frequency_penalty);
+        put_json_double(p, s->frequency_penalty);
         break;
     case SAMPLING_PRESENCE_PENALTY:
-        put_double(p, s->presence_penalty);
+        put_json_double(p, s->presence_penalty);
         break;
     case SAMPLING_TOP_K:
         put_u64(p, s->top_k);
         break;
     case SAMPLING_MIN_P:
-        put_double(p, s->min_p);
+        put_json_double(p, s->min_p);
         break;
     case SAMPLING_MAX_TOKENS:
         put_u64(p, s->max_tokens);
