@@ -52,6 +52,13 @@ static struct verdict refuse(enum errcode code, uint64_t retry_after_usec)
     return (struct verdict) {.code = code, .retry_after_usec = retry_after_usec};
 }
 
+/* Everything passes through the queue, if only for a moment: one large body may be in it alone, whatever the limit. */
+static bool has_room_for(const struct admission *a, size_t bytes)
+{
+    return a->n_queued == 0 || (a->queued_bytes <= a->params.max_queued_bytes &&
+                                bytes <= a->params.max_queued_bytes - a->queued_bytes);
+}
+
 static struct verdict gate(const struct admission *a, const struct model_group *group, size_t bytes)
 {
     if (a->is_draining) {
@@ -64,8 +71,7 @@ static struct verdict gate(const struct admission *a, const struct model_group *
         return refuse(ERRCODE_MEMORY_PRESSURE,
                       a->pressure->level == PRESSURE_L3 ? PRESSURE_RETRY_L3 : PRESSURE_RETRY_L4);
     }
-    if (a->n_queued >= a->params.max_queued ||
-        bytes > a->params.max_queued_bytes - a->queued_bytes) {
+    if (a->n_queued >= a->params.max_queued || !has_room_for(a, bytes)) {
         return refuse(ERRCODE_QUEUE_FULL, retry_after(a, a->n_queued));
     }
     return refuse(ERRCODE_NONE, 0);

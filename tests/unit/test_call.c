@@ -340,6 +340,31 @@ START_TEST(queued_bytes_are_bounded)
 }
 END_TEST
 
+START_TEST(a_body_over_the_limit_may_wait_alone)
+{
+    struct world w;
+    struct recording_sink s[2];
+    struct request *huge = request("m", "r");
+
+    world_init(&w, 1, 10);
+    huge->total_bytes = 5000; /* the limit is 1000 */
+    submit(&w, huge, &s[0]);
+    run(&w);
+    ck_assert_uint_eq(w.puppet->n_started, 1);
+    huge = request("m", "r");
+    huge->total_bytes = 5000;
+    submit(&w, huge, &s[1]);
+    run(&w);
+    ck_assert_str_eq(recording_sink_text(&s[1]), "QUEUED 1\n");
+    finish(&w, 0, EVENT_END);
+    run(&w);
+    ck_assert_uint_eq(w.puppet->n_started, 2);
+    world_done(&w);
+    recording_sink_done(&s[0]);
+    recording_sink_done(&s[1]);
+}
+END_TEST
+
 START_TEST(waiting_has_an_end)
 {
     struct world w;
@@ -696,6 +721,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, slots_are_kept_and_order_holds);
     tcase_add_test(tc, a_full_queue_refuses_with_a_time);
     tcase_add_test(tc, queued_bytes_are_bounded);
+    tcase_add_test(tc, a_body_over_the_limit_may_wait_alone);
     tcase_add_test(tc, waiting_has_an_end);
     tcase_add_test(tc, a_deadline_ends_a_running_call);
     tcase_add_test(tc, leaving_is_legal_in_every_state);
