@@ -1,13 +1,16 @@
 /*
- * See arena.h. Blocks grow geometrically; a request larger than the next block gets a block of its own size.
+ * See arena.h. Blocks of one kind are filled and grow geometrically up to a limit. What is too large for them (a request's body) gets a
+ * block of its own behind the one that is being filled, so that one large item neither wastes what is left there nor makes all that follow large.
  */
 #include "base/arena.h"
 
 #include <stdalign.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
-#define ARENA_FIRST_BYTES 2048 /* a short chat request fits */
+#define ARENA_FIRST_BYTES 2048  /* a short chat request fits */
+#define ARENA_LAST_BYTES  65536 /* from here on blocks stay as large as this */
 
 struct arena_block {
     struct arena_block *next;
@@ -17,7 +20,7 @@ struct arena_block {
 
 void arena_init(struct arena *a, size_t max_bytes)
 {
-    *a = (struct arena) {.max_bytes = max_bytes};
+    *a = (struct arena) {.max_bytes = max_bytes, .next_bytes = ARENA_FIRST_BYTES};
 }
 
 void arena_done(struct arena *a)
@@ -30,32 +33,49 @@ void arena_done(struct arena *a)
         free(b);
         b = next;
     }
-    a->blocks = NULL;
-    a->used_bytes = 0;
+    arena_init(a, a->max_bytes);
 }
 
+static struct arena_block *new_block(struct arena *a, size_t cap)
+{
+    struct arena_block *b = cap <= SIZE_MAX - sizeof *b ? malloc(sizeof *b + cap) : NULL;
+
+    if (b) {
+        *b = (struct arena_block) {.cap = cap};
+        a->used_bytes += cap;
+    }
+    return b;
+}
+
+/* A block with room for need. */
 static struct arena_block *add_block(struct arena *a, size_t need)
 {
-    size_t cap = a->blocks ? a->blocks->cap * 2 : ARENA_FIRST_BYTES;
+    size_t left = a->max_bytes - a->used_bytes, cap = a->next_bytes;
+    bool is_large = need > cap;
 
-    if (cap < need) {
-        cap = need;
-    }
-    if (cap > a->max_bytes - a->used_bytes) {
-        cap = a->max_bytes - a->used_bytes;
-    }
-    if (cap < need) {
+    if (need > left) {
         return NULL;
     }
+    if (is_large) {
+        /* the first of all is followed by small ones: the same block takes them */
+        cap = a->blocks || need > SIZE_MAX - cap ? need : need + cap;
+    }
 
-    struct arena_block *b = malloc(sizeof *b + cap);
+    struct arena_block *b = new_block(a, cap < left ? cap : left);
 
     if (!b) {
         return NULL;
     }
-    *b = (struct arena_block) {.next = a->blocks, .cap = cap};
+    if (is_large && a->blocks) {
+        b->next = a->blocks->next;
+        a->blocks->next = b;
+        return b;
+    }
+    if (!is_large && cap < ARENA_LAST_BYTES) {
+        a->next_bytes = cap * 2;
+    }
+    b->next = a->blocks;
     a->blocks = b;
-    a->used_bytes += cap;
     return b;
 }
 

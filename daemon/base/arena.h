@@ -8,9 +8,10 @@
 #include "base/str.h"
 
 struct arena {
-    struct arena_block *blocks; /* owned, newest first */
+    struct arena_block *blocks; /* owned; the first is the one that is filled */
     size_t used_bytes;          /* of the budget: block sizes */
     size_t max_bytes;
+    size_t next_bytes; /* size of the next block */
 };
 
 void arena_init(struct arena *a, size_t max_bytes);
