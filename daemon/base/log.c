@@ -23,7 +23,8 @@
 
 #define TEXT_MAX_BYTES  512  /* a formatted message */
 #define LINE_MAX_BYTES  4096 /* a record on standard error */
-#define FIELD_MAX_BYTES 256  /* "NAME=" and a short value in one piece */
+#define FIELD_MAX_BYTES 256  /* a value */
+#define NAME_MAX_BYTES  64   /* the name of a field; journald takes as many */
 #define LIMIT_BURST     5
 #define LIMIT_USEC      (10 * USEC_PER_SEC)
 
@@ -56,17 +57,21 @@ bool log_is_enabled(enum log_level level)
     return level <= g_max_level;
 }
 
-/* A line under construction; what does not fit is cut, the end of the line always fits. */
+/* A line under construction. What does not fit leaves is_full behind; a few bytes at the end are kept for what closes the line. */
 struct line {
     char bytes[LINE_MAX_BYTES];
     size_t len;
+    bool is_full;
 };
+
+#define LINE_END_BYTES 8
 
 static void line_add(struct line *l, const char *bytes, size_t n)
 {
-    size_t room = sizeof l->bytes - 8 - l->len;
-
-    n = n < room ? n : room;
+    if (n > sizeof l->bytes - LINE_END_BYTES - l->len) {
+        l->is_full = true;
+        return;
+    }
     memcpy(l->bytes + l->len, bytes, n);
     l->len += n;
 }
@@ -76,9 +81,22 @@ static void line_z(struct line *l, const char *z)
     line_add(l, z, strlen(z));
 }
 
-/* JSON string content (RFC 8259 section 7); also what quoted logfmt values use. */
+/* The first max bytes of s, without half a character at the end. */
+static struct str clip(struct str s, size_t max)
+{
+    if (s.len <= max) {
+        return s;
+    }
+    s.len = max;
+    s.len -= str_utf8_tail(s);
+    return s;
+}
+
+/* JSON string content (RFC 8259 section 7); also what quoted logfmt values use. Bytes that are not UTF-8 become '?'. */
 static void line_escaped(struct line *l, struct str s)
 {
+    bool is_utf8 = str_is_utf8(s);
+
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char) s.ptr[i];
         char esc[8];
@@ -90,18 +108,30 @@ static void line_escaped(struct line *l, struct str s)
         } else if (c < 0x20 || c == 0x7f) {
             line_add(l, esc, (size_t) snprintf(esc, sizeof esc, "\\u%04x", c));
         } else {
-            line_add(l, s.ptr + i, 1);
+            line_add(l, c >= 0x80 && !is_utf8 ? "?" : s.ptr + i, 1);
         }
+    }
+}
+
+/* A pair is on the line as a whole or not at all. */
+static void line_drop_if_full(struct line *l, size_t len_before)
+{
+    if (l->is_full) {
+        l->len = len_before;
+        l->is_full = false;
     }
 }
 
 static void line_json_pair(struct line *l, const char *name, struct str value)
 {
+    size_t len_before = l->len;
+
     line_z(l, l->len > 1 ? ",\"" : "\"");
     line_z(l, name);
     line_z(l, "\":\"");
     line_escaped(l, value);
     line_z(l, "\"");
+    line_drop_if_full(l, len_before);
 }
 
 static bool needs_quotes(struct str s)
@@ -109,7 +139,7 @@ static bool needs_quotes(struct str s)
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char) s.ptr[i];
 
-        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 0x7f) {
+        if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c >= 0x7f) {
             return true;
         }
     }
@@ -118,6 +148,8 @@ static bool needs_quotes(struct str s)
 
 static void line_logfmt_pair(struct line *l, const char *name, struct str value)
 {
+    size_t len_before = l->len;
+
     line_z(l, " ");
     line_z(l, name);
     line_z(l, "=");
@@ -128,6 +160,7 @@ static void line_logfmt_pair(struct line *l, const char *name, struct str value)
     } else {
         line_add(l, value.ptr, value.len);
     }
+    line_drop_if_full(l, len_before);
 }
 
 static const char *level_name(enum log_level level)
@@ -185,7 +218,7 @@ static void send_json(enum log_level level, const char *message_id, struct str m
         line_json_pair(&l, fields[i].name, fields[i].value);
     }
     add_dropped(&l, true);
-    line_z(&l, "}");
+    l.bytes[l.len++] = '}'; /* of LINE_END_BYTES */
     write_line(&l);
 }
 
@@ -210,7 +243,7 @@ static void send_text(enum log_level level, struct str message, const struct log
 static void send_journal(enum log_level level, const char *message_id, struct str message,
                          const struct log_field *fields, size_t n_fields)
 {
-    char text[LOG_MAX_FIELDS + 3][FIELD_MAX_BYTES];
+    char text[LOG_MAX_FIELDS + 3][NAME_MAX_BYTES + 1 + FIELD_MAX_BYTES];
     struct iovec iov[LOG_MAX_FIELDS + 4];
     int n = 0;
 
@@ -226,21 +259,18 @@ static void send_journal(enum log_level level, const char *message_id, struct st
     char msg[TEXT_MAX_BYTES + 16];
 
     iov[n].iov_base = msg;
-    iov[n].iov_len = (size_t) snprintf(
-        msg, sizeof msg, "MESSAGE=%.*s",
-        (int) (message.len < TEXT_MAX_BYTES ? message.len : TEXT_MAX_BYTES), message.ptr);
+    iov[n].iov_len = (size_t) snprintf(msg, sizeof msg, "MESSAGE=%.*s", STR_ARG(message));
     n++;
     for (size_t i = 0; i < n_fields; i++) {
-        char *to = text[i + 3 < LOG_MAX_FIELDS + 3 ? i + 3 : LOG_MAX_FIELDS + 2];
-        size_t head = (size_t) snprintf(to, FIELD_MAX_BYTES, "%.64s=", fields[i].name);
-        size_t len = fields[i].value.len < FIELD_MAX_BYTES - head ? fields[i].value.len
-                                                                  : FIELD_MAX_BYTES - head;
+        char *to = text[i + 3];
+        size_t head =
+            (size_t) snprintf(to, sizeof text[0], "%.*s=", NAME_MAX_BYTES, fields[i].name);
 
-        if (len > 0) {
-            memcpy(to + head, fields[i].value.ptr, len);
+        if (fields[i].value.len > 0) {
+            memcpy(to + head, fields[i].value.ptr, fields[i].value.len);
         }
         iov[n].iov_base = to;
-        iov[n].iov_len = head + len;
+        iov[n].iov_len = head + fields[i].value.len;
         n++;
     }
     (void) sd_journal_sendv(iov, n); /* nobody to tell */
@@ -252,19 +282,24 @@ void log_record(enum log_level level, const char *message_id, struct str message
     if (!log_is_enabled(level)) {
         return;
     }
-    if (n_fields > LOG_MAX_FIELDS) {
-        n_fields = LOG_MAX_FIELDS;
+
+    struct log_field clipped[LOG_MAX_FIELDS];
+
+    n_fields = n_fields < LOG_MAX_FIELDS ? n_fields : LOG_MAX_FIELDS;
+    for (size_t i = 0; i < n_fields; i++) {
+        clipped[i] = (struct log_field) {fields[i].name, clip(fields[i].value, FIELD_MAX_BYTES)};
     }
+    message = clip(message, TEXT_MAX_BYTES);
     switch (g_format) {
     case LOG_FORMAT_JOURNAL:
-        send_journal(level, message_id, message, fields, n_fields);
+        send_journal(level, message_id, message, clipped, n_fields);
         break;
     case LOG_FORMAT_JSON:
-        send_json(level, message_id, message, fields, n_fields);
+        send_json(level, message_id, message, clipped, n_fields);
         break;
     case LOG_FORMAT_AUTO:
     case LOG_FORMAT_TEXT:
-        send_text(level, message, fields, n_fields);
+        send_text(level, message, clipped, n_fields);
         break;
     }
 }
@@ -279,9 +314,13 @@ static void PRINTF_LIKE(3, 0)
     }
 
     int n = vsnprintf(text, sizeof text, fmt, ap);
-    size_t len = n < 0 ? 0 : (size_t) n < sizeof text ? (size_t) n : sizeof text - 1;
+    struct str s = {text, n < 0 ? 0 : (size_t) n};
 
-    log_record(level, message_id, (struct str) {text, len}, NULL, 0);
+    if (s.len > sizeof text - 1) { /* vsnprintf() may have cut a character in two */
+        s.len = sizeof text - 1;
+        s.len -= str_utf8_tail(s);
+    }
+    log_record(level, message_id, s, NULL, 0);
 }
 
 void log_printf(enum log_level level, const char *fmt, ...)
