@@ -8,7 +8,7 @@
 
 bool str_is_nocase(struct str a, const char *z)
 {
-    return strlen(z) == a.len && strncasecmp(a.ptr, z, a.len) == 0;
+    return strlen(z) == a.len && (a.len == 0 || strncasecmp(a.ptr, z, a.len) == 0);
 }
 
 struct str str_trim(struct str s)

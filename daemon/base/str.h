@@ -36,7 +36,7 @@ static inline bool str_has_prefix(struct str a, const char *z)
 {
     size_t n = strlen(z);
 
-    return a.len >= n && memcmp(a.ptr, z, n) == 0;
+    return a.len >= n && (n == 0 || memcmp(a.ptr, z, n) == 0);
 }
 
 /* Case-insensitive for ASCII letters: header names. */
