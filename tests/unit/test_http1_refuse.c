@@ -247,12 +247,15 @@ static enum http1_result feed(struct str bytes, size_t max_step, uint64_t *state
 
         char *piece = malloc(n); /* of its own size: the sanitizer sees one byte too far */
 
-        ck_assert_ptr_nonnull(piece);
+        if (!piece) {
+            ck_abort_msg("out of memory");
+        }
         memcpy(piece, bytes.ptr + at, n);
         result = http1_feed(h, (struct str) {piece, n}, &taken, ret_problem);
         free(piece);
-        ck_assert_uint_le(taken, n);
-        ck_assert(result != HTTP1_MORE || taken == n);
+        if (taken > n || (result == HTTP1_MORE && taken != n)) {
+            ck_abort_msg("%zu of %zu taken", taken, n);
+        }
         at += taken;
     }
     http1_free(h);
@@ -306,8 +309,10 @@ static void check_limit(const char *prefix, char c, size_t most, const char *suf
     for (size_t n = most; n <= most + 1; n++) {
         buf_clear(&text);
         ck_assert_int_eq(buf_append_z(&text, prefix), 0);
-        for (size_t i = 0; i < n; i++) {
-            ck_assert_int_eq(buf_append_char(&text, c), 0);
+        while (n > 0 && text.len < strlen(prefix) + n) {
+            if (buf_append_char(&text, c) < 0) {
+                ck_abort_msg("out of memory");
+            }
         }
         ck_assert_int_eq(buf_append_z(&text, suffix), 0);
         for (size_t step = 1; step < 40000; step = step * 3 + 1) {
