@@ -100,13 +100,8 @@ static int write_models(const struct frontends *f, struct buf *out)
     int r = openai_write_models_begin(out);
 
     for (size_t i = 0; r == 0 && i < f->router->n_groups; i++) {
-        if (i > 0) {
-            r = buf_append_char(out, ',');
-        }
-        if (r == 0) {
-            r = openai_write_model(out, str_from(f->router->groups[i].name), STR_LIT("sluice"),
-                                   wall_start_sec(f));
-        }
+        r = openai_write_model(out, str_from(f->router->groups[i].name), STR_LIT("sluice"),
+                               wall_start_sec(f));
     }
     return r < 0 ? r : openai_write_models_end(out);
 }

@@ -28,7 +28,7 @@
 #define FRAME_USEC        (10 * USEC_PER_SEC)     /* from the first byte of a frame to its last */
 #define STRIKES_MAX       8                       /* oversized frames before the connection goes */
 #define ARENA_FACTOR      4
-#define ARENA_EXTRA_BYTES (256 * 1024)
+#define ARENA_EXTRA_BYTES (1024 * 1024) /* 4,096 messages of a few bytes each */
 
 enum rpc_method {
     METHOD_GET_INFO,
