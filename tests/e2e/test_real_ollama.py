@@ -378,7 +378,7 @@ def test_the_script_of_the_readme(env, own_ollama: OllamaServer) -> None:
     """LiteLLM's file, a model of that name, the openai package; only the ports are others."""
     from test_http_openai import LITELLM_FILE, SCRIPT
 
-    own_ollama.copy("smollm2", "codegemma:2b")
+    own_ollama.derive("smollm2", "codegemma:2b", num_predict=100, num_thread=1)
     sluice = env.start(LITELLM_FILE.replace("http://localhost:11434", own_ollama.url))
     script = SCRIPT.replace("http://localhost:4000", sluice.url)
     result = subprocess.run(

@@ -152,9 +152,10 @@ class OllamaServer:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return answer.read()
 
-    def copy(self, source: str, destination: str) -> None:
-        """Another name for a model, in our store only."""
-        self.post("/api/copy", {"source": source, "destination": destination})
+    def derive(self, source: str, name: str, **parameters: Any) -> None:
+        """Another name for a model, in our store only, with defaults of its own."""
+        body = {"model": name, "from": source, "parameters": parameters, "stream": False}
+        self.post("/api/create", body)
 
     def unload(self, model: str) -> None:
         self.post("/api/generate", {"model": model, "keep_alive": 0})
