@@ -34,14 +34,12 @@
 #include "wire/openai_request.h"
 
 #define HIGH_WATER_BYTES (64 * 1024)
-#define OUT_MAX_BYTES                                                                              \
-    (64 * 1024 *                                                                                   \
-     1024) /* one answer that is not streamed: 2,048 embeddings of 4,096 numbers as base64 */
-#define EARLY_MAX_BYTES   (64 * 1024)   /* of a next request; then the socket waits */
+/* One answer that is not streamed: 2,048 embeddings of 4,096 numbers as base64. */
+#define OUT_MAX_BYTES     (64 * 1024 * 1024)
+#define EARLY_MAX_BYTES   (64 * 1024)   /* of a next request; then the connection closes */
 #define ARENA_FACTOR      4             /* decoded request : its body */
 #define ARENA_EXTRA_BYTES (1024 * 1024) /* 4,096 messages of a few bytes each */
-#define RETRY_HEADER_MAX                                                                           \
-    600 /* seconds; what an upstream asks for may be longer than our own bounds */
+#define RETRY_HEADER_MAX  600 /* seconds; an upstream may ask for more than our own bounds */
 
 enum http_state { HTTP_IDLE, HTTP_HEAD, HTTP_BODY, HTTP_WAITING, HTTP_STREAMING };
 

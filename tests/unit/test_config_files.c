@@ -9,7 +9,7 @@
 #ifndef TEST_DATA
 #define TEST_DATA "."
 #endif
-#define CONFIG_FILES TEST_DATA "/../../config/"
+#define CONFIG_FILES TEST_SOURCE "/config/"
 
 static int load_bytes(struct str bytes, struct config **ret)
 {
