@@ -25,6 +25,7 @@
 #include "client.h"
 #include "macros.h"
 #include "sluice.pb-c.h"
+#include "traffic.h"
 #include "unpack.h"
 
 sluice_call *call_new(sluice_client *client, enum request_kind kind, uint32_t stream_id,
@@ -90,7 +91,7 @@ EXPORT sluice_call *sluice_call_free(sluice_call *call)
 
     if (client) {
         if (call->state == CALL_OPEN && client_check_process(client) == 0) {
-            client_send_cancel(client, call);
+            traffic_send_cancel(client, call);
         }
         if (call->state != CALL_OVER) {
             set_state(call, CALL_OVER);
@@ -213,7 +214,7 @@ static int finish(sluice_call *call, int event, ProtobufCMessage *reply)
 {
     set_event(call, event, reply);
     if (call->state == CALL_OPEN && event == SLUICE_EVENT_FAILED) {
-        client_send_cancel(call->client, call);
+        traffic_send_cancel(call->client, call);
     }
     set_state(call, CALL_OVER);
     return event;

@@ -1,15 +1,10 @@
 /*
- * A connection: it starts calls, hands each frame to the call it belongs to, and ends all of them when the peer goes away.
+ * A connection: it starts calls, keeps the list of them, and serves the program's loop. Frames are traffic.c's.
  *
- *      program ── call_start ──► conn ──► socket           socket ──► conn ──► client ──► call ── call_next ──► program
+ *      program ── call_start ──► traffic ──► conn ──► socket           socket ──► conn ──► traffic ──► call ── call_next ──► program
  *
  * Owns the connection, an epoll descriptor and an eventfd. The epoll descriptor is what programs watch: it never changes, and
  * it becomes readable for the socket (in both directions, as needed) and for sluice_call_cancel() of another thread alike.
- *
- * Rules (docs: RPC, client side): unknown frame types, unknown and finished streams are ignored without allocating for them; a
- * frame over 4 MiB fails its call and is skipped; a header that no ttrpc peer can mean ends the connection. Reading never waits for
- * writing nor for a program that does not take its events: those are bounded in each call. One process() reads at most
- * MAX_READS windows. Input is looked at before the end of the connection, the end before output.
  *
  * Calls belong to the program; the list here is only to find them. A call leaves it when it is freed.
  */
@@ -29,39 +24,12 @@
 #include <unistd.h>
 
 #include "address.h"
-#include "conn.h"
 #include "macros.h"
-#include "sluice.pb-c.h"
+#include "traffic.h"
 
-#define MAX_READS           16                 /* windows per process(): 256 KiB */
 #define MAX_OPEN_CALLS      1024               /* far over what a daemon serves on one connection */
 #define DEADLINE_GRACE_USEC (1 * USEC_PER_SEC) /* the daemon's own answer comes first */
 #define CANCEL_GRACE_USEC   (5 * USEC_PER_SEC) /* a daemon that does not answer Cancel hangs */
-#define ID_RANDOM_BYTES     12
-
-struct sluice_client {
-    struct conn conn;
-    int epoll_fd, wake_fd; /* owned */
-    pid_t pid;
-    bool is_lost;      /* the connection has gone: fixed for good */
-    bool is_out_armed; /* epoll watches for room to send */
-    bool is_tracing;
-    atomic_bool is_wake_wanted;
-
-    sluice_call *first_call, *last_call; /* borrowed */
-    size_t n_open;
-    uint32_t next_stream_id;
-
-    /* The frame whose header was taken and whose body is coming. */
-    struct frame_header header;
-    bool is_in_body;
-    size_t body_left;
-    struct call_frame *body; /* owned; NULL: skipped */
-    sluice_call *body_call;  /* borrowed; NULL: nobody waits for it any more */
-
-    char id_base[2 * ID_RANDOM_BYTES + 1];
-    uint64_t n_started, frames_received;
-};
 
 /* ---------------------------------------------------------------- life */
 
@@ -76,7 +44,7 @@ static int watch(const sluice_client *c, int fd, int op, uint32_t events)
 static int make_id_base(sluice_client *c)
 {
     static const char hex[] = "0123456789abcdef";
-    uint8_t random[ID_RANDOM_BYTES];
+    uint8_t random[CLIENT_ID_RANDOM_BYTES];
 
     if (getrandom(random, sizeof(random), 0) != (ssize_t) sizeof(random)) {
         return -EIO;
@@ -270,16 +238,6 @@ void client_call_closed(sluice_client *client, sluice_call *call)
     }
 }
 
-static sluice_call *find_open(const sluice_client *c, uint32_t stream_id)
-{
-    for (sluice_call *call = c->first_call; call; call = call->next) {
-        if (call->stream_id == stream_id && call->state == CALL_OPEN) {
-            return call;
-        }
-    }
-    return NULL;
-}
-
 EXPORT sluice_call *sluice_client_ready_call(sluice_client *client)
 {
     for (sluice_call *call = client->first_call; call; call = call->next) {
@@ -293,93 +251,7 @@ EXPORT sluice_call *sluice_client_ready_call(sluice_client *client)
     return NULL;
 }
 
-/* ---------------------------------------------------------------- out */
-
-static void trace(const sluice_client *c, char direction, const struct frame_header *h)
-{
-    if (c->is_tracing) {
-        (void) fprintf(stderr, "libsluice: %c stream=%u type=%u flags=0x%02x bytes=%u\n", direction,
-                       h->stream_id, h->type, h->flags, h->payload_bytes);
-    }
-}
-
-static struct frame_slice slice_of(const char *z)
-{
-    return (struct frame_slice) {(const uint8_t *) z, strlen(z)};
-}
-
-static int send_request(sluice_client *c, const struct request_method *m,
-                        struct frame_slice payload)
-{
-    struct frame_request req = {
-        .service = slice_of(m->service), .method = slice_of(m->method), .payload = payload};
-    size_t n = frame_request_size(&req);
-    struct frame_header header = {.payload_bytes = (uint32_t) n,
-                                  .stream_id = c->next_stream_id,
-                                  .type = FRAME_REQUEST,
-                                  .flags = m->is_stream ? FRAME_REMOTE_CLOSED : 0};
-    uint8_t *to;
-
-    if (n > FRAME_MAX_BYTES) {
-        return -EMSGSIZE;
-    }
-    if (c->next_stream_id > UINT32_MAX - 2) {
-        return -EOVERFLOW;
-    }
-
-    int r = conn_queue(&c->conn, &header, m == request_method(REQUEST_CANCEL), &to);
-
-    if (r < 0) {
-        return r;
-    }
-    (void) frame_encode_request(&req, to);
-    c->next_stream_id += 2;
-    trace(c, '>', &header);
-    return 0;
-}
-
-/* The socket is watched for room to send only while something waits: else epoll would never sleep. */
-static void arm_output(sluice_client *c)
-{
-    bool is_wanted = !c->is_lost && conn_wants_to_send(&c->conn);
-
-    if (c->is_lost || is_wanted == c->is_out_armed) {
-        return;
-    }
-    if (watch(c, c->conn.fd, EPOLL_CTL_MOD, EPOLLIN | (is_wanted ? EPOLLOUT : 0u)) == 0) {
-        c->is_out_armed = is_wanted;
-    }
-}
-
-static int flush(sluice_client *c)
-{
-    int progress = conn_send(&c->conn);
-
-    arm_output(c);
-    return progress;
-}
-
-void client_send_cancel(sluice_client *client, sluice_call *call)
-{
-    uint8_t bytes[REQUEST_ID_MAX_BYTES + 16];
-    Sluice__V1__CancelRequest msg;
-
-    if (client->is_lost || call->is_cancel_sent || call->request_id[0] == '\0') {
-        return;
-    }
-    sluice__v1__cancel_request__init(&msg);
-    msg.request_id = call->request_id;
-    assert(sluice__v1__cancel_request__get_packed_size(&msg) <= sizeof(bytes));
-
-    size_t n = sluice__v1__cancel_request__pack(&msg, bytes);
-
-    /* The answer comes on a stream that no call has: it is ignored. */
-    if (send_request(client, request_method(REQUEST_CANCEL), (struct frame_slice) {bytes, n}) ==
-        0) {
-        call->is_cancel_sent = true;
-        (void) flush(client);
-    }
-}
+/* ---------------------------------------------------------------- starting calls */
 
 static void make_request_id(sluice_client *c, const sluice_request *req,
                             char ret_id[REQUEST_ID_MAX_BYTES + 1])
@@ -430,7 +302,7 @@ EXPORT int sluice_call_start(sluice_client *client, const sluice_request *req,
 
     sluice_call *call = call_new(client, kind, client->next_stream_id, id);
 
-    r = call ? send_request(client, request_method(kind), (struct frame_slice) {bytes, n})
+    r = call ? traffic_send_request(client, request_method(kind), (struct frame_slice) {bytes, n})
              : -ENOMEM;
     free(bytes);
     if (r < 0) {
@@ -443,134 +315,12 @@ EXPORT int sluice_call_start(sluice_client *client, const sluice_request *req,
     append_call(client, call);
     client->n_open++;
     client->n_started++;
-    (void) flush(client);
+    (void) traffic_flush(client);
     *ret_call = call;
     return 0;
 }
 
-/* ---------------------------------------------------------------- in */
-
-static void lose_connection(sluice_client *c)
-{
-    c->is_lost = true;
-    (void) watch(c, c->conn.fd, EPOLL_CTL_DEL, 0);
-    conn_done(&c->conn);
-    free(c->body);
-    c->body = NULL;
-    for (sluice_call *call = c->first_call; call; call = call->next) {
-        if (call->state == CALL_OPEN) {
-            call_close(call, FAILURE_CONNECTION_LOST);
-        }
-    }
-}
-
-static void end_call(sluice_client *c, sluice_call *call, enum failure_kind by)
-{
-    client_send_cancel(c, call);
-    call_close(call, by);
-}
-
-/* Decides where the body goes. Nothing is allocated for a body that nobody waits for or that is too large. */
-static void begin_body(sluice_client *c)
-{
-    const struct frame_header *h = &c->header;
-    sluice_call *call = find_open(c, h->stream_id);
-
-    c->is_in_body = true;
-    c->body_left = h->payload_bytes;
-    c->body = NULL;
-    c->body_call = NULL;
-    c->frames_received++;
-    trace(c, '<', h);
-    if (!call || (h->type != FRAME_DATA && h->type != FRAME_RESPONSE)) {
-        return;
-    }
-    if (h->payload_bytes > FRAME_MAX_BYTES) {
-        end_call(c, call, FAILURE_BAD_ANSWER);
-        return;
-    }
-    c->body = call_frame_new(h);
-    if (!c->body) {
-        end_call(c, call, FAILURE_OUT_OF_MEMORY);
-        return;
-    }
-    c->body_call = call;
-}
-
-static void end_body(sluice_client *c)
-{
-    struct call_frame *frame = c->body;
-    sluice_call *call = c->body_call;
-
-    c->is_in_body = false;
-    c->body = NULL;
-    c->body_call = NULL;
-    if (!call) {
-        free(frame);
-        return;
-    }
-    call_deliver(call, frame);
-    if (call->state == CALL_CLOSED && call->closed_by != FAILURE_NONE) {
-        client_send_cancel(c, call);
-    }
-}
-
-/* Takes one header or one piece of a body out of the window. 1: done; 0: the window has no more; -EPROTO. */
-static int take_piece(sluice_client *c)
-{
-    if (!c->is_in_body) {
-        if (!conn_take_header(&c->conn, &c->header)) {
-            return 0;
-        }
-        if (c->header.payload_bytes >= FRAME_INSANE_BYTES) {
-            return -EPROTO;
-        }
-        begin_body(c);
-    }
-
-    size_t done = c->header.payload_bytes - c->body_left;
-    size_t n = conn_take(&c->conn, c->body ? c->body->bytes + done : NULL, c->body_left);
-
-    c->body_left -= n;
-    if (c->body_left > 0) {
-        return 0;
-    }
-    end_body(c);
-    return 1;
-}
-
-static int read_frames(sluice_client *c)
-{
-    int progress = 0;
-    int r;
-
-    for (int i = 0; i < MAX_READS; i++) {
-        r = conn_receive(&c->conn);
-        if (r == 0) {
-            break;
-        }
-        while (r > 0) {
-            r = take_piece(c);
-        }
-        progress = 1;
-        if (r < 0) {
-            lose_connection(c);
-            break;
-        }
-    }
-    return progress;
-}
-
 /* ---------------------------------------------------------------- cancel and give up */
-
-void client_wake(sluice_client *client)
-{
-    uint64_t one = 1;
-
-    /* The descriptor first: a process() between the two finds nothing to do and is called once more. A full counter wakes as well. */
-    (void) !write(client->wake_fd, &one, sizeof(one));
-    atomic_store(&client->is_wake_wanted, true);
-}
 
 static int send_wanted_cancels(sluice_client *c)
 {
@@ -585,7 +335,7 @@ static int send_wanted_cancels(sluice_client *c)
         if (!atomic_exchange(&call->is_cancel_wanted, false) || call->state != CALL_OPEN) {
             continue;
         }
-        client_send_cancel(c, call);
+        traffic_send_cancel(c, call);
         if (!call->is_cancel_sent) {
             call_close(call, FAILURE_CANCELLED); /* nothing to tell the daemon, or no memory to */
         } else if (give_up_at_usec < call->give_up_at_usec) {
@@ -609,7 +359,7 @@ static int give_up_calls(sluice_client *c)
 
     for (sluice_call *call = c->first_call; call; call = call->next) {
         if (call->state == CALL_OPEN && call->give_up_at_usec <= now) {
-            end_call(c, call, call->is_cancel_sent ? FAILURE_CANCELLED : FAILURE_DEADLINE);
+            traffic_end_call(c, call, call->is_cancel_sent ? FAILURE_CANCELLED : FAILURE_DEADLINE);
             progress = 1;
         }
     }
@@ -617,6 +367,15 @@ static int give_up_calls(sluice_client *c)
 }
 
 /* ---------------------------------------------------------------- the loop's functions */
+
+void client_wake(sluice_client *client)
+{
+    uint64_t one = 1;
+
+    /* The descriptor first: a process() between the two finds nothing to do and is called once more. A full counter wakes as well. */
+    (void) !write(client->wake_fd, &one, sizeof(one));
+    atomic_store(&client->is_wake_wanted, true);
+}
 
 EXPORT int sluice_client_is_connected(const sluice_client *client)
 {
@@ -662,9 +421,9 @@ EXPORT int sluice_client_process(sluice_client *client)
 
     int progress = send_wanted_cancels(client);
 
-    progress |= read_frames(client);
+    progress |= traffic_receive(client);
     if (!client->is_lost) {
-        progress |= flush(client);
+        progress |= traffic_flush(client);
         progress |= give_up_calls(client);
     }
     return progress;

@@ -10,13 +10,12 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "macros.h"
 #include "proto/frame.h"
-#include "sluice.pb-c.h"
+#include "request_body.h"
 
 #define REQUEST_MAX_BYTES                                                                          \
     ((size_t) FRAME_MAX_BYTES - 1024) /* envelope, options and sampling fit into the rest */
@@ -24,26 +23,6 @@
 #define REQUEST_MAX_MESSAGES 4096     /* these three as sluice.proto has them */
 #define REQUEST_MAX_INPUTS   2048
 #define REQUEST_MAX_STOPS    16
-
-union message {
-    ProtobufCMessage base;
-    Sluice__V1__ChatRequest chat;
-    Sluice__V1__CompleteRequest complete;
-    Sluice__V1__EmbedRequest embed;
-    Sluice__V1__ListModelsRequest models;
-    Sluice__V1__GetInfoRequest info;
-    Sluice__V1__StatusRequest status;
-    Sluice__V1__CancelRequest cancel;
-};
-
-struct sluice_request {
-    enum request_kind kind;
-    size_t n_bytes; /* estimate of the packed size, never too small */
-    int64_t class_of_service, deadline_usec;
-    char id[REQUEST_ID_MAX_BYTES + 1];
-    Sluice__V1__Sampling sampling;
-    union message msg;
-};
 
 static const struct request_method methods[_REQUEST_KIND_MAX] = {
     [REQUEST_CHAT] = {"sluice.v1.Engine", "Chat", true},
@@ -116,7 +95,7 @@ static int copy_string(const char *text, size_t n, char **ret)
 }
 
 /* Replaces *slot. */
-static int set_string(sluice_request *req, char **slot, const char *text, size_t n)
+int request_set_string(sluice_request *req, char **slot, const char *text, size_t n)
 {
     size_t old = strlen(*slot);
     size_t before = req->n_bytes;
@@ -154,22 +133,28 @@ static int grow(void ***array, size_t n, size_t max)
     return 0;
 }
 
-static int add_string(sluice_request *req, char ***array, size_t *n, size_t max, const char *text,
-                      size_t n_bytes)
+/* An array of strings in a message. */
+struct string_list {
+    char ***items;
+    size_t *n;
+    size_t max;
+};
+
+static int add_string(sluice_request *req, struct string_list to, const char *text, size_t n_bytes)
 {
-    void **pointers = (void **) *array;
+    void **pointers = (void **) *to.items;
     size_t before = req->n_bytes;
     char *copy;
-    int r = grow(&pointers, *n, max);
+    int r = grow(&pointers, *to.n, to.max);
 
-    *array = (char **) pointers;
+    *to.items = (char **) pointers;
     r = r < 0 ? r : charge(req, n_bytes);
     r = r < 0 ? r : copy_string(text, n_bytes, &copy);
     if (r < 0) {
         req->n_bytes = before;
         return r;
     }
-    (*array)[(*n)++] = copy;
+    (*to.items)[(*to.n)++] = copy;
     return 0;
 }
 
@@ -196,7 +181,7 @@ EXPORT int sluice_chat_new(const char *model, sluice_request **ret_request)
         return -ENOMEM;
     }
     sluice__v1__chat_request__init(&req->msg.chat);
-    r = set_string(req, &req->msg.chat.model, model, strlen(model));
+    r = request_set_string(req, &req->msg.chat.model, model, strlen(model));
     if (r < 0) {
         sluice_request_free(req);
         return r;
@@ -215,8 +200,8 @@ EXPORT int sluice_complete_new(const char *model, const char *prompt, size_t n_b
         return -ENOMEM;
     }
     sluice__v1__complete_request__init(&req->msg.complete);
-    r = set_string(req, &req->msg.complete.model, model, strlen(model));
-    r = r < 0 ? r : set_string(req, &req->msg.complete.prompt, prompt, n_bytes);
+    r = request_set_string(req, &req->msg.complete.model, model, strlen(model));
+    r = r < 0 ? r : request_set_string(req, &req->msg.complete.prompt, prompt, n_bytes);
     if (r < 0) {
         sluice_request_free(req);
         return r;
@@ -234,7 +219,7 @@ EXPORT int sluice_embed_new(const char *model, sluice_request **ret_request)
         return -ENOMEM;
     }
     sluice__v1__embed_request__init(&req->msg.embed);
-    r = set_string(req, &req->msg.embed.model, model, strlen(model));
+    r = request_set_string(req, &req->msg.embed.model, model, strlen(model));
     if (r < 0) {
         sluice_request_free(req);
         return r;
@@ -279,7 +264,7 @@ EXPORT int sluice_status_new(sluice_request **ret_request)
     return 0;
 }
 
-static bool is_request_id(const char *text, size_t n)
+bool request_is_id(const char *text, size_t n)
 {
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -297,7 +282,7 @@ static bool is_request_id(const char *text, size_t n)
 
 EXPORT int sluice_cancel_new(const char *request_id, sluice_request **ret_request)
 {
-    if (!is_request_id(request_id, strlen(request_id))) {
+    if (!request_is_id(request_id, strlen(request_id))) {
         return -EINVAL;
     }
 
@@ -308,7 +293,7 @@ EXPORT int sluice_cancel_new(const char *request_id, sluice_request **ret_reques
         return -ENOMEM;
     }
     sluice__v1__cancel_request__init(&req->msg.cancel);
-    r = set_string(req, &req->msg.cancel.request_id, request_id, strlen(request_id));
+    r = request_set_string(req, &req->msg.cancel.request_id, request_id, strlen(request_id));
     if (r < 0) {
         sluice_request_free(req);
         return r;
@@ -373,16 +358,10 @@ EXPORT sluice_request *sluice_request_free(sluice_request *req)
 
 /* ---------------------------------------------------------------- messages and other lists */
 
-static bool is_kind(const sluice_request *req, unsigned kinds)
-{
-    return (kinds & 1u << req->kind) != 0;
-}
-#define KIND(k) (1u << REQUEST_##k)
-
 EXPORT int sluice_request_add_message(sluice_request *req, int role, const char *text,
                                       size_t n_bytes)
 {
-    if (!is_kind(req, KIND(CHAT)) || role < SLUICE_ROLE_SYSTEM || role > SLUICE_ROLE_TOOL) {
+    if (!request_is_kind(req, KIND(CHAT)) || role < SLUICE_ROLE_SYSTEM || role > SLUICE_ROLE_TOOL) {
         return -EINVAL;
     }
 
@@ -405,7 +384,7 @@ EXPORT int sluice_request_add_message(sluice_request *req, int role, const char 
     }
     sluice__v1__message__init(m);
     m->role = (Sluice__V1__Role) role;
-    r = set_string(req, &m->text, text, n_bytes);
+    r = request_set_string(req, &m->text, text, n_bytes);
     if (r < 0) {
         req->n_bytes = before;
         free(m);
@@ -415,7 +394,7 @@ EXPORT int sluice_request_add_message(sluice_request *req, int role, const char 
     return 0;
 }
 
-static Sluice__V1__Message *last_message(sluice_request *req)
+Sluice__V1__Message *request_last_message(sluice_request *req)
 {
     if (req->kind != REQUEST_CHAT || req->msg.chat.n_messages == 0) {
         return NULL;
@@ -425,7 +404,7 @@ static Sluice__V1__Message *last_message(sluice_request *req)
 
 static int add_image(sluice_request *req, Sluice__V1__Image *image)
 {
-    Sluice__V1__Message *m = last_message(req);
+    Sluice__V1__Message *m = request_last_message(req);
     void **pointers = (void **) m->images;
     int r = grow(&pointers, m->n_images, REQUEST_MAX_MESSAGES);
 
@@ -465,8 +444,8 @@ static int new_image(sluice_request *req, const void *content, size_t n_bytes,
     }
     sluice__v1__image__init(image);
     r = set_content(req, &image->content, content, n_bytes);
-    r = r < 0 ? r : set_string(req, &image->media_type, media_type, strlen(media_type));
-    r = r < 0 ? r : set_string(req, &image->url, url, strlen(url));
+    r = r < 0 ? r : request_set_string(req, &image->media_type, media_type, strlen(media_type));
+    r = r < 0 ? r : request_set_string(req, &image->url, url, strlen(url));
     r = r < 0 ? r : add_image(req, image);
     if (r < 0) {
         req->n_bytes = before;
@@ -478,7 +457,7 @@ static int new_image(sluice_request *req, const void *content, size_t n_bytes,
 EXPORT int sluice_request_add_image(sluice_request *req, const void *content, size_t n_bytes,
                                     const char *media_type)
 {
-    if (!last_message(req) || n_bytes == 0) {
+    if (!request_last_message(req) || n_bytes == 0) {
         return -EINVAL;
     }
     return new_image(req, content, n_bytes, media_type ? media_type : "", "");
@@ -486,7 +465,7 @@ EXPORT int sluice_request_add_image(sluice_request *req, const void *content, si
 
 EXPORT int sluice_request_add_image_url(sluice_request *req, const char *url)
 {
-    if (!last_message(req) || url[0] == '\0') {
+    if (!request_last_message(req) || url[0] == '\0') {
         return -EINVAL;
     }
     return new_image(req, NULL, 0, "", url);
@@ -495,7 +474,7 @@ EXPORT int sluice_request_add_image_url(sluice_request *req, const char *url)
 EXPORT int sluice_request_add_tool_call(sluice_request *req, const char *id, const char *name,
                                         const char *arguments_json, size_t n_bytes)
 {
-    Sluice__V1__Message *m = last_message(req);
+    Sluice__V1__Message *m = request_last_message(req);
 
     if (!m || m->role != SLUICE__V1__ROLE__ROLE_ASSISTANT) {
         return -EINVAL;
@@ -517,9 +496,9 @@ EXPORT int sluice_request_add_tool_call(sluice_request *req, const char *id, con
     }
     sluice__v1__tool_call__init(call);
     r = charge(req, 0);
-    r = r < 0 ? r : set_string(req, &call->id, id, strlen(id));
-    r = r < 0 ? r : set_string(req, &call->name, name, strlen(name));
-    r = r < 0 ? r : set_string(req, &call->arguments_json, arguments_json, n_bytes);
+    r = r < 0 ? r : request_set_string(req, &call->id, id, strlen(id));
+    r = r < 0 ? r : request_set_string(req, &call->name, name, strlen(name));
+    r = r < 0 ? r : request_set_string(req, &call->arguments_json, arguments_json, n_bytes);
     if (r < 0) {
         req->n_bytes = before;
         sluice__v1__tool_call__free_unpacked(call, NULL);
@@ -531,166 +510,25 @@ EXPORT int sluice_request_add_tool_call(sluice_request *req, const char *id, con
 
 EXPORT int sluice_request_add_input(sluice_request *req, const char *text, size_t n_bytes)
 {
-    if (!is_kind(req, KIND(EMBED))) {
+    if (!request_is_kind(req, KIND(EMBED))) {
         return -EINVAL;
     }
-    return add_string(req, &req->msg.embed.inputs, &req->msg.embed.n_inputs, REQUEST_MAX_INPUTS,
-                      text, n_bytes);
+
+    struct string_list inputs = {&req->msg.embed.inputs, &req->msg.embed.n_inputs,
+                                 REQUEST_MAX_INPUTS};
+
+    return add_string(req, inputs, text, n_bytes);
 }
 
 EXPORT int sluice_request_add_stop(sluice_request *req, const char *text, size_t n_bytes)
 {
-    if (!is_kind(req, KIND(CHAT) | KIND(COMPLETE)) || n_bytes == 0) {
+    if (!request_is_kind(req, KIND(CHAT) | KIND(COMPLETE)) || n_bytes == 0) {
         return -EINVAL;
     }
-    return add_string(req, &req->sampling.stop, &req->sampling.n_stop, REQUEST_MAX_STOPS, text,
-                      n_bytes);
-}
 
-/* ---------------------------------------------------------------- values */
+    struct string_list stops = {&req->sampling.stop, &req->sampling.n_stop, REQUEST_MAX_STOPS};
 
-#define SAMPLED (KIND(CHAT) | KIND(COMPLETE))
-#define CALLED  (KIND(CHAT) | KIND(COMPLETE) | KIND(EMBED))
-
-static const struct int_rule {
-    unsigned kinds;
-    int64_t min, max;
-} int_rules[] = {
-    [SLUICE_INT_CLASS] = {CALLED, SLUICE_CLASS_INTERACTIVE, SLUICE_CLASS_BACKGROUND},
-    [SLUICE_INT_DEADLINE_USEC] = {CALLED, 0, INT64_MAX},
-    [SLUICE_INT_MAX_TOKENS] = {SAMPLED, 0, UINT32_MAX},
-    [SLUICE_INT_SEED] = {SAMPLED, INT64_MIN, INT64_MAX},
-    [SLUICE_INT_TOP_K] = {SAMPLED, 0, UINT32_MAX},
-    [SLUICE_INT_LOGPROBS] = {SAMPLED, 0, 1},
-    [SLUICE_INT_TOP_LOGPROBS] = {SAMPLED, 0, 20},
-    [SLUICE_INT_DIMENSIONS] = {KIND(EMBED), 0, UINT32_MAX},
-};
-
-EXPORT int sluice_request_set_int(sluice_request *req, int what, int64_t value)
-{
-    Sluice__V1__Sampling *s = &req->sampling;
-
-    if (what < SLUICE_INT_CLASS || (size_t) what >= ARRAY_LEN(int_rules) ||
-        !is_kind(req, int_rules[what].kinds) || value < int_rules[what].min ||
-        value > int_rules[what].max) {
-        return -EINVAL;
-    }
-    switch ((enum sluice_int) what) {
-    case SLUICE_INT_CLASS:
-        req->class_of_service = value;
-        break;
-    case SLUICE_INT_DEADLINE_USEC:
-        req->deadline_usec = value;
-        break;
-    case SLUICE_INT_MAX_TOKENS:
-        s->max_tokens = (uint32_t) value;
-        break;
-    case SLUICE_INT_SEED:
-        s->seed_opt_case = SLUICE__V1__SAMPLING__SEED_OPT_SEED;
-        s->seed = value;
-        break;
-    case SLUICE_INT_TOP_K:
-        s->top_k_opt_case = SLUICE__V1__SAMPLING__TOP_K_OPT_TOP_K;
-        s->top_k = (uint32_t) value;
-        break;
-    case SLUICE_INT_LOGPROBS:
-        s->logprobs = value != 0;
-        break;
-    case SLUICE_INT_TOP_LOGPROBS:
-        s->top_logprobs = (uint32_t) value;
-        break;
-    case SLUICE_INT_DIMENSIONS:
-        req->msg.embed.dimensions = (uint32_t) value;
-        break;
-    }
-    return 0;
-}
-
-EXPORT int sluice_request_set_double(sluice_request *req, int what, double value)
-{
-    Sluice__V1__Sampling *s = &req->sampling;
-
-    if (!is_kind(req, SAMPLED) || !isfinite(value)) {
-        return -EINVAL;
-    }
-    switch ((enum sluice_double) what) {
-    case SLUICE_DOUBLE_TEMPERATURE:
-        s->temperature_opt_case = SLUICE__V1__SAMPLING__TEMPERATURE_OPT_TEMPERATURE;
-        s->temperature = value;
-        return 0;
-    case SLUICE_DOUBLE_TOP_P:
-        s->top_p_opt_case = SLUICE__V1__SAMPLING__TOP_P_OPT_TOP_P;
-        s->top_p = value;
-        return 0;
-    case SLUICE_DOUBLE_MIN_P:
-        s->min_p_opt_case = SLUICE__V1__SAMPLING__MIN_P_OPT_MIN_P;
-        s->min_p = value;
-        return 0;
-    case SLUICE_DOUBLE_FREQUENCY_PENALTY:
-        s->frequency_penalty_opt_case =
-            SLUICE__V1__SAMPLING__FREQUENCY_PENALTY_OPT_FREQUENCY_PENALTY;
-        s->frequency_penalty = value;
-        return 0;
-    case SLUICE_DOUBLE_PRESENCE_PENALTY:
-        s->presence_penalty_opt_case = SLUICE__V1__SAMPLING__PRESENCE_PENALTY_OPT_PRESENCE_PENALTY;
-        s->presence_penalty = value;
-        return 0;
-    }
-    return -EINVAL;
-}
-
-/* Where a text lives; NULL: not in this kind of request. */
-static char **text_slot(sluice_request *req, int what)
-{
-    Sluice__V1__ChatRequest *chat = req->kind == REQUEST_CHAT ? &req->msg.chat : NULL;
-    Sluice__V1__Message *m = last_message(req);
-
-    switch ((enum sluice_text) what) {
-    case SLUICE_TEXT_TOOLS_JSON:
-        return chat ? &chat->tools_json : NULL;
-    case SLUICE_TEXT_TOOL_CHOICE_JSON:
-        return chat ? &chat->tool_choice_json : NULL;
-    case SLUICE_TEXT_RESPONSE_FORMAT_JSON:
-        return chat ? &chat->response_format_json : NULL;
-    case SLUICE_TEXT_REASONING_EFFORT:
-        return chat ? &chat->reasoning_effort : NULL;
-    case SLUICE_TEXT_EXTRA_JSON:
-        return is_kind(req, SAMPLED) ? &req->sampling.extra_json : NULL;
-    case SLUICE_TEXT_SUFFIX:
-        return req->kind == REQUEST_COMPLETE ? &req->msg.complete.suffix : NULL;
-    case SLUICE_TEXT_MESSAGE_NAME:
-        return m ? &m->name : NULL;
-    case SLUICE_TEXT_MESSAGE_TOOL_CALL_ID:
-        return m ? &m->tool_call_id : NULL;
-    case SLUICE_TEXT_MESSAGE_THINKING:
-        return m ? &m->thinking : NULL;
-    case SLUICE_TEXT_REQUEST_ID:
-        break; /* not of the message */
-    }
-    return NULL;
-}
-
-static int set_id(sluice_request *req, const char *text, size_t n)
-{
-    if (!is_kind(req, CALLED) || (n > 0 && !is_request_id(text, n))) {
-        return -EINVAL;
-    }
-    if (n > 0) {
-        memcpy(req->id, text, n);
-    }
-    req->id[n] = '\0';
-    return 0;
-}
-
-EXPORT int sluice_request_set_text(sluice_request *req, int what, const char *text, size_t n_bytes)
-{
-    if (what == SLUICE_TEXT_REQUEST_ID) {
-        return set_id(req, text, n_bytes);
-    }
-
-    char **slot = text_slot(req, what);
-
-    return slot ? set_string(req, slot, text, n_bytes) : -EINVAL;
+    return add_string(req, stops, text, n_bytes);
 }
 
 /* ---------------------------------------------------------------- bytes */

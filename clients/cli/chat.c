@@ -337,8 +337,7 @@ int run_chat(const struct command *command, int argc, char **argv)
 {
     struct chat_options options = {.model = NULL};
     struct chat chat = {.options = &options};
-    int first;
-    int code = options_parse(command, chat_rows, &options, argc, argv, &first);
+    int code = options_parse(command, chat_rows, argc, argv, &options.common);
 
     if (code != OPTIONS_GO_ON) {
         return code;
@@ -349,8 +348,11 @@ int run_chat(const struct command *command, int argc, char **argv)
     }
     if (chat.model) {
         (void) snprintf(chat.what, sizeof(chat.what), "chat with \"%s\"", chat.model);
-        code = prompt_is_interactive(argc - first) ? hold_conversation(&chat)
-                                                   : ask_once(&chat, argc - first, argv + first);
+        int n_words = argc - options.common.first_word;
+
+        code = prompt_is_interactive(n_words)
+                   ? hold_conversation(&chat)
+                   : ask_once(&chat, n_words, argv + options.common.first_word);
     }
     drop_turns(&chat);
     free(chat.turns);
@@ -394,13 +396,13 @@ int run_complete(const struct command *command, int argc, char **argv)
     struct chat_options options = {.model = NULL};
     struct prompt prompt = {.bytes = NULL};
     char *model = NULL;
-    int first;
-    int code = options_parse(command, complete_rows, &options, argc, argv, &first);
+    int code = options_parse(command, complete_rows, argc, argv, &options.common);
 
     if (code != OPTIONS_GO_ON) {
         return code;
     }
-    code = prompt_read("complete", argc - first, argv + first, &prompt);
+    code = prompt_read("complete", argc - options.common.first_word,
+                       argv + options.common.first_word, &prompt);
     if (code != EXIT_OK) {
         return code;
     }

@@ -311,13 +311,16 @@ int run_embed(const struct command *command, int argc, char **argv)
     struct work work = {.what = "embed"};
     sluice_client *client = NULL;
     char *model = NULL;
-    int first;
-    int code = options_parse(command, embed_rows, &options, argc, argv, &first);
+    int code = options_parse(command, embed_rows, argc, argv, &options.common);
 
     if (code != OPTIONS_GO_ON) {
         return code;
     }
-    code = argc > first ? take_words(&work, argc - first, argv + first) : take_lines(&work);
+
+    int n_words = argc - options.common.first_word;
+
+    code = n_words > 0 ? take_words(&work, n_words, argv + options.common.first_word)
+                       : take_lines(&work);
     if (code == EXIT_OK) {
         client = session_connect(options.common.socket, &code);
     }

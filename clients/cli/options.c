@@ -174,15 +174,15 @@ static size_t make_tables(const struct option_row *rows, struct option *longs, c
     return n;
 }
 
-int options_parse(const struct command *command, const struct option_row *rows, void *values,
-                  int argc, char **argv, int *ret_first)
+int options_parse(const struct command *command, const struct option_row *rows, int argc,
+                  char **argv, struct common_options *values)
 {
     struct option longs[MAX_ROWS + 2];
     char shorts[2 * MAX_ROWS + 4];
     size_t n = make_tables(rows, longs, shorts);
     int code;
 
-    ((struct common_options *) values)->socket = default_socket;
+    values->socket = default_socket;
     opterr = 0;
     optind = 1;
     while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
@@ -208,6 +208,6 @@ int options_parse(const struct command *command, const struct option_row *rows, 
             return r;
         }
     }
-    *ret_first = optind;
+    values->first_word = optind;
     return OPTIONS_GO_ON;
 }

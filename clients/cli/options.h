@@ -38,6 +38,7 @@ struct option_row {
 struct common_options {
     const char *socket;
     bool is_json;
+    int first_word; /* index in argv of the first word that is no option */
 };
 #define OPTION_SOCKET                                                                              \
     {"socket",                                                                                     \
@@ -51,12 +52,10 @@ struct common_options {
 
 #define OPTIONS_GO_ON (-1)
 
-/*
- * Reads argv into values (zeroed by the caller). rows end with one without a name. OPTIONS_GO_ON with *ret_first, the index of the first word that
- * is no option; or the exit code, when --help was printed or something is wrong.
- */
-int options_parse(const struct command *command, const struct option_row *rows, void *values,
-                  int argc, char **argv, int *ret_first);
+/* Reads argv into values (zeroed by the caller). rows end with one without a name. OPTIONS_GO_ON, or the exit code when --help was
+ * printed or something is wrong. */
+int options_parse(const struct command *command, const struct option_row *rows, int argc,
+                  char **argv, struct common_options *values);
 
 /* The socket that was named before the command ("sluicectl --socket PATH chat"); NULL: none. Default of every command. */
 void options_set_socket(const char *path);

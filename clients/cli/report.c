@@ -264,10 +264,9 @@ static int run_report(const struct command *command, int argc, char **argv,
 {
     struct common_options options = {.socket = NULL};
     sluice_request *req;
-    int first;
-    int code = options_parse(command, rows_of_all, &options, argc, argv, &first);
+    int code = options_parse(command, rows_of_all, argc, argv, &options);
 
-    code = code == OPTIONS_GO_ON ? no_words(command, argc, argv, first) : code;
+    code = code == OPTIONS_GO_ON ? no_words(command, argc, argv, options.first_word) : code;
     if (code != OPTIONS_GO_ON) {
         return code;
     }
@@ -346,10 +345,9 @@ int run_version(const struct command *command, int argc, char **argv)
 {
     struct common_options options = {.socket = NULL};
     char daemon[64];
-    int first;
-    int code = options_parse(command, rows_of_all, &options, argc, argv, &first);
+    int code = options_parse(command, rows_of_all, argc, argv, &options);
 
-    code = code == OPTIONS_GO_ON ? no_words(command, argc, argv, first) : code;
+    code = code == OPTIONS_GO_ON ? no_words(command, argc, argv, options.first_word) : code;
     if (code != OPTIONS_GO_ON) {
         return code;
     }

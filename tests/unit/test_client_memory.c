@@ -10,6 +10,8 @@
 #include "clients/c/failure.c"
 #include "clients/c/reply.c"
 #include "clients/c/request.c"
+#include "clients/c/request_values.c"
+#include "clients/c/traffic.c"
 #include "clients/c/unpack.c"
 #include "clients/c/version.c"
 
