@@ -6,9 +6,6 @@
 
 #include "config_support.h"
 
-#ifndef TEST_DATA
-#define TEST_DATA "."
-#endif
 #define CONFIG_FILES TEST_SOURCE "/config/"
 
 static int load_bytes(struct str bytes, struct config **ret)
