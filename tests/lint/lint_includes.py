@@ -20,6 +20,7 @@ LAYERS = (
     ("composition", "daemon/*"),
     ("library", "clients/c/*"),
     ("cli", "clients/cli/*"),
+    ("examples", "clients/examples/c/*"),
     ("tests", "tests/*"),
 )
 
@@ -38,6 +39,7 @@ MAY_INCLUDE = {
     "composition": ("*",),
     "library": ("proto/*", "gen/*"),
     "cli": ("clients/c/sluice.h",),
+    "examples": (),
     "tests": ("*",),
 }
 
@@ -62,6 +64,8 @@ FOREIGN = (
     ("curl/*", ("daemon/upstream/curl_loop.*", "daemon/upstream/transfer.*")),
     ("yaml.h", ("daemon/config_yaml.c",)),
     ("check.h", ("tests/unit/*",)),
+    # as a program outside of this tree includes it
+    ("sluice.h", ("clients/examples/c/*",)),
 )
 
 # The C library and the kernel's headers: any layer may use them, core only those of ISO C without clocks.
