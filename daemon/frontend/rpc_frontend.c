@@ -19,6 +19,7 @@
 #include "base/fdio.h"
 #include "frontend/conn.h"
 #include "frontend/rpc_info.h"
+#include "frontend/rpc_output.h"
 #include "proto/frame.h"
 #include "wire/rpc_msg.h"
 
@@ -90,81 +91,6 @@ static struct rpc_conn *rpc_conn_of(struct conn *c)
     return CONTAINER_OF(c, struct rpc_conn, conn);
 }
 
-/* ------------------------------------------------------------------------------------------- output */
-
-/* A frame around bytes that are still to be written: the header is reserved, filled in afterwards. */
-static void put_frame(struct rpc_conn *rpc, uint32_t id, uint8_t type, uint8_t flags,
-                      struct str payload)
-{
-    struct frame_header h = {
-        .payload_bytes = (uint32_t) payload.len, .stream_id = id, .type = type, .flags = flags};
-    uint8_t header[FRAME_HEADER_BYTES];
-    struct buf *out = conn_out(&rpc->conn);
-
-    if (rpc->conn.state != CONN_OPEN) {
-        return;
-    }
-    assert(payload.len <= FRAME_MAX_BYTES);
-    frame_encode_header(&h, header);
-    if (buf_room(out) < sizeof header + payload.len || buf_append(out, header, sizeof header) < 0 ||
-        buf_append_str(out, payload) < 0) {
-        conn_close_later(&rpc->conn); /* half a frame must not be followed by anything */
-        return;
-    }
-    conn_flush_later(&rpc->conn);
-}
-
-static void put_response(struct rpc_conn *rpc, uint32_t id, const struct frame_response *response)
-{
-    size_t n = frame_response_size(response);
-    uint8_t *bytes = malloc(n + 1);
-
-    if (!bytes) {
-        conn_close_later(&rpc->conn);
-        return;
-    }
-    (void) frame_encode_response(response, bytes);
-    put_frame(rpc, id, FRAME_RESPONSE, 0, (struct str) {(const char *) bytes, n});
-    free(bytes);
-}
-
-static void put_payload(struct rpc_conn *rpc, uint32_t id, struct str payload)
-{
-    struct frame_response response = {.payload = {(const uint8_t *) payload.ptr, payload.len}};
-
-    put_response(rpc, id, &response);
-}
-
-static void put_error(struct rpc_conn *rpc, uint32_t id, enum errcode code, struct str text,
-                      struct str param, uint64_t retry_after_usec, struct str request_id)
-{
-    static const char type_url[] = "type.googleapis.com/sluice.v1.ErrorDetail";
-    const struct errcode_info *info = errcode_info(code);
-    struct frame_response response = {.code = info->ttrpc_code};
-    struct buf detail;
-
-    text = text.len > 0 ? text : str_from(info->text);
-    buf_init(&detail, 1024);
-    if (rpc_encode_error_detail(code, retry_after_usec, param, request_id, &detail) == 0) {
-        response.detail = (struct frame_slice) {(const uint8_t *) buf_ptr(&detail), detail.len};
-        response.detail_type =
-            (struct frame_slice) {(const uint8_t *) type_url, sizeof type_url - 1};
-    } /* out of memory: the status must do without its detail */
-    response.message = (struct frame_slice) {(const uint8_t *) text.ptr, text.len};
-    put_response(rpc, id, &response);
-    buf_done(&detail);
-}
-
-static void put_problem(struct rpc_conn *rpc, uint32_t id, const struct problem *p)
-{
-    put_error(rpc, id, p->code, str_from(p->text), str_from(p->param), 0, STR_NONE);
-}
-
-static void put_code(struct rpc_conn *rpc, uint32_t id, enum errcode code)
-{
-    put_problem(rpc, id, &(struct problem) {.code = code});
-}
-
 /* ------------------------------------------------------------------------------------------- streams */
 
 static void rpc_call_free(struct rpc_call *call)
@@ -187,7 +113,7 @@ static void put_event(struct rpc_call *call, const struct event *ev)
     if (rpc_encode_event(&call->stream, ev, call->id, &timings, &message) < 0) {
         conn_close_later(&call->rpc->conn);
     } else if (message.len > 0) {
-        put_frame(call->rpc, call->stream_id, FRAME_DATA, 0, buf_str(&message));
+        rpc_put_frame(&call->rpc->conn, call->stream_id, FRAME_DATA, 0, buf_str(&message));
     }
     buf_done(&message);
 }
@@ -210,14 +136,20 @@ static enum sink_answer deliver(struct event_sink *sink, const struct event *ev)
 
     note_times(call, ev);
     if (ev->type == EVENT_FAILED) {
-        put_error(rpc, call->stream_id, ev->failed.code, event_failed_text(ev), ev->failed.param,
-                  ev->failed.retry_after_usec, str_from(call->id));
+        struct rpc_error error = {.code = ev->failed.code,
+                                  .text = event_failed_text(ev),
+                                  .param = ev->failed.param,
+                                  .request_id = str_from(call->id),
+                                  .retry_after_usec = ev->failed.retry_after_usec};
+
+        rpc_put_error(&rpc->conn, call->stream_id, &error);
         rpc_call_free(call);
         return SINK_ROOM;
     }
     put_event(call, ev);
     if (ev->type == EVENT_END) {
-        put_frame(rpc, call->stream_id, FRAME_DATA, FRAME_REMOTE_CLOSED | FRAME_NO_DATA, STR_NONE);
+        rpc_put_frame(&rpc->conn, call->stream_id, FRAME_DATA, FRAME_REMOTE_CLOSED | FRAME_NO_DATA,
+                      STR_NONE);
         rpc_call_free(call);
         return SINK_ROOM;
     }
@@ -292,7 +224,7 @@ static void submit(struct rpc_conn *rpc, uint32_t id, struct request *req, uint6
 
     if (!call) {
         request_free(req);
-        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+        rpc_put_code(&rpc->conn, id, ERRCODE_OUT_OF_MEMORY);
         return;
     }
     *call = (struct rpc_call) {
@@ -303,7 +235,7 @@ static void submit(struct rpc_conn *rpc, uint32_t id, struct request *req, uint6
     (void) snprintf(call->id, sizeof call->id, "%s", req->id);
     if (call_submit(registry, req, &call->sink, now_usec, &call->call) < 0) {
         rpc_call_free(call);
-        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+        rpc_put_code(&rpc->conn, id, ERRCODE_OUT_OF_MEMORY);
     }
 }
 
@@ -315,13 +247,16 @@ static void start_call(struct rpc_conn *rpc, uint32_t id, const struct frame_req
     struct request *req;
 
     if (p.code != ERRCODE_NONE) {
-        put_error(rpc, id, p.code, STR_NONE, STR_NONE,
-                  errcode_info(p.code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0, STR_NONE);
+        struct rpc_error error = {
+            .code = p.code,
+            .retry_after_usec = errcode_info(p.code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0};
+
+        rpc_put_error(&rpc->conn, id, &error);
         return;
     }
     req = decode(rpc, frame, method, &p);
     if (!req) {
-        put_problem(rpc, id, &p);
+        rpc_put_problem(&rpc->conn, id, &p);
         return;
     }
     if (req->id[0] == '\0') {
@@ -331,7 +266,7 @@ static void start_call(struct rpc_conn *rpc, uint32_t id, const struct frame_req
                               .text = "a call with this request id is running",
                               .param = "options.request_id"};
         request_free(req);
-        put_problem(rpc, id, &p);
+        rpc_put_problem(&rpc->conn, id, &p);
         return;
     }
     submit(rpc, id, req, now_usec);
@@ -345,7 +280,7 @@ static void cancel(struct rpc_conn *rpc, uint32_t id, struct str payload, uint64
     struct buf out;
 
     if (rpc_decode_cancel(payload, wanted, &p) < 0) {
-        put_problem(rpc, id, &p);
+        rpc_put_problem(&rpc->conn, id, &p);
         return;
     }
 
@@ -357,9 +292,9 @@ static void cancel(struct rpc_conn *rpc, uint32_t id, struct str payload, uint64
     }
     buf_init(&out, 64);
     if (rpc_encode_cancel_response(call != NULL, &out) < 0) {
-        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+        rpc_put_code(&rpc->conn, id, ERRCODE_OUT_OF_MEMORY);
     } else {
-        put_payload(rpc, id, buf_str(&out));
+        rpc_put_payload(&rpc->conn, id, buf_str(&out));
     }
     buf_done(&out);
 }
@@ -375,9 +310,9 @@ static void tell(struct rpc_conn *rpc, uint32_t id, enum rpc_method method, uint
         : method == METHOD_LIST_MODELS ? rpc_info_encode_models(f, &out)
                                        : rpc_info_encode_status(f, now_usec, &out);
     if (r < 0) {
-        put_code(rpc, id, ERRCODE_OUT_OF_MEMORY);
+        rpc_put_code(&rpc->conn, id, ERRCODE_OUT_OF_MEMORY);
     } else {
-        put_payload(rpc, id, buf_str(&out));
+        rpc_put_payload(&rpc->conn, id, buf_str(&out));
     }
     buf_done(&out);
 }
@@ -418,13 +353,13 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
         break;
     case METHOD_UPLOAD: /* its Data frames are late Data of an id that is not in use: ignored */
     case METHOD_LATER:
-        put_code(rpc, id, ERRCODE_NOT_IMPLEMENTED);
+        rpc_put_code(&rpc->conn, id, ERRCODE_NOT_IMPLEMENTED);
         break;
     case METHOD_UNKNOWN:
         (void) snprintf(p.text, sizeof p.text, "no method \"%.*s\" in service \"%.*s\"",
                         (int) frame->method.len, (const char *) frame->method.ptr,
                         (int) frame->service.len, (const char *) frame->service.ptr);
-        put_problem(rpc, id, &p);
+        rpc_put_problem(&rpc->conn, id, &p);
         break;
     }
 }
@@ -446,7 +381,7 @@ static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
         on_request(rpc, h->stream_id, &frame, now_usec);
         return;
     }
-    put_problem(rpc, h->stream_id, &p);
+    rpc_put_problem(&rpc->conn, h->stream_id, &p);
 }
 
 static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const uint8_t *payload,
@@ -463,7 +398,7 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
         if (h->stream_id % 2 == 0) {
             (void) snprintf(p.text, sizeof p.text, "stream id %u is not a client's: those are odd",
                             h->stream_id);
-            put_problem(rpc, h->stream_id, &p);
+            rpc_put_problem(&rpc->conn, h->stream_id, &p);
         }
         break;
     case FRAME_RESPONSE: /* servers send these, clients do not */
@@ -485,7 +420,7 @@ static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h,
     }
     (void) snprintf(p.text, sizeof p.text, "a frame of %u bytes; the limit is %u", h->payload_bytes,
                     FRAME_MAX_BYTES);
-    put_problem(rpc, h->stream_id, &p);
+    rpc_put_problem(&rpc->conn, h->stream_id, &p);
     rpc->discard_bytes = h->payload_bytes;
     buf_clear(&rpc->in);
 }
