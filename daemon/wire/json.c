@@ -6,15 +6,10 @@
  * What sluice only carries is the span of bytes that the walk yields: ends are found by quotes and brackets alone, values are
  * never parsed and printed again. Owns nothing between calls. The walk and the scalars never allocate and take time linear in what they step over.
  *
- * cJSON is behind json_parse() and nowhere else. It accepts what is not JSON ("01", "2.", control characters in strings, invalid UTF-8), ends
- * strings at \u0000, keeps numbers as double, gives up on numbers of 64 characters and by default ignores the case of names; so it sees checked
- * text only, with its length, and what it prints is never used.
- *
  * Must not: read at or behind the end of a text, depend on a NUL behind it, depend on the locale (sluice never calls setlocale()).
  */
 #include "wire/json.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -475,58 +470,4 @@ int json_write_double(struct buf *out, double v)
         }
     }
     return buf_append_z(out, text);
-}
-
-/* ---- a tree: struct json is cJSON's item under another name */
-
-static const cJSON *tree(const struct json *j)
-{
-    return (const cJSON *) j;
-}
-
-struct json *json_parse(struct str checked_text)
-{
-    return (struct json *) cJSON_ParseWithLength(checked_text.ptr, checked_text.len);
-}
-
-struct json *json_free(struct json *j)
-{
-    cJSON_Delete((cJSON *) j);
-    return NULL;
-}
-
-const struct json *json_get(const struct json *object, const char *name)
-{
-    return (const struct json *) cJSON_GetObjectItemCaseSensitive(tree(object), name);
-}
-
-size_t json_size(const struct json *array_or_object)
-{
-    return (size_t) cJSON_GetArraySize(tree(array_or_object));
-}
-
-const struct json *json_at(const struct json *array, size_t i)
-{
-    return i < json_size(array) ? (const struct json *) cJSON_GetArrayItem(tree(array), (int) i)
-                                : NULL;
-}
-
-enum json_type json_tree_type(const struct json *j)
-{
-    switch (tree(j)->type & 0xff) { /* the bits above are cJSON's own flags */
-    case cJSON_False:
-        return JSON_FALSE;
-    case cJSON_True:
-        return JSON_TRUE;
-    case cJSON_Number:
-        return JSON_NUMBER;
-    case cJSON_String:
-        return JSON_STRING;
-    case cJSON_Array:
-        return JSON_ARRAY;
-    case cJSON_Object:
-        return JSON_OBJECT;
-    default: /* cJSON's kinds are macros, and cJSON_NULL is the last of them */
-        return JSON_NULL;
-    }
 }

@@ -1,7 +1,7 @@
 #pragma once
 /*
  * JSON, strictly (RFC 8259): one pass over the bytes that checks everything and yields the byte span of each top-level member or element;
- * then cJSON for documents that we read whole, and spans for what we only carry. json_check.c is the check, json.c the rest.
+ * then a walk over spans, without a tree: what we read is read in place, what we only carry is carried as it is. json_check.c is the check, json.c the rest.
  *
  * The pass refuses: invalid UTF-8, control characters in strings, bad escapes and unpaired surrogates, leading zeros, trailing bytes,
  * depth over JSON_MAX_DEPTH, duplicate names in one object (compared resolved), U+0000 in names, more than 65,536 names open at a time
@@ -74,14 +74,3 @@ int json_string_dup(struct str value, struct arena *a, struct str *ret) MUST_USE
 int json_write_string(struct buf *out, struct str s) MUST_USE;
 /* A double in the shortest form that reads back the same; null when it is not finite. */
 int json_write_double(struct buf *out, double v) MUST_USE;
-
-/* ---- a tree, for documents that are read whole (cJSON behind an opaque type) */
-
-struct json;
-struct json *json_parse(struct str checked_text); /* NULL: out of memory (or not checked) */
-struct json *json_free(struct json *j);           /* accepts NULL, returns NULL */
-const struct json *json_get(const struct json *object,
-                            const char *name); /* case-sensitive; NULL: none */
-size_t json_size(const struct json *array_or_object);
-const struct json *json_at(const struct json *array, size_t i);
-enum json_type json_tree_type(const struct json *j);

@@ -59,7 +59,7 @@ FOREIGN = (
         "systemd/sd-event.h",
         ("daemon/frontend/*", "daemon/upstream/curl_loop.*", "daemon/upstream/model_group.*", "daemon/upstream/upstreams.h", "daemon/*"),
     ),
-    ("cjson/*", ("daemon/wire/json.*", "clients/cli/*")),
+    ("cjson/*", ("clients/cli/*", "tests/fuzz/fuzz_json.c")),
     ("llhttp.h", ("daemon/wire/http1.*",)),
     ("protobuf-c/*", ("daemon/wire/rpc_msg*", "clients/c/*")),
     ("curl/*", ("daemon/upstream/curl_loop.*", "daemon/upstream/transfer.*")),

@@ -1,5 +1,5 @@
 /*
- * JSON after the check: the walk, members by name, scalars, strings, writing, the tree. The check itself is test_json_check.c's.
+ * JSON after the check: the walk, members by name, scalars, strings, writing. The check itself is test_json_check.c's.
  */
 #include "support.h"
 
@@ -488,32 +488,6 @@ START_TEST(doubles_survive_the_round_trip)
 }
 END_TEST
 
-/* ---- the tree */
-
-START_TEST(tree)
-{
-    struct json *j =
-        json_parse(checked("{\"Model\":1,\"model\":\"m\",\"l\":[1,null,true,false,{}]}"));
-    const struct json *l = json_get(j, "l");
-
-    ck_assert_ptr_nonnull(j);
-    ck_assert_int_eq(json_tree_type(j), JSON_OBJECT);
-    ck_assert_uint_eq(json_size(j), 3);
-    ck_assert_int_eq(json_tree_type(json_get(j, "model")), JSON_STRING);
-    ck_assert_int_eq(json_tree_type(json_get(j, "Model")), JSON_NUMBER);
-    ck_assert_ptr_null(json_get(j, "MODEL"));
-    ck_assert_int_eq(json_tree_type(l), JSON_ARRAY);
-    ck_assert_uint_eq(json_size(l), 5);
-    ck_assert_int_eq(json_tree_type(json_at(l, 1)), JSON_NULL);
-    ck_assert_int_eq(json_tree_type(json_at(l, 2)), JSON_TRUE);
-    ck_assert_int_eq(json_tree_type(json_at(l, 3)), JSON_FALSE);
-    ck_assert_ptr_null(json_at(l, 5));
-    ck_assert_ptr_null(json_free(j));
-    ck_assert_ptr_null(json_free(NULL));
-    ck_assert_ptr_null(json_parse(STR_LIT("{")));
-}
-END_TEST
-
 /* ---- out of memory */
 
 static void use_everything(void)
@@ -565,7 +539,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, strings_survive_the_round_trip);
     tcase_add_test(tc, doubles_written);
     tcase_add_test(tc, doubles_survive_the_round_trip);
-    tcase_add_test(tc, tree);
     tcase_add_test(tc, allocation_failures);
 }
 
