@@ -44,11 +44,11 @@ packages_test_all() {
 need_packages() {
     local why=$1 missing
     shift
-    command -v dpkg-query >/dev/null || die "$why needs Debian packages, and this system has no dpkg: $*"
+    command -v dpkg-query >/dev/null || die "for $why these Debian packages are needed, and this system has no dpkg: $*"
     missing=$(comm -23 <(printf '%s\n' "$@" | sort -u) <(_installed "$@" | sort -u) | tr '\n' ' ')
     missing=${missing% }
     [ -n "$missing" ] || return 0
-    say "$why needs these Debian packages, which will now be installed:"
+    say "for $why these Debian packages will now be installed:"
     printf '%s\n' "$missing" | fold -s -w 90 | sed 's/^/   /' >&2
     _as_root || die "that needs root, or sudo without a password where there is no terminal; as root: apt-get install $missing"
     # shellcheck disable=SC2086 # a list of words
