@@ -1,13 +1,16 @@
 /*
- * See frame.h. Header and envelopes only: the payload inside an envelope is somebody else's message.
+ * See frame.h. Header and envelopes only: the payload inside an envelope is somebody else's
+ * message.
  *
- * Why by hand: an envelope has five fields, and a generated decoder would copy each of them and allocate for every
- * metadata entry and unknown field that a peer cares to send. Here decoding is one pass that keeps slices into the caller's
- * bytes, so memory does not depend on the input and nothing can fail but the input itself.
+ * Why by hand: an envelope has five fields, and a generated decoder would copy each of them and
+ * allocate for every metadata entry and unknown field that a peer cares to send. Here decoding is
+ * one pass that keeps slices into the caller's bytes, so memory does not depend on the input and
+ * nothing can fail but the input itself.
  *
- * Decoding follows protobuf's rules: fields in any order, the last of a repeated scalar wins, a sub-message that comes twice
- * is merged, a known number with an unexpected wire type counts as unknown, unknown fields are skipped. Groups were never part of
- * proto3 and are malformed here. Encoding writes fields in the order of their numbers.
+ * Decoding follows protobuf's rules: fields in any order, the last of a repeated scalar wins, a
+ * sub-message that comes twice is merged, a known number with an unexpected wire type counts as
+ * unknown, unknown fields are skipped. Groups were never part of proto3 and are malformed here.
+ * Encoding writes fields in the order of their numbers.
  *
  * Owns nothing, allocates nothing, must not know what a service is or whether a stream is open.
  */
@@ -140,7 +143,8 @@ static struct reader reader_of(struct frame_slice s)
 
 /* ---------------------------------------------------------------- names */
 
-/* Length of the UTF-8 sequence at p (n > 0 bytes left), 0 when it is none: no overlong forms, no surrogates (RFC 3629). */
+/* Length of the UTF-8 sequence at p (n > 0 bytes left), 0 when it is none: no overlong forms, no
+ * surrogates (RFC 3629). */
 static size_t utf8_len(const uint8_t *p, size_t n)
 {
     uint8_t low = 0x80, high = 0xbf; /* bounds of the second byte */

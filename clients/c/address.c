@@ -1,10 +1,11 @@
 /*
- * See address.h. The order of sluice_connect() is fixed by its documentation; the environment counts only in programs that run
- * with their caller's rights (secure_getenv). A path that the caller or SLUICE_SOCKET names is the only one tried. Of the two
- * well-known ones the second is tried only where nothing lives at the first: a daemon there that refuses us is an answer.
+ * See address.h. The order of sluice_connect() is fixed by its documentation; the environment
+ * counts only in programs that run with their caller's rights (secure_getenv). A path that the
+ * caller or SLUICE_SOCKET names is the only one tried. Of the two well-known ones the second is
+ * tried only where nothing lives at the first: a daemon there that refuses us is an answer.
  *
- * The error text is per thread because a failed constructor has no handle to keep it on. It owns nothing else and must not
- * read or write the socket.
+ * The error text is per thread because a failed constructor has no handle to keep it on. It owns
+ * nothing else and must not read or write the socket.
  */
 #include "address.h"
 

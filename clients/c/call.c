@@ -1,18 +1,20 @@
 /*
  * A call: frames in at one end, events out at the other.
  *
- * Frames are kept as they came and decoded when the program takes them, one at a time, so that what waits costs its own size
- * and decoding happens where its errors can be told. The state says whether more frames may come:
+ * Frames are kept as they came and decoded when the program takes them, one at a time, so that what
+ * waits costs its own size and decoding happens where its errors can be told. The state says
+ * whether more frames may come:
  *
  *      OPEN ──(end of stream, response, failure)──► CLOSED ──(last event taken)──► OVER
  *        └───────────────(Done, or an event that cannot be)───────────────────────►
  *
- * Exactly one last event, always: DONE, REPLY or FAILED. A stream that ends without Done was cut; an event whose number is not
- * the last one's plus one means that something between was lost. Both are failures, however much text came before. Whatever
- * follows Done is ignored: the answer is complete.
+ * Exactly one last event, always: DONE, REPLY or FAILED. A stream that ends without Done was cut;
+ * an event whose number is not the last one's plus one means that something between was lost. Both
+ * are failures, however much text came before. Whatever follows Done is ignored: the answer is
+ * complete.
  *
- * Owns its frames and the decoded message of the current event. Does not touch the socket; a call that gives up by itself asks
- * its client to tell the daemon.
+ * Owns its frames and the decoded message of the current event. Does not touch the socket; a call
+ * that gives up by itself asks its client to tell the daemon.
  */
 #include "call.h"
 

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * One call, seen from inside: the client delivers frames to it and closes it; the program takes events from it. A call belongs to the program
- * (sluice_call_free()) and is on its client's list from start to free.
+ * One call, seen from inside: the client delivers frames to it and closes it; the program takes
+ * events from it. A call belongs to the program (sluice_call_free()) and is on its client's list
+ * from start to free.
  */
 #include <protobuf-c/protobuf-c.h>
 #include <stdatomic.h>
@@ -13,7 +14,8 @@
 #include "request.h"
 #include "sluice.h"
 
-/* More that was received and not taken ends the call as stalled_reader: reading never waits for the program. Twice the largest frame. */
+/* More that was received and not taken ends the call as stalled_reader: reading never waits for the
+ * program. Twice the largest frame. */
 #define CALL_MAX_UNREAD_BYTES (2 * (size_t) FRAME_MAX_BYTES)
 
 /* A Data or Response frame that was received whole. */

@@ -1,12 +1,15 @@
 /*
- * A connection: it starts calls, keeps the list of them, and serves the program's loop. Frames are traffic.c's.
+ * A connection: it starts calls, keeps the list of them, and serves the program's loop. Frames are
+ * traffic.c's.
  *
  *      program ── call_start ──► traffic ──► conn ──► socket           socket ──► conn ──► traffic ──► call ── call_next ──► program
  *
- * Owns the connection, an epoll descriptor and an eventfd. The epoll descriptor is what programs watch: it never changes, and
- * it becomes readable for the socket (in both directions, as needed) and for sluice_call_cancel() of another thread alike.
+ * Owns the connection, an epoll descriptor and an eventfd. The epoll descriptor is what programs
+ * watch: it never changes, and it becomes readable for the socket (in both directions, as needed)
+ * and for sluice_call_cancel() of another thread alike.
  *
- * Calls belong to the program; the list here is only to find them. A call leaves it when it is freed.
+ * Calls belong to the program; the list here is only to find them. A call leaves it when it is
+ * freed.
  */
 #include "client.h"
 

@@ -1,9 +1,11 @@
 /*
- * See conn.h. Sending and receiving know nothing of each other: a socket that takes no bytes never keeps us from reading, which
- * is the deadlock that ttrpc implementations had to learn (containerd/ttrpc 72).
+ * See conn.h. Sending and receiving know nothing of each other: a socket that takes no bytes never
+ * keeps us from reading, which is the deadlock that ttrpc implementations had to learn
+ * (containerd/ttrpc 72).
  *
- * Frames go out whole and in order; one message per frame, one send() per frame. The queue's memory is what was asked to be
- * sent and no more: each frame is one allocation of its own size, freed when its last byte is with the kernel.
+ * Frames go out whole and in order; one message per frame, one send() per frame. The queue's memory
+ * is what was asked to be sent and no more: each frame is one allocation of its own size, freed
+ * when its last byte is with the kernel.
  */
 #include "conn.h"
 

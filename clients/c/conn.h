@@ -1,7 +1,7 @@
 #pragma once
 /*
- * Bytes of one connection: frames out through a bounded queue, bytes in through a window. Never waits, never decides what a frame means. Embedded in
- * the client, which frees it.
+ * Bytes of one connection: frames out through a bounded queue, bytes in through a window. Never
+ * waits, never decides what a frame means. Embedded in the client, which frees it.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,16 +37,19 @@ static inline bool conn_wants_to_send(const struct conn *c)
 }
 
 /*
- * Queues one frame; *ret_payload is where its header->payload_bytes bytes are to be written before the next call. The queue takes CONN_MAX_OUT_BYTES and never refuses a frame without
- * payload_bytes to speak of (is_small: cancels, whose number the calls bound). -ENOBUFS, -ENOMEM.
+ * Queues one frame; *ret_payload is where its header->payload_bytes bytes are to be written before
+ * the next call. The queue takes CONN_MAX_OUT_BYTES and never refuses a frame without payload_bytes
+ * to speak of (is_small: cancels, whose number the calls bound). -ENOBUFS, -ENOMEM.
  */
 int conn_queue(struct conn *c, const struct frame_header *header, bool is_small,
                uint8_t **ret_payload);
 
-/* Sends what the socket takes. 1: something was sent; 0: nothing. A broken pipe drops the queue and is no error: the reader will see the end. */
+/* Sends what the socket takes. 1: something was sent; 0: nothing. A broken pipe drops the queue and
+ * is no error: the reader will see the end. */
 int conn_send(struct conn *c);
 
-/* Reads once into the window. 1: there are new bytes; 0: none now (or the window is full); -errno: the end, -ECONNRESET where the peer just closed. */
+/* Reads once into the window. 1: there are new bytes; 0: none now (or the window is full); -errno:
+ * the end, -ECONNRESET where the peer just closed. */
 int conn_receive(struct conn *c);
 
 /* The next header if it is there whole. */

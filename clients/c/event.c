@@ -1,6 +1,6 @@
 /*
- * What the current event of a call says. Getters of another event's values answer with nothing (0, "", no bytes), so that a
- * program that asks the wrong one reads no stale memory.
+ * What the current event of a call says. Getters of another event's values answer with nothing (0,
+ * "", no bytes), so that a program that asks the wrong one reads no stale memory.
  */
 #include "call.h"
 

@@ -1,9 +1,9 @@
 /*
- * See failure.h. Texts are copied into fixed fields, cut where they are too long and never in the middle of a character, so that an
- * error can be told when there is no memory left for anything.
+ * See failure.h. Texts are copied into fixed fields, cut where they are too long and never in the
+ * middle of a character, so that an error can be told when there is no memory left for anything.
  *
- * Rows of errors.def that the library uses keep their code, statuses and advice from there. The three of its own stand here,
- * since no daemon ever sends them.
+ * Rows of errors.def that the library uses keep their code, statuses and advice from there. The
+ * three of its own stand here, since no daemon ever sends them.
  */
 #include "failure.h"
 

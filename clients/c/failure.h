@@ -1,5 +1,6 @@
 #pragma once
-/* How a call failed: what the getters sluice_call_error_*() show. Filled from a ttrpc status, or by the library itself. */
+/* How a call failed: what the getters sluice_call_error_*() show. Filled from a ttrpc status, or by
+ * the library itself. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,5 +35,6 @@ struct failure {
 /* kind is not FAILURE_NONE. why: a few words more, or NULL. */
 void failure_set(struct failure *f, enum failure_kind kind, const char *why);
 
-/* Out of a response whose code is not 0. Foreign servers send no detail: then the code is the nearest word we have. */
+/* Out of a response whose code is not 0. Foreign servers send no detail: then the code is the
+ * nearest word we have. */
 void failure_set_status(struct failure *f, const struct frame_response *res);

@@ -1,6 +1,7 @@
 /*
- * Replies of the calls that answer once. One table says where each field of sluice.h lies in which message, so that a new field
- * is a row here and a constant there, and the library's interface stays as it is.
+ * Replies of the calls that answer once. One table says where each field of sluice.h lies in which
+ * message, so that a new field is a row here and a constant there, and the library's interface
+ * stays as it is.
  */
 #include <stddef.h>
 

@@ -1,10 +1,11 @@
 /*
  * Requests: a thin, checked coat over the protobuf-c messages that go out.
  *
- * Owns every string and sub-message in it, all from malloc(), so that protobuf-c's own free functions work on the parts. Class, deadline and id stand
- * beside the message and are joined with it when it is packed: a request is not changed by being started. What can be
- * checked without a daemon is checked here (sizes, counts, NUL bytes, ranges); whether text is UTF-8 and JSON is
- * JSON the daemon says, with the field's name.
+ * Owns every string and sub-message in it, all from malloc(), so that protobuf-c's own free
+ * functions work on the parts. Class, deadline and id stand beside the message and are joined with
+ * it when it is packed: a request is not changed by being started. What can be checked without a
+ * daemon is checked here (sizes, counts, NUL bytes, ranges); whether text is UTF-8 and JSON is JSON
+ * the daemon says, with the field's name.
  */
 #include "request.h"
 

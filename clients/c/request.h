@@ -29,5 +29,6 @@ enum request_kind request_kind(const sluice_request *req);
 uint64_t request_deadline_usec(const sluice_request *req); /* 0: none */
 const char *request_id(const sluice_request *req);         /* "": the library makes one */
 
-/* The message as bytes, with this request id. *ret_bytes is the caller's, free(). -EINVAL: nothing to ask; -EMSGSIZE, -ENOMEM. */
+/* The message as bytes, with this request id. *ret_bytes is the caller's, free(). -EINVAL: nothing
+ * to ask; -EMSGSIZE, -ENOMEM. */
 int request_pack(const sluice_request *req, const char *id, uint8_t **ret_bytes, size_t *ret_n);

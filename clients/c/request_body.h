@@ -1,5 +1,6 @@
 #pragma once
-/* The inside of a request, for the two files that fill it: request.c (parts and bytes) and request_values.c (options). */
+/* The inside of a request, for the two files that fill it: request.c (parts and bytes) and
+ * request_values.c (options). */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /*
- * Options of a request: numbers and texts by name. What a request of one kind does not know is refused at once, so that a typo or a
- * wrong kind does not become an option that nobody heeds.
+ * Options of a request: numbers and texts by name. What a request of one kind does not know is
+ * refused at once, so that a typo or a wrong kind does not become an option that nobody heeds.
  */
 #include <errno.h>
 #include <math.h>

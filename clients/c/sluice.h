@@ -1,5 +1,6 @@
 /*
- * libsluice: talk to sluiced, the local gateway to language models. Link with -lsluice (pkg-config libsluice).
+ * libsluice: talk to sluiced, the local gateway to language models. Link with -lsluice (pkg-config
+ * libsluice).
  *
  *     sluice_client *client;
  *     sluice_request *req;
@@ -21,25 +22,33 @@
  *     }
  *     sluice_call_free(call); sluice_request_free(req); sluice_client_free(client);
  *
- * RETURN VALUES  int functions return 0 or more on success and a negative errno value on failure; errno itself means nothing. What
- *   goes wrong with a call on its way (the model is unknown, the daemon is busy, the connection breaks) is not such an errno: it is
- *   the call's last event, SLUICE_EVENT_FAILED, with code, message and advice. Every call ends with exactly one of
- *   SLUICE_EVENT_DONE, SLUICE_EVENT_REPLY and SLUICE_EVENT_FAILED. An answer that was cut is always a FAILED, never a DONE.
+ * RETURN VALUES  int functions return 0 or more on success and a negative errno value on failure;
+ *   errno itself means nothing. What goes wrong with a call on its way (the model is unknown, the
+ *   daemon is busy, the connection breaks) is not such an errno: it is the call's last event,
+ *   SLUICE_EVENT_FAILED, with code, message and advice. Every call ends with exactly one of
+ *   SLUICE_EVENT_DONE, SLUICE_EVENT_REPLY and SLUICE_EVENT_FAILED. An answer that was cut is always
+ *   a FAILED, never a DONE.
  *
- * THREADS  No two threads may use one client, its calls or one request at the same time; different clients are independent. The exception is
- *   sluice_call_cancel(), which any thread and any signal handler may call. The library makes no threads, touches no signal
- *   handlers and never raises SIGPIPE.
+ * THREADS  No two threads may use one client, its calls or one request at the same time; different
+ *   clients are independent. The exception is sluice_call_cancel(), which any thread and any signal
+ *   handler may call. The library makes no threads, touches no signal handlers and never raises
+ *   SIGPIPE.
  *
- * FORK  A client belongs to the process that made it. In a child every function that talks to the daemon returns -ECHILD;
- *   sluice_client_free() there gives memory and descriptors back and disturbs nothing.
+ * FORK  A client belongs to the process that made it. In a child every function that talks to the
+ *   daemon returns -ECHILD; sluice_client_free() there gives memory and descriptors back and
+ *   disturbs nothing.
  *
- * SIGNALS  Functions that wait return -EINTR when a signal handler ran; nothing is lost, call them again.
+ * SIGNALS  Functions that wait return -EINTR when a signal handler ran; nothing is lost, call them
+ *   again.
  *
- * TEXT  goes in and out as bytes with a length and is UTF-8. A piece of text out of a stream may end inside a character. Strings that are names
- *   are NUL-terminated and never NULL. Everything that a getter returns belongs to the call (or client) and is valid until the
- *   next sluice_call_next(), sluice_call_try_next() or sluice_call_free() of that call unless said otherwise.
+ * TEXT  goes in and out as bytes with a length and is UTF-8. A piece of text out of a stream may
+ *   end inside a character. Strings that are names are NUL-terminated and never NULL. Everything
+ *   that a getter returns belongs to the call (or client) and is valid until the next
+ *   sluice_call_next(), sluice_call_try_next() or sluice_call_free() of that call unless said
+ *   otherwise.
  *
- * UNITS  durations are microseconds (_usec); instants are microseconds of CLOCK_MONOTONIC (_at_usec); UINT64_MAX is never.
+ * UNITS  durations are microseconds (_usec); instants are microseconds of CLOCK_MONOTONIC
+ *   (_at_usec); UINT64_MAX is never.
  */
 #ifndef SLUICE_H
 #define SLUICE_H
@@ -63,12 +72,13 @@ typedef struct sluice_call sluice_call;       /* one request on its way, and wha
 
 /* ---------------------------------------------------------------- version */
 
-/* The binary interface this header describes. Within one major number functions and constants are only added. */
+/* The binary interface this header describes. Within one major number it only grows. */
 #define SLUICE_ABI_MAJOR 0
 #define SLUICE_ABI_MINOR 1
 
-/* The library that runs: major << 16 | minor << 8 | patch, the same as text ("0.1.0"), and its interface: major << 16 | minor.
- * A program works with a library of the same major and no smaller minor number. Any thread. */
+/* The library that runs: major << 16 | minor << 8 | patch, the same as text ("0.1.0"), and its
+ * interface: major << 16 | minor. A program works with a library of the same major and no smaller
+ * minor number. Any thread. */
 uint32_t sluice_version(void);
 const char *sluice_version_string(void);
 uint32_t sluice_abi(void);
@@ -76,42 +86,48 @@ uint32_t sluice_abi(void);
 /* ---------------------------------------------------------------- connection */
 
 /*
- * Connects to path, or with NULL to $SLUICE_SOCKET; where that is not set, to $XDG_RUNTIME_DIR/sluice/rpc.sock, then to
- * /run/sluice/rpc.sock. (A setuid program ignores the environment.) Waits at most 5 s for a daemon that does not accept.
- * *ret_client is the caller's, to be freed with sluice_client_free(). Errors: -ENOENT and -ECONNREFUSED (no daemon there), -EACCES, -ENAMETOOLONG,
- * -ETIMEDOUT, -EINTR, -ENOMEM, -EMFILE. sluice_connect_error() has the sentence.
+ * Connects to path, or with NULL to $SLUICE_SOCKET; where that is not set, to
+ * $XDG_RUNTIME_DIR/sluice/rpc.sock, then to /run/sluice/rpc.sock. (A setuid program ignores the
+ * environment.) Waits at most 5 s for a daemon that does not accept. *ret_client is the caller's,
+ * to be freed with sluice_client_free(). Errors: -ENOENT and -ECONNREFUSED (no daemon there),
+ * -EACCES, -ENAMETOOLONG, -ETIMEDOUT, -EINTR, -ENOMEM, -EMFILE. sluice_connect_error() has the
+ * sentence.
  */
 int sluice_connect(const char *path, sluice_client **ret_client) SLUICE_MUST_USE;
 
-/* A client over a connected stream socket, which becomes the client's; on failure it stays the caller's. -EINVAL: fd is no
- * such socket. */
+/* A client over a connected stream socket, which becomes the client's; on failure it stays the
+ * caller's. -EINVAL: fd is no such socket. */
 int sluice_connect_fd(int fd, sluice_client **ret_client) SLUICE_MUST_USE;
 
-/* Why the last sluice_connect() or sluice_connect_fd() of this thread failed, with each address that was tried; "" after a success. Valid
- * until the next of them in this thread. */
+/* Why the last sluice_connect() or sluice_connect_fd() of this thread failed, with each address
+ * that was tried; "" after a success. Valid until the next of them in this thread. */
 const char *sluice_connect_error(void);
 
-/* Closes the connection; the daemon cancels what still runs. Calls of this client stay valid until they are freed themselves: an open one has
- * failed with "connection_lost". Accepts NULL, returns NULL. */
+/* Closes the connection; the daemon cancels what still runs. Calls of this client stay valid until
+ * they are freed themselves: an open one has failed with "connection_lost". Accepts NULL, returns
+ * NULL. */
 sluice_client *sluice_client_free(sluice_client *client);
 
 /* 1 while the connection stands, 0 once it was lost (there is no way back: make a new client). */
 int sluice_client_is_connected(const sluice_client *client);
 
 /*
- * In your own event loop: wait until sluice_client_get_fd() has sluice_client_get_events() (poll(2) bits) or the clock reaches
- * sluice_client_get_timeout_usec(), then sluice_client_process() until it returns 0, then take events from the calls
- * (sluice_client_ready_call(), sluice_call_try_next()). Ask for events and timeout anew after each round. The descriptor stays the client's; it never changes.
+ * In your own event loop: wait until sluice_client_get_fd() has sluice_client_get_events() (poll(2)
+ * bits) or the clock reaches sluice_client_get_timeout_usec(), then sluice_client_process() until
+ * it returns 0, then take events from the calls (sluice_client_ready_call(),
+ * sluice_call_try_next()). Ask for events and timeout anew after each round. The descriptor stays
+ * the client's; it never changes.
  */
 int sluice_client_get_fd(const sluice_client *client);
 int sluice_client_get_events(const sluice_client *client);
 int sluice_client_get_timeout_usec(const sluice_client *client, uint64_t *ret_at_usec);
 
-/* Sends and receives what is possible without waiting, a bounded amount. 1: something happened; 0: nothing to do;
- * -ENOTCONN: the connection is lost and every call has ended; -ECHILD. */
+/* Sends and receives what is possible without waiting, a bounded amount. 1: something happened; 0:
+ * nothing to do; -ENOTCONN: the connection is lost and every call has ended; -ECHILD. */
 int sluice_client_process(sluice_client *client) SLUICE_MUST_USE;
 
-/* Waits until there is something to process: 1; 0 when timeout_usec (relative; UINT64_MAX: no limit) has passed; -EINTR, -ENOTCONN, -ECHILD. */
+/* Waits until there is something to process: 1; 0 when timeout_usec (relative; UINT64_MAX: no
+ * limit) has passed; -EINTR, -ENOTCONN, -ECHILD. */
 int sluice_client_wait(sluice_client *client, uint64_t timeout_usec) SLUICE_MUST_USE;
 
 /* A call of this client that has an event to take, or NULL. Calls are offered in turn. */
@@ -131,9 +147,11 @@ uint64_t sluice_client_counter(const sluice_client *client, int counter);
 /* ---------------------------------------------------------------- requests */
 
 /*
- * A request of each kind. *ret_request is the caller's (sluice_request_free()); it may be started any number of times, unless it carries a request id of its own, and changed
- * in between. Names are NUL-terminated and copied, as is everything handed to the functions below. Errors of all of them: -ENOMEM; -EMSGSIZE: the request would not
- * fit into a frame of 4 MiB; -EILSEQ: a NUL byte in a text; -EINVAL: wrong for this kind of request, or out of range.
+ * A request of each kind. *ret_request is the caller's (sluice_request_free()); it may be started
+ * any number of times, unless it carries a request id of its own, and changed in between. Names are
+ * NUL-terminated and copied, as is everything handed to the functions below. Errors of all of them:
+ * -ENOMEM; -EMSGSIZE: the request would not fit into a frame of 4 MiB; -EILSEQ: a NUL byte in a
+ * text; -EINVAL: wrong for this kind of request, or out of range.
  */
 int sluice_chat_new(const char *model, sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_complete_new(const char *model, const char *prompt, size_t n_bytes,
@@ -143,7 +161,8 @@ int sluice_models_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_info_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_status_new(sluice_request **ret_request) SLUICE_MUST_USE;
 
-/* Ends a call of the same user by its request id, on whichever connection it runs. Its own calls a program better ends with sluice_call_cancel(). */
+/* Ends a call of the same user by its request id, on whichever connection it runs. Its own calls a
+ * program better ends with sluice_call_cancel(). */
 int sluice_cancel_new(const char *request_id, sluice_request **ret_request) SLUICE_MUST_USE;
 
 /* Accepts NULL, returns NULL. Calls that were started from it are not affected. */
@@ -156,15 +175,16 @@ enum sluice_role {
     SLUICE_ROLE_TOOL = 4
 };
 
-/* Chat: appends a message. The next four add to the message that was appended last; -EINVAL where there is none. At most 4096
- * messages (-E2BIG). */
+/* Chat: appends a message. The next four add to the message that was appended last; -EINVAL where
+ * there is none. At most 4096 messages (-E2BIG). */
 int sluice_request_add_message(sluice_request *req, int role, const char *text,
                                size_t n_bytes) SLUICE_MUST_USE;
 /* An image as a file holds it; media_type like "image/png", or NULL. */
 int sluice_request_add_image(sluice_request *req, const void *content, size_t n_bytes,
                              const char *media_type) SLUICE_MUST_USE;
 int sluice_request_add_image_url(sluice_request *req, const char *url) SLUICE_MUST_USE;
-/* A call that the assistant made, to be followed by a message of SLUICE_ROLE_TOOL with SLUICE_TEXT_MESSAGE_TOOL_CALL_ID. */
+/* A call that the assistant made, to be followed by a message of SLUICE_ROLE_TOOL with
+ * SLUICE_TEXT_MESSAGE_TOOL_CALL_ID. */
 int sluice_request_add_tool_call(sluice_request *req, const char *id, const char *name,
                                  const char *arguments_json, size_t n_bytes) SLUICE_MUST_USE;
 
@@ -181,7 +201,8 @@ enum sluice_class {
     SLUICE_CLASS_BACKGROUND = 3
 };
 
-/* Values for sluice_request_set_int(). In brackets: the kinds that know it. What is not set is left to the model server. */
+/* Values for sluice_request_set_int(). In brackets: the kinds that know it. What is not set is left
+ * to the model server. */
 enum sluice_int {
     SLUICE_INT_CLASS = 1, /* enum sluice_class [chat, complete, embed] */
     SLUICE_INT_DEADLINE_USEC =
@@ -226,9 +247,11 @@ int sluice_request_set_text(sluice_request *req, int what, const char *text,
 /* ---------------------------------------------------------------- calls */
 
 /*
- * Starts req on client without waiting; the request may be freed or started again at once. *ret_call is the caller's
- * (sluice_call_free()). Errors: -EINVAL (nothing to send: a chat without messages, an embedding without inputs), -ENOTCONN, -EBUSY (1024 calls are open), -ENOBUFS (16 MiB
- * wait to be sent), -EOVERFLOW (the connection has carried 2^31 calls), -EMSGSIZE, -ENOMEM, -ECHILD.
+ * Starts req on client without waiting; the request may be freed or started again at once.
+ * *ret_call is the caller's (sluice_call_free()). Errors: -EINVAL (nothing to send: a chat without
+ * messages, an embedding without inputs), -ENOTCONN, -EBUSY (1024 calls are open), -ENOBUFS (16 MiB
+ * wait to be sent), -EOVERFLOW (the connection has carried 2^31 calls), -EMSGSIZE, -ENOMEM,
+ * -ECHILD.
  */
 int sluice_call_start(sluice_client *client, const sluice_request *req,
                       sluice_call **ret_call) SLUICE_MUST_USE;
@@ -251,8 +274,9 @@ enum sluice_event {
 };
 
 /*
- * Waits for the next event and makes it the current one: its type (> 0), or 0 when the last one was taken before. Handles the traffic of all calls of the client while
- * it waits. Errors, after which the call goes on: -EINTR, -ENOMEM, -ECHILD.
+ * Waits for the next event and makes it the current one: its type (> 0), or 0 when the last one was
+ * taken before. Handles the traffic of all calls of the client while it waits. Errors, after which
+ * the call goes on: -EINTR, -ENOMEM, -ECHILD.
  */
 int sluice_call_next(sluice_call *call) SLUICE_MUST_USE;
 
@@ -260,8 +284,10 @@ int sluice_call_next(sluice_call *call) SLUICE_MUST_USE;
 int sluice_call_try_next(sluice_call *call) SLUICE_MUST_USE;
 
 /*
- * Asks the daemon to end the call; go on taking events until the last one, which is SLUICE_EVENT_FAILED with "cancelled" (or what was on its way already).
- * Safe in any thread and in a signal handler, for as long as the call is not freed meanwhile; wakes a waiting sluice_call_next(). 0, also when the call is over; -ECHILD.
+ * Asks the daemon to end the call; go on taking events until the last one, which is
+ * SLUICE_EVENT_FAILED with "cancelled" (or what was on its way already). Safe in any thread and in
+ * a signal handler, for as long as the call is not freed meanwhile; wakes a waiting
+ * sluice_call_next(). 0, also when the call is over; -ECHILD.
  */
 int sluice_call_cancel(sluice_call *call);
 
@@ -271,8 +297,8 @@ int sluice_call_event(const sluice_call *call);
 /* The client of the call; NULL once that was freed. */
 sluice_client *sluice_call_client(const sluice_call *call);
 
-/* The id that logs and sluice_cancel_new() know the call by: yours or one that the library made; "" for models, info, status
- * and cancel. Valid until sluice_call_free(). */
+/* The id that logs and sluice_cancel_new() know the call by: yours or one that the library made; ""
+ * for models, info, status and cancel. Valid until sluice_call_free(). */
 const char *sluice_call_request_id(const sluice_call *call);
 
 /* Anything you want to find again with the call; borrowed, NULL at first. */
@@ -282,7 +308,8 @@ void *sluice_call_userdata(const sluice_call *call);
 /* QUEUED: 1 is next. */
 uint32_t sluice_call_queue_position(const sluice_call *call);
 
-/* From STARTED on, until sluice_call_free(): the public model name and the deployment that serves it; "" before. */
+/* From STARTED on, until sluice_call_free(): the public model name and the deployment that serves
+ * it; "" before. */
 const char *sluice_call_model(const sluice_call *call);
 const char *sluice_call_deployment(const sluice_call *call);
 
@@ -297,7 +324,8 @@ const char *sluice_call_logprobs_json(const sluice_call *call, size_t *ret_n_byt
 /* TEXT, TOOL_CALL: which of several answers. */
 uint32_t sluice_call_choice(const sluice_call *call);
 
-/* TOOL_CALL: which call of the answer; its id and name come with the first piece and are "" afterwards; the arguments are a piece of JSON text to append. */
+/* TOOL_CALL: which call of the answer; its id and name come with the first piece and are ""
+ * afterwards; the arguments are a piece of JSON text to append. */
 uint32_t sluice_call_tool_index(const sluice_call *call);
 const char *sluice_call_tool_id(const sluice_call *call);
 const char *sluice_call_tool_name(const sluice_call *call);
@@ -326,15 +354,18 @@ uint64_t sluice_call_input_tokens(const sluice_call *call);
 uint64_t sluice_call_cached_input_tokens(const sluice_call *call);
 uint64_t sluice_call_output_tokens(const sluice_call *call);
 
-/* DONE: from the arrival at the daemon to the grant of a slot, to the first piece of the answer (0: there was none), to the end. */
+/* DONE: from the arrival at the daemon to the grant of a slot, to the first piece of the answer (0:
+ * there was none), to the end. */
 uint64_t sluice_call_queue_usec(const sluice_call *call);
 uint64_t sluice_call_first_token_usec(const sluice_call *call);
 uint64_t sluice_call_total_usec(const sluice_call *call);
 
 /*
- * FAILED, until sluice_call_free(); before: "" and 0. code is a word that programs may compare ("model_not_found", "queue_full", ...; docs: errors).
- * Three of them only this library says: "connection_lost" (the daemon has gone), "answer_cut" (the answer ended before its end)
- * and "bad_answer" (not the protocol). The message is for people; param names the field of the request that is wrong, or "".
+ * FAILED, until sluice_call_free(); before: "" and 0. code is a word that programs may compare
+ * ("model_not_found", "queue_full", ...; docs: errors). Three of them only this library says:
+ * "connection_lost" (the daemon has gone), "answer_cut" (the answer ended before its end) and
+ * "bad_answer" (not the protocol). The message is for people; param names the field of the request
+ * that is wrong, or "".
  */
 const char *sluice_call_error_code(const sluice_call *call);
 const char *sluice_call_error_message(const sluice_call *call);
@@ -348,7 +379,8 @@ uint64_t sluice_call_error_retry_after_usec(const sluice_call *call);
 
 /* ---------------------------------------------------------------- replies */
 
-/* Fields of a REPLY. In brackets: the kinds of request whose reply has it. `row`: it belongs to a row (a model, a deployment, a feature). */
+/* Fields of a REPLY. In brackets: the kinds of request whose reply has it. `row`: it belongs to a
+ * row (a model, a deployment, a feature). */
 enum sluice_field {
     SLUICE_FIELD_VERSION = 1,             /* text [info, status] */
     SLUICE_FIELD_API_LEVEL = 2,           /* number [info] */
@@ -388,7 +420,8 @@ enum sluice_field {
     SLUICE_FIELD_TICKETS = 54
 };
 
-/* 0 and "" for a field that this reply does not have. Valid until sluice_call_free(), since a REPLY is the last event. */
+/* 0 and "" for a field that this reply does not have. Valid until sluice_call_free(), since a REPLY
+ * is the last event. */
 uint64_t sluice_call_reply_number(const sluice_call *call, int field);
 const char *sluice_call_reply_text(const sluice_call *call, int field);
 size_t sluice_call_n_rows(const sluice_call *call);

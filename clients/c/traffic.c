@@ -1,11 +1,13 @@
 /*
  * See traffic.h. The rules that ttrpc leaves to the client, in one place:
  *
- *  - A frame of an unknown type, or for a stream that no open call has, is skipped without allocating for it: the end frame of
- *    a call that was freed, the answer to a Cancel, whatever newer daemons may send.
- *  - A frame over 4 MiB fails its call and is skipped; a length that no ttrpc peer can mean ends the connection.
- *  - Reading never waits for writing, nor for a program that does not take its events: what it leaves unread is bounded in each
- *    call. One receive reads at most MAX_READS windows.
+ *  - A frame of an unknown type, or for a stream that no open call has, is skipped without
+ *    allocating for it: the end frame of a call that was freed, the answer to a Cancel, whatever
+ *    newer daemons may send.
+ *  - A frame over 4 MiB fails its call and is skipped; a length that no ttrpc peer can mean ends
+ *    the connection.
+ *  - Reading never waits for writing, nor for a program that does not take its events: what it
+ *    leaves unread is bounded in each call. One receive reads at most MAX_READS windows.
  *  - What was received before the end of the connection is delivered before the end.
  */
 #include "traffic.h"
@@ -149,7 +151,8 @@ void traffic_end_call(sluice_client *c, sluice_call *call, enum failure_kind by)
     call_close(call, by);
 }
 
-/* Decides where the body goes. Nothing is allocated for a body that nobody waits for or that is too large. */
+/* Decides where the body goes. Nothing is allocated for a body that nobody waits for or that is too
+ * large. */
 static void begin_body(sluice_client *c)
 {
     const struct frame_header *h = &c->header;
@@ -194,7 +197,8 @@ static void end_body(sluice_client *c)
     }
 }
 
-/* Takes one header or one piece of a body out of the window. 1: done; 0: the window has no more; -EPROTO. */
+/* Takes one header or one piece of a body out of the window. 1: done; 0: the window has no more;
+ * -EPROTO. */
 static int take_piece(sluice_client *c)
 {
     if (!c->is_in_body) {

@@ -1,13 +1,16 @@
 #pragma once
-/* Frames of one client in both directions. What goes wrong with the connection ends its calls; callers need not look. */
+/* Frames of one client in both directions. What goes wrong with the connection ends its calls;
+ * callers need not look. */
 #include "client.h"
 #include "proto/frame.h"
 
-/* Queues a request on the next stream. -EMSGSIZE, -EOVERFLOW (no stream ids are left), -ENOBUFS, -ENOMEM. */
+/* Queues a request on the next stream. -EMSGSIZE, -EOVERFLOW (no stream ids are left), -ENOBUFS,
+ * -ENOMEM. */
 int traffic_send_request(sluice_client *client, const struct request_method *method,
                          struct frame_slice payload);
 
-/* Tells the daemon to end a call that this side has given up. Best effort: without memory the daemon finishes it for nobody. */
+/* Tells the daemon to end a call that this side has given up. Best effort: without memory the
+ * daemon finishes it for nobody. */
 void traffic_send_cancel(sluice_client *client, sluice_call *call);
 
 /* Sends what the socket takes, and watches it for more. 1: something was sent; 0. */

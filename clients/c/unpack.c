@@ -1,7 +1,9 @@
 /*
- * See unpack.h. A legal frame of 4 MiB full of empty sub-messages or unknown fields makes protobuf-c allocate a hundred times
- * its size; the budget ends that at eight times the input plus a constant, counting what malloc adds to each piece (an
- * honest list of models with short names needs five times). The allocator hands out plain malloc() memory, so that the finished message needs no allocator to be freed.
+ * See unpack.h. A legal frame of 4 MiB full of empty sub-messages or unknown fields makes
+ * protobuf-c allocate a hundred times its size; the budget ends that at eight times the input plus
+ * a constant, counting what malloc adds to each piece (an honest list of models with short names
+ * needs five times). The allocator hands out plain malloc() memory, so that the finished message
+ * needs no allocator to be freed.
  */
 #include "unpack.h"
 

@@ -1,5 +1,6 @@
 #pragma once
-/* protobuf-c's decoder with a budget. Messages are freed with protobuf_c_message_free_unpacked(msg, NULL). */
+/* protobuf-c's decoder with a budget. Messages are freed with protobuf_c_message_free_unpacked(msg,
+ * NULL). */
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,9 +1,10 @@
 /*
  * sluicectl chat and sluicectl complete.
  *
- * With words or a pipe it is one question and one answer. On a terminal without words it is a conversation: everything said is
- * kept and sent again with each turn, since the daemon keeps nothing. A turn that fails is taken back; one that was
- * interrupted stays with what there was of the answer.
+ * With words or a pipe it is one question and one answer. On a terminal without words it is a
+ * conversation: everything said is kept and sent again with each turn, since the daemon keeps
+ * nothing. A turn that fails is taken back; one that was interrupted stays with what there was of
+ * the answer.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * What the commands of sluicectl share: exit codes, the table of commands, the connection, and how failures are told.
- * One process runs one command; the pieces are few enough to live in one header, each with its own .c file.
+ * What the commands of sluicectl share: exit codes, the table of commands, the connection, and how
+ * failures are told. One process runs one command; the pieces are few enough to live in one header,
+ * each with its own .c file.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,7 +36,8 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Says what -errno a library function returned and gives the exit code for it. */
 int complain_errno(const char *what, int error);
 
-/* Says why a call failed (its current event is SLUICE_EVENT_FAILED) and gives the exit code. what: "chat with \"m\"". */
+/* Says why a call failed (its current event is SLUICE_EVENT_FAILED) and gives the exit code. what:
+ * "chat with \"m\"". */
 int complain_call(const sluice_call *call, const char *what);
 
 /* The exit code alone. */
@@ -43,10 +45,12 @@ int exit_code_of(const sluice_call *call);
 
 /* ---------------------------------------------------------------- connection (session.c) */
 
-/* The client, or NULL after saying why; then *ret_exit_code. path NULL: where clients look by default. */
+/* The client, or NULL after saying why; then *ret_exit_code. path NULL: where clients look by
+ * default. */
 sluice_client *session_connect(const char *path, int *ret_exit_code);
 
-/* Runs a call that answers once; frees req. The call with its REPLY, or NULL after saying why; then *ret_exit_code. */
+/* Runs a call that answers once; frees req. The call with its REPLY, or NULL after saying why; then
+ * *ret_exit_code. */
 sluice_call *session_ask(sluice_client *client, sluice_request *req, const char *what,
                          int *ret_exit_code);
 
@@ -54,15 +58,16 @@ sluice_call *session_ask(sluice_client *client, sluice_request *req, const char 
 sluice_call *session_start(sluice_client *client, sluice_request *req, const char *what,
                            int *ret_exit_code);
 
-/* Takes the next event, waiting for it, until there is one: its type; 0 at the end; -errno other than -EINTR. */
+/* Takes the next event, waiting for it, until there is one: its type; 0 at the end; -errno other
+ * than -EINTR. */
 int session_next(sluice_call *call);
 
 /* Frees the call that session_start() made. Accepts NULL. */
 void session_finish(sluice_call *call);
 
 /*
- * The model to use: named, else $SLUICE_MODEL, else the first of the daemon's list, saying so on stderr. Owned by the caller, free(). NULL after saying why;
- * then *ret_exit_code.
+ * The model to use: named, else $SLUICE_MODEL, else the first of the daemon's list, saying so on
+ * stderr. Owned by the caller, free(). NULL after saying why; then *ret_exit_code.
  */
 char *session_model(sluice_client *client, const char *named, int *ret_exit_code);
 

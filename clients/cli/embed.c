@@ -1,6 +1,6 @@
 /*
- * sluicectl embed: texts in, vectors out. One JSON array a line; on a terminal with two texts or more, how alike they are, which is what
- * somebody who looks at embeddings by eye wants to know.
+ * sluicectl embed: texts in, vectors out. One JSON array a line; on a terminal with two texts or
+ * more, how alike they are, which is what somebody who looks at embeddings by eye wants to know.
  */
 #include <errno.h>
 #include <math.h>

@@ -1,6 +1,6 @@
 /*
- * How sluicectl says what went wrong: what happened, to whom, and what to do about it, in one line on stderr; and the exit code
- * that scripts go by.
+ * How sluicectl says what went wrong: what happened, to whom, and what to do about it, in one line
+ * on stderr; and the exit code that scripts go by.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -98,8 +98,8 @@ int complain_call(const sluice_call *call, const char *what)
         return code;
     }
     advise(call, advice, sizeof(advice));
-    complain("%s: %s%s%s%s (%s%s%s)%s", what, sluice_call_error_message(call), param[0] ? " [" : "",
-             param, param[0] ? "]" : "", sluice_call_error_code(call), id[0] ? ", request " : "",
-             id, advice);
+    complain("%s: %s (%s%s%s%s%s)%s", what, sluice_call_error_message(call),
+             sluice_call_error_code(call), param[0] ? ", field " : "", param,
+             id[0] ? ", request " : "", id, advice);
     return code;
 }

@@ -1,7 +1,8 @@
 /*
- * Ctrl-C. The handler cancels the current call itself (sluice_call_cancel() is made for that), so that there is no moment between
- * looking at a flag and falling asleep in which a signal gets lost. The call then ends as cancelled calls do, with the daemon
- * told. Somebody who presses it again does not want to wait for that.
+ * Ctrl-C. The handler cancels the current call itself (sluice_call_cancel() is made for that), so
+ * that there is no moment between looking at a flag and falling asleep in which a signal gets lost.
+ * The call then ends as cancelled calls do, with the daemon told. Somebody who presses it again
+ * does not want to wait for that.
  *
  * The handler is installed without SA_RESTART: reading a line at the prompt ends with EINTR.
  */

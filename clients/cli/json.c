@@ -1,6 +1,6 @@
 /*
- * See json.h. Text of models is bytes; JSON wants Unicode: what is not UTF-8 becomes U+FFFD, and a character that two events share is
- * printed with the second.
+ * See json.h. Text of models is bytes; JSON wants Unicode: what is not UTF-8 becomes U+FFFD, and a
+ * character that two events share is printed with the second.
  */
 #include "json.h"
 

@@ -1,5 +1,6 @@
 #pragma once
-/* What --json prints. A program that runs out of memory in the middle of a document ends here: half a document helps nobody. */
+/* What --json prints. A program that runs out of memory in the middle of a document ends here: half
+ * a document helps nobody. */
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,7 +24,8 @@ void json_add_float(cJSON *array,
 /* One line on stdout, flushed; frees value. */
 void json_print(cJSON *value);
 
-/* The current event of a call. carry: what is left of a character that a piece of text cut; one for each call. */
+/* The current event of a call. carry: what is left of a character that a piece of text cut; one for
+ * each call. */
 cJSON *json_event(const sluice_call *call, struct term_text *carry);
 
 /* Members usage and timings of a DONE, and all of a FAILED's, into object. */

@@ -1,8 +1,8 @@
 /*
  * sluicectl: the hands on sluiced. Finds the command and runs it; everything else is the commands'.
  *
- * A new command is a row here and a file of its own. Only the public library is used, so that this program is also the first
- * example of it.
+ * A new command is a row here and a file of its own. Only the public library is used, so that this
+ * program is also the first example of it.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /*
- * See options.h. getopt_long() does the work; its tables are made from ours, so that what is read and what --help shows cannot
- * drift apart. Values are checked here for form only: what a model allows, the daemon knows.
+ * See options.h. getopt_long() does the work; its tables are made from ours, so that what is read
+ * and what --help shows cannot drift apart. Values are checked here for form only: what a model
+ * allows, the daemon knows.
  */
 #include "options.h"
 
@@ -76,7 +77,8 @@ static bool parse_double(const char *text, double *ret)
     return true;
 }
 
-/* A positive number and its unit; one without a unit would leave open which (as in the configuration). */
+/* A positive number and its unit; one without a unit would leave open which (as in the
+ * configuration). */
 static bool parse_duration(const char *text, uint64_t *ret_usec)
 {
     static const struct {

@@ -52,10 +52,11 @@ struct common_options {
 
 #define OPTIONS_GO_ON (-1)
 
-/* Reads argv into values (zeroed by the caller). rows end with one without a name. OPTIONS_GO_ON, or the exit code when --help was
- * printed or something is wrong. */
+/* Reads argv into values (zeroed by the caller). rows end with one without a name. OPTIONS_GO_ON,
+ * or the exit code when --help was printed or something is wrong. */
 int options_parse(const struct command *command, const struct option_row *rows, int argc,
                   char **argv, struct common_options *values);
 
-/* The socket that was named before the command ("sluicectl --socket PATH chat"); NULL: none. Default of every command. */
+/* The socket that was named before the command ("sluicectl --socket PATH chat"); NULL: none.
+ * Default of every command. */
 void options_set_socket(const char *path);

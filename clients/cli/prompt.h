@@ -13,7 +13,8 @@ struct prompt {
     size_t n;
 };
 
-/* The words joined by spaces, or with no words all of stdin. EXIT_OK or an exit code after saying why. */
+/* The words joined by spaces, or with no words all of stdin. EXIT_OK or an exit code after saying
+ * why. */
 int prompt_read(const char *what, int n_words, char *const *words, struct prompt *ret);
 
 /* Are there neither words nor a pipe, so that a conversation is meant? */

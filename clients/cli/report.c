@@ -1,5 +1,6 @@
 /*
- * sluicectl models, status and version: one question, one answer, a table for people or a document for programs.
+ * sluicectl models, status and version: one question, one answer, a table for people or a document
+ * for programs.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -303,7 +304,8 @@ int run_status(const struct command *command, int argc, char **argv)
 
 /* ---------------------------------------------------------------- version */
 
-/* The daemon's version; "" where none answers: a program may ask for its own version without a daemon. */
+/* The daemon's version; "" where none answers: a program may ask for its own version without a
+ * daemon. */
 static void daemon_version(const char *path, char *ret, size_t size)
 {
     sluice_client *client;

@@ -1,6 +1,7 @@
 /*
- * From a command to the daemon and back: connect, start, wait, and say what failed. Thin, because the library does the work; it is
- * here so that every command says the same thing in the same words.
+ * From a command to the daemon and back: connect, start, wait, and say what failed. Thin, because
+ * the library does the work; it is here so that every command says the same thing in the same
+ * words.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,8 +1,9 @@
 /*
  * See stream.h.
  *
- * A terminal gets tokens as they come, thinking dim, a line about the queue that disappears, and a summary. A pipe gets the answer
- * and nothing else: no thinking, no summary, a newline at the end. Text goes to stdout, talk about it to stderr.
+ * A terminal gets tokens as they come, thinking dim, a line about the queue that disappears, and a
+ * summary. A pipe gets the answer and nothing else: no thinking, no summary, a newline at the end.
+ * Text goes to stdout, talk about it to stderr.
  */
 #include "stream.h"
 

@@ -1,5 +1,6 @@
 #pragma once
-/* One streamed answer: taken event by event and shown, as live text, as plain text, or as one JSON object a line. */
+/* One streamed answer: taken event by event and shown, as live text, as plain text, or as one JSON
+ * object a line. */
 #include <stdbool.h>
 #include <stddef.h>
 

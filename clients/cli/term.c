@@ -1,8 +1,9 @@
 /*
- * See term.h. Models, model servers and other users' names are not trusted: an answer may hold escape sequences that retitle
- * the window, type into the shell or hide text. So whatever comes from outside goes through one decoder before a terminal sees it.
- * It works byte by byte, because streams split characters, and it knows UTF-8 exactly (RFC 3629), because an
- * overlong or C1-encoded escape is an escape too.
+ * See term.h. Models, model servers and other users' names are not trusted: an answer may hold
+ * escape sequences that retitle the window, type into the shell or hide text. So whatever comes
+ * from outside goes through one decoder before a terminal sees it. It works byte by byte, because
+ * streams split characters, and it knows UTF-8 exactly (RFC 3629), because an overlong or
+ * C1-encoded escape is an escape too.
  */
 #include "term.h"
 

@@ -14,8 +14,9 @@ bool term_is_tty(FILE *f);
 void term_style(FILE *f, enum style style);
 
 /*
- * Text of others, piece by piece: what is not UTF-8 and every control character but newline and tab becomes U+FFFD. A piece may end inside a character; the rest
- * of it is kept in `held`. Zero-initialised; one for each stream of text.
+ * Text of others, piece by piece: what is not UTF-8 and every control character but newline and tab
+ * becomes U+FFFD. A piece may end inside a character; the rest of it is kept in `held`.
+ * Zero-initialised; one for each stream of text.
  */
 struct term_text {
     uint8_t held[4];
@@ -27,12 +28,14 @@ void term_end(FILE *f, struct term_text *t); /* what is held is no character any
 /* The same for a whole string. */
 void term_print(FILE *f, const char *text);
 
-/* The same as a string, for JSON: control characters stay when keep_control (JSON escapes them), but for NUL. Owned, free(); NULL: no memory. */
+/* The same as a string, for JSON: control characters stay when keep_control (JSON escapes them),
+ * but for NUL. Owned, free(); NULL: no memory. */
 char *term_clean(struct term_text *t, const char *bytes, size_t n, bool keep_control);
 
 /* Pads text with spaces to width columns (characters, not bytes). */
 void term_column(FILE *f, const char *text, int width);
 int term_width(const char *text);
 
-/* A line on stderr that the next output replaces ("waiting, 3 before you"); only on a terminal. NULL: gone. */
+/* A line on stderr that the next output replaces ("waiting, 3 before you"); only on a terminal.
+ * NULL: gone. */
 void term_progress(const char *text);

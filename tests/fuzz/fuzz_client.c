@@ -1,8 +1,9 @@
 /*
- * Fuzzes libsluice from the socket up: whatever a peer sends, every call ends exactly once, nothing blocks, nothing leaks. The first byte
- * says in how large pieces the rest arrives.
+ * Fuzzes libsluice from the socket up: whatever a peer sends, every call ends exactly once, nothing
+ * blocks, nothing leaks. The first byte says in how large pieces the rest arrives.
  *
- * The library's sources are compiled in, because the harness is to see them with the fuzzer's instrumentation.
+ * The library's sources are compiled in, because the harness is to see them with the fuzzer's
+ * instrumentation.
  */
 #include "clients/c/address.c"
 #include "clients/c/call.c"

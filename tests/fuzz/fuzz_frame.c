@@ -1,6 +1,6 @@
 /*
- * Fuzzes proto/frame.c: both envelope decoders on any bytes; what decodes must encode into exactly the promised size and
- * decode to the same again.
+ * Fuzzes proto/frame.c: both envelope decoders on any bytes; what decodes must encode into exactly
+ * the promised size and decode to the same again.
  */
 #include <assert.h>
 #include <stdlib.h>

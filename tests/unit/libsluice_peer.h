@@ -1,7 +1,8 @@
 #pragma once
 /*
- * The other end of a libsluice client: a socket pair in one thread. Tests write the frames that a daemon (or something worse) would send and read what the
- * client sent. Every function ends the test when the socket does not do as told.
+ * The other end of a libsluice client: a socket pair in one thread. Tests write the frames that a
+ * daemon (or something worse) would send and read what the client sent. Every function ends the
+ * test when the socket does not do as told.
  */
 #include <errno.h>
 #include <fcntl.h>

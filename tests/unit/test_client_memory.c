@@ -1,6 +1,7 @@
 /*
- * libsluice with every allocation failing once. The failures are made by the linker in this program's own code, so the library's sources are
- * compiled into it, in one piece, instead of being linked as the shared library that other tests use.
+ * libsluice from inside: every allocation failing once, ids that run out, time that passes. The
+ * failures are made by the linker in this program's own code, so the library's sources are compiled
+ * into it, in one piece, instead of being linked as the shared library that other tests use.
  */
 #include "clients/c/address.c"
 #include "clients/c/call.c"
@@ -23,7 +24,8 @@
 void for_each_failed_allocation(void (*fn)(void));
 int test_main(const char *suite, void (*add_tests)(TCase *tc));
 
-/* Check allocates in its own assertions, and would meet the failure: what runs armed asserts by assert.h. */
+/* Check allocates in its own assertions, and would meet the failure: what runs armed asserts by
+ * assert.h. */
 #undef NDEBUG
 #include <assert.h>
 
@@ -226,10 +228,47 @@ START_TEST(stream_ids_run_out_loudly)
 }
 END_TEST
 
+/* The time at which the library gives a call up has come. */
+static void assert_given_up(bool is_cancelled, const char *code)
+{
+    static struct peer_request r;
+    sluice_request *req;
+    sluice_call *call = NULL;
+    int fd;
+    sluice_client *client = open_client(&fd);
+    struct peer p = {.client = client, .fd = fd};
+
+    ck_assert_ptr_nonnull(client);
+    ck_assert_int_eq(sluice_complete_new("m", "p", 1, &req), 0);
+    ck_assert_int_eq(sluice_call_start(client, req, &call), 0);
+    if (is_cancelled) {
+        ck_assert_int_eq(sluice_call_cancel(call), 0);
+        ck_assert_int_eq(sluice_client_process(client), 1);
+    }
+    call->give_up_at_usec = 1;
+    ck_assert_int_eq(sluice_call_next(call), SLUICE_EVENT_FAILED);
+    ck_assert_int_eq(sluice_call_next(call), 0);
+    ck_assert_str_eq(sluice_call_error_code(call), code);
+    ck_assert(peer_receive(&p, &r) && peer_is_method(&r, "Complete"));
+    ck_assert(peer_receive(&p, &r) && peer_is_method(&r, "Cancel"));
+    ck_assert(!peer_receive(&p, &r)); /* told once */
+    sluice_call_free(call);
+    sluice_request_free(req);
+    peer_close(&p);
+}
+
+START_TEST(a_daemon_that_hangs_is_not_waited_for)
+{
+    assert_given_up(false, "deadline_exceeded");
+    assert_given_up(true, "cancelled");
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, everything_survives_every_failed_allocation);
     tcase_add_test(tc, stream_ids_run_out_loudly);
+    tcase_add_test(tc, a_daemon_that_hangs_is_not_waited_for);
 }
 
 int main(void)

@@ -1,4 +1,5 @@
-/* libsluice's requests and replies: what goes out is what was set, limits hold, replies are read by field. */
+/* libsluice's requests and replies: what goes out is what was set, limits hold, replies are read by
+ * field. */
 #include "support.h"
 
 #include <math.h>
