@@ -10,15 +10,17 @@
     48 /* LiteLLM's longest key has 49 letters; who mistypes such a one finds it */
 
 /* The statuses of config_keys.def; REFUSED is no kind of finding of its own. */
-#define STATUS_EXACT        FINDING_EXACT, false
-#define STATUS_APPROXIMATED FINDING_APPROXIMATED, false
-#define STATUS_IGNORED      FINDING_IGNORED, false
-#define STATUS_UNSUPPORTED  FINDING_UNSUPPORTED, false
-#define STATUS_REFUSED      FINDING_ERROR, true
+#define STATUS_EXACT        .status = FINDING_EXACT
+#define STATUS_APPROXIMATED .status = FINDING_APPROXIMATED
+#define STATUS_IGNORED      .status = FINDING_IGNORED
+#define STATUS_UNSUPPORTED  .status = FINDING_UNSUPPORTED
+#define STATUS_REFUSED      .status = FINDING_ERROR, .is_refused = true
 
 static const struct config_key keys[] = {
-#define S(section, name, status, text) {SECTION_##section, name, STATUS_##status, USE_REPORT, text},
-#define P(name, status, use, text)     {SECTION_PARAMS, name, STATUS_##status, USE_##use, text},
+#define S(sec, nm, st, txt)                                                                        \
+    {.name = nm, .text = txt, .section = SECTION_##sec, STATUS_##st, .use = USE_REPORT},
+#define P(nm, st, us, txt)                                                                         \
+    {.name = nm, .text = txt, .section = SECTION_PARAMS, STATUS_##st, .use = USE_##us},
 #include "config_keys.def"
 #undef S
 #undef P

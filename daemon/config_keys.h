@@ -33,13 +33,14 @@ enum config_use {
     USE_MERGE, /* a map of default parameters */
 };
 
+/* Packed: there are some 440 of them. */
 struct config_key {
-    enum config_section section;
     const char *name;
-    enum finding_kind status;
-    bool is_refused; /* status is FINDING_ERROR: see config_keys.def */
-    enum config_use use;
     const char *text;
+    enum config_section section : 8;
+    enum finding_kind status : 8;
+    enum config_use use : 8;
+    bool is_refused; /* status is FINDING_ERROR: see config_keys.def */
 };
 
 /* NULL: LiteLLM has no such key, as far as we know. */
