@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/fdio.h"
+#include "base/num.h"
 #include "base/str.h"
 
 #define BACKLOG     4096 /* capped by net.core.somaxconn */
@@ -93,8 +94,11 @@ static int split_host_port(const char *text, char ret_host[HOST_MAX], const char
 {
     const char *colon = strrchr(text, ':');
     size_t n = colon ? (size_t) (colon - text) : 0;
+    uint64_t port;
 
-    if (!colon || n == 0 || n >= HOST_MAX || colon[1] == '\0') {
+    /* getaddrinfo() takes 99999 for 34463 */
+    if (!colon || n == 0 || n >= HOST_MAX || num_parse_u64(str_from(colon + 1), &port) < 0 ||
+        port > UINT16_MAX) {
         return -EINVAL;
     }
     if (text[0] == '[' && text[n - 1] == ']') {
