@@ -47,7 +47,8 @@ class Caller:
             self.client.send_request("POST", CHAT, chat_body(model, stream="stream" in how))
 
     def leave(self) -> float:
-        """When it left."""
+        """When it began to leave."""
+        left_at = time.monotonic()
         if self.how == "rpc cancel":
             assert self.client.cancel("leaver")
         elif "reset" in self.how:
@@ -56,7 +57,7 @@ class Caller:
             self.client.close()
         else:
             self.client.close()
-        return time.monotonic()
+        return left_at
 
 
 WAYS = ("http", "http stream", "http stream reset", "rpc", "rpc cancel")

@@ -235,6 +235,39 @@ def test_content_parts_are_joined(env, upstream: Upstream) -> None:
     assert content == ("one \ntwo" if upstream.dialect.name == "ollama" else parts)
 
 
+def test_the_newer_limit_wins(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()})
+    body = chat_body(max_tokens=50, max_completion_tokens=6)
+    assert sluice.post("/v1/chat/completions", body).status == 200
+    got = upstream.wait_request().json
+    if upstream.dialect.name == "ollama":
+        assert got["options"]["num_predict"] == 6
+    else:
+        assert got["max_completion_tokens"] == 6
+
+
+def test_several_choices(env) -> None:
+    """n is done or refused, never made 1 in silence."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+
+    def two(ex: Any) -> None:
+        for reason in (None, "stop"):
+            for i in (1, 0):
+                delta = {} if reason else {"role": "assistant", "content": f"choice {i}"}
+                choice = {"index": i, "delta": delta, "finish_reason": reason}
+                ex.chunk(ex.server.dialect._event(ex, [choice]))
+        ex.chunk(b"data: [DONE]\n\n")
+        ex.last_chunk()
+
+    upstream.always(two)
+    answer = client(sluice).chat.completions.create(model="m", messages=USER, n=2)
+    assert [c.index for c in answer.choices] == [0, 1]
+    assert [c.message.content for c in answer.choices] == ["choice 0", "choice 1"]
+    chunks = check_complete(stream_events(sluice, chat_body(n=2)))
+    assert {c["index"] for x in chunks for c in x["choices"]} == {0, 1}
+
+
 # ---------------------------------------------------------------------------------------------- tools
 
 WEATHER = {
@@ -278,6 +311,34 @@ def test_tool_call(env, upstream: Upstream) -> None:
     call = choice.message.tool_calls[0]
     assert call.function.name == "weather" and call.id and call.type == "function"
     assert json.loads(call.function.arguments) == {"city": "Köln"}
+
+
+def test_tool_call_without_arguments(env, upstream: Upstream) -> None:
+    """`arguments` is a JSON string, and that of no arguments is "{}"; `content` is there, and null."""
+    sluice = env.start({"m": upstream.deployment()})
+
+    def calls(ex: Any) -> None:
+        if upstream.dialect.name == "ollama":
+            call: dict[str, Any] = {"function": {"name": "now", "arguments": {}}}
+            message = {"role": "assistant", "content": "", "tool_calls": [call]}
+            ex.chunk(json.dumps({"model": "x", "message": message, "done": False}).encode() + b"\n")
+            return
+        call = {
+            "index": 0,
+            "id": "call_1",
+            "type": "function",
+            "function": {"name": "now", "arguments": "{}"},
+        }
+        choice = {"index": 0, "delta": {"tool_calls": [call]}, "finish_reason": None}
+        ex.chunk(upstream.dialect._event(ex, [choice]))
+
+    upstream.always(calls, end("stop" if upstream.dialect.name == "ollama" else "tool_calls"))
+    answer = sluice.post("/v1/chat/completions", chat_body(tools=[WEATHER])).json
+    message = answer["choices"][0]["message"]
+    assert "content" in message and not message["content"]
+    call = message["tool_calls"][0]
+    assert call["function"]["arguments"] == "{}" and call["id"]
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
 
 
 def test_tool_call_stream(env, upstream: Upstream) -> None:

@@ -22,6 +22,7 @@ from testenv.upstream import (
     Gate,
     RefusingPort,
     Step,
+    UnverifiedServer,
     Upstream,
     begin,
     chunk,
@@ -42,6 +43,7 @@ from testenv.upstream import (
 CHAT = "/v1/chat/completions"
 FAST = {"timeouts": {"connect": "300ms", "first_byte": "500ms", "gap": "400ms"}}
 MODES = ("http", "stream", "rpc")
+DIALECTS = ("ollama", "openai")
 
 
 @dataclass
@@ -125,6 +127,16 @@ def test_connection_that_is_never_taken(env, prefix: str, mode: str) -> None:
     seen = ask(sluice, mode)
     assert (seen.code, seen.status) == ("upstream_timeout", 504)
     assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("prefix", ["ollama_chat", "openai"])
+def test_certificate_that_nobody_signed(env, prefix: str) -> None:
+    """TLS is verified: neither prompt nor key goes to a server that cannot prove its name."""
+    server = env.closing(UnverifiedServer(env.directory))
+    sluice = env.start({"m": {"model": f"{prefix}/x", "api_base": server.url, "api_key": "k"}})
+    seen = ask(sluice, "http")
+    assert (seen.code, seen.status) == ("upstream_unreachable", 502), seen
+    assert server.received == b""
 
 
 @pytest.mark.parametrize("prefix", ["ollama_chat", "openai"])
@@ -260,11 +272,13 @@ BEFORE: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", BEFORE)
-def test_before_the_first_word(env, upstream: Upstream, name: str, mode: str) -> None:
+@pytest.mark.parametrize(
+    "dialect, name",
+    [(d, name) for name, fault in BEFORE.items() for d in DIALECTS if fault.only in ("", d)],
+)
+def test_before_the_first_word(env, dialect: str, name: str, mode: str) -> None:
     fault = BEFORE[name]
-    if fault.only and fault.only != upstream.dialect.name:
-        pytest.skip(f"{fault.only} only")
+    upstream = env.upstream(dialect)
     sluice = env.start({"m": upstream.deployment()}, sluice=FAST)
     # On a connection that was used before, libcurl takes a close for an idle one's and asks again on a new one.
     upstream.keeps_load_connections = False
@@ -392,9 +406,10 @@ def test_idle_connection_that_was_closed_meanwhile(env, upstream: Upstream) -> N
 
 def test_connections_are_reused(env, upstream: Upstream) -> None:
     sluice = env.start({"m": upstream.deployment()})
-    for _ in range(6):
+    for _ in range(12):
         assert ask(sluice, "http").code is None
-    assert len({id(e.connection) for e in upstream.requests()}) == 1
+    # One may still be bringing the last chunk of an answer that is over for its client.
+    assert len({id(e.connection) for e in upstream.requests()}) <= 4
 
 
 def test_proxy_variables_are_ignored_for_local_servers(env, upstream: Upstream) -> None:

@@ -17,9 +17,12 @@ import json
 import os
 import select
 import socket
+import ssl
 import struct
+import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any, Callable, Optional
 
 from .waiting import PATIENCE_SEC
@@ -685,3 +688,40 @@ class DeafPort:
         for filler in self.fillers:
             filler.close()
         self.sock.close()
+
+
+class UnverifiedServer:
+    """HTTPS with a certificate of its own making: whoever checks it goes away before saying anything."""
+
+    def __init__(self, directory: Path) -> None:
+        key, certificate = directory / "key.pem", directory / "certificate.pem"
+        argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        argv += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+        argv += ["-addext", "subjectAltName=IP:127.0.0.1"]
+        argv += ["-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(argv, check=True, capture_output=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(certificate, key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.received = b""
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return  # closed
+            try:
+                sock.settimeout(PATIENCE_SEC)
+                with self.context.wrap_socket(sock, server_side=True) as tls:
+                    self.received += tls.recv(65536)
+            except (ssl.SSLError, OSError):
+                pass  # what is expected of a client
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.thread.join(PATIENCE_SEC)

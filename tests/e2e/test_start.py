@@ -1,0 +1,376 @@
+"""How the daemon starts: options, sockets of its own, sockets that systemd passes, what it tells its supervisor."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Iterator, Optional
+
+import pytest
+from testenv import paths
+from testenv.daemon import SANITIZER_ENV, SANITIZER_REPORT, free_port
+from testenv.http import Http, chat_body
+from testenv.ttrpc import Client, text_of
+from testenv.upstream import stall, text
+from testenv.waiting import eventually, is_readable
+
+CONFIG = "model_list:\n- {model_name: m, litellm_params: {model: openai/x, mock_response: hi}}\n"
+
+
+TRAMPOLINE = """
+import os, sys
+fds = [os.dup2(int(fd), 100 + i) for i, fd in enumerate(sys.argv[1].split(","))]
+for i, fd in enumerate(fds):
+    os.dup2(fd, 3 + i)
+os.closerange(3 + len(fds), 200)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Bare:
+    """A daemon with exactly these arguments, environment and descriptors."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *args: str,
+        fds: tuple[int, ...] = (),
+        names: str = "",
+        **variables: str,
+    ):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
+        environment.update(SANITIZER_ENV, **variables)
+        argv = [str(paths.SLUICED), *args]
+        if fds:
+            # LISTEN_PID must be the pid of what runs in the end, and the descriptors begin with 3.
+            environment.update(LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
+            numbers = ",".join(str(fd) for fd in fds)
+            argv = [sys.executable, "-c", TRAMPOLINE, numbers, *argv]
+        self.log_path = directory / "log"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                argv, stderr=log, env=environment, pass_fds=fds, stdin=subprocess.DEVNULL
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for(self, condition: Any, what: str) -> Any:
+        def check() -> Any:
+            assert self.process.poll() is None, self.log
+            try:
+                return condition()
+            except (FileNotFoundError, ConnectionRefusedError):
+                return None
+
+        return eventually(check, f"{what}\n{self.log}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            assert self.process.wait(10) == 0, self.log
+        finally:
+            self.process.kill()
+        assert not SANITIZER_REPORT.search(self.log), self.log
+
+    close = stop
+
+
+@pytest.fixture
+def config(env) -> Iterator[str]:
+    path = env.directory / "config.yaml"
+    path.write_text(CONFIG)
+    yield str(path)
+
+
+def get(address: Any) -> int:
+    with Http(address) as http:
+        return http.request("GET", "/v1/models").status
+
+
+def run(*args: str, **variables: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(paths.SLUICED), *args],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        env={**os.environ, **SANITIZER_ENV, **variables},
+    )
+
+
+# ---------------------------------------------------------------------------------------------- options
+
+
+def test_help_and_version(env) -> None:
+    help_ = run("--help")
+    assert help_.returncode == 0
+    for option in ("--config", "--check-config", "--listen", "--host", "--port", "--log-format"):
+        assert option in help_.stdout
+    version = run("--version")
+    assert version.returncode == 0 and re.match(r"sluiced \d+\.\d+\.\d+\n", version.stdout)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--nope",),
+        ("extra",),
+        ("--listen",),
+        ("--listen", "rpc"),
+        ("--log-format", "xml"),
+        ("--log-level", "loud"),
+    ],
+)
+def test_wrong_command_line(env, args: tuple[str, ...]) -> None:
+    result = run(*args)
+    assert result.returncode == 2 and result.stderr, result
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--listen", "rpc=tcp:127.0.0.1:0"),
+        ("--listen", "gopher=unix:/tmp/x.sock"),
+        ("--listen", "http=tcp:127.0.0.1:notaport"),
+        ("--listen", "http=tcp:127.0.0.1:99999"),
+        ("--listen", "http=unix:" + "/tmp/" + "x" * 200),
+        ("--listen", "http=unix:relative.sock"),
+        ("--port", "0x50"),
+        ("--port", "70000"),
+    ],
+)
+def test_addresses_that_cannot_be(env, config: str, args: tuple[str, ...]) -> None:
+    result = run("--config", config, *args, RUNTIME_DIRECTORY=str(env.directory))
+    assert result.returncode in (1, 2) and result.stderr, result
+
+
+def test_missing_configuration(env) -> None:
+    path = str(env.directory / "nope.yaml")
+    result = run("--config", path, RUNTIME_DIRECTORY=str(env.directory))
+    assert result.returncode == 1 and path in result.stderr
+
+
+def test_port_in_use(env, config: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        listen = f"http=tcp:127.0.0.1:{port}"
+        result = run("--config", config, "--listen", listen, RUNTIME_DIRECTORY=str(env.directory))
+    assert result.returncode == 1 and str(port) in result.stderr
+
+
+def test_host_and_port(env, config: str) -> None:
+    """As LiteLLM has them."""
+    port = free_port()
+    args = ("--config", config, "--host", "127.0.0.1", "--port", str(port))
+    daemon = env.closing(Bare(env.directory, *args, RUNTIME_DIRECTORY=str(env.directory)))
+    daemon.wait_for(lambda: get(("127.0.0.1", port)) == 200, "the port answers")
+
+
+def test_configuration_from_the_environment(env, config: str) -> None:
+    """LiteLLM's CONFIG_FILE_PATH."""
+    port = free_port()
+    variables = {"CONFIG_FILE_PATH": config, "RUNTIME_DIRECTORY": str(env.directory)}
+    daemon = env.closing(Bare(env.directory, "--port", str(port), **variables))
+    daemon.wait_for(lambda: get(("127.0.0.1", port)) == 200, "the port answers")
+
+
+def test_default_rpc_socket(env, config: str) -> None:
+    args = ("--config", config, "--port", str(free_port()))
+    daemon = env.closing(Bare(env.directory, *args, RUNTIME_DIRECTORY=str(env.directory)))
+    path = str(env.directory / "rpc.sock")
+
+    def answers() -> bool:
+        with Client(path) as rpc:
+            return text_of(list(rpc.chat("m"))) == "hi"
+
+    daemon.wait_for(answers, "the default socket answers")
+    mode = os.stat(path).st_mode & 0o777
+    assert mode & 0o007 == 0, f"everybody may connect: {mode:o}"
+
+
+def test_sockets_from_the_file(env) -> None:
+    port = free_port()
+    path = env.directory / "config.yaml"
+    listens = [f"rpc=unix:{env.directory}/r/rpc.sock", f"http=tcp:127.0.0.1:{port}"]
+    path.write_text(CONFIG + "sluice:\n  listen:\n" + "".join(f"  - {x}\n" for x in listens))
+    daemon = env.closing(Bare(env.directory, "--config", str(path)))
+    daemon.wait_for(lambda: get(("127.0.0.1", port)) == 200, "the port answers")
+    with Client(f"{env.directory}/r/rpc.sock") as rpc:
+        assert text_of(list(rpc.chat("m"))) == "hi"
+
+
+# ---------------------------------------------------------------------------------------------- systemd
+
+
+def test_passed_sockets(env, config: str) -> None:
+    """By their names, in any order; nothing else is opened."""
+    rpc_path, http_path = str(env.directory / "rpc.sock"), str(env.directory / "http.sock")
+    tcp = socket.create_server(("127.0.0.1", 0))
+    unix = []
+    for path in (http_path, rpc_path):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        s.bind(path)
+        s.listen(16)
+        unix.append(s)
+    fds = (unix[0].fileno(), tcp.fileno(), unix[1].fileno())
+    daemon = env.closing(
+        Bare(env.directory, "--config", config, fds=fds, names="http-unix:http:rpc")
+    )
+    daemon.wait_for(lambda: get(http_path) == 200, "the passed sockets answer")
+    assert get(tcp.getsockname()) == 200
+    with Client(rpc_path) as rpc:
+        assert text_of(list(rpc.chat("m"))) == "hi"
+    own = [
+        line
+        for line in Path(f"/proc/{daemon.process.pid}/net/unix").read_text().splitlines()
+        if str(env.directory) in line and "00010000" in line
+    ]
+    assert len(own) == 2, "a socket that nobody passed"
+    daemon.stop()
+    assert Path(rpc_path).exists(), "systemd's socket is not ours to remove"
+    for s in (tcp, *unix):
+        s.close()
+
+
+def test_requests_before_the_start_are_served(env, config: str) -> None:
+    """Socket activation: who connects first waits in the backlog and is answered."""
+    path = str(env.directory / "http.sock")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(path)
+        listener.listen(16)
+        with Http(path) as early:
+            early.send_request("POST", "/v1/chat/completions", chat_body())
+            args = ("--config", config)
+            variables = {"RUNTIME_DIRECTORY": str(env.directory)}
+            daemon = env.closing(
+                Bare(env.directory, *args, fds=(listener.fileno(),), names="http-unix", **variables)
+            )
+            assert early.read_answer().status == 200
+        daemon.stop()
+
+
+class Supervisor:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, directory: Path):
+        self.path = str(directory / "notify")
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+
+    def wait_for(self, word: str) -> str:
+        while is_readable(self.sock, 10):
+            message = self.sock.recv(4096).decode()
+            if word in message:
+                return message
+        raise AssertionError(f"{word} was never told")
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+def test_what_the_supervisor_hears(env, config: str) -> None:
+    supervisor = env.closing(Supervisor(env.directory))
+    args = ("--config", config, "--port", str(free_port()))
+    variables = {"RUNTIME_DIRECTORY": str(env.directory), "NOTIFY_SOCKET": supervisor.path}
+    daemon = env.closing(Bare(env.directory, *args, **variables))
+    supervisor.wait_for("READY=1")
+    daemon.process.send_signal(signal.SIGHUP)
+    assert "MONOTONIC_USEC=" in supervisor.wait_for("RELOADING=1")
+    supervisor.wait_for("READY=1")
+    daemon.process.terminate()
+    supervisor.wait_for("STOPPING=1")
+    daemon.stop()
+
+
+# ---------------------------------------------------------------------------------------------- other users
+
+
+def as_nobody(action: Any) -> Optional[str]:
+    """Runs action in a child without privileges; None, or what went wrong."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = "died"
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            action()
+            status = ""
+        except BaseException as e:
+            status = repr(e)
+        finally:
+            os.write(write_end, status.encode())
+            os._exit(0)
+    os.close(write_end)
+    os.waitpid(pid, 0)
+    said = os.read(read_end, 65536).decode()
+    os.close(read_end)
+    return said or None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_calls_belong_to_their_user(env) -> None:
+    """Another user cannot cancel a call, cannot see it, and may use its id for one of his own."""
+    upstream = env.openai()
+    upstream.always(text("x"), stall())
+    sluice = env.start({"m": upstream.deployment()}, sluice={"slots": 4})
+    for path in (sluice.directory.parent, sluice.directory):
+        path.chmod(0o711)
+    os.chmod(sluice.rpc_path, 0o666)
+    rpc = sluice.rpc()
+    rpc.stream("Chat", rpc.chat_request("m", request_id="mine"))
+    upstream.wait_request()
+
+    def interfere() -> None:
+        with Client(sluice.rpc_path) as other:
+            assert other.cancel("mine") is False
+            events = other.chat("m", request_id="mine")
+            next(events)
+            assert other.cancel("mine") is True
+
+    assert as_nobody(interfere) is None
+    assert sluice.status().calls_running == 1
+    uids = {r["SLUICE_UID"] for r in sluice.wait_call_records(1)}
+    assert uids == {"65534"}
+
+    def leave_one_running() -> None:
+        with Client(sluice.rpc_path) as other:
+            next(other.chat("m", request_id="theirs"))
+            os.read(pause, 1)
+
+    pause, go_on = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        leave_one_running()
+        os._exit(0)
+    eventually(lambda: sluice.status().calls_running == 2, "the other one runs")
+    assert rpc.cancel("theirs") is True, "root may cancel any call"
+    os.write(go_on, b"x")
+    os.waitpid(pid, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_socket_keeps_others_out(env) -> None:
+    sluice = env.start()
+    for path in (sluice.directory.parent, sluice.directory):
+        path.chmod(0o711)
+
+    def connect() -> None:
+        for path in (sluice.rpc_path, sluice.http_path):
+            with pytest.raises(PermissionError):
+                with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+                    s.connect(path)
+
+    assert as_nobody(connect) is None
