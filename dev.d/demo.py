@@ -107,9 +107,14 @@ def wait_until(condition, what, child, limit_sec):
         if sys.stderr.isatty() and waited >= 1:
             print(f"\r\033[K== waiting for {what} ... {waited:.0f} s", end="", file=sys.stderr, flush=True)
         time.sleep(0.05)
+    clear_line()
+    return True
+
+
+def clear_line():
+    """Removes a counter from the terminal."""
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr, flush=True)
-    return True
 
 
 def tail(path, lines=15):
@@ -211,6 +216,7 @@ class Ollama:
                         told = time.monotonic()
                         self._show(state)
                     if state.get("status") == "success":
+                        clear_line()
                         return True
         except (OSError, ValueError) as e:
             note(f"cannot pull: {e}")

@@ -24,10 +24,10 @@ packages_demo() {
     printf '%s\n' g++ debian-archive-keyring
 }
 
-# What the tests need beside that: Check, and clang with its sanitizer and fuzzer runtime.
+# What the tests need beside that: Check, clang with its sanitizer and fuzzer runtime, llvm for readable stack traces.
 packages_test() {
     packages_demo
-    printf '%s\n' check git clang binutils
+    printf '%s\n' check git clang llvm
     case $(_debian_version) in
     12) echo libclang-rt-14-dev ;;
     *) echo libclang-rt-19-dev ;;
