@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from testenv import models, paths  # noqa: E402
 from testenv.daemon import Daemon, mock, model  # noqa: E402
+from testenv.port import Port  # noqa: E402
 from testenv.upstream import Ollama, OpenAI, Upstream  # noqa: E402
 
 DIALECTS = {"ollama": Ollama, "openai": OpenAI}
@@ -40,6 +41,10 @@ class Env:
 
     def openai(self, **kwargs: Any) -> Upstream:
         return self.upstream("openai", **kwargs)
+
+    def port(self) -> int:
+        """A free one, until the test is over."""
+        return self.closing(Port()).number
 
     def closing(self, thing: Any) -> Any:
         """Closes it after the daemons are gone."""

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import pytest
 from testenv import paths
-from testenv.daemon import SANITIZER_ENV, free_port, mock, to_yaml
+from testenv.daemon import SANITIZER_ENV, mock, to_yaml
 from testenv.http import chat_body
 
 CHAT = "/v1/chat/completions"
@@ -213,7 +213,7 @@ PLAIN = "model_list:\n- {model_name: m, litellm_params: {model: openai/x, mock_r
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
 def test_open_port_without_key_refuses_to_start(env, host: str) -> None:
-    listen = f"http=tcp:{host}:{free_port()}"
+    listen = f"http=tcp:{host}:{env.port()}"
     result = run_sluiced(env.directory, PLAIN, "--listen", listen)
     assert result.returncode not in (0, 99) and result.returncode > 0
     assert "master_key" in result.stderr, result.stderr
@@ -221,7 +221,7 @@ def test_open_port_without_key_refuses_to_start(env, host: str) -> None:
 
 def test_unresolved_master_key_refuses_to_start(env) -> None:
     config = PLAIN + "general_settings:\n  master_key: os.environ/SLUICE_TEST_NOT_SET\n"
-    result = run_sluiced(env.directory, config, "--listen", f"http=tcp:127.0.0.1:{free_port()}")
+    result = run_sluiced(env.directory, config, "--listen", f"http=tcp:127.0.0.1:{env.port()}")
     assert result.returncode not in (0, 99) and result.returncode > 0
     assert "SLUICE_TEST_NOT_SET" in result.stderr and ":4:" in result.stderr, result.stderr
 

@@ -4,6 +4,7 @@ between. Afterwards nothing may be left: no call, no slot, no descriptor, no rep
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import threading
@@ -33,6 +34,7 @@ from testenv.waiting import eventually
 SLOTS = 3
 N_THREADS = 6
 N_CALLS = 60  # of each thread
+N_SEEDS = int(os.environ.get("SLUICE_TEST_CHAOS_SEEDS", "2"))  # more for a long night
 
 
 def random_script(rng: random.Random) -> list[Any]:
@@ -113,7 +115,7 @@ def worker(sluice: Daemon, upstreams: list[Upstream], seed: int, failures: list[
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", range(N_SEEDS))
 def test_chaos(env, seed: int) -> None:
     ollama, openai = env.ollama(), env.openai()
     limits = {

@@ -13,7 +13,7 @@ from typing import Any, Iterator, Optional
 
 import pytest
 from testenv import paths
-from testenv.daemon import SANITIZER_ENV, SANITIZER_REPORT, free_port
+from testenv.daemon import SANITIZER_ENV, SANITIZER_REPORT
 from testenv.http import Http, chat_body
 from testenv.ttrpc import Client, text_of
 from testenv.upstream import stall, text
@@ -168,7 +168,7 @@ def test_port_in_use(env, config: str) -> None:
 
 def test_host_and_port(env, config: str) -> None:
     """As LiteLLM has them."""
-    port = free_port()
+    port = env.port()
     args = ("--config", config, "--host", "127.0.0.1", "--port", str(port))
     daemon = env.closing(Bare(env.directory, *args, RUNTIME_DIRECTORY=str(env.directory)))
     daemon.wait_for(lambda: get(("127.0.0.1", port)) == 200, "the port answers")
@@ -176,14 +176,14 @@ def test_host_and_port(env, config: str) -> None:
 
 def test_configuration_from_the_environment(env, config: str) -> None:
     """LiteLLM's CONFIG_FILE_PATH."""
-    port = free_port()
+    port = env.port()
     variables = {"CONFIG_FILE_PATH": config, "RUNTIME_DIRECTORY": str(env.directory)}
     daemon = env.closing(Bare(env.directory, "--port", str(port), **variables))
     daemon.wait_for(lambda: get(("127.0.0.1", port)) == 200, "the port answers")
 
 
 def test_default_rpc_socket(env, config: str) -> None:
-    args = ("--config", config, "--port", str(free_port()))
+    args = ("--config", config, "--port", str(env.port()))
     daemon = env.closing(Bare(env.directory, *args, RUNTIME_DIRECTORY=str(env.directory)))
     path = str(env.directory / "rpc.sock")
 
@@ -197,7 +197,7 @@ def test_default_rpc_socket(env, config: str) -> None:
 
 
 def test_sockets_from_the_file(env) -> None:
-    port = free_port()
+    port = env.port()
     path = env.directory / "config.yaml"
     listens = [f"rpc=unix:{env.directory}/r/rpc.sock", f"http=tcp:127.0.0.1:{port}"]
     path.write_text(CONFIG + "sluice:\n  listen:\n" + "".join(f"  - {x}\n" for x in listens))
@@ -278,7 +278,7 @@ class Supervisor:
 
 def test_what_the_supervisor_hears(env, config: str) -> None:
     supervisor = env.closing(Supervisor(env.directory))
-    args = ("--config", config, "--port", str(free_port()))
+    args = ("--config", config, "--port", str(env.port()))
     variables = {"RUNTIME_DIRECTORY": str(env.directory), "NOTIFY_SOCKET": supervisor.path}
     daemon = env.closing(Bare(env.directory, *args, **variables))
     supervisor.wait_for("READY=1")

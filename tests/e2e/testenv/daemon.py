@@ -10,7 +10,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ import yaml
 
 from . import paths
 from .http import Answer, Http
+from .port import Port
 from .ttrpc import Client
 from .waiting import PATIENCE_SEC, eventually
 
@@ -33,12 +33,6 @@ SANITIZER_ENV = {
     "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
     "LSAN_OPTIONS": "exitcode=98",
 }
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class _Plain(yaml.SafeDumper):
@@ -76,7 +70,8 @@ class Daemon:
         self.config_path = directory / "config.yaml"
         self.rpc_path = str(directory / "rpc.sock")
         self.http_path = str(directory / "http.sock")
-        self.port = free_port()
+        self.reserved = Port()
+        self.port = self.reserved.number
         self.args = args
         self.env = {**os.environ, **SANITIZER_ENV, **(env or {})}
         self.clients: list[Any] = []  # closed before the daemon has to be idle
@@ -163,9 +158,11 @@ class Daemon:
         assert self.process.returncode == 0, (self.process.returncode, self.log_text)
 
     def kill(self) -> None:
+        """The end without questions; harmless after stop()."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        self.reserved.close()
 
     def expect_idle(self) -> None:
         """Nothing queued, nothing running, every slot home."""

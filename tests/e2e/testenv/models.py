@@ -21,8 +21,8 @@ from typing import Any, Optional
 
 import pytest
 
-from .daemon import free_port
 from .http import Closed, Http
+from .port import Port
 from .waiting import eventually
 
 NEEDED_MODELS = ("smollm2", "all-minilm", "script", "loop", "tiny", "tiny2", "tiny-embed")
@@ -104,7 +104,8 @@ class OllamaServer:
     def __init__(self, found: Components, directory: Path):
         self.found = found
         self.directory = directory
-        self.port = free_port()
+        self.reserved = Port()
+        self.port = self.reserved.number
         self.process: Optional[subprocess.Popen[bytes]] = None
         store = directory / "models"
         store.mkdir()
@@ -186,7 +187,8 @@ class LlamaServer:
         unix_path: Optional[str] = None,
         wait: bool = True,
     ):
-        self.port = free_port()
+        self.reserved = Port()
+        self.port = self.reserved.number
         argv = [str(found.llama_server), "-m", str(found.gguf / f"{model}.gguf")]
         argv += ["--host", unix_path or "127.0.0.1", "--port", str(self.port), "--alias", model]
         argv += ["--offline", "--no-webui", "-t", "1", "-np", "1", *args]
@@ -212,6 +214,7 @@ class LlamaServer:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(20)
+        self.reserved.close()
 
 
 def words(text: str) -> list[str]:
