@@ -169,15 +169,21 @@ void psi_watch_done(struct psi_watch *w)
     w->trigger_fd = fd_close(w->trigger_fd);
 }
 
+/*
+ * Activity begins with a sample, unless one is due soon anyway; its end is noticed by the timer, one interval later: a busy device ends and begins its activity many times a
+ * second, and none of that should cost a system call.
+ */
 void psi_watch_set_active(struct psi_watch *w, bool is_active, uint64_t now_usec)
 {
-    if (w->is_active == is_active) {
-        return;
-    }
+    uint64_t due_at_usec = USEC_NEVER;
+    int armed = SD_EVENT_OFF;
+
     w->is_active = is_active;
-    if (is_active && pressure_is_due(w->pressure, now_usec)) {
+    (void) sd_event_source_get_enabled(w->timer, &armed);
+    (void) sd_event_source_get_time(w->timer, &due_at_usec);
+    if (is_active &&
+        (armed == SD_EVENT_OFF ||
+         due_at_usec > usec_add(now_usec, pressure_interval_usec(w->pressure, true)))) {
         sample(w, now_usec);
-    } else {
-        arm(w, now_usec);
     }
 }

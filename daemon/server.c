@@ -92,18 +92,24 @@ static void arm_deadline(struct server *s)
                                        at == USEC_NEVER ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
+static void run_registry(struct server *s, uint64_t now_usec)
+{
+    s->run_wanted = false;
+    psi_watch_set_active(&s->psi, true,
+                         now_usec); /* a new call is admitted by the pressure of now */
+    registry_run(&s->registry, now_usec);
+    psi_watch_set_active(&s->psi, s->registry.n_calls > 0, now_usec);
+    upstreams_turn(&s->upstreams);
+    arm_deadline(s);
+}
+
 static int turn(sd_event_source *source, void *ctx)
 {
     struct server *s = ctx;
     uint64_t now = clock_now_usec();
 
     if (s->run_wanted) {
-        s->run_wanted = false;
-        psi_watch_set_active(&s->psi, true,
-                             now); /* a new call is admitted by the pressure of now */
-        registry_run(&s->registry, now);
-        psi_watch_set_active(&s->psi, s->registry.n_calls > 0, now);
-        arm_deadline(s);
+        run_registry(s, now);
     }
     frontends_turn(&s->frontends, now);
     if (s->state == SERVER_DRAINING && frontends_are_idle(&s->frontends)) {

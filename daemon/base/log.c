@@ -29,6 +29,8 @@
 #define LIMIT_USEC      (10 * USEC_PER_SEC)
 
 static enum log_format g_format = LOG_FORMAT_TEXT;
+static bool
+    g_is_file; /* standard error: a file takes every write at once, and poll() says so always */
 static enum log_level g_max_level = LOG_LEVEL_INFO;
 static uint64_t g_dropped; /* records that standard error did not take */
 
@@ -45,11 +47,14 @@ static bool stderr_is_journal(void)
 
 void log_setup(enum log_format format, enum log_level max_level)
 {
+    struct stat st;
+
     if (format == LOG_FORMAT_AUTO) {
         format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
     }
     g_format = format;
     g_max_level = max_level;
+    g_is_file = fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 bool log_is_enabled(enum log_level level)
@@ -185,7 +190,7 @@ static void write_line(struct line *l)
     struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
 
     l->bytes[l->len++] = '\n';
-    if (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT) ||
+    if ((!g_is_file && (poll(&p, 1, 0) != 1 || !(p.revents & POLLOUT))) ||
         write(STDERR_FILENO, l->bytes, l->len) < 0) {
         g_dropped++;
     }

@@ -26,6 +26,7 @@
 static char g_read_buffer
     [READ_BYTES]; /* one thread, one reader at a time; bytes are taken before the next read */
 
+/* Only what changed goes to the kernel. EPOLLOUT is asked for when a send found the socket full, not for every output. */
 static void update_events(struct conn *c)
 {
     uint32_t events = c->has_hung_up ? 0u : (uint32_t) EPOLLRDHUP;
@@ -33,10 +34,13 @@ static void update_events(struct conn *c)
     if (!c->reading_paused && !c->has_hung_up) {
         events |= EPOLLIN;
     }
-    if (c->out.len > 0) {
+    if (c->out.len > 0 && c->progress_at_usec != 0) {
         events |= EPOLLOUT;
     }
-    (void) sd_event_source_set_io_events(c->io, events);
+    if (events != c->events) {
+        c->events = events;
+        (void) sd_event_source_set_io_events(c->io, events);
+    }
 }
 
 static uint64_t next_moment(const struct conn *c)
@@ -262,6 +266,7 @@ static void read_some(struct conn *c, uint64_t now_usec)
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
     struct conn *c = ctx;
+    bool was_paused = c->reading_paused;
     uint64_t now = clock_now_usec();
 
     if (revents & EPOLLIN) {
@@ -274,6 +279,10 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *ctx)
     if (c->state != CONN_CLOSED && (revents & EPOLLRDHUP) && c->reading_paused) {
         hang_up(c, now); /* bytes before it may be unread: nobody will wait for their answer */
     }
+    if (c->state != CONN_CLOSED && (revents & EPOLLIN) && was_paused) {
+        update_events(
+            c); /* the pause takes hold when it is first needed: most answers come before the next request */
+    }
     if (revents & EPOLLOUT) {
         conn_flush_later(c);
     }
@@ -282,9 +291,8 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 
 void conn_pause_reading(struct conn *c)
 {
-    if (!c->reading_paused && c->state == CONN_OPEN) {
-        c->reading_paused = true;
-        update_events(c);
+    if (c->state == CONN_OPEN) {
+        c->reading_paused = true; /* on_io() tells the kernel */
     }
 }
 
@@ -319,11 +327,12 @@ int conn_init(struct conn *c, struct frontends *f, const struct conn_ops *ops, i
         .high_bytes = high_bytes,
         .low_bytes = high_bytes / 4,
         .deadline_at_usec = USEC_NEVER,
+        .events = EPOLLIN | EPOLLRDHUP,
     };
     list_init(&c->link);
     list_init(&c->dirty_link);
     buf_init(&c->out, max_out_bytes);
-    r = sd_event_add_io(f->event, &c->io, fd, EPOLLIN | EPOLLRDHUP, on_io, c);
+    r = sd_event_add_io(f->event, &c->io, fd, c->events, on_io, c);
     if (r >= 0) {
         r = sd_event_add_time(f->event, &c->timer, CLOCK_MONOTONIC, USEC_NEVER, 1000, on_timer, c);
     }

@@ -57,6 +57,7 @@ struct conn {
     struct caller caller;
     int fd; /* owned; -1 once CLOSED */
     sd_event_source *io, *timer;
+    uint32_t events; /* that io waits for */
     struct buf out;
     size_t high_bytes, low_bytes; /* of out */
     bool was_full; /* conn_is_full() was true and on_drained is owed: a water mark, no state */

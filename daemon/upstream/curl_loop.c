@@ -2,7 +2,8 @@
  * The glue between libcurl's multi_socket interface and sd-event.
  *
  *   sockets   libcurl says which fds it watches; each gets an io source, kept in the fd's slot of curl_multi_assign()
- *   timer     one source; libcurl's 0 means "at once" and fires in the next iteration, never inside the callback
+ *   timer     one source; libcurl's 0 means "at once" and runs in the next iteration (a defer source: no timer needs to be set for it), never inside
+ *             the callback
  *   done      after every drive the finished handles are read until none is left and handed to on_done
  *
  * Traps that this file is built around: no curl_multi_* call from within a libcurl callback; sources must outlive curl_multi_cleanup(), which
@@ -21,11 +22,12 @@
 
 #define MAX_IDLE_EASY        16 /* more than that many calls at once is rare on a device */
 #define MAX_IDLE_CONNECTIONS 16
+#define AT_ONCE_MAX          4 /* rounds in a row; then the loop looks around first */
 
 struct curl_loop {
     sd_event *event; /* borrowed */
     CURLM *multi;
-    sd_event_source *timer;
+    sd_event_source *timer, *at_once;
     curl_done_fn on_done;
     CURL *idle_easy[MAX_IDLE_EASY];
     size_t n_idle_easy;
@@ -67,7 +69,7 @@ static int on_fd(sd_event_source *s, int fd, uint32_t revents, void *ctx)
     return 0;
 }
 
-static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
+static int on_at_once(sd_event_source *s, void *ctx)
 {
     struct curl_loop *loop = ctx;
     int running;
@@ -75,6 +77,11 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
     (void) curl_multi_socket_action(loop->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     read_done(loop);
     return 0;
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
+{
+    return on_at_once(s, ctx);
 }
 
 static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *ctx, void *per_fd)
@@ -107,7 +114,9 @@ static int timer_callback(CURLM *multi, long timeout_msec, void *ctx)
 {
     struct curl_loop *loop = ctx;
 
-    if (timeout_msec < 0) {
+    (void) sd_event_source_set_enabled(loop->at_once,
+                                       timeout_msec == 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+    if (timeout_msec <= 0) {
         (void) sd_event_source_set_enabled(loop->timer, SD_EVENT_OFF);
         return 0;
     }
@@ -157,6 +166,12 @@ int curl_loop_new(sd_event *event, curl_done_fn on_done, struct curl_loop **ret)
     if (r >= 0) {
         r = sd_event_source_set_enabled(loop->timer, SD_EVENT_OFF);
     }
+    if (r >= 0) {
+        r = sd_event_add_defer(event, &loop->at_once, on_at_once, loop);
+    }
+    if (r >= 0) {
+        r = sd_event_source_set_enabled(loop->at_once, SD_EVENT_OFF);
+    }
     if (r < 0) {
         curl_loop_free(loop);
         return r;
@@ -177,9 +192,24 @@ struct curl_loop *curl_loop_free(struct curl_loop *loop)
         (void) curl_multi_cleanup(loop->multi); /* calls socket_callback: before the sources go */
     }
     sd_event_source_disable_unref(loop->timer);
+    sd_event_source_disable_unref(loop->at_once);
     free(loop);
     curl_global_cleanup();
     return NULL;
+}
+
+void curl_loop_run(struct curl_loop *loop)
+{
+    int enabled = SD_EVENT_OFF;
+
+    for (int i = 0; i < AT_ONCE_MAX; i++) {
+        (void) sd_event_source_get_enabled(loop->at_once, &enabled);
+        if (enabled == SD_EVENT_OFF) {
+            return;
+        }
+        (void) sd_event_source_set_enabled(loop->at_once, SD_EVENT_OFF);
+        (void) on_at_once(loop->at_once, loop);
+    }
 }
 
 int curl_loop_add(struct curl_loop *loop, CURL *easy)

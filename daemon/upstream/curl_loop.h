@@ -23,6 +23,9 @@ curl_loop_free(struct curl_loop *loop); /* no handle may be attached; accepts NU
 int curl_loop_add(struct curl_loop *loop, CURL *easy) MUST_USE;
 void curl_loop_remove(struct curl_loop *loop, CURL *easy);
 
+/* Does now what libcurl wants done "at once", instead of in the next iteration of the loop. Not from within a libcurl callback. */
+void curl_loop_run(struct curl_loop *loop);
+
 /* Idle easy handles, kept for reuse (11 allocations less for each request). NULL: out of memory. */
 CURL *curl_loop_take_easy(struct curl_loop *loop);
 void curl_loop_give_easy(struct curl_loop *loop, CURL *easy);

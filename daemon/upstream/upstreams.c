@@ -21,3 +21,8 @@ void upstreams_done(struct upstreams *up)
         up->event = NULL;
     }
 }
+
+void upstreams_turn(struct upstreams *up)
+{
+    curl_loop_run(up->curl);
+}

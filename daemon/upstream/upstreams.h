@@ -19,3 +19,6 @@ struct upstreams {
 /* 0 or -errno. */
 int upstreams_init(struct upstreams *up, sd_event *event) MUST_USE;
 void upstreams_done(struct upstreams *up); /* accepts a zeroed struct */
+
+/* Sends what was started in this wake-up. At its end, after registry_run(); jobs may end in it. */
+void upstreams_turn(struct upstreams *up);
