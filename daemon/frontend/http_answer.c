@@ -115,9 +115,6 @@ static void finish_exchange(struct http_conn *h, uint64_t now_usec)
     h->id[0] = h->model[0] = h->deployment[0] = h->origin[0] = '\0';
     conn_flush_later(&h->conn);
     conn_set_deadline(&h->conn, usec_add(now_usec, h->conn.frontends->params.keep_alive_usec));
-    if (h->early.len == 0) {
-        conn_resume_reading(&h->conn); /* else on_turn() looks at what came early first */
-    }
 }
 
 void http_answer_body(struct http_conn *h, int status, const char *type, struct str body,

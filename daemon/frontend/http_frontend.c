@@ -74,7 +74,6 @@ static void submit(struct http_conn *h, struct request *req, uint64_t now_usec)
         return;
     }
     h->state = HTTP_WAITING;
-    conn_pause_reading(&h->conn);
     http_answer_arm_heartbeat(h, now_usec);
     if (call_submit(f->registry, req, &h->sink, now_usec, &h->call) < 0) {
         answer_code(h, ERRCODE_OUT_OF_MEMORY, now_usec);
@@ -264,11 +263,10 @@ static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
     if (c->state != CONN_OPEN || used == bytes.len) {
         return;
     }
+    /* Reading goes on while an answer is pending: behind a full receive buffer the end of a client that left would never be seen. */
     if (buf_append(&h->early, bytes.ptr + used, bytes.len - used) < 0) {
         conn_close(c, now_usec); /* more pipelined bytes than anybody sends in good faith */
-        return;
     }
-    conn_pause_reading(c);
 }
 
 /* The next request may have come early, behind the one that was just answered: looked at here and not in finish_exchange(), which a sink may have
@@ -289,9 +287,8 @@ static void on_turn(struct conn *c, uint64_t now_usec)
             return;
         }
     }
-    if (h->early.len == 0 && wants_bytes(h)) {
+    if (h->early.len == 0) {
         buf_trim(&h->early);
-        conn_resume_reading(c);
     }
 }
 
