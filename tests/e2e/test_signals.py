@@ -186,3 +186,15 @@ def test_sigpipe_and_others_do_not_kill(env) -> None:
     sluice = env.start()
     sluice.signal(signal.SIGPIPE)
     assert sluice.post(CHAT, chat_body()).status == 200
+
+
+def test_asked_twice(env, upstream: Upstream) -> None:
+    """A second SIGTERM does not wait for the drain time."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"drain": "1h"}})
+    upstream.next(text("half"), stall())
+    http, seen, events = open_stream(sluice, upstream)
+    sluice.signal(signal.SIGTERM)
+    wait_draining(sluice)
+    sluice.signal(signal.SIGTERM)
+    check_broken(seen + list(events), "draining")
+    assert sluice.wait_exit() == 0

@@ -74,6 +74,7 @@ class Daemon:
         self.port = self.reserved.number
         self.args = args
         self.env = {**os.environ, **SANITIZER_ENV, **(env or {})}
+        self.preexec: Optional[Callable[[], None]] = None
         self.clients: list[Any] = []  # closed before the daemon has to be idle
         self.lines: list[str] = []
         self.changed = threading.Condition()
@@ -93,7 +94,11 @@ class Daemon:
         argv += ["--listen", f"http=unix:{self.http_path}"]
         argv += ["--log-format", "json", *self.args]
         self.process = subprocess.Popen(
-            argv, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=self.env
+            argv,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            env=self.env,
+            preexec_fn=self.preexec,
         )
         self.reader = threading.Thread(target=self._collect, daemon=True)
         self.reader.start()

@@ -479,7 +479,7 @@ class Connection:
         self.opened_at = time.monotonic()
         self.closed = threading.Event()
         self.closed_at: Optional[float] = None
-        self.buffer = b""
+        self.buffer = bytearray()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -512,8 +512,9 @@ class Connection:
         while b"\r\n\r\n" not in self.buffer:
             if not self._more():
                 return None
-        head, self.buffer = self.buffer.split(b"\r\n\r\n", 1)
-        lines = head.decode("latin-1").split("\r\n")
+        end_of_head = self.buffer.index(b"\r\n\r\n")
+        lines = self.buffer[:end_of_head].decode("latin-1").split("\r\n")
+        del self.buffer[: end_of_head + 4]
         method, path, _ = lines[0].split(" ")
         headers = {}
         for line in lines[1:]:
@@ -527,7 +528,8 @@ class Connection:
         while len(self.buffer) < length:
             if not self._more():
                 return None
-        exchange.body, self.buffer = self.buffer[:length], self.buffer[length:]
+        exchange.body = bytes(self.buffer[:length])
+        del self.buffer[:length]
         exchange.received_at = time.monotonic()
         return exchange
 
