@@ -4,8 +4,8 @@
  * One io source and one timer each. The timer serves the nearest of three moments: the protocol's deadline, the stalled-reader limit while output waits, the end of the
  * linger. It is moved lazily: when it fires early it looks again.
  *
- * EPOLLRDHUP is watched always, also when reading is paused: a client that left must be seen while its answer is being made. Input is handled before
- * hang-up, hang-up before output.
+ * Reading never stops while a connection is open: a client that left must be seen while its answer is being made, and its end may stand behind bytes.
+ * Input is handled before hang-up, hang-up before output.
  *
  * Must not: know protocols; free itself (frontends_turn() does).
  */
@@ -29,11 +29,8 @@ static char g_read_buffer
 /* Only what changed goes to the kernel. EPOLLOUT is asked for when a send found the socket full, not for every output. */
 static void update_events(struct conn *c)
 {
-    uint32_t events = c->has_hung_up ? 0u : (uint32_t) EPOLLRDHUP;
+    uint32_t events = c->has_hung_up ? 0u : (uint32_t) (EPOLLIN | EPOLLRDHUP);
 
-    if (!c->reading_paused && !c->has_hung_up) {
-        events |= EPOLLIN;
-    }
     if (c->out.len > 0 && c->progress_at_usec != 0) {
         events |= EPOLLOUT;
     }
@@ -135,7 +132,6 @@ static void begin_linger(struct conn *c, uint64_t now_usec)
         conn_close(c, now_usec);
         return;
     }
-    c->reading_paused = false;
     conn_set_deadline(c, usec_add(now_usec, CONN_LINGER_USEC));
     update_events(c);
 }
@@ -239,16 +235,15 @@ static void hang_up(struct conn *c, uint64_t now_usec)
     }
 }
 
-static void read_some(struct conn *c, uint64_t now_usec)
+/* to_end: the peer has closed its side, so the end is to be found behind the last bytes, now: who sends and leaves at once is not worked for. */
+static void read_some(struct conn *c, bool to_end, uint64_t now_usec)
 {
-    for (int i = 0;
-         i < READS_PER_WAKEUP && !c->reading_paused && c->state != CONN_CLOSED && !c->has_hung_up;
-         i++) {
+    for (int i = 0; i < READS_PER_WAKEUP && c->state != CONN_CLOSED && !c->has_hung_up; i++) {
         ssize_t n = recv(c->fd, g_read_buffer, sizeof g_read_buffer, MSG_DONTWAIT);
 
         if (n > 0) {
             take_bytes(c, (size_t) n, now_usec);
-            if ((size_t) n < sizeof g_read_buffer) {
+            if ((size_t) n < sizeof g_read_buffer && !to_end) {
                 return; /* most likely all there is */
             }
         } else if (n == 0) {
@@ -266,42 +261,19 @@ static void read_some(struct conn *c, uint64_t now_usec)
 static int on_io(sd_event_source *s, int fd, uint32_t revents, void *ctx)
 {
     struct conn *c = ctx;
-    bool was_paused = c->reading_paused;
     uint64_t now = clock_now_usec();
 
     if (revents & EPOLLIN) {
-        read_some(c, now);
+        read_some(c, revents & EPOLLRDHUP, now);
     }
     if (c->state != CONN_CLOSED && (revents & (EPOLLERR | EPOLLHUP))) {
         conn_close(c, now); /* both directions are gone */
         return 0;
     }
-    if (c->state != CONN_CLOSED && (revents & EPOLLRDHUP) && c->reading_paused) {
-        hang_up(c, now); /* bytes before it may be unread: nobody will wait for their answer */
-    }
-    if (c->state != CONN_CLOSED && (revents & EPOLLIN) && was_paused) {
-        update_events(
-            c); /* the pause takes hold when it is first needed: most answers come before the next request */
-    }
     if (revents & EPOLLOUT) {
         conn_flush_later(c);
     }
     return 0;
-}
-
-void conn_pause_reading(struct conn *c)
-{
-    if (c->state == CONN_OPEN) {
-        c->reading_paused = true; /* on_io() tells the kernel */
-    }
-}
-
-void conn_resume_reading(struct conn *c)
-{
-    if (c->reading_paused && c->state != CONN_CLOSED) {
-        c->reading_paused = false;
-        update_events(c);
-    }
 }
 
 bool conn_charge(struct conn *c, size_t bytes)

@@ -60,9 +60,8 @@ struct conn {
     uint32_t events; /* that io waits for */
     struct buf out;
     size_t high_bytes, low_bytes; /* of out */
-    bool was_full; /* conn_is_full() was true and on_drained is owed: a water mark, no state */
-    bool reading_paused; /* the protocol wants no more bytes for now: independent of the state */
-    bool has_hung_up;    /* on_hangup was called: the other direction may still be open */
+    bool was_full;    /* conn_is_full() was true and on_drained is owed: a water mark, no state */
+    bool has_hung_up; /* on_hangup was called: the other direction may still be open */
     uint64_t deadline_at_usec; /* of the protocol; USEC_NEVER: none */
     uint64_t progress_at_usec; /* when output last moved, or began to wait; 0: none waits */
     size_t lingered_bytes;
@@ -83,9 +82,6 @@ void conn_flush_later(struct conn *c);
 
 /* Is more output waiting than the high water? Remembers that on_drained is owed. */
 bool conn_is_full(struct conn *c);
-
-void conn_pause_reading(struct conn *c);
-void conn_resume_reading(struct conn *c);
 
 /* One deadline at a time; USEC_NEVER: none. */
 void conn_set_deadline(struct conn *c, uint64_t at_usec);
