@@ -278,7 +278,7 @@ def own_server(folder):
         say(f"no Ollama on this machine: setting one up in {CACHE} (about two minutes, 0.6 GB; nothing in the system)")
     setup = spawn([HERE / "model_server.sh"], stderr=None, stdout=None)
     if setup.wait() not in (0, LLAMA_NOT_OLLAMA):
-        raise DemoError("no model server could be set up; install Ollama (ollama.com) and run ./dev demo again")
+        raise DemoError("no model server could be set up; install Ollama and run ./dev demo again")
     children.remove(setup)
     paths = read_env(CACHE / "env.sh")
     if setup.returncode == 0:
