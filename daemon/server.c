@@ -7,7 +7,9 @@
  * Owns every module below. Reload swaps the configuration snapshot, the router's plan and the parameters of modules; running calls keep their deployments. A file that
  * cannot be used changes nothing.
  *
- *   RUNNING ──SIGTERM──► DRAINING ──no connection left, or drain time and CUT_USEC over──► loop ends
+ *   RUNNING ──SIGTERM──► CLOSING_DOOR ──GRACE_USEC──► DRAINING ──drain time──► CUT ──CUT_USEC──► the loop ends
+ *
+ * and from any of the last three as soon as no connection is left.
  */
 #include "server.h"
 
@@ -33,6 +35,8 @@
 #include "sockets.h"
 #include "upstream/upstreams.h"
 
+#define GRACE_USEC                                                                                 \
+    (500 * USEC_PER_MSEC) /* for requests that were on their way when the signal came */
 #define CUT_USEC       (2 * USEC_PER_SEC) /* after the drain time: for error events to leave */
 #define FDS_PER_CONN   3                  /* the client's, the upstream's, and room */
 #define MID_STARTED    "2e8c9f2b932248d288012169abe4b6bb"
@@ -42,7 +46,7 @@
 #define MID_PRESSURE   "2abcb33098344d1aa2960422570e5876"
 #define MID_DRAIN_CUT  "12b3d4476e394fa4b1c040314bc7ea60"
 
-enum server_state { SERVER_RUNNING, SERVER_DRAINING };
+enum server_state { SERVER_RUNNING, SERVER_CLOSING_DOOR, SERVER_DRAINING, SERVER_CUT };
 
 struct server {
     enum server_state state;
@@ -63,7 +67,6 @@ struct server {
 
     sd_event_source *turn, *deadline, *drain;
     bool run_wanted; /* the registry has work: the next turn runs it */
-    bool was_cut;    /* the drain time is over */
 };
 
 /* ------------------------------------------------------------------------------------------- the turn */
@@ -112,7 +115,7 @@ static int turn(sd_event_source *source, void *ctx)
         run_registry(s, now);
     }
     frontends_turn(&s->frontends, now);
-    if (s->state == SERVER_DRAINING && frontends_are_idle(&s->frontends)) {
+    if (s->state != SERVER_RUNNING && frontends_are_idle(&s->frontends)) {
         (void) sd_event_exit(s->event, 0);
     }
     return 0;
@@ -248,6 +251,35 @@ static void reload(struct server *s)
 
 /* ------------------------------------------------------------------------------------------- signals */
 
+static void enter(struct server *s, enum server_state state, uint64_t for_usec)
+{
+    s->state = state;
+    (void) sd_event_source_set_time(s->drain, usec_add(clock_now_usec(), for_usec));
+    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_ONESHOT);
+    want_run(s);
+}
+
+/* The door is closed; who came through it before may still say what it came for. Without this a request that is on its way when the signal comes would
+ * meet a closed connection. */
+static void begin_stop(struct server *s)
+{
+    char text[32];
+
+    (void) sd_notify(0, "STOPPING=1\nSTATUS=Draining");
+    log_printf(LOG_LEVEL_NOTICE, "stopping: %zu calls have %s to finish", s->registry.n_calls,
+               num_format_duration(s->config->drain_usec, text));
+    frontends_close_door(&s->frontends, clock_now_usec());
+    enter(s, SERVER_CLOSING_DOOR, GRACE_USEC);
+}
+
+static void begin_drain(struct server *s)
+{
+    s->admission.is_draining = true;
+    registry_cancel_waiting(&s->registry, ERRCODE_DRAINING, clock_now_usec());
+    frontends_close_idle(&s->frontends, clock_now_usec());
+    enter(s, SERVER_DRAINING, s->config->drain_usec);
+}
+
 static void cut(struct server *s)
 {
     size_t n = s->registry.n_calls;
@@ -255,39 +287,30 @@ static void cut(struct server *s)
     if (n > 0) {
         log_event(LOG_LEVEL_WARNING, MID_DRAIN_CUT, "the drain time is over: ending %zu calls", n);
     }
-    s->was_cut = true;
+    s->admission.is_draining = true;
     registry_cancel_all(&s->registry, ERRCODE_DRAINING, clock_now_usec());
-    (void) sd_event_source_set_time(s->drain, usec_add(clock_now_usec(), CUT_USEC));
-    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_ONESHOT);
-    want_run(s);
+    frontends_close_idle(&s->frontends, clock_now_usec());
+    enter(s, SERVER_CUT, CUT_USEC);
 }
 
 static int on_drain_over(sd_event_source *source, uint64_t usec, void *ctx)
 {
     struct server *s = ctx;
 
-    if (s->was_cut) {
-        (void) sd_event_exit(s->event, 0); /* what could not leave by now will not */
-    } else {
+    switch (s->state) {
+    case SERVER_RUNNING:
+        break;
+    case SERVER_CLOSING_DOOR:
+        begin_drain(s);
+        break;
+    case SERVER_DRAINING:
         cut(s);
+        break;
+    case SERVER_CUT:
+        (void) sd_event_exit(s->event, 0); /* what could not leave by now will not */
+        break;
     }
     return 0;
-}
-
-static void begin_drain(struct server *s)
-{
-    char text[32];
-
-    s->state = SERVER_DRAINING;
-    (void) sd_notify(0, "STOPPING=1\nSTATUS=Draining");
-    log_printf(LOG_LEVEL_NOTICE, "stopping: %zu calls have %s to finish", s->registry.n_calls,
-               num_format_duration(s->config->drain_usec, text));
-    s->admission.is_draining = true;
-    registry_cancel_waiting(&s->registry, ERRCODE_DRAINING, clock_now_usec());
-    frontends_drain(&s->frontends, clock_now_usec());
-    (void) sd_event_source_set_time(s->drain, usec_add(clock_now_usec(), s->config->drain_usec));
-    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_ONESHOT);
-    want_run(s);
 }
 
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
@@ -295,8 +318,8 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, v
     struct server *s = ctx;
 
     if (s->state == SERVER_RUNNING) {
-        begin_drain(s);
-    } else if (!s->was_cut) {
+        begin_stop(s);
+    } else if (s->state != SERVER_CUT) {
         cut(s); /* asked twice */
     }
     return 0;

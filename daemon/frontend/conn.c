@@ -208,6 +208,7 @@ void conn_flush(struct conn *c, uint64_t now_usec)
 
 static void take_bytes(struct conn *c, size_t n, uint64_t now_usec)
 {
+    c->has_received = true;
     if (c->state == CONN_OPEN) {
         c->ops->on_bytes(c, (struct str) {g_read_buffer, n}, now_usec);
         return;

@@ -80,8 +80,11 @@ void frontends_done(struct frontends *f); /* closes everything */
 /* Sends what is waiting, frees what is dead. At the end of a wake-up, after registry_run(). */
 void frontends_turn(struct frontends *f, uint64_t now_usec);
 
-/* Draining: no new connections; idle ones are closed, busy ones after their answer. */
-void frontends_drain(struct frontends *f, uint64_t now_usec);
+/* No new connections. Those that have had an answer and say nothing are closed, the others after their next answer. */
+void frontends_close_door(struct frontends *f, uint64_t now_usec);
+
+/* Closes every connection that is between requests. */
+void frontends_close_idle(struct frontends *f, uint64_t now_usec);
 
 /* Is anything open besides listening sockets? */
 bool frontends_are_idle(const struct frontends *f);

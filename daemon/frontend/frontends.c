@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "frontend/conn.h"
@@ -85,10 +86,30 @@ void frontends_turn(struct frontends *f, uint64_t now_usec)
     }
 }
 
-void frontends_drain(struct frontends *f, uint64_t now_usec)
+/* Between requests, and nothing more has come; a connection that never said anything may be about to. */
+static bool is_finished(const struct conn *c)
+{
+    char byte;
+
+    return c->state == CONN_OPEN && c->ops->is_idle(c) && c->has_received &&
+           recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
+void frontends_close_door(struct frontends *f, uint64_t now_usec)
 {
     f->is_draining = true;
     listeners_close(f);
+    list_for_each_safe (l, &f->conns) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+
+        if (is_finished(c)) {
+            conn_close(c, now_usec);
+        }
+    }
+}
+
+void frontends_close_idle(struct frontends *f, uint64_t now_usec)
+{
     list_for_each_safe (l, &f->conns) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
 

@@ -20,8 +20,9 @@
 
 #include "base/clock.h"
 
-#define MAX_IDLE_EASY        16 /* more than that many calls at once is rare on a device */
-#define MAX_IDLE_CONNECTIONS 16
+#define MAX_IDLE_EASY 64
+/* libcurl counts connections in use as well: with fewer than calls at once each of these would reconnect. Old ones go by CURLOPT_MAXAGE_CONN. */
+#define MAX_IDLE_CONNECTIONS 1024
 #define AT_ONCE_MAX          4 /* rounds in a row; then the loop looks around first */
 
 struct curl_loop {
