@@ -34,13 +34,15 @@ test_command() {
     "")
         suites_unit
         suites_fuzz "$FUZZ_SMOKE_SEC"
-        suites_e2e -m "not slow" "$@"
+        suites_e2e -m "not slow"
+        suites_memory
         ;;
     all)
         suites_unit
         suite "unit tests under valgrind" suite_valgrind
         suites_fuzz "$FUZZ_LONG_SEC"
-        suites_e2e "$@"
+        suites_e2e
+        suites_memory
         ;;
     esac
     if [ ${#FAILED[@]} -gt 0 ]; then
@@ -153,10 +155,18 @@ need_model_server() {
     export SLUICE_TEST_OLLAMA_ENV=$CACHE/env.sh
 }
 
-suites_e2e() { suite "end to end, sanitizer build" suite_e2e "$@"; }
+suites_e2e() {
+    suite "end to end, sanitizer build" suite_e2e dev "$@"
+}
+
+# What a sanitizer's own memory blurs.
+suites_memory() {
+    suite "memory, release build" suite_e2e release -m memory
+}
 
 suite_e2e() {
-    build dev &&
-        SLUICED=$ROOT/build/dev/bin/sluiced SLUICECTL=$ROOT/build/dev/bin/sluicectl \
-            "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "$@" tests/e2e </dev/null
+    local bin=$ROOT/build/$1/bin
+    build "$1" &&
+        SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
+            "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" tests/e2e </dev/null
 }
