@@ -5,8 +5,9 @@
  * use; a frame over the cap is thrown away without being stored and answered; Data on a unary id, unknown types and late Data are harmless. Out go
  * whole frames only: Data 0x00 for events, Data 0x05 without bytes as the end, a Response with a status and no payload for every failure.
  *
- * Reading never waits for writing: while output is above the high water new calls are refused, but Cancel is still read. What is buffered per connection:
- * one incoming frame (charged to the common budget) and the output.
+ * Reading never waits for writing: while output is above the high water new calls are refused, but Cancel is still read. What is buffered per connection is one
+ * incoming frame and the output. The frame, and output above the high water (an embedding answer comes in one piece), are charged to the common budget: an event
+ * that finds no room there ends its own call and no other. A peer that sends request after request and reads no answer loses the connection.
  *
  * Owns rpc_calls: one for each stream id in use. An rpc_call ends with its terminal event, or with the connection.
  */
@@ -19,58 +20,28 @@
 #include "base/fdio.h"
 #include "frontend/conn.h"
 #include "frontend/rpc_info.h"
+#include "frontend/rpc_method.h"
 #include "frontend/rpc_output.h"
 #include "proto/frame.h"
 #include "wire/rpc_msg.h"
 
 #define HIGH_WATER_BYTES  (256 * 1024)
-#define OUT_MAX_BYTES     (HIGH_WATER_BYTES + 16 * 1024 * 1024)
+#define EVENTS_MAX_BYTES  (64 * 1024 * 1024) /* above the high water: the vectors of one answer */
+#define ANSWERS_MAX_BYTES (1024 * 1024)      /* kept free for what is no event */
+#define OUT_MAX_BYTES     (HIGH_WATER_BYTES + EVENTS_MAX_BYTES + ANSWERS_MAX_BYTES)
 #define MESSAGE_MAX_BYTES (FRAME_MAX_BYTES - 256) /* an event: room for the envelope */
 #define FRAME_USEC        (10 * USEC_PER_SEC)     /* from the first byte of a frame to its last */
 #define STRIKES_MAX       8                       /* oversized frames before the connection goes */
+#define UNREAD_MAX        128 /* frames taken while output is full, before the connection goes */
 #define ARENA_FACTOR      4
 #define ARENA_EXTRA_BYTES (1024 * 1024) /* 4,096 messages of a few bytes each */
-
-enum rpc_method {
-    METHOD_GET_INFO,
-    METHOD_LIST_MODELS,
-    METHOD_CHAT,
-    METHOD_COMPLETE,
-    METHOD_EMBED,
-    METHOD_CANCEL,
-    METHOD_UPLOAD,
-    METHOD_STATUS,
-    METHOD_LATER, /* known, not served yet */
-    METHOD_UNKNOWN,
-};
-
-struct method_row {
-    const char *service, *name;
-    enum rpc_method method;
-};
-
-static const struct method_row methods[] = {
-    {"sluice.v1.Engine", "GetInfo", METHOD_GET_INFO},
-    {"sluice.v1.Engine", "ListModels", METHOD_LIST_MODELS},
-    {"sluice.v1.Engine", "Chat", METHOD_CHAT},
-    {"sluice.v1.Engine", "Complete", METHOD_COMPLETE},
-    {"sluice.v1.Engine", "Embed", METHOD_EMBED},
-    {"sluice.v1.Engine", "Cancel", METHOD_CANCEL},
-    {"sluice.v1.Engine", "Upload", METHOD_UPLOAD},
-    {"sluice.v1.Control", "Status", METHOD_STATUS},
-    {"sluice.v1.Control", "Watch", METHOD_LATER},
-    {"sluice.v1.Control", "Load", METHOD_LATER},
-    {"sluice.v1.Control", "Unload", METHOD_LATER},
-    {"sluice.v1.Control", "Reload", METHOD_LATER},
-    {"sluice.v1.Control", "Drain", METHOD_LATER},
-    {"sluice.v1.Control", "Explain", METHOD_LATER},
-};
 
 struct rpc_conn {
     struct conn conn;
     struct buf in;        /* the frame that is arriving, header included */
     size_t discard_bytes; /* of an oversized frame, still to be thrown away */
     unsigned n_strikes;
+    unsigned n_unread; /* frames that came while output was full */
     struct list calls; /* rpc_call.link */
     size_t n_calls;
 };
@@ -84,6 +55,7 @@ struct rpc_call {
     struct rpc_stream stream;
     uint64_t arrived_at_usec, granted_at_usec, first_token_at_usec;
     char id[REQUEST_ID_MAX + 1];
+    bool is_over_budget; /* an event was lost: the call is cancelled at the end of the turn */
 };
 
 static struct rpc_conn *rpc_conn_of(struct conn *c)
@@ -100,6 +72,22 @@ static void rpc_call_free(struct rpc_call *call)
     free(call);
 }
 
+/* Charges the frame under way and the output above the high water. false: the budget is spent. */
+static bool charge(struct rpc_conn *rpc, size_t in_bytes, size_t out_bytes)
+{
+    size_t over = out_bytes > HIGH_WATER_BYTES ? out_bytes - HIGH_WATER_BYTES : 0;
+
+    return conn_charge(&rpc->conn, in_bytes + over);
+}
+
+static bool has_room_for(struct rpc_conn *rpc, size_t bytes)
+{
+    size_t out = conn_out(&rpc->conn)->len + FRAME_HEADER_BYTES + bytes;
+
+    return out <= HIGH_WATER_BYTES + EVENTS_MAX_BYTES && charge(rpc, rpc->in.len, out);
+}
+
+/* What cannot be kept ends the call, but not from here: a sink never calls into core. */
 static void put_event(struct rpc_call *call, const struct event *ev)
 {
     struct rpc_timings timings = {
@@ -110,8 +98,10 @@ static void put_event(struct rpc_call *call, const struct event *ev)
     struct buf message;
 
     buf_init(&message, MESSAGE_MAX_BYTES);
-    if (rpc_encode_event(&call->stream, ev, call->id, &timings, &message) < 0) {
-        conn_close_later(&call->rpc->conn);
+    if (rpc_encode_event(&call->stream, ev, call->id, &timings, &message) < 0 ||
+        !has_room_for(call->rpc, message.len)) {
+        call->is_over_budget = true;
+        conn_flush_later(&call->rpc->conn); /* makes the turn come */
     } else if (message.len > 0) {
         rpc_put_frame(&call->rpc->conn, call->stream_id, FRAME_DATA, 0, buf_str(&message));
     }
@@ -129,6 +119,14 @@ static void note_times(struct rpc_call *call, const struct event *ev)
     }
 }
 
+static enum sink_answer fail_call(struct rpc_call *call, struct rpc_error *error)
+{
+    error->request_id = str_from(call->id);
+    rpc_put_error(&call->rpc->conn, call->stream_id, error);
+    rpc_call_free(call);
+    return SINK_ROOM;
+}
+
 static enum sink_answer deliver(struct event_sink *sink, const struct event *ev)
 {
     struct rpc_call *call = CONTAINER_OF(sink, struct rpc_call, sink);
@@ -136,17 +134,19 @@ static enum sink_answer deliver(struct event_sink *sink, const struct event *ev)
 
     note_times(call, ev);
     if (ev->type == EVENT_FAILED) {
-        struct rpc_error error = {.code = ev->failed.code,
-                                  .text = event_failed_text(ev),
-                                  .param = ev->failed.param,
-                                  .request_id = str_from(call->id),
-                                  .retry_after_usec = ev->failed.retry_after_usec};
-
-        rpc_put_error(&rpc->conn, call->stream_id, &error);
-        rpc_call_free(call);
-        return SINK_ROOM;
+        return fail_call(call,
+                         &(struct rpc_error) {.code = ev->failed.code,
+                                              .text = event_failed_text(ev),
+                                              .param = ev->failed.param,
+                                              .retry_after_usec = ev->failed.retry_after_usec});
     }
-    put_event(call, ev);
+    if (!call->is_over_budget) {
+        put_event(call, ev);
+    }
+    if (ev->type == EVENT_END && call->is_over_budget) {
+        return fail_call(call, &(struct rpc_error) {.code = ERRCODE_OUT_OF_MEMORY,
+                                                    .retry_after_usec = RETRY_AFTER_MIN_USEC});
+    }
     if (ev->type == EVENT_END) {
         rpc_put_frame(&rpc->conn, call->stream_id, FRAME_DATA, FRAME_REMOTE_CLOSED | FRAME_NO_DATA,
                       STR_NONE);
@@ -317,23 +317,10 @@ static void tell(struct rpc_conn *rpc, uint32_t id, enum rpc_method method, uint
     buf_done(&out);
 }
 
-static enum rpc_method method_of(const struct frame_request *frame)
-{
-    struct str service = {(const char *) frame->service.ptr, frame->service.len};
-    struct str name = {(const char *) frame->method.ptr, frame->method.len};
-
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
-        if (str_is(service, methods[i].service) && str_is(name, methods[i].name)) {
-            return methods[i].method;
-        }
-    }
-    return METHOD_UNKNOWN;
-}
-
 static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_request *frame,
                        uint64_t now_usec)
 {
-    enum rpc_method method = method_of(frame);
+    enum rpc_method method = rpc_method_of(frame);
     struct problem p = {.code = ERRCODE_NOT_IMPLEMENTED};
 
     switch (method) {
@@ -384,11 +371,26 @@ static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
     rpc_put_problem(&rpc->conn, h->stream_id, &p);
 }
 
+/* Every frame may make an answer. When the peer reads none of them for too long, that is its end: false. */
+static bool is_read(struct rpc_conn *rpc, uint64_t now_usec)
+{
+    if (conn_is_full(&rpc->conn)) {
+        conn_flush(&rpc->conn, now_usec); /* it may have read meanwhile */
+    }
+    if (conn_is_full(&rpc->conn) && ++rpc->n_unread > UNREAD_MAX) {
+        conn_close(&rpc->conn, now_usec);
+    }
+    return rpc->conn.state == CONN_OPEN;
+}
+
 static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const uint8_t *payload,
                      uint64_t now_usec)
 {
     struct problem p = {.code = ERRCODE_INVALID_REQUEST};
 
+    if (!is_read(rpc, now_usec)) {
+        return;
+    }
     switch (h->type) {
     case FRAME_REQUEST:
         on_request_frame(rpc, h, payload, now_usec);
@@ -471,7 +473,8 @@ static size_t store(struct rpc_conn *rpc, struct str bytes, uint64_t now_usec)
 {
     size_t n = wanted(rpc) < bytes.len ? wanted(rpc) : bytes.len;
 
-    if (!conn_charge(&rpc->conn, rpc->in.len + n) || buf_append(&rpc->in, bytes.ptr, n) < 0) {
+    if (!charge(rpc, rpc->in.len + n, conn_out(&rpc->conn)->len) ||
+        buf_append(&rpc->in, bytes.ptr, n) < 0) {
         conn_close(&rpc->conn,
                    now_usec); /* no memory for this frame, and no way to skip half of it */
         return 0;
@@ -504,7 +507,7 @@ static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
     }
     if (!is_mid_frame(rpc)) {
         buf_trim(&rpc->in);
-        (void) conn_charge(c, 0);
+        (void) charge(rpc, 0, conn_out(c)->len);
         conn_set_deadline(c, USEC_NEVER);
     } else if (!was_mid_frame || finished_one) {
         conn_set_deadline(c, usec_add(now_usec, FRAME_USEC));
@@ -518,7 +521,11 @@ static void on_hangup(struct conn *c, uint64_t now_usec)
 
 static void on_drained(struct conn *c, uint64_t now_usec)
 {
-    list_for_each_safe (l, &rpc_conn_of(c)->calls) {
+    struct rpc_conn *rpc = rpc_conn_of(c);
+
+    rpc->n_unread = 0;
+    (void) charge(rpc, rpc->in.len, conn_out(c)->len);
+    list_for_each_safe (l, &rpc->calls) {
         struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
 
         if (call->call && !conn_is_full(c)) {
@@ -529,6 +536,13 @@ static void on_drained(struct conn *c, uint64_t now_usec)
 
 static void on_turn(struct conn *c, uint64_t now_usec)
 {
+    list_for_each_safe (l, &rpc_conn_of(c)->calls) {
+        struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
+
+        if (call->is_over_budget) {
+            call_cancel(call->call, ERRCODE_OUT_OF_MEMORY, now_usec);
+        }
+    }
     if (c->frontends->is_draining && c->ops->is_idle(c) && c->out.len == 0) {
         conn_close(c, now_usec);
     }

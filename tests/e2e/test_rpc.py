@@ -8,7 +8,7 @@ import pytest
 from testenv import ttrpc
 from testenv.daemon import mock
 from testenv.ttrpc import CONTROL, ENGINE, Client, RpcError, kinds, text_of
-from testenv.upstream import Gate, Upstream, end, say, stall, text, vector, wait_for
+from testenv.upstream import Gate, Upstream, end, say, stall, text, vector, wait_for, whole
 from testenv.waiting import eventually
 
 
@@ -143,6 +143,44 @@ def test_embed(env, upstream: Upstream) -> None:
     assert [v.index for v in vectors] == [0, 1, 2]
     assert [list(v.values) for v in vectors] == [vector(x) for x in ("a", "bbb", "日本")]
     assert events[-1].done.usage.input_tokens == 9
+
+
+def many_vectors(upstream: Upstream, n: int, n_values: int) -> bytes:
+    """The answer to an embedding request with n inputs, in the server's dialect."""
+    values = b"[" + b",".join([b"0.1234567"] * n_values) + b"]"
+    if upstream.dialect.name == "ollama":
+        return b'{"model":"m","embeddings":[' + b",".join([values] * n) + b"]}"
+    items = [b'{"object":"embedding","index":%d,"embedding":%b}' % (i, values) for i in range(n)]
+    return b'{"object":"list","data":[' + b",".join(items) + b"]}"
+
+
+def test_embedding_answer_larger_than_any_stream(env, upstream: Upstream) -> None:
+    """2,048 inputs for a model with 2,560 dimensions: 20 MiB of vectors that come in one piece."""
+    rpc = env.start({"m": upstream.deployment()}).rpc()
+    upstream.next(whole(200, many_vectors(upstream, 2048, 2560)))
+    request = rpc.schema.EmbedRequest(model="m", inputs=["x"] * 2048)
+    events = list(rpc.events(rpc.stream("Embed", request)))
+    vectors = [e.embedding for e in events if e.WhichOneof("kind") == "embedding"]
+    assert [v.index for v in vectors] == list(range(2048))
+    assert all(len(v.values) == 2560 for v in vectors)
+    assert events[-1].WhichOneof("kind") == "done"
+
+
+def test_embedding_answer_over_the_budget(env, upstream: Upstream) -> None:
+    """It ends its own call with an error, and no other of the connection."""
+    limits = {"limits": {"body": "1MiB", "buffered": "1MiB"}, "slots": 2}
+    rpc = env.start({"m": upstream.deployment()}, sluice=limits).rpc()
+    gate = Gate()
+    upstream.next(text("other"), wait_for(gate), end())
+    other = rpc.chat("m")
+    seen = [next(other)]
+    upstream.wait_request(1)
+    upstream.next(whole(200, many_vectors(upstream, 512, 2048)))
+    request = rpc.schema.EmbedRequest(model="m", inputs=["x"] * 512)
+    error = error_of(rpc, rpc.stream("Embed", request))
+    assert error.detail.code == "out_of_memory" and error.detail.retry_after_usec > 0
+    gate.open()
+    assert text_of(seen + list(other)) == "other"
 
 
 def test_text_is_not_held_back(env, upstream: Upstream) -> None:

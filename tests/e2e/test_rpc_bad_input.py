@@ -9,6 +9,7 @@ import pytest
 from testenv import ttrpc
 from testenv.daemon import Daemon
 from testenv.ttrpc import (
+    CONTROL,
     DATA,
     ENGINE,
     REQUEST,
@@ -351,6 +352,26 @@ def test_memory_is_given_back(env) -> None:
     rpc.close()
     with sluice.rpc() as after:
         assert is_well(after)
+
+
+@pytest.mark.parametrize(
+    ("service", "method"), [(ENGINE, "GetInfo"), (CONTROL, "Status"), (ENGINE, "Nope")]
+)
+def test_answers_that_nobody_reads(env, service: str, method: str) -> None:
+    """A peer that asks on and on and reads nothing costs little, and only its own connection."""
+    sluice = env.start()
+    bystander = sluice.rpc()
+    assert is_well(bystander)
+    before = sluice.rss_bytes()
+    frame = ttrpc.request_envelope(service, method)
+    peers = [sluice.rpc() for _ in range(8)]
+    for rpc in peers:
+        asked = header(len(frame), 1, REQUEST, 0) + frame
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
+            for _ in range(40_000):
+                rpc.send_raw(asked * 100)
+    assert sluice.peak_rss_bytes() - before < 24 * MIB
+    assert is_well(bystander)
 
 
 @pytest.mark.parametrize("field", [1, 2])
