@@ -138,11 +138,15 @@ static void arm_timer(struct backend_job *job)
 
 static void job_time_out(struct backend_job *job)
 {
-    bool started = job->state == JOB_READING || job->state == JOB_ERROR_BODY;
+    const struct http_backend *b = job->backend;
 
-    job_fail_with(job, started ? ERRCODE_UPSTREAM_STALLED : ERRCODE_UPSTREAM_TIMEOUT,
-                  started ? "no byte within the gap limit"
-                          : "no answer within the first-byte limit");
+    if (b->total_usec > 0 && clock_now_usec() >= usec_add(job->started_at_usec, b->total_usec)) {
+        job_fail_with(job, ERRCODE_UPSTREAM_TIMEOUT, "no whole answer within its timeout");
+    } else if (job->state == JOB_READING || job->state == JOB_ERROR_BODY) {
+        job_fail_with(job, ERRCODE_UPSTREAM_STALLED, "no byte within the gap limit");
+    } else {
+        job_fail_with(job, ERRCODE_UPSTREAM_TIMEOUT, "no answer within the first-byte limit");
+    }
 }
 
 static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)

@@ -368,8 +368,19 @@ def test_total_timeout_of_the_deployment(env, upstream: Upstream) -> None:
     sluice = env.start({"m": upstream.deployment(timeout=0.6)})
     upstream.next(lambda ex: drip(b" " * 10_000, 0.05)(ex))
     seen = ask(sluice, "http")
-    assert seen.status == 504 and seen.code in ("upstream_timeout", "upstream_stalled")
+    assert (seen.code, seen.status) == ("upstream_timeout", 504)
+    assert "within its timeout" in seen.message
     assert upstream.wait_request().peer_left.wait(10)
+
+
+@pytest.mark.parametrize("mode", ["stream", "rpc"])
+def test_total_timeout_in_mid_stream(env, upstream: Upstream, mode: str) -> None:
+    """Words kept coming: it was not the server that stopped."""
+    sluice = env.start({"m": upstream.deployment(timeout=0.6)})
+    upstream.next(text("word"), lambda ex: drip(b"\n" * 10_000, 0.05)(ex))
+    seen = ask(sluice, mode)
+    assert (seen.text, seen.code) == ("word", "upstream_timeout")
+    assert "within its timeout" in seen.message
 
 
 def test_stream_timeout_of_the_deployment(env, upstream: Upstream) -> None:
