@@ -22,7 +22,6 @@ from testenv.upstream import (
     begin,
     end,
     endless,
-    say,
     stall,
     text,
     wait_for,
