@@ -152,10 +152,11 @@ def llama_embedder(components: models.Components) -> Iterator[models.LlamaServer
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of one real server stay on one worker (xdist, --dist loadgroup)."""
+    """Marks what needs real model servers, and keeps the tests of one server on one worker (xdist, --dist loadgroup)."""
     for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "components" in fixtures:
+            item.add_marker(pytest.mark.real)
         for name in ("ollama_server", "llama_server"):
-            if name in getattr(item, "fixturenames", ()):
+            if name in fixtures:
                 item.add_marker(pytest.mark.xdist_group(name))
-                item.add_marker(pytest.mark.real)
-                break
