@@ -142,6 +142,10 @@ int psi_watch_init(struct psi_watch *w, sd_event *event, const char *root,
         return r;
     }
     (void) sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
+    if (!root) {
+        pressure_set_blind(pressure, false);
+        return 0;
+    }
     if (snprintf(path, sizeof path, "%s" PSI_FILE, root) >= (int) sizeof path) {
         return -ENAMETOOLONG;
     }

@@ -20,7 +20,7 @@ struct psi_watch {
     void *ctx;
 };
 
-/* root is put before /proc ("" for the real one). Without a readable file the watch is blind and says so once. 0 or -errno (event loop trouble only). */
+/* root is put before /proc ("" for the real one; NULL: nothing is read, the level stays 0). Without a readable file the watch is blind and says so once. 0 or -errno (event loop trouble only). */
 int psi_watch_init(struct psi_watch *w, sd_event *event, const char *root,
                    struct pressure *pressure,
                    void (*on_level)(void *ctx, enum pressure_level from, enum pressure_level to),

@@ -443,6 +443,11 @@ static void wire_frontends(struct server *s)
     s->frontends.started_at_usec = clock_now_usec();
 }
 
+static const char *pressure_root(const struct config *c)
+{
+    return !c->pressure_enabled ? NULL : c->kernel_root ? c->kernel_root : "";
+}
+
 /* Everything but sockets. On failure server_done() cleans up. */
 static int init_modules(struct server *s, struct config *config)
 {
@@ -465,8 +470,7 @@ static int init_modules(struct server *s, struct config *config)
         r = upstreams_init(&s->upstreams, s->event);
     }
     if (r >= 0) {
-        r = psi_watch_init(&s->psi, s->event, config->kernel_root ? config->kernel_root : "",
-                           &s->pressure, on_level, s);
+        r = psi_watch_init(&s->psi, s->event, pressure_root(config), &s->pressure, on_level, s);
     }
     if (r < 0) {
         return r;
