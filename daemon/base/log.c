@@ -86,17 +86,6 @@ static void line_z(struct line *l, const char *z)
     line_add(l, z, strlen(z));
 }
 
-/* The first max bytes of s, without half a character at the end. */
-static struct str clip(struct str s, size_t max)
-{
-    if (s.len <= max) {
-        return s;
-    }
-    s.len = max;
-    s.len -= str_utf8_tail(s);
-    return s;
-}
-
 /* JSON string content (RFC 8259 section 7); also what quoted logfmt values use. Bytes that are not UTF-8 become '?'. */
 static void line_escaped(struct line *l, struct str s)
 {
@@ -292,9 +281,10 @@ void log_record(enum log_level level, const char *message_id, struct str message
 
     n_fields = n_fields < LOG_MAX_FIELDS ? n_fields : LOG_MAX_FIELDS;
     for (size_t i = 0; i < n_fields; i++) {
-        clipped[i] = (struct log_field) {fields[i].name, clip(fields[i].value, FIELD_MAX_BYTES)};
+        clipped[i] =
+            (struct log_field) {fields[i].name, str_clip(fields[i].value, FIELD_MAX_BYTES)};
     }
-    message = clip(message, TEXT_MAX_BYTES);
+    message = str_clip(message, TEXT_MAX_BYTES);
     switch (g_format) {
     case LOG_FORMAT_JOURNAL:
         send_journal(level, message_id, message, clipped, n_fields);

@@ -83,3 +83,12 @@ size_t str_utf8_tail(struct str s)
     }
     return 0;
 }
+
+struct str str_clip(struct str s, size_t max)
+{
+    if (s.len > max) {
+        s.len = max;
+        s.len -= str_utf8_tail(s);
+    }
+    return s;
+}

@@ -48,5 +48,8 @@ struct str str_trim(struct str s);
 /* Is it well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF)? */
 bool str_is_utf8(struct str s);
 
+/* The first max bytes of s, less the half character that the cut would leave at the end. */
+struct str str_clip(struct str s, size_t max);
+
 /* How many bytes at the end of s are the beginning of a character that is not complete yet: 0 to 3. */
 size_t str_utf8_tail(struct str s);

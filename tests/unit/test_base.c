@@ -180,6 +180,10 @@ START_TEST(str_knows_utf8)
         ck_assert_msg(str_utf8_tail(table[i].s) == table[i].tail, "%zu: %zu", i,
                       str_utf8_tail(table[i].s));
     }
+    ck_assert(str_is(str_clip(STR_LIT("ab\xc3\xa9"), 4), "ab\xc3\xa9"));
+    ck_assert(str_is(str_clip(STR_LIT("ab\xc3\xa9"), 3), "ab"));
+    ck_assert(str_is(str_clip(STR_LIT("ab\xc3\xa9"), 1), "a"));
+    ck_assert_uint_eq(str_clip(STR_LIT("\xc3\xa9"), 0).len, 0);
 }
 END_TEST
 
