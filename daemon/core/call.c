@@ -18,7 +18,8 @@
 
 #include "base/clock.h"
 
-#define N_SUGGESTIONS 3
+#define N_SUGGESTIONS  3
+#define NAME_SHOWN_MAX 80 /* bytes of a model name in an error message */
 
 static const char *const state_names[] = {
     [CALL_NEW] = "NEW",           [CALL_WAITING] = "WAITING",
@@ -87,6 +88,7 @@ static void call_end(struct call *call, enum errcode code, struct str text,
     call->outcome = code;
     call->retry_after_usec = retry_after_usec;
     call->ended_at_usec = now_usec;
+    text = str_clip(text, sizeof call->text - 1);
     (void) snprintf(call->text, sizeof call->text, "%.*s", STR_ARG(text));
     call_set_state(call, CALL_ENDING);
 }
@@ -240,6 +242,7 @@ void registry_done(struct call_registry *reg)
     drop_all(&reg->ending, reg->admission);
     drop_all(&reg->dead, reg->admission);
     assert(reg->n_calls == 0);
+    router_reap(reg->router); /* what a reload retired may have served the last of them */
 }
 
 int call_submit(struct call_registry *reg, struct request *req, struct event_sink *sink,
@@ -275,14 +278,15 @@ static void end_unknown_model(struct call *call, uint64_t now_usec)
 {
     const char *names[N_SUGGESTIONS];
     size_t n = router_suggest(call->registry->router, call->request->model, names, N_SUGGESTIONS);
-    char text[CALL_TEXT_MAX];
-    int len = snprintf(text, sizeof text, "the model \"%.*s\" does not exist",
-                       (int) (call->request->model.len < 80 ? call->request->model.len : 80),
-                       call->request->model.ptr);
+    struct str asked = str_clip(call->request->model, NAME_SHOWN_MAX);
+    char text[N_SUGGESTIONS * (NAME_SHOWN_MAX + 8) + NAME_SHOWN_MAX + 64];
+    int len = snprintf(text, sizeof text, "the model \"%.*s\" does not exist", STR_ARG(asked));
 
     for (size_t i = 0; i < n && len > 0 && (size_t) len < sizeof text; i++) {
-        len += snprintf(text + len, sizeof text - (size_t) len, "%s\"%.60s\"",
-                        i == 0 ? "; known: " : ", ", names[i]);
+        struct str known = str_clip(str_from(names[i]), NAME_SHOWN_MAX);
+
+        len += snprintf(text + len, sizeof text - (size_t) len, "%s\"%.*s\"",
+                        i == 0 ? "; known: " : ", ", STR_ARG(known));
     }
     (void) snprintf(call->param, sizeof call->param, "model");
     call_end(call, ERRCODE_MODEL_NOT_FOUND, str_from(text), 0, now_usec);
@@ -495,6 +499,8 @@ void registry_reroute(struct call_registry *reg, uint64_t now_usec)
         call->ticket.group = router_resolve(reg->router, call->request->model);
         if (!call->ticket.group) {
             end_unknown_model(call, now_usec);
+        } else if (!model_group_is_servable(call->ticket.group)) {
+            call_cancel(call, ERRCODE_MISCONFIGURED, now_usec);
         }
     }
     list_for_each (l, &reg->running) {

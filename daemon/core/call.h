@@ -100,7 +100,7 @@ void registry_run(struct call_registry *reg, uint64_t now_usec);
 /* When registry_run() must be called at the latest, or USEC_NEVER. */
 uint64_t registry_next_deadline(const struct call_registry *reg);
 
-/* After router_commit(): waiting calls follow their model name to its new group, or end with MODEL_NOT_FOUND. */
+/* After router_commit(): waiting calls follow their model name to its new group, or end with MODEL_NOT_FOUND or MISCONFIGURED. */
 void registry_reroute(struct call_registry *reg, uint64_t now_usec);
 
 /* Ends those that hold no slot yet (a drain begins). */

@@ -624,6 +624,81 @@ START_TEST(reload_moves_the_waiting_and_keeps_the_running)
 }
 END_TEST
 
+/* The configuration is replaced by one that knows name, if any, but serves nobody. */
+static void reload_to_nothing(struct world *w, const char *name)
+{
+    struct router_plan plan = {0};
+
+    if (name) {
+        struct deployment *off = deployment_new("off", "off", "puppet", "because", NULL, 1);
+
+        ck_assert_int_eq(router_plan_add(&plan, name, off), 0);
+    }
+    router_commit(&w->router, &plan);
+    registry_reroute(&w->registry, w->now);
+}
+
+START_TEST(a_model_switched_off_by_a_reload_is_not_waited_for)
+{
+    struct world w;
+    struct recording_sink s[2];
+
+    world_init(&w, 1, 4);
+    submit(&w, request("m", "one"), &s[0]);
+    submit(&w, request("m", "two"), &s[1]);
+    run(&w);
+    reload_to_nothing(&w, "m");
+    run(&w);
+    ck_assert(!s[0].is_over);
+    ck_assert_int_eq(s[1].code, ERRCODE_MISCONFIGURED);
+    finish(&w, 0, EVENT_END);
+    run(&w);
+    world_done(&w);
+    recording_sink_done(&s[0]);
+    recording_sink_done(&s[1]);
+}
+END_TEST
+
+START_TEST(the_end_may_come_while_a_retired_deployment_works)
+{
+    struct world w;
+    struct recording_sink s;
+    struct call *call;
+
+    for (int is_left = 0; is_left < 2; is_left++) {
+        world_init(&w, 1, 4);
+        call = submit(&w, request("m", "one"), &s);
+        run(&w);
+        reload_to_nothing(&w, NULL);
+        if (is_left) {
+            call_detach(call, w.now); /* and no registry_run() follows */
+        }
+        world_done(&w);
+        ck_assert_ptr_null(g_puppet);
+        recording_sink_done(&s);
+    }
+}
+END_TEST
+
+START_TEST(no_message_is_cut_inside_a_character)
+{
+    struct world w;
+    struct recording_sink s;
+    char name[REQUEST_MODEL_MAX + 1] = "x"; /* an odd byte in front of two-byte characters */
+
+    for (size_t i = 1; i + 2 < sizeof name; i += 2) {
+        memcpy(name + i, "\xc3\xa9", 3);
+    }
+    world_init(&w, 1, 4);
+    submit(&w, request(name, "r1"), &s);
+    run(&w);
+    ck_assert_int_eq(s.code, ERRCODE_MODEL_NOT_FOUND);
+    ck_assert(str_is_utf8(str_from(recording_sink_text(&s))));
+    recording_sink_done(&s);
+    world_done(&w);
+}
+END_TEST
+
 static unsigned test_round;
 
 static void one_life(void)
@@ -732,6 +807,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_backend_that_cannot_start_fails_the_call);
     tcase_add_test(tc, calls_are_found_by_id_and_owner);
     tcase_add_test(tc, reload_moves_the_waiting_and_keeps_the_running);
+    tcase_add_test(tc, a_model_switched_off_by_a_reload_is_not_waited_for);
+    tcase_add_test(tc, the_end_may_come_while_a_retired_deployment_works);
+    tcase_add_test(tc, no_message_is_cut_inside_a_character);
     tcase_add_test(tc, survives_every_failed_allocation);
     tcase_add_test(tc, random_lives_leave_nothing_behind);
 }
