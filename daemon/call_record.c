@@ -6,7 +6,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define NUMBER_MAX 24
+#define NUMBER_MAX     24
+#define NAME_SHOWN_MAX 100 /* bytes of the model name in the message; the field has all */
 
 struct record {
     struct log_field fields[LOG_MAX_FIELDS];
@@ -56,6 +57,7 @@ static const char *outcome_of(const struct call *call)
 void call_record_write(const struct call *call)
 {
     const struct request *req = call->request;
+    struct str model = str_clip(req->model, NAME_SHOWN_MAX);
     struct record r = {.n = 0};
     char message[256];
     int n;
@@ -78,8 +80,7 @@ void call_record_write(const struct call *call)
     add_number(&r, "SLUICE_TOKENS_IN", call->usage.tokens_in);
     add_number(&r, "SLUICE_TOKENS_OUT", call->usage.tokens_out);
     n = snprintf(message, sizeof message, "%s %.*s: %s", request_kind_name(req->kind),
-                 (int) (req->model.len < 100 ? req->model.len : 100), req->model.ptr,
-                 outcome_of(call));
+                 STR_ARG(model), outcome_of(call));
     log_record(LOG_LEVEL_INFO,
                call->outcome == ERRCODE_NONE ? NULL : errcode_info(call->outcome)->message_id,
                (struct str) {message, (size_t) n}, r.fields, r.n);

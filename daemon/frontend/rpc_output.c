@@ -60,6 +60,9 @@ void rpc_put_error(struct conn *c, uint32_t id, const struct rpc_error *error)
     static const char type_url[] = "type.googleapis.com/sluice.v1.ErrorDetail";
     const struct errcode_info *info = errcode_info(error->code);
     struct str text = error->text.len > 0 ? error->text : str_from(info->text);
+
+    text.len -=
+        str_utf8_tail(text); /* a text that was cut to fit: Go refuses a frame that is not UTF-8 */
     struct frame_response response = {
         .code = info->ttrpc_code,
         .message = {(const uint8_t *) text.ptr, text.len},
