@@ -19,9 +19,11 @@
 #include "base/num.h"
 #include "upstream/curl_loop.h"
 
-#define HEAD_MAX_BYTES      (32 * 1024) /* of all header lines of an answer */
-#define RECEIVE_BYTES       (128 * 1024) /* SO_RCVBUF: what a paused upstream may pile up in the kernel */
-#define LOCAL_MAX_IDLE_SEC  4L           /* llama-server drops idle connections after 5 s */
+#define HEAD_MAX_BYTES (32 * 1024)  /* of all header lines of an answer */
+#define RECEIVE_BYTES  (128 * 1024) /* SO_RCVBUF: what a paused upstream may pile up in the kernel */
+#define UPLOAD_BUFFER_BYTES                                                                        \
+    16384L /* libcurl's least; from 8.7 on it keeps that much for each transfer, 64 KiB by default */
+#define LOCAL_MAX_IDLE_SEC  4L /* llama-server drops idle connections after 5 s */
 #define REMOTE_MAX_IDLE_SEC 60L
 #define DNS_CACHE_SEC       60L
 #define KEEPALIVE_IDLE_SEC  60L
@@ -192,6 +194,7 @@ static int set_options(struct transfer *t, const struct transfer_spec *spec)
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long) (spec->connect_usec / USEC_PER_MSEC));
+    SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER_BYTES);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
     SET(CURLOPT_TCP_KEEPIDLE, KEEPALIVE_IDLE_SEC);
