@@ -385,8 +385,8 @@ enum sink_answer http_answer_deliver(struct event_sink *sink, const struct event
     if (event_is_terminal(ev)) {
         h->call = NULL;
     }
-    if (h->conn.state == CONN_CLOSED) {
-        return SINK_ROOM;
+    if (h->conn.state != CONN_OPEN) {
+        return SINK_ROOM; /* put() gave up: what follows the gap must not be sent */
     }
     switch (ev->type) {
     case EVENT_QUEUED:
