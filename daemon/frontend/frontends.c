@@ -95,6 +95,16 @@ static bool is_finished(const struct conn *c)
            recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
+/* Between requests does not mean that the last answer has left: its reader may be slow, or this wake-up made it. */
+static void close_idle(struct conn *c, uint64_t now_usec)
+{
+    if (c->out.len > 0) {
+        conn_close_after_output(c, now_usec);
+    } else {
+        conn_close(c, now_usec);
+    }
+}
+
 void frontends_close_door(struct frontends *f, uint64_t now_usec)
 {
     f->is_draining = true;
@@ -103,7 +113,7 @@ void frontends_close_door(struct frontends *f, uint64_t now_usec)
         struct conn *c = CONTAINER_OF(l, struct conn, link);
 
         if (is_finished(c)) {
-            conn_close(c, now_usec);
+            close_idle(c, now_usec);
         }
     }
 }
@@ -114,7 +124,7 @@ void frontends_close_idle(struct frontends *f, uint64_t now_usec)
         struct conn *c = CONTAINER_OF(l, struct conn, link);
 
         if (c->state == CONN_OPEN && c->ops->is_idle(c)) {
-            conn_close(c, now_usec);
+            close_idle(c, now_usec);
         }
     }
 }
@@ -132,9 +142,10 @@ void frontends_make_id(struct frontends *f, char ret_id[REQUEST_ID_MAX + 1])
 
 bool frontends_charge(struct frontends *f, size_t old_bytes, size_t new_bytes)
 {
-    size_t others = f->buffered_bytes - old_bytes;
+    size_t others = f->buffered_bytes - old_bytes, max = f->params.max_buffered_bytes;
 
-    if (new_bytes > old_bytes && new_bytes > f->params.max_buffered_bytes - others) {
+    /* a reload may have lowered the limit below what is held */
+    if (new_bytes > old_bytes && (others > max || new_bytes > max - others)) {
         return false;
     }
     f->buffered_bytes = others + new_bytes;

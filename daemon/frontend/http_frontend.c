@@ -26,11 +26,12 @@
 #include "frontend/http_conn.h"
 #include "wire/openai_request.h"
 
-#define HIGH_WATER_BYTES  (64 * 1024)
-#define GET_MAX_BYTES     (1024 * 1024) /* a model list, the metrics */
-#define EARLY_MAX_BYTES   (64 * 1024)   /* of a next request; then the connection closes */
-#define ARENA_FACTOR      4             /* decoded request : its body */
-#define ARENA_EXTRA_BYTES (1024 * 1024) /* 4,096 messages of a few bytes each */
+#define HIGH_WATER_BYTES    (64 * 1024)
+#define GET_MAX_BYTES       (1024 * 1024) /* a model list, the metrics */
+#define EARLY_MAX_BYTES     (64 * 1024)   /* of a next request; then the connection closes */
+#define PIPELINED_MAX_BYTES (1024 * 1024) /* of unread answers; then the next request waits */
+#define ARENA_FACTOR        4             /* decoded request : its body */
+#define ARENA_EXTRA_BYTES   (1024 * 1024) /* 4,096 messages of a few bytes each */
 
 static void answer_code(struct http_conn *h, enum errcode code, uint64_t now_usec)
 {
@@ -202,10 +203,10 @@ static void begin_request(struct http_conn *h, uint64_t now_usec)
     }
 }
 
-/* Is the connection ready for bytes of a request? */
+/* Is the connection ready for bytes of a request? Not while it leaves answers unread: requests of 30 bytes could pile up answers of thousands. */
 static bool wants_bytes(const struct http_conn *h)
 {
-    return h->conn.state == CONN_OPEN &&
+    return h->conn.state == CONN_OPEN && h->conn.out.len < PIPELINED_MAX_BYTES &&
            (h->state == HTTP_IDLE || h->state == HTTP_HEAD || h->state == HTTP_BODY);
 }
 
@@ -319,7 +320,11 @@ static void on_deadline(struct conn *c, uint64_t now_usec)
 
     switch (h->state) {
     case HTTP_IDLE:
-        conn_close(c, now_usec);
+        if (c->out.len == 0) {
+            conn_close(c, now_usec);
+        } else { /* the last answer is still being read: on_stalled() has an eye on that */
+            conn_set_deadline(c, usec_add(now_usec, c->frontends->params.keep_alive_usec));
+        }
         break;
     case HTTP_HEAD:
     case HTTP_BODY:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import time
 from typing import Any
 
 import pytest
 from testenv import ttrpc
-from testenv.daemon import Daemon
+from testenv.daemon import Daemon, mock
 from testenv.http import chat_body, contents
 from testenv.rules import check_complete
 from testenv.ttrpc import RpcError, text_of
@@ -165,3 +167,55 @@ def test_one_slow_stream_of_many_on_one_rpc_connection(env) -> None:
     rpc.close()
     for exchange in exchanges:
         assert exchange.peer_left.wait(10)
+
+
+# ---------------------------------------------------------------------------------------------- answers that were made already
+
+
+def many_models(n: int) -> dict[str, Any]:
+    """A model list that no socket buffer takes whole."""
+    return {f"{'m' * 200}-{i}": mock() for i in range(n)}
+
+
+@pytest.mark.memory
+def test_unread_answers_hold_the_pipeline(env) -> None:
+    """A request of 50 bytes asks for 50,000: who reads none of them is not served on, and is once it reads."""
+    n = 500
+    sluice = env.start(many_models(150))
+    size = len(sluice.get("/v1/models").body)
+    before = sluice.rss_bytes()
+    sluice.reset_peak()
+    http = sluice.http(rcvbuf=4096)
+    http.sock.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n" * n)
+    with sluice.rpc() as rpc:  # a round trip later the pipeline was looked at
+        assert rpc.status().connections == 2
+    grown = sluice.peak_rss_bytes() - before
+    print(f"{n * size / MIB:.1f} MiB asked for, daemon grew by {grown / MIB:.2f} MiB")
+    assert grown < sluice.allowed_bytes(4 * MIB)
+    for _ in range(n):
+        answer = http.read_answer()
+        assert answer.status == 200 and len(answer.body) == size
+
+
+def test_keep_alive_leaves_an_answer_whole(env) -> None:
+    """Between requests is not idle while the last answer is on its way."""
+    sluice = env.start(many_models(250), sluice={"timeouts": {"keep_alive": "200ms"}})
+    size = len(sluice.get("/v1/models").body)
+    http = sluice.http(rcvbuf=4096)
+    http.send_request("GET", "/v1/models")
+    with sluice.http() as other:
+        assert other.request("GET", "/health/liveliness").status == 200
+        other.wait_closed()
+    assert len(http.read_answer().body) == size
+
+
+def test_stopping_leaves_an_answer_whole(env) -> None:
+    sluice = env.start(many_models(250))
+    size = len(sluice.get("/v1/models").body)
+    http = sluice.http(rcvbuf=4096)
+    http.send_request("GET", "/v1/models")
+    assert http.sock.recv(1, socket.MSG_PEEK)
+    sluice.signal(signal.SIGTERM)
+    sluice.wait_record(lambda r: r["message"].startswith("stopping"), "it stops")
+    assert len(http.read_answer().body) == size
+    assert sluice.wait_exit() == 0
