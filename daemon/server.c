@@ -2,7 +2,7 @@
  * The daemon put together.
  *
  * One loop, one thread. Whatever happens in a wake-up (bytes, timers, upstream answers), its consequences are drawn once, at its end, by turn(): registry_run()
- * decides, frontends_turn() sends and buries. A turn is asked for by on_work and runs as a one-shot defer source.
+ * decides, frontends_turn() sends and buries. A turn is asked for by on_work; it follows a batch of sockets at once, anything else as a one-shot defer source.
  *
  * Owns every module below. Reload swaps the configuration snapshot, the router's plan and the parameters of modules; running calls keep their deployments. A file that
  * cannot be used changes nothing.
@@ -26,6 +26,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "base/poller.h"
 #include "call_record.h"
 #include "config.h"
 #include "core/call.h"
@@ -52,6 +53,7 @@ struct server {
     enum server_state state;
     const struct server_options *options;
     sd_event *event;
+    struct poller poller; /* sockets of connections and of model servers */
     struct config *config;
     uint64_t generation;
 
@@ -65,7 +67,7 @@ struct server {
     struct sockets sockets;
     struct psi_watch psi;
 
-    sd_event_source *turn, *deadline, *drain;
+    sd_event_source *sockets_ready, *turn, *deadline, *drain;
     bool run_wanted; /* the registry has work: the next turn runs it */
 };
 
@@ -119,6 +121,21 @@ static int turn(sd_event_source *source, void *ctx)
         (void) sd_event_exit(s->event, 0);
     }
     return 0;
+}
+
+/* One turn for the whole batch, at once: the defer source would cost an iteration of the loop. */
+static int on_sockets_ready(sd_event_source *source, int fd, uint32_t revents, void *ctx)
+{
+    struct server *s = ctx;
+    int wanted = SD_EVENT_OFF;
+
+    (void) poller_dispatch(&s->poller);
+    (void) sd_event_source_get_enabled(s->turn, &wanted);
+    if (wanted == SD_EVENT_OFF) {
+        return 0;
+    }
+    (void) sd_event_source_set_enabled(s->turn, SD_EVENT_OFF);
+    return turn(s->turn, s);
 }
 
 static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
@@ -408,8 +425,15 @@ static void raise_fd_limit(const struct config *c)
 
 static int add_sources(struct server *s)
 {
-    int r = sd_event_add_defer(s->event, &s->turn, turn, s);
+    int r = poller_init(&s->poller);
 
+    if (r >= 0) {
+        r = sd_event_add_io(s->event, &s->sockets_ready, poller_fd(&s->poller), EPOLLIN,
+                            on_sockets_ready, s);
+    }
+    if (r >= 0) {
+        r = sd_event_add_defer(s->event, &s->turn, turn, s);
+    }
     if (r >= 0) {
         r = sd_event_add_time(s->event, &s->deadline, CLOCK_MONOTONIC, USEC_NEVER, 1000,
                               on_deadline, s);
@@ -433,6 +457,7 @@ static void wire_frontends(struct server *s)
 
     frontends_init(&s->frontends, &params);
     s->frontends.event = s->event;
+    s->frontends.poller = &s->poller;
     s->frontends.registry = &s->registry;
     s->frontends.router = &s->router;
     s->frontends.admission = &s->admission;
@@ -467,7 +492,7 @@ static int init_modules(struct server *s, struct config *config)
         r = add_signals(s);
     }
     if (r >= 0) {
-        r = upstreams_init(&s->upstreams, s->event);
+        r = upstreams_init(&s->upstreams, s->event, &s->poller);
     }
     if (r >= 0) {
         r = psi_watch_init(&s->psi, s->event, pressure_root(config), &s->pressure, on_level, s);
@@ -490,6 +515,8 @@ static void server_done(struct server *s)
     admission_done(&s->admission);
     upstreams_done(&s->upstreams);
     psi_watch_done(&s->psi);
+    sd_event_source_disable_unref(s->sockets_ready);
+    poller_done(&s->poller); /* after all who have sources in it */
     sd_event_source_disable_unref(s->turn);
     sd_event_source_disable_unref(s->deadline);
     sd_event_source_disable_unref(s->drain);

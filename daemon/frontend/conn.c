@@ -1,8 +1,8 @@
 /*
  * Connections: see conn.h for the states.
  *
- * One io source and one timer each. The timer serves the nearest of three moments: the protocol's deadline, the stalled-reader limit while output waits, the end of the
- * linger. It is moved lazily: when it fires early it looks again.
+ * One source of the poller and one timer of the loop each. The timer serves the nearest of three moments: the protocol's deadline, the stalled-reader limit while output
+ * waits, the end of the linger. It is moved lazily: when it fires early it looks again.
  *
  * Reading never stops while a connection is open: a client that left must be seen while its answer is being made, and its end may stand behind bytes.
  * Input is handled before hang-up, hang-up before output.
@@ -26,7 +26,7 @@
 static char g_read_buffer
     [READ_BYTES]; /* one thread, one reader at a time; bytes are taken before the next read */
 
-/* Only what changed goes to the kernel. EPOLLOUT is asked for when a send found the socket full, not for every output. */
+/* EPOLLOUT is asked for when a send found the socket full, not for every output. */
 static void update_events(struct conn *c)
 {
     uint32_t events = c->has_hung_up ? 0u : (uint32_t) (EPOLLIN | EPOLLRDHUP);
@@ -34,10 +34,7 @@ static void update_events(struct conn *c)
     if (c->out.len > 0 && c->progress_at_usec != 0) {
         events |= EPOLLOUT;
     }
-    if (events != c->events) {
-        c->events = events;
-        (void) sd_event_source_set_io_events(c->io, events);
-    }
+    (void) poller_modify(&c->io, events);
 }
 
 static uint64_t next_moment(const struct conn *c)
@@ -102,7 +99,7 @@ void conn_close(struct conn *c, uint64_t now_usec)
         return;
     }
     c->state = CONN_CLOSED;
-    c->io = sd_event_source_disable_unref(c->io);
+    poller_remove(&c->io);
     c->timer = sd_event_source_disable_unref(c->timer);
     c->fd = fd_close(c->fd);
     list_remove(&c->dirty_link);
@@ -259,7 +256,7 @@ static void read_some(struct conn *c, bool to_end, uint64_t now_usec)
     }
 }
 
-static int on_io(sd_event_source *s, int fd, uint32_t revents, void *ctx)
+static void on_io(int fd, uint32_t revents, void *ctx)
 {
     struct conn *c = ctx;
     uint64_t now = clock_now_usec();
@@ -269,12 +266,11 @@ static int on_io(sd_event_source *s, int fd, uint32_t revents, void *ctx)
     }
     if (c->state != CONN_CLOSED && (revents & (EPOLLERR | EPOLLHUP))) {
         conn_close(c, now); /* both directions are gone */
-        return 0;
+        return;
     }
     if (revents & EPOLLOUT) {
         conn_flush_later(c);
     }
-    return 0;
 }
 
 bool conn_charge(struct conn *c, size_t bytes)
@@ -300,17 +296,16 @@ int conn_init(struct conn *c, struct frontends *f, const struct conn_ops *ops, i
         .high_bytes = high_bytes,
         .low_bytes = high_bytes / 4,
         .deadline_at_usec = USEC_NEVER,
-        .events = EPOLLIN | EPOLLRDHUP,
     };
     list_init(&c->link);
     list_init(&c->dirty_link);
     buf_init(&c->out, max_out_bytes);
-    r = sd_event_add_io(f->event, &c->io, fd, c->events, on_io, c);
+    r = poller_add(f->poller, &c->io, fd, EPOLLIN | EPOLLRDHUP, on_io, c);
     if (r >= 0) {
         r = sd_event_add_time(f->event, &c->timer, CLOCK_MONOTONIC, USEC_NEVER, 1000, on_timer, c);
     }
     if (r < 0) {
-        sd_event_source_disable_unref(c->io);
+        poller_remove(&c->io);
         c->fd = fd_close(fd);
         return r;
     }

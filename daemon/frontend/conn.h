@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/macros.h"
+#include "base/poller.h"
 #include "frontend/frontend.h"
 
 #define CONN_LINGER_USEC (2 * UINT64_C(1000000))
@@ -56,8 +57,8 @@ struct conn {
     const struct conn_ops *ops;
     struct caller caller;
     int fd; /* owned; -1 once CLOSED */
-    sd_event_source *io, *timer;
-    uint32_t events; /* that io waits for */
+    struct poller_source io;
+    sd_event_source *timer;
     struct buf out;
     size_t high_bytes, low_bytes; /* of out */
     bool was_full;     /* conn_is_full() was true and on_drained is owed: a water mark, no state */

@@ -18,6 +18,8 @@
 
 #define FRONTEND_MAX_HOSTS 32
 
+struct poller;
+
 struct frontend_params {
     size_t max_connections, max_connections_per_uid, max_calls_per_connection;
     size_t max_head_bytes, max_body_bytes, max_buffered_bytes;
@@ -32,6 +34,7 @@ struct frontend_params {
 /* What every connection can reach. Owned by the composition. Pointers are borrowed. */
 struct frontends {
     sd_event *event;
+    struct poller *poller; /* of connections' sockets */
     struct call_registry *registry;
     struct router *router;
     struct admission *admission;

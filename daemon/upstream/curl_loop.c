@@ -1,7 +1,7 @@
 /*
- * The glue between libcurl's multi_socket interface and sd-event.
+ * The glue between libcurl's multi_socket interface, the poller and sd-event.
  *
- *   sockets   libcurl says which fds it watches; each gets an io source, kept in the fd's slot of curl_multi_assign()
+ *   sockets   libcurl says which fds it watches; each gets a source of the poller, kept in the fd's slot of curl_multi_assign()
  *   timer     one source; libcurl's 0 means "at once" and runs in the next iteration (a defer source: no timer needs to be set for it), never inside
  *             the callback
  *   done      after every drive the finished handles are read until none is left and handed to on_done
@@ -19,6 +19,7 @@
 #include <sys/epoll.h>
 
 #include "base/clock.h"
+#include "base/poller.h"
 
 #define MAX_IDLE_EASY 64
 /* libcurl counts connections in use as well: with fewer than calls at once each of these would reconnect. Old ones go by CURLOPT_MAXAGE_CONN. */
@@ -26,7 +27,7 @@
 #define AT_ONCE_MAX          4 /* rounds in a row; then the loop looks around first */
 
 struct curl_loop {
-    sd_event *event; /* borrowed */
+    struct poller *poller; /* borrowed */
     CURLM *multi;
     sd_event_source *timer, *at_once;
     curl_done_fn on_done;
@@ -51,7 +52,7 @@ static void read_done(struct curl_loop *loop)
     }
 }
 
-static int on_fd(sd_event_source *s, int fd, uint32_t revents, void *ctx)
+static void on_fd(int fd, uint32_t revents, void *ctx)
 {
     struct curl_loop *loop = ctx;
     int action = 0, running;
@@ -67,7 +68,6 @@ static int on_fd(sd_event_source *s, int fd, uint32_t revents, void *ctx)
     }
     (void) curl_multi_socket_action(loop->multi, fd, action, &running);
     read_done(loop);
-    return 0;
 }
 
 static int on_at_once(sd_event_source *s, void *ctx)
@@ -85,26 +85,33 @@ static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
     return on_at_once(s, ctx);
 }
 
+static void forget(struct curl_loop *loop, curl_socket_t fd, struct poller_source *source)
+{
+    if (source) {
+        poller_remove(source);
+        free(source);
+        (void) curl_multi_assign(loop->multi, fd, NULL);
+    }
+}
+
 static int socket_callback(CURL *easy, curl_socket_t fd, int what, void *ctx, void *per_fd)
 {
     struct curl_loop *loop = ctx;
-    sd_event_source *source = per_fd;
+    struct poller_source *source = per_fd;
     uint32_t events = (what & CURL_POLL_IN ? (uint32_t) EPOLLIN : 0u) |
                       (what & CURL_POLL_OUT ? (uint32_t) EPOLLOUT : 0u);
 
     if (what == CURL_POLL_REMOVE) {
-        sd_event_source_disable_unref(source);
-        (void) curl_multi_assign(loop->multi, fd, NULL);
+        forget(loop, fd, source);
         return 0;
     }
-    if (source && sd_event_source_get_io_fd(source) == fd &&
-        sd_event_source_set_io_events(source, events) >= 0) {
+    if (source && source->fd == fd && poller_modify(source, events) >= 0) {
         return 0;
     }
-    sd_event_source_disable_unref(source); /* the fd was closed and reused behind our back */
-    source = NULL;
-    if (sd_event_add_io(loop->event, &source, fd, events, on_fd, loop) < 0) {
-        (void) curl_multi_assign(loop->multi, fd, NULL);
+    forget(loop, fd, source); /* the fd was closed and reused behind our back */
+    source = calloc(1, sizeof *source);
+    if (!source || poller_add(loop->poller, source, fd, events, on_fd, loop) < 0) {
+        free(source);
         return 0; /* -1 would abort every transfer; this one runs into its time-out */
     }
     (void) curl_multi_assign(loop->multi, fd, source);
@@ -140,7 +147,8 @@ static int set_options(struct curl_loop *loop)
     return ok ? 0 : -EINVAL;
 }
 
-int curl_loop_new(sd_event *event, curl_done_fn on_done, struct curl_loop **ret)
+int curl_loop_new(sd_event *event, struct poller *poller, curl_done_fn on_done,
+                  struct curl_loop **ret)
 {
     struct curl_loop *loop;
     int r;
@@ -157,7 +165,7 @@ int curl_loop_new(sd_event *event, curl_done_fn on_done, struct curl_loop **ret)
         curl_global_cleanup();
         return -ENOMEM;
     }
-    loop->event = event;
+    loop->poller = poller;
     loop->on_done = on_done;
     loop->multi = curl_multi_init();
     r = loop->multi ? set_options(loop) : -ENOMEM;

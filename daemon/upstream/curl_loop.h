@@ -10,12 +10,14 @@
 #include "base/macros.h"
 
 struct curl_loop;
+struct poller;
 
 /* Called for each easy handle that is finished, from the loop and never from within a libcurl callback. The handle is already out of the multi. */
 typedef void (*curl_done_fn)(CURL *easy, CURLcode result);
 
-/* 0 or -errno. event is borrowed. -ENOTSUP: this libcurl resolves names synchronously and would block the daemon. */
-int curl_loop_new(sd_event *event, curl_done_fn on_done, struct curl_loop **ret) MUST_USE;
+/* 0 or -errno. event and poller are borrowed: timers go to one, sockets to the other. -ENOTSUP: this libcurl resolves names synchronously and would block the daemon. */
+int curl_loop_new(sd_event *event, struct poller *poller, curl_done_fn on_done,
+                  struct curl_loop **ret) MUST_USE;
 struct curl_loop *
 curl_loop_free(struct curl_loop *loop); /* no handle may be attached; accepts NULL, returns NULL */
 

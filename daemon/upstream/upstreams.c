@@ -6,11 +6,11 @@
 #include "upstream/curl_loop.h"
 #include "upstream/transfer.h"
 
-int upstreams_init(struct upstreams *up, sd_event *event)
+int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller)
 {
     *up = (struct upstreams) {.event = event};
     list_init(&up->loaders);
-    return curl_loop_new(event, transfer_on_curl_done, &up->curl);
+    return curl_loop_new(event, poller, transfer_on_curl_done, &up->curl);
 }
 
 void upstreams_done(struct upstreams *up)

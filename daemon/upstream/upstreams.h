@@ -9,6 +9,7 @@
 #include "base/macros.h"
 
 struct curl_loop;
+struct poller;
 
 struct upstreams {
     sd_event *event;        /* borrowed */
@@ -16,8 +17,8 @@ struct upstreams {
     struct list loaders;    /* ollama_loader.link: one for each Ollama server */
 };
 
-/* 0 or -errno. */
-int upstreams_init(struct upstreams *up, sd_event *event) MUST_USE;
+/* 0 or -errno. event and poller are borrowed. */
+int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller) MUST_USE;
 void upstreams_done(struct upstreams *up); /* accepts a zeroed struct */
 
 /* Sends what was started in this wake-up. At its end, after registry_run(); jobs may end in it. */
