@@ -51,6 +51,7 @@ struct backend_job {
     struct buf error_body;
     uint64_t started_at_usec, last_byte_at_usec;
     bool has_problem; /* found while decoding: told when the transfer has stopped */
+    bool is_broken;   /* the transfer failed while it was resumed: the timer ends the job */
     struct problem problem;
 };
 
@@ -147,22 +148,6 @@ static void job_time_out(struct backend_job *job)
     } else {
         job_fail_with(job, ERRCODE_UPSTREAM_TIMEOUT, "no answer within the first-byte limit");
     }
-}
-
-static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
-{
-    struct backend_job *job = ctx;
-
-    if (job->has_problem) {
-        job_fail(job, &(struct problem) {.code = job->problem.code}, 0);
-    } else if (clock_now_usec() < time_limit(job)) {
-        arm_timer(job);
-    } else if (job->state == JOB_TRAILING) {
-        job_free(job);
-    } else {
-        job_time_out(job);
-    }
-    return 0;
 }
 
 static bool is_sse(struct str content_type)
@@ -305,6 +290,23 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
         job_fail_with(job, ERRCODE_UPSTREAM_GARBAGE, text);
         break;
     }
+}
+
+static int on_timer(sd_event_source *s, uint64_t usec, void *ctx)
+{
+    struct backend_job *job = ctx;
+
+    if (job->is_broken) {
+        job->transfer = transfer_cancel(job->transfer);
+        on_done(job, TRANSFER_STOPPED, "what was held back cannot be read");
+    } else if (clock_now_usec() < time_limit(job)) {
+        arm_timer(job);
+    } else if (job->state == JOB_TRAILING) {
+        job_free(job);
+    } else {
+        job_time_out(job);
+    }
+    return 0;
 }
 
 static int send_request(struct backend_job *job, uint64_t now_usec)
@@ -454,8 +456,10 @@ static void backend_resume(struct backend_job *job, uint64_t now_usec)
     job->is_paused = false;
     job->last_byte_at_usec = now_usec;
     arm_timer(job);
-    if (job->transfer) {
-        transfer_resume(job->transfer);
+    if (job->transfer && !transfer_resume(job->transfer)) {
+        job->is_broken = true;
+        (void) sd_event_source_set_time(job->timer, 0);
+        (void) sd_event_source_set_enabled(job->timer, SD_EVENT_ONESHOT);
     }
 }
 

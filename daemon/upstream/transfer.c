@@ -261,13 +261,15 @@ int transfer_start(struct curl_loop *loop, const struct transfer_spec *spec,
     return 0;
 }
 
-void transfer_resume(struct transfer *t)
+bool transfer_resume(struct transfer *t)
 {
     t->is_full = false;
     if (t->is_paused) {
         t->is_paused = false;
-        (void) curl_easy_pause(t->easy, CURLPAUSE_CONT);
+        /* it hands out what it held back, and keeps an error of that for its caller: the multi handle does not end the transfer */
+        return curl_easy_pause(t->easy, CURLPAUSE_CONT) == CURLE_OK;
     }
+    return true;
 }
 
 struct transfer *transfer_cancel(struct transfer *t)

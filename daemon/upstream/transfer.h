@@ -60,8 +60,9 @@ int transfer_start(struct curl_loop *loop, const struct transfer_spec *spec,
                    const struct transfer_callbacks *callbacks, void *ctx,
                    struct transfer **ret) MUST_USE;
 
-/* Reads on after FULL. May call on_bytes before it returns. Not from within on_bytes. */
-void transfer_resume(struct transfer *t);
+/* Reads on after FULL. May call on_bytes before it returns. Not from within on_bytes. false: what was held back could not be taken, and no on_done will follow by
+ * itself: cancel the transfer. */
+bool transfer_resume(struct transfer *t) MUST_USE;
 
 /* Ends it: the connection is closed unless the answer was complete. No callback follows. Accepts NULL; returns NULL. Not from within on_head or on_bytes. */
 struct transfer *transfer_cancel(struct transfer *t);

@@ -13,8 +13,8 @@ from testenv.daemon import Daemon, mock
 from testenv.http import chat_body, contents
 from testenv.rules import check_complete
 from testenv.ttrpc import RpcError, text_of
-from testenv.upstream import Exchange, Upstream, end, endless, text
-from testenv.waiting import eventually
+from testenv.upstream import Exchange, Gate, Upstream, end, endless, text
+from testenv.waiting import eventually, is_readable
 
 CHAT = "/v1/chat/completions"
 MIB = 1 << 20
@@ -106,6 +106,32 @@ def test_nothing_is_lost_or_reordered(env, upstream: Upstream, how: str) -> None
         got = list(client.events(client.stream_id))
         assert text_of(got) == "".join(pieces)
         assert [e.seq for e in got] == list(range(1, len(got) + 1))
+
+
+def test_what_is_held_back_may_be_garbage(env, upstream: Upstream) -> None:
+    """The fault is found when the reader goes on, and told then, not after the gap limit.
+
+    One of these sizes has it within the 16 KiB that wait inside libcurl when the reader comes back.
+    """
+    sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"gap": "1h"}})
+    for i, kib in enumerate(range(300, 540, 6)):
+        sent = Gate()
+
+        def answer(ex: Exchange, kib: int = kib, sent: Gate = sent) -> None:
+            piece = ex.server.dialect.piece(ex, PIECE)
+            garbage = b"data: {bad\n\n" if ex.server.dialect.name == "openai" else b"{bad\n"
+            ex.chunk(piece * (kib * 1024 // len(piece)) + garbage)
+            sent.open()
+            ex.wait()
+
+        upstream.next(answer)
+        rpc = open_stream(sluice, "rpc")
+        upstream.wait_request(i + 1)
+        assert is_readable(sent.fd, 10)
+        with pytest.raises(RpcError) as e:
+            list(rpc.events(rpc.stream_id))
+        assert e.value.detail.code == "upstream_garbage" and "JSON" in e.value.message
+        rpc.close()
 
 
 @pytest.mark.parametrize("how", ["http", "rpc"])
