@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fdio.h"
 #include "config.h"
 #include "server.h"
 
@@ -173,6 +174,9 @@ int main(int argc, char *argv[])
                         .level = LOG_LEVEL_INFO};
     int code;
 
+    if (fd_open_standard() < 0) {
+        return EXIT_FAILURE; /* and there is nobody to tell why */
+    }
     while ((code = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
         if (code == 'h') {
             fputs(usage, stdout);

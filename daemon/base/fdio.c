@@ -23,6 +23,16 @@ void fd_closep(int *fd)
     *fd = fd_close(*fd);
 }
 
+int fd_open_standard(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd) { /* the lowest free one */
+            return -errno;
+        }
+    }
+    return 0;
+}
+
 int fd_set_nonblocking(int fd)
 {
     int flags = fcntl(fd, F_GETFL);

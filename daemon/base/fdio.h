@@ -10,6 +10,10 @@
 int fd_close(int fd);
 void fd_closep(int *fd); /* for CLEANUP(fd_closep) */
 
+/* Opens those of 0, 1 and 2 that are closed, on /dev/null: else the next socket gets that number, and the log is written to whoever is connected. First of all in main().
+ * 0 or -errno. */
+int fd_open_standard(void) MUST_USE;
+
 /* O_NONBLOCK and FD_CLOEXEC. 0 or -errno. */
 int fd_set_nonblocking(int fd) MUST_USE;
 

@@ -16,7 +16,7 @@ from testenv import paths
 from testenv.daemon import SANITIZER_ENV, SANITIZER_REPORT
 from testenv.http import Http, chat_body
 from testenv.ttrpc import Client, text_of
-from testenv.upstream import stall, text
+from testenv.upstream import Gate, end, stall, text, wait_for
 from testenv.waiting import eventually, is_readable
 
 CONFIG = "model_list:\n- {model_name: m, litellm_params: {model: openai/x, mock_response: hi}}\n"
@@ -118,6 +118,25 @@ def test_help_and_version(env) -> None:
     assert version.returncode == 0 and re.match(r"sluiced \d+\.\d+\.\d+\n", version.stdout)
 
 
+def test_closed_standard_descriptors(env, config: str) -> None:
+    """A client must never become descriptor 2: the log would be written to it."""
+    path = str(env.directory / "http.sock")
+    script = 'exec "$@" 0<&- 1>&- 2>&-'
+    argv = [str(paths.SLUICED), "--config", config, "--listen", f"http=unix:{path}"]
+    environment = {**os.environ, **SANITIZER_ENV}
+    with subprocess.Popen(["sh", "-c", script, "sh", *argv], env=environment) as process:
+        try:
+            eventually(lambda: os.path.exists(path), "the socket")
+            with Http(path) as http:
+                assert http.request("POST", "/v1/chat/completions", chat_body()).status == 200
+                for fd in (0, 1, 2):
+                    assert os.readlink(f"/proc/{process.pid}/fd/{fd}") == "/dev/null"
+            process.terminate()
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+
+
 @pytest.mark.parametrize(
     "args",
     [
@@ -207,6 +226,39 @@ def test_sockets_from_the_file(env) -> None:
         assert text_of(list(rpc.chat("m"))) == "hi"
 
 
+def test_a_file_in_the_way_is_left_alone(env, config: str) -> None:
+    path = env.directory / "precious"
+    path.write_text("kept")
+    result = run("--config", config, "--listen", f"rpc=unix:{path}")
+    assert result.returncode == 1 and str(path) in result.stderr
+    assert path.read_text() == "kept"
+
+
+def test_successor_keeps_its_socket(env) -> None:
+    """A daemon that still drains when the next one has opened the same path must not remove it at its end."""
+    upstream = env.openai()
+    first = env.start({"m": upstream.deployment()})
+    gate = Gate()
+    upstream.next(text("x"), wait_for(gate), end())
+    with first.rpc() as rpc:
+        stream = rpc.stream("Chat", rpc.chat_request("m"))
+        upstream.wait_request()
+        first.signal(signal.SIGTERM)
+        eventually(lambda: not Path(first.rpc_path).exists(), "it gave the path back")
+        listen = f"rpc=unix:{first.rpc_path}"
+        path = env.directory / "config.yaml"
+        path.write_text(CONFIG)
+        second = env.closing(
+            Bare(env.directory, "--config", str(path), "--listen", listen, "--port", str(env.port()))
+        )
+        second.wait_for(lambda: Client(first.rpc_path).close() is None, "the next one answers")
+        gate.open()
+        assert text_of(list(rpc.events(stream))) == "x"
+    assert first.wait_exit() == 0
+    with Client(first.rpc_path) as other:
+        assert text_of(list(other.chat("m"))) == "hi"
+
+
 # ---------------------------------------------------------------------------------------------- systemd
 
 
@@ -238,6 +290,30 @@ def test_passed_sockets(env, config: str) -> None:
     assert Path(rpc_path).exists(), "systemd's socket is not ours to remove"
     for s in (tcp, *unix):
         s.close()
+
+
+@pytest.mark.parametrize("name", ["http", "rpc"])
+def test_passed_socket_that_is_open_to_the_network(env, config: str, name: str) -> None:
+    """ListenStream=4000 of a unit binds all addresses: as with --listen, not without a key. RPC never."""
+    with socket.create_server(("0.0.0.0", 0)) as tcp:
+        daemon = Bare(env.directory, "--config", config, fds=(tcp.fileno(),), names=name)
+        assert daemon.process.wait(10) == 1, daemon.log
+        assert ("master_key" if name == "http" else "Unix") in daemon.log
+
+
+def test_passed_socket_that_is_open_to_the_network_with_a_key(env, config: str) -> None:
+    path = Path(config)
+    path.write_text(CONFIG + "general_settings: {master_key: sk-1}\n")
+    with socket.create_server(("0.0.0.0", 0)) as tcp:
+        address = ("127.0.0.1", tcp.getsockname()[1])
+        daemon = env.closing(
+            Bare(env.directory, "--config", config, fds=(tcp.fileno(),), names="http")
+        )
+        daemon.wait_for(lambda: get(address) == 401, "it asks for the key")
+        path.write_text(CONFIG)  # a reload must not open what a start would not
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for(lambda: "not taken" in daemon.log, "the file is refused")
+        assert get(address) == 401
 
 
 def test_requests_before_the_start_are_served(env, config: str) -> None:

@@ -556,6 +556,24 @@ START_TEST(fdio_sets_and_closes)
 }
 END_TEST
 
+START_TEST(fdio_opens_standard)
+{
+    CLEANUP(fd_closep) int input = dup(STDIN_FILENO);
+    CLEANUP(fd_closep) int output = dup(STDOUT_FILENO);
+
+    ck_assert_int_eq(fd_open_standard(), 0); /* nothing is missing */
+    (void) close(STDIN_FILENO);
+    (void) close(STDOUT_FILENO);
+    ck_assert_int_eq(fd_open_standard(), 0);
+    ck_assert_int_eq(read(STDIN_FILENO, (char[1]) {0}, 1), 0);
+    ck_assert_int_eq(write(STDOUT_FILENO, "x", 1), 1);
+    ck_assert_int_ge(dup2(output, STDOUT_FILENO), 0);
+    if (input >= 0) {
+        ck_assert_int_ge(dup2(input, STDIN_FILENO), 0);
+    }
+}
+END_TEST
+
 /* ---- log */
 
 /* What one record is on standard error. */
@@ -701,6 +719,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, list_links_and_unlinks);
     tcase_add_test(tc, fdio_reads_files);
     tcase_add_test(tc, fdio_sets_and_closes);
+    tcase_add_test(tc, fdio_opens_standard);
     tcase_add_test(tc, log_lines);
     tcase_add_test(tc, log_lines_have_a_limit);
     tcase_add_test(tc, log_limit);
