@@ -34,7 +34,7 @@ struct chat_options {
      "the model (default: $SLUICE_MODEL, then the first of the list)",                             \
      offsetof(struct chat_options, model)},                                                        \
         {"max-tokens",     'n',                                                                    \
-         OPTION_INT,       "N",                                                                    \
+         OPTION_COUNT,     "N",                                                                    \
          "longest answer", offsetof(struct chat_options, max_tokens)},                             \
         {"temperature",                                                                            \
          't',                                                                                      \

@@ -30,7 +30,7 @@ static const struct option_row embed_rows[] = {
     {"model", 'm', OPTION_TEXT, "NAME",
      "the model (default: $SLUICE_MODEL, then the first of the list)",
      offsetof(struct embed_options, model)},
-    {"dimensions", 'd', OPTION_INT, "N", "length of the vectors, where the model can",
+    {"dimensions", 'd', OPTION_COUNT, "N", "length of the vectors, where the model can",
      offsetof(struct embed_options, dimensions)},
     {"class", 'c', OPTION_CLASS, "CLASS", "who waits: interactive (default), batch or background",
      offsetof(struct embed_options, class_of_service)},

@@ -5,9 +5,12 @@
  * program is also the first example of it.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "options.h"
@@ -113,6 +116,20 @@ static int parse_global(int argc, char **argv)
     return argc;
 }
 
+/* A closed 0, 1 or 2 would be the number of the daemon's socket: text would go into the protocol. Each
+ * that is missing is opened the wrong way round, so that it fails when it is used, and only then. */
+static bool keep_standard_fds(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        int wrong_way = fd == STDIN_FILENO ? O_WRONLY : O_RDONLY;
+
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", wrong_way) != fd) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A full disk or a closed pipe must not look like success. */
 static int check_output(int code)
 {
@@ -125,6 +142,10 @@ static int check_output(int code)
 
 int main(int argc, char **argv)
 {
+    if (!keep_standard_fds()) {
+        return EXIT_FAILED;
+    }
+
     int at = parse_global(argc, argv);
 
     if (at < 0) {

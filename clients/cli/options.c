@@ -133,6 +133,13 @@ static int store(const struct command *command, const struct option_row *row, vo
         v->is_set = parse_int(text, &v->value);
         return v->is_set ? OPTIONS_GO_ON : usage_error(command, row->name, text, "a whole number");
     }
+    case OPTION_COUNT: {
+        struct int_option *v = at;
+
+        v->is_set = parse_int(text, &v->value) && v->value >= 1 && v->value <= UINT32_MAX;
+        return v->is_set ? OPTIONS_GO_ON
+                         : usage_error(command, row->name, text, "a whole number from 1 on");
+    }
     case OPTION_DOUBLE: {
         struct double_option *v = at;
 

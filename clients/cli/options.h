@@ -10,6 +10,7 @@ enum option_type {
     OPTION_FLAG,     /* bool */
     OPTION_TEXT,     /* const char *, borrowed from argv */
     OPTION_INT,      /* struct int_option */
+    OPTION_COUNT,    /* struct int_option; from 1 to what the RPC holds */
     OPTION_DOUBLE,   /* struct double_option */
     OPTION_DURATION, /* uint64_t microseconds, from "30s", "2min", "500ms" */
     OPTION_CLASS     /* int, enum sluice_class */

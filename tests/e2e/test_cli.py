@@ -154,6 +154,10 @@ def test_exit_codes(env) -> None:
         ("nope",),
         ("chat", "--nope"),
         ("chat", "--max-tokens=x", "y"),
+        ("chat", "--max-tokens=0", "y"),
+        ("chat", "--max-tokens=-1", "y"),
+        ("chat", "--max-tokens=4294967296", "y"),
+        ("embed", "--dimensions=-1", "y"),
         ("chat", "--timeout=5", "y"),
         ("chat", "--class=royal", "y"),
         ("models", "extra"),
@@ -200,6 +204,27 @@ def test_full_disk_is_no_success(env) -> None:
             [str(paths.SLUICECTL), "models"], stdout=full, env=environment(sluice), timeout=20
         )
     assert result.returncode == FAILED
+
+
+def closed(sluice: Daemon, redirection: str, *args: str) -> subprocess.CompletedProcess:
+    """sluicectl, started without some of its standard descriptors."""
+    script = f'exec "$@" {redirection}'
+    argv = ["sh", "-c", script, "sh", str(paths.SLUICECTL), *args]
+    return subprocess.run(argv, capture_output=True, env=environment(sluice), timeout=20)
+
+
+def test_closed_standard_descriptors(env) -> None:
+    """None of them becomes the number of the daemon's socket: nothing is read from there or printed into it."""
+    sluice = env.start()
+    no_input = closed(sluice, "0<&-", "chat", "-m", "m")
+    assert no_input.returncode == FAILED and b"descriptor" in no_input.stderr
+    not_needed = closed(sluice, "0<&-", "chat", "-m", "m", "x")
+    assert (not_needed.returncode, not_needed.stdout) == (OK, b"mocked\n")
+    no_output = closed(sluice, "0<&- 1>&-", "chat", "-m", "m", "x")
+    assert no_output.returncode == FAILED and b"descriptor" in no_output.stderr
+    assert closed(sluice, "0<&- 1>&- 2>&-", "chat", "-m", "m", "x").returncode == FAILED
+    quiet = closed(sluice, "2>&-", "chat", "-m", "m", "x")
+    assert (quiet.returncode, quiet.stdout) == (OK, b"mocked\n")
 
 
 def test_control_characters_of_a_model_do_not_reach_the_terminal(env) -> None:
