@@ -117,7 +117,8 @@ static int turn(sd_event_source *source, void *ctx)
         run_registry(s, now);
     }
     frontends_turn(&s->frontends, now);
-    if (s->state != SERVER_RUNNING && frontends_are_idle(&s->frontends)) {
+    /* run_wanted: the last client has just gone, and its calls are not in the log yet */
+    if (s->state != SERVER_RUNNING && !s->run_wanted && frontends_are_idle(&s->frontends)) {
         (void) sd_event_exit(s->event, 0);
     }
     return 0;
@@ -540,7 +541,8 @@ static int start(struct server *s)
 
 int server_run(const struct server_options *options)
 {
-    struct server s = {.state = SERVER_RUNNING, .options = options};
+    struct server s = {
+        .state = SERVER_RUNNING, .options = options, .psi = {.fd = -1, .trigger_fd = -1}};
     struct config *config;
     int r;
 
