@@ -40,6 +40,16 @@ static bool somebody_answers(const struct sockaddr_un *sa)
            (connect(fd, (const struct sockaddr *) sa, sizeof *sa) == 0 || errno == EAGAIN);
 }
 
+/* A socket file that a daemon left behind goes; what is no socket is somebody's, and bind() fails. */
+static void remove_leftover(const char *path)
+{
+    struct stat st;
+
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        (void) unlink(path);
+    }
+}
+
 static void make_directory_of(const char *path)
 {
     char dir[sizeof((struct sockaddr_un *) 0)->sun_path];
@@ -67,7 +77,7 @@ static int open_unix(const char *address, int *ret_fd, char ret_error[LISTEN_ERR
     if (somebody_answers(&sa)) {
         return fail(EADDRINUSE, ret_error, address, "another daemon answers there");
     }
-    (void) unlink(path);
+    remove_leftover(path);
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return fail(errno, ret_error, address, "cannot make a socket");
@@ -172,8 +182,36 @@ int listen_open(const char *address, int *ret_fd, char ret_error[LISTEN_ERROR_MA
 void listen_unlink(const char *address)
 {
     if (strncmp(address, "unix:", 5) == 0) {
-        (void) unlink(address + 5);
+        remove_leftover(address + 5);
     }
+}
+
+static bool is_loopback_v4(struct in_addr a)
+{
+    return ntohl(a.s_addr) >> 24 == 127;
+}
+
+bool listen_fd_is_remote(int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage room;
+    } sa = {0};
+    socklen_t n = sizeof sa;
+
+    if (getsockname(fd, &sa.any, &n) < 0) {
+        return true;
+    }
+    if (sa.any.sa_family == AF_INET) {
+        return !is_loopback_v4(sa.v4.sin_addr);
+    }
+    if (sa.any.sa_family == AF_INET6) {
+        return !IN6_IS_ADDR_LOOPBACK(
+            &sa.v6.sin6_addr); /* a mapped 127.0.0.1 is rare: ask for a key */
+    }
+    return sa.any.sa_family != AF_UNIX;
 }
 
 bool listen_is_remote(const char *address)
@@ -185,9 +223,9 @@ bool listen_is_remote(const char *address)
         return false;
     }
     struct in_addr v4;
-    bool is_loopback_v4 = inet_pton(AF_INET, host, &v4) == 1 && ntohl(v4.s_addr) >> 24 == 127;
 
-    return !is_loopback_v4 && strcmp(host, "localhost") != 0 && strcmp(host, "::1") != 0;
+    return !(inet_pton(AF_INET, host, &v4) == 1 && is_loopback_v4(v4)) &&
+           strcmp(host, "localhost") != 0 && strcmp(host, "::1") != 0;
 }
 
 int listen_default_rpc(char *ret, size_t size)

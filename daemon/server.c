@@ -251,7 +251,7 @@ static void reload(struct server *s)
 
     (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) clock_now_usec());
     c = load_config(path);
-    r = c ? adopt_config(s, c) : -EBADMSG;
+    r = c && sockets_allow(&s->sockets, c) ? adopt_config(s, c) : -EBADMSG;
     if (r < 0) {
         log_event(LOG_LEVEL_ERROR, MID_RELOAD_BAD,
                   "%s: not taken: the running configuration stays%s", path,
@@ -286,6 +286,7 @@ static void begin_stop(struct server *s)
     (void) sd_notify(0, "STOPPING=1\nSTATUS=Draining");
     log_printf(LOG_LEVEL_NOTICE, "stopping: %zu calls have %s to finish", s->registry.n_calls,
                num_format_duration(s->config->drain_usec, text));
+    sockets_close(&s->sockets);
     frontends_close_door(&s->frontends, clock_now_usec());
     enter(s, SERVER_CLOSING_DOOR, GRACE_USEC);
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 
 #include "base/fdio.h"
@@ -34,6 +35,33 @@ static const struct frontend_ops *frontend_for(const char *name, const char *add
     return frontend_find(name);
 }
 
+/* Is this address, or socket, one that we may serve? Says why not. */
+static bool may_listen(struct sockets *s, const char *what, bool is_remote,
+                       const struct config *config)
+{
+    if (is_remote && !config->master_key) {
+        log_printf(
+            LOG_LEVEL_ERROR,
+            "will not listen on %s: without general_settings.master_key anybody on the network could use it",
+            what);
+        return false;
+    }
+    s->is_remote = s->is_remote || is_remote;
+    return true;
+}
+
+bool sockets_allow(const struct sockets *s, const struct config *config)
+{
+    if (s->is_remote && !config->master_key) {
+        log_printf(LOG_LEVEL_ERROR,
+                   "general_settings.master_key cannot go while sluiced listens on %s: anybody on "
+                   "the network could use it",
+                   s->text);
+        return false;
+    }
+    return true;
+}
+
 static int open_one(struct sockets *s, const char *name, const char *address,
                     const struct config *config, struct frontends *f)
 {
@@ -48,11 +76,7 @@ static int open_one(struct sockets *s, const char *name, const char *address,
             name, address);
         return -EINVAL;
     }
-    if (listen_is_remote(address) && !config->master_key) {
-        log_printf(
-            LOG_LEVEL_ERROR,
-            "will not listen on %s: without general_settings.master_key anybody on the network could use it",
-            address);
+    if (!may_listen(s, address, listen_is_remote(address), config)) {
         return -EPERM;
     }
     r = s->n == SOCKETS_MAX ? -ENOBUFS : listen_open(address, &fd, error);
@@ -70,15 +94,37 @@ static int open_one(struct sockets *s, const char *name, const char *address,
     return listener_add(f, ops, fd);
 }
 
-static int adopt_passed(struct sockets *s, struct frontends *f)
+static int adopt_one(struct sockets *s, int fd, const char *name, const struct config *config,
+                     struct frontends *f)
+{
+    const struct frontend_ops *ops = frontend_find(name);
+    int r;
+
+    if (strcmp(name, "rpc") == 0 && sd_is_socket(fd, AF_UNIX, SOCK_STREAM, 1) <= 0) {
+        log_printf(LOG_LEVEL_ERROR,
+                   "socket \"rpc\" passed by systemd is not a listening Unix stream socket");
+        return -EINVAL;
+    }
+    if (!may_listen(s, "the socket passed by systemd", listen_fd_is_remote(fd), config)) {
+        return -EPERM;
+    }
+    r = listener_add(f, ops, fd);
+    if (r < 0) {
+        log_printf(LOG_LEVEL_ERROR, "socket \"%s\" passed by systemd cannot be used: %s", name,
+                   strerror(-r));
+        return r;
+    }
+    describe(s, name, "the socket passed by systemd");
+    return 0;
+}
+
+static int adopt_passed(struct sockets *s, const struct config *config, struct frontends *f)
 {
     char **names = NULL;
     int n = sd_listen_fds_with_names(1, &names), r = 0;
 
     for (int i = 0; i < n; i++) {
-        const struct frontend_ops *ops = frontend_find(names[i]);
-
-        if (!ops) {
+        if (!frontend_find(names[i])) {
             log_printf(
                 LOG_LEVEL_ERROR,
                 "socket \"%s\" passed by systemd is not served: FileDescriptorName= must be rpc, http or http-unix",
@@ -86,13 +132,10 @@ static int adopt_passed(struct sockets *s, struct frontends *f)
             (void) fd_close(SD_LISTEN_FDS_START + i);
             continue;
         }
-        r = listener_add(f, ops, SD_LISTEN_FDS_START + i);
+        r = adopt_one(s, SD_LISTEN_FDS_START + i, names[i], config, f);
         if (r < 0) {
-            log_printf(LOG_LEVEL_ERROR, "socket \"%s\" passed by systemd cannot be used: %s",
-                       names[i], strerror(-r));
             break;
         }
-        describe(s, names[i], "the socket passed by systemd");
     }
     for (int i = 0; i < n; i++) {
         free(names[i]);
@@ -170,7 +213,7 @@ static int open_default_http(struct sockets *s, const struct server_options *o,
 int sockets_open(struct sockets *s, const struct server_options *options,
                  const struct config *config, struct frontends *f)
 {
-    int r = adopt_passed(s, f);
+    int r = adopt_passed(s, config, f);
 
     if (r != 0) {
         return r < 0 ? r : 0;

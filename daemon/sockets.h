@@ -1,5 +1,8 @@
 #pragma once
-/* Which sockets the daemon listens on: those that systemd passed, else the command line's, else the configuration's, else the defaults. */
+/*
+ * Which sockets the daemon listens on: those that systemd passed, else the command line's, else the
+ * configuration's, else the defaults.
+ */
 #include "config.h"
 #include "frontend/frontend.h"
 #include "server.h"
@@ -9,6 +12,7 @@
 struct sockets {
     char *addresses[SOCKETS_MAX]; /* owned: those we opened ourselves */
     size_t n;
+    bool is_remote; /* one of them is open to the network */
     char text[512]; /* for people */
 };
 
@@ -16,7 +20,13 @@ struct sockets {
 int sockets_open(struct sockets *s, const struct server_options *options,
                  const struct config *config, struct frontends *f) MUST_USE;
 
-/* Removes the socket files that we made. The frontends close the descriptors. */
+/* May they stay open under this configuration? false after saying why not. */
+bool sockets_allow(const struct sockets *s, const struct config *config);
+
+/*
+ * Removes the socket files that we made, before the frontends close the descriptors: afterwards
+ * another daemon may have taken the place. Idempotent.
+ */
 void sockets_close(struct sockets *s);
 
 /* "rpc on unix:/run/sluice/rpc.sock, http on tcp:127.0.0.1:4000" */
