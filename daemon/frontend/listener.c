@@ -20,6 +20,7 @@
 
 #define ACCEPTS_PER_WAKEUP 16
 #define PAUSE_USEC         (100 * USEC_PER_MSEC)
+#define RESERVE_FROM       64 /* connections: below it an eighth is nothing */
 #define NOTSENT_LOW_BYTES                                                                          \
     (16 * 1024) /* TCP: how much unsent data the kernel takes from us ahead of time */
 
@@ -122,12 +123,20 @@ static void adopt(struct listener *l, int fd)
     }
 }
 
+/* TCP, where nobody knows who connects, may not take the last places: those are for the Unix sockets. */
+static size_t connection_limit(const struct listener *l)
+{
+    size_t n = l->frontends->params.max_connections;
+
+    return l->is_tcp && n >= RESERVE_FROM ? n - n / 8 : n;
+}
+
 static int on_connection(sd_event_source *s, int listen_fd, uint32_t revents, void *ctx)
 {
     struct listener *l = ctx;
 
     for (int i = 0; i < ACCEPTS_PER_WAKEUP; i++) {
-        if (l->frontends->n_conns >= l->frontends->params.max_connections) {
+        if (l->frontends->n_conns >= connection_limit(l)) {
             pause_accepting(l, "the connection limit is reached");
             return 0;
         }
