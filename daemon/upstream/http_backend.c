@@ -364,6 +364,7 @@ static int want_model(struct backend_job *job, uint64_t now_usec)
         struct load_spec spec = {
             .model = b->model,
             .path = job->request->kind == REQUEST_EMBED ? "/api/embed" : "/api/generate",
+            .bearer = b->api_key,
             .body = buf_str(&body),
             .connect_usec = b->connect_usec,
             .answer_usec = b->first_byte_usec,

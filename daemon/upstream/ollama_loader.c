@@ -25,7 +25,8 @@ struct load {
     struct list link;         /* loader.models */
     struct list waiters;      /* load_waiter.link */
     char *model, *path, *url; /* owned */
-    char *body;               /* owned; of the latest request for it */
+    char *bearer;             /* owned, or NULL; wiped; as body of the latest request for it */
+    char *body;               /* owned */
     size_t body_bytes;
     uint64_t connect_usec, answer_usec;
     uint64_t trusted_until_usec;
@@ -52,10 +53,19 @@ struct ollama_loader {
 
 static void start_next(struct ollama_loader *l);
 
+static void secret_free(char *secret)
+{
+    if (secret) {
+        explicit_bzero(secret, strlen(secret));
+    }
+    free(secret);
+}
+
 static void load_free(struct load *m)
 {
     assert(list_is_empty(&m->waiters));
     list_remove(&m->link);
+    secret_free(m->bearer);
     free(m->model);
     free(m->path);
     free(m->url);
@@ -192,6 +202,7 @@ static int start_load(struct ollama_loader *l, struct load *m)
     struct transfer_spec spec = {
         .url = m->url,
         .unix_path = l->address.unix_path,
+        .bearer = m->bearer,
         .body = {m->body, m->body_bytes},
         .is_local = l->address.is_local,
         .connect_usec = m->connect_usec,
@@ -287,6 +298,27 @@ static int add(struct ollama_loader *l, const struct load_spec *spec, struct loa
     return 0;
 }
 
+/* What to send, and how long to wait for the answer. */
+static int set_spec(struct load *m, const struct load_spec *spec)
+{
+    char *body = strndup(spec->body.ptr, spec->body.len);
+    char *bearer = spec->bearer ? strdup(spec->bearer) : NULL;
+
+    if (!body || (spec->bearer && !bearer)) {
+        free(body);
+        secret_free(bearer);
+        return -ENOMEM;
+    }
+    free(m->body);
+    secret_free(m->bearer);
+    m->body = body;
+    m->body_bytes = spec->body.len;
+    m->bearer = bearer;
+    m->connect_usec = spec->connect_usec;
+    m->answer_usec = spec->answer_usec;
+    return 0;
+}
+
 int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, struct load_waiter *w,
                        uint64_t now_usec)
 {
@@ -303,16 +335,10 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
         }
     }
     if (!m->is_wanted) {
-        char *body = strndup(spec->body.ptr, spec->body.len);
-
-        if (!body) {
-            return -ENOMEM;
+        r = set_spec(m, spec);
+        if (r < 0) {
+            return r;
         }
-        free(m->body);
-        m->body = body;
-        m->body_bytes = spec->body.len;
-        m->connect_usec = spec->connect_usec;
-        m->answer_usec = spec->answer_usec;
         m->is_wanted = true;
         list_remove(&m->link);
         list_prepend(&l->models, &m->link);

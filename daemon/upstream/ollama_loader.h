@@ -37,8 +37,9 @@ struct load_waiter {
 
 struct load_spec {
     const char *model;
-    const char *path; /* "/api/generate", or "/api/embed" for embedding models */
-    struct str body;  /* copied */
+    const char *path;   /* "/api/generate", or "/api/embed" for embedding models */
+    const char *bearer; /* API key, or NULL; copied */
+    struct str body;    /* copied */
     uint64_t connect_usec;
     uint64_t answer_usec; /* how long the load may take */
 };

@@ -152,9 +152,24 @@ static int add_header(struct transfer *t, const char *line)
     return 0;
 }
 
+/* Of any length: the tokens of some vendors have more than 1,000 characters. */
+static int add_bearer(struct transfer *t, const char *bearer)
+{
+    char *line;
+    int n = asprintf(&line, "Authorization: Bearer %s", bearer), r;
+
+    if (n < 0) {
+        return -ENOMEM;
+    }
+    r = add_header(t, line);
+    explicit_bzero(line, (size_t) n);
+    free(line);
+    return r;
+}
+
 static int add_headers(struct transfer *t, const struct transfer_spec *spec)
 {
-    char line[1024];
+    char line[256];
     int r;
 
     r = add_header(t, "Expect:"); /* no 100-continue dance for large prompts */
@@ -165,13 +180,7 @@ static int add_headers(struct transfer *t, const struct transfer_spec *spec)
         (void) snprintf(line, sizeof line, "Accept: %s", spec->accept);
         r = add_header(t, line);
     }
-    if (r == 0 && spec->bearer) {
-        int n = snprintf(line, sizeof line, "Authorization: Bearer %s", spec->bearer);
-
-        r = n > 0 && (size_t) n < sizeof line ? add_header(t, line) : -EINVAL;
-        explicit_bzero(line, sizeof line);
-    }
-    return r;
+    return r == 0 && spec->bearer ? add_bearer(t, spec->bearer) : r;
 }
 
 /* Every option that matters, whatever libcurl's default is: see hardening notes in docs/ARCHITECTURE.md. */

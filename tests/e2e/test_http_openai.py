@@ -226,6 +226,16 @@ def test_credentials_go_upstream_only_as_configured(env) -> None:
     assert "sk-of-the-client" not in str(request.headers)
 
 
+def test_credentials_go_with_loads_too(env) -> None:
+    """An Ollama behind a proxy that asks for a key; keys of some vendors are long."""
+    key = "sk-" + "0123456789abcdef" * 128
+    upstream = env.ollama()
+    sluice = env.start({"m": upstream.deployment(api_key=key)})
+    assert sluice.post("/v1/chat/completions", chat_body()).status == 200
+    kinds = {ex.kind: ex.headers.get("authorization") for ex in upstream.requests("load", "chat")}
+    assert kinds["load"] == kinds["chat"] == f"Bearer {key}"
+
+
 def test_content_parts_are_joined(env, upstream: Upstream) -> None:
     sluice = env.start({"m": upstream.deployment()})
     parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
