@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import pytest
 from testenv.daemon import Daemon
@@ -333,6 +333,29 @@ def test_in_mid_stream(env, upstream: Upstream, name: str, mode: str) -> None:
     records = sluice.wait_call_records(2)
     assert records[0]["SLUICE_OUTCOME"] == seen.code
     assert records[1]["SLUICE_OUTCOME"] == "completed"
+
+
+def burst(n: int, tail: Callable[[Exchange], bytes]) -> Step:
+    """n pieces and what tail() says in one write, then silence."""
+
+    def step(ex: Exchange) -> None:
+        piece = ex.server.dialect.piece(ex, "x" * 4000)
+        ex.chunk(piece * n + tail(ex))
+        ex.wait()
+
+    return step
+
+
+@pytest.mark.parametrize("mode", ("stream", "rpc"))
+def test_error_behind_a_pause(env, upstream: Upstream, mode: str) -> None:
+    """What libcurl held back during a pause is decoded when the reader comes back: an error in it ends the call then,
+    not at the gap limit. Where in the burst the pause begins differs."""
+    sluice = env.start({"m": upstream.deployment()})
+    first = 14 if mode == "stream" else 60  # the high waters: 64 KiB, 256 KiB
+    for n in range(first, first + 12):
+        upstream.next(burst(n, lambda ex: ex.server.dialect.error_line("the runner died")))
+        seen = ask(sluice, mode)
+        assert seen.code == "upstream_error" and "runner" in seen.message, (n, seen)
 
 
 # ---------------------------------------------------------------------------------------------- slow but right
