@@ -204,7 +204,8 @@ def run_sluiced(
         capture_output=True,
         text=True,
         timeout=10,
-        env={**os.environ, **SANITIZER_ENV, **env},
+        # sockets that no argument names are ours too
+        env={**os.environ, **SANITIZER_ENV, "RUNTIME_DIRECTORY": str(directory), **env},
     )
 
 

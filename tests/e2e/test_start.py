@@ -123,7 +123,7 @@ def test_closed_standard_descriptors(env, config: str) -> None:
     path = str(env.directory / "http.sock")
     script = 'exec "$@" 0<&- 1>&- 2>&-'
     argv = [str(paths.SLUICED), "--config", config, "--listen", f"http=unix:{path}"]
-    environment = {**os.environ, **SANITIZER_ENV}
+    environment = {**os.environ, **SANITIZER_ENV, "RUNTIME_DIRECTORY": str(env.directory)}
     with subprocess.Popen(["sh", "-c", script, "sh", *argv], env=environment) as process:
         try:
             eventually(lambda: os.path.exists(path), "the socket")
