@@ -1,11 +1,13 @@
 /*
  * Who runs next: a bounded queue in order of arrival, and slots.
  *
- * Invariants: n_queued is the length of the queue and queued_bytes the sum over it; n_granted is the number of tickets in TICKET_GRANTED, and for each of
- * them one slot of ticket.deployment is in use; a queued ticket's deadline is never later than the class allows. A ticket for a group without a
- * free slot does not block those behind it: arrival order holds within a group.
+ * Invariants: n_queued is the length of the queue and queued_bytes the sum over it; n_granted is
+ * the number of tickets in TICKET_GRANTED, and for each of them one slot of ticket.deployment is in
+ * use; a queued ticket's deadline is never later than the class allows. A ticket for a group
+ * without a free slot does not block those behind it: arrival order holds within a group.
  *
- * Must not: read a clock, know calls or sinks, decide what a client is told beyond code and Retry-After.
+ * Must not: read a clock, know calls or sinks, decide what a client is told beyond code and
+ * Retry-After.
  */
 #include "core/admission.h"
 
@@ -39,7 +41,9 @@ void admission_done(struct admission *a)
     assert(list_is_empty(&a->queue));
 }
 
-/* When a refused caller may come back: the time that the queue before it takes at the pace of late. */
+/*
+ * When a refused caller may come back: the time that the queue before it takes at the pace of late.
+ */
 static uint64_t retry_after(const struct admission *a, size_t n_before)
 {
     uint64_t usec = a->grant_gap_usec * (n_before + 1);
@@ -52,7 +56,10 @@ static struct verdict refuse(enum errcode code, uint64_t retry_after_usec)
     return (struct verdict) {.code = code, .retry_after_usec = retry_after_usec};
 }
 
-/* Everything passes through the queue, if only for a moment: one large body may be in it alone, whatever the limit. */
+/*
+ * Everything passes through the queue, if only for a moment: one large body may be in it alone,
+ * whatever the limit.
+ */
 static bool has_room_for(const struct admission *a, size_t bytes)
 {
     return a->n_queued == 0 || (a->queued_bytes <= a->params.max_queued_bytes &&

@@ -1,10 +1,12 @@
 #pragma once
 /*
- * Who runs next. Today: one bounded queue in order of arrival, a deadline for each waiting ticket, slots per deployment. Classes, fairness, budgets
- * and predicted waits belong here and change nothing outside.
+ * Who runs next. Today: one bounded queue in order of arrival, a deadline for each waiting ticket,
+ * slots per deployment. Classes, fairness, budgets and predicted waits belong here and change
+ * nothing outside.
  *
- * A ticket is embedded in the object that it pays for (struct call) and says what that object holds: a place in the queue or a slot. Releasing
- * is idempotent; a registry that shuts down asserts that all tickets are home.
+ * A ticket is embedded in the object that it pays for (struct call) and says what that object
+ * holds: a place in the queue or a slot. Releasing is idempotent; a registry that shuts down
+ * asserts that all tickets are home.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,7 +16,10 @@
 #include "core/router.h"
 #include "proto/errcode.h"
 
-/* Retry-After of every refusal lies in these bounds (clients ignore longer ones: openai-python drops > 120 s, node > 60 s). */
+/*
+ * Retry-After of every refusal lies in these bounds (clients ignore longer ones: openai-python
+ * drops > 120 s, node > 60 s).
+ */
 #define RETRY_AFTER_MIN_USEC (1 * UINT64_C(1000000))
 #define RETRY_AFTER_MAX_USEC (60 * UINT64_C(1000000))
 
@@ -50,8 +55,8 @@ struct admission {
     size_t n_queued, queued_bytes;
     size_t n_granted;
     bool is_draining; /* refuses all */
-    uint64_t
-        grant_gap_usec; /* moving average of the time between grants: what Retry-After is made of */
+    /* moving average of the time between grants: what Retry-After is made of */
+    uint64_t grant_gap_usec;
     uint64_t last_grant_at_usec;
 };
 
@@ -66,15 +71,22 @@ void admission_init(struct admission *a, const struct admission_params *params,
 void admission_set_params(struct admission *a, const struct admission_params *params);
 void admission_done(struct admission *a); /* asserts that every ticket is home */
 
-/* Puts a home ticket into the queue, or says why not. own_deadline_usec: the caller's own, absolute, or USEC_NEVER. */
+/*
+ * Puts a home ticket into the queue, or says why not. own_deadline_usec: the caller's own,
+ * absolute, or USEC_NEVER.
+ */
 struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct model_group *group,
                                  enum call_class class, size_t bytes, uint64_t own_deadline_at_usec,
                                  uint64_t now_usec);
 
-/* The next ticket that gets a slot now, already granted; NULL when nobody can run. Call until NULL. */
+/*
+ * The next ticket that gets a slot now, already granted; NULL when nobody can run. Call until NULL.
+ */
 struct ticket *admission_next(struct admission *a, uint64_t now_usec);
 
-/* A ticket whose time in the queue is up, already home; NULL when there is none. Call until NULL. */
+/*
+ * A ticket whose time in the queue is up, already home; NULL when there is none. Call until NULL.
+ */
 struct ticket *admission_expire(struct admission *a, uint64_t now_usec,
                                 struct verdict *ret_verdict);
 

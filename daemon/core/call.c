@@ -1,11 +1,13 @@
 /*
  * Calls: the state machine, and the registry that drives it.
  *
- * One function changes a call's state, checks the transition against the table and moves the call to the list of its new state.
- * One function, registry_run(), takes all decisions, once per wake-up. Events from backends pass through in between; they never free anything.
+ * One function changes a call's state, checks the transition against the table and moves the call
+ * to the list of its new state. One function, registry_run(), takes all decisions, once per
+ * wake-up. Events from backends pass through in between; they never free anything.
  *
- * Invariants: a call's ticket is home in NEW, ENDING and DEAD; its job is NULL outside STARTING and STREAMING; its sink hears exactly one terminal event
- * unless it was detached; a call is freed at the end of a registry_run() and nowhere else.
+ * Invariants: a call's ticket is home in NEW, ENDING and DEAD; its job is NULL outside STARTING and
+ * STREAMING; its sink hears exactly one terminal event unless it was detached; a call is freed at
+ * the end of a registry_run() and nowhere else.
  *
  * Must not: know sockets, protocols, providers, or read a clock.
  */
@@ -79,7 +81,10 @@ static void call_set_state(struct call *call, enum call_state to)
     }
 }
 
-/* The outcome is known: everything that the call holds goes home, the sink is told in registry_run(). The job must be over or cancelled. */
+/*
+ * The outcome is known: everything that the call holds goes home, the sink is told in
+ * registry_run(). The job must be over or cancelled.
+ */
 static void call_end(struct call *call, enum errcode code, struct str text,
                      uint64_t retry_after_usec, uint64_t now_usec)
 {
@@ -153,7 +158,10 @@ static void first_content(struct call *call, uint64_t at_usec)
     }
 }
 
-/* What the backend tells. The terminal event is not passed on from here: the job is over, the slot goes home, and registry_run() tells the sink. */
+/*
+ * What the backend tells. The terminal event is not passed on from here: the job is over, the slot
+ * goes home, and registry_run() tells the sink.
+ */
 static enum sink_answer on_event(struct event_sink *sink, const struct event *ev)
 {
     struct call *call = CONTAINER_OF(sink, struct call, inlet);
@@ -504,8 +512,8 @@ void registry_reroute(struct call_registry *reg, uint64_t now_usec)
         }
     }
     list_for_each (l, &reg->running) {
-        CONTAINER_OF(l, struct call, link)->ticket.group =
-            NULL; /* the deployment holds on by itself */
+        /* the deployment holds on by itself */
+        CONTAINER_OF(l, struct call, link)->ticket.group = NULL;
     }
     want_run(reg);
 }

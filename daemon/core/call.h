@@ -13,9 +13,10 @@
  *   ENDING     the outcome is known; not told yet                 registry.ending
  *   DEAD       told, slot home; freed at the end of the turn      registry.dead
  *
- * The registry owns calls; a call owns its request. The sink is borrowed until the terminal event was delivered or call_detach() was called.
- * All decisions are taken in registry_run(), which the composition calls at the end of a wake-up when on_work asked for it: so no
- * sink is called, and no object dies, inside somebody else's callback (events from backends excepted, see ports.h).
+ * The registry owns calls; a call owns its request. The sink is borrowed until the terminal event
+ * was delivered or call_detach() was called. All decisions are taken in registry_run(), which the
+ * composition calls at the end of a wake-up when on_work asked for it: so no sink is called, and no
+ * object dies, inside somebody else's callback (events from backends excepted, see ports.h).
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -59,8 +60,8 @@ struct call {
 struct call_hooks {
     void *ctx;
     void (*on_work)(void *ctx); /* registry_run() is wanted at the end of this wake-up */
-    void (*on_ended)(void *ctx,
-                     const struct call *call); /* once per call, before it dies: the log record */
+    /* once per call, before it dies: the log record */
+    void (*on_ended)(void *ctx, const struct call *call);
 };
 
 struct call_registry {
@@ -75,17 +76,23 @@ struct call_registry {
 
 void registry_init(struct call_registry *reg, struct admission *admission, struct router *router,
                    struct stats *stats, const struct call_hooks *hooks);
-void registry_done(
-    struct call_registry *reg); /* cancels and frees what is left, without telling anybody */
+/* cancels and frees what is left, without telling anybody */
+void registry_done(struct call_registry *reg);
 
 /* Takes over req in any case. 0, or -ENOMEM: the sink will hear nothing. */
 int call_submit(struct call_registry *reg, struct request *req, struct event_sink *sink,
                 uint64_t now_usec, struct call **ret_call) MUST_USE;
 
-/* The client left: nobody listens any more, the work stops now. The handle is dead afterwards. Never from within deliver(). */
+/*
+ * The client left: nobody listens any more, the work stops now. The handle is dead afterwards.
+ * Never from within deliver().
+ */
 void call_detach(struct call *call, uint64_t now_usec);
 
-/* Ends the call with code, which the sink is told. Idempotent; without effect on a call that has ended. Never from within deliver(). */
+/*
+ * Ends the call with code, which the sink is told. Idempotent; without effect on a call that has
+ * ended. Never from within deliver().
+ */
 void call_cancel(struct call *call, enum errcode code, uint64_t now_usec);
 
 /* The sink has room again after it said FULL. */
@@ -100,7 +107,10 @@ void registry_run(struct call_registry *reg, uint64_t now_usec);
 /* When registry_run() must be called at the latest, or USEC_NEVER. */
 uint64_t registry_next_deadline(const struct call_registry *reg);
 
-/* After router_commit(): waiting calls follow their model name to its new group, or end with MODEL_NOT_FOUND or MISCONFIGURED. */
+/*
+ * After router_commit(): waiting calls follow their model name to its new group, or end with
+ * MODEL_NOT_FOUND or MISCONFIGURED.
+ */
 void registry_reroute(struct call_registry *reg, uint64_t now_usec);
 
 /* Ends those that hold no slot yet (a drain begins). */

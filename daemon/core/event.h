@@ -4,7 +4,8 @@
  *
  *   QUEUED* STARTED? (TEXT | TOOL_CALL | EMBEDDING)* USAGE? (END | FAILED)
  *
- * Exactly one terminal event (END or FAILED) ends every call. FAILED may come at any point. Payloads are borrowed: they die when deliver() returns.
+ * Exactly one terminal event (END or FAILED) ends every call. FAILED may come at any point.
+ * Payloads are borrowed: they die when deliver() returns.
  */
 #include <stdbool.h>
 #include <stdint.h>

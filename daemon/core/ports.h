@@ -1,12 +1,15 @@
 #pragma once
 /*
- * The two ports of core. Everything that asks implements event_sink; everything that answers implements backend.
+ * The two ports of core. Everything that asks implements event_sink; everything that answers
+ * implements backend.
  *
- * Back-pressure has one rule: an event is always accepted whole; after SINK_FULL the producer stops asking its source for
- * more until backend->resume(). What it had read already it may still deliver.
+ * Back-pressure has one rule: an event is always accepted whole; after SINK_FULL the producer stops
+ * asking its source for more until backend->resume(). What it had read already it may still
+ * deliver.
  *
- * Re-entrancy has one rule: a sink never calls into core or into a backend from within deliver(). It notes what it wants and
- * does it from its own wake-up. So a backend may deliver from anywhere, also from within start().
+ * Re-entrancy has one rule: a sink never calls into core or into a backend from within deliver().
+ * It notes what it wants and does it from its own wake-up. So a backend may deliver from anywhere,
+ * also from within start().
  */
 #include <stdint.h>
 
@@ -32,16 +35,21 @@ struct backend {
 
 struct backend_ops {
     /*
-     * Starts work for req and tells sink what comes of it, beginning with the first content event (STARTED is core's). req and sink stay valid until
-     * the job is over. 0: exactly one terminal event will follow unless the job is cancelled; *ret_job is the handle, or NULL when the job was
-     * over before start() returned. -errno: nothing was started and nothing delivered. The job is over, and the handle dead, when its terminal event was delivered.
+     * Starts work for req and tells sink what comes of it, beginning with the first content event
+     * (STARTED is core's). req and sink stay valid until the job is over. 0: exactly one terminal
+     * event will follow unless the job is cancelled; *ret_job is the handle, or NULL when the job
+     * was over before start() returned. -errno: nothing was started and nothing delivered. The job
+     * is over, and the handle dead, when its terminal event was delivered.
      */
     int (*start)(struct backend *b, const struct request *req, struct event_sink *sink,
                  uint64_t now_usec, struct backend_job **ret_job);
     /* Stops reading from the source; idempotent. May be called from within deliver(). */
     void (*pause)(struct backend_job *job);
     void (*resume)(struct backend_job *job, uint64_t now_usec);
-    /* Ends the job at once, closes what it had open; no event follows; the handle is dead. Never called from within deliver(). */
+    /*
+     * Ends the job at once, closes what it had open; no event follows; the handle is dead. Never
+     * called from within deliver().
+     */
     void (*cancel)(struct backend_job *job);
     /* Frees the backend. No job may be running. */
     void (*free)(struct backend *b);

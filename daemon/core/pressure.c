@@ -1,11 +1,13 @@
 /*
  * Memory pressure levels from samples. Pure: no file, no clock.
  *
- * Only the PSI rows of the level table are here. Headroom, time to exhaustion, swap and cgroup events are further rows of the same
- * table and come with the residency budget; until then PSI alone may reach every level.
+ * Only the PSI rows of the level table are here. Headroom, time to exhaustion, swap and cgroup
+ * events are further rows of the same table and come with the residency budget; until then PSI
+ * alone may reach every level.
  *
- * Where the numbers come from: 10 % in 2 s is systemd's default trigger and the warning of psi-notify and nohang; 20-25 % is lmkd's partial stall on low-RAM
- * devices; 50-60 % for 20-30 s is where systemd-oomd kills, so L3 and L4 come well before it.
+ * Where the numbers come from: 10 % in 2 s is systemd's default trigger and the warning of
+ * psi-notify and nohang; 20-25 % is lmkd's partial stall on low-RAM devices; 50-60 % for 20-30 s is
+ * where systemd-oomd kills, so L3 and L4 come well before it.
  */
 #include "core/pressure.h"
 
@@ -48,8 +50,9 @@ static const struct pressure_sample *newest(const struct pressure *p)
 }
 
 /*
- * The sample that the window starts with: the youngest that is at least PRESSURE_WINDOW_USEC older than now. After an idle time that one
- * may be hours old and would dilute the present; then the oldest of the younger ones, if there is one.
+ * The sample that the window starts with: the youngest that is at least PRESSURE_WINDOW_USEC older
+ * than now. After an idle time that one may be hours old and would dilute the present; then the
+ * oldest of the younger ones, if there is one.
  */
 static const struct pressure_sample *window_start(const struct pressure *p, uint64_t now_usec)
 {
@@ -84,8 +87,11 @@ static void remember(struct pressure *p, const struct pressure_sample *s)
     p->n_samples = p->n_samples < PRESSURE_RING ? p->n_samples + 1 : PRESSURE_RING;
 }
 
-/* Measures the window that ends with s. The window is never taken as shorter than PRESSURE_WINDOW_USEC: after a start or an idle time two samples
- * that lie close together would make a short stall look like a storm. */
+/*
+ * Measures the window that ends with s. The window is never taken as shorter than
+ * PRESSURE_WINDOW_USEC: after a start or an idle time two samples that lie close together would
+ * make a short stall look like a storm.
+ */
 static void measure(struct pressure *p, const struct pressure_sample *s)
 {
     if (p->n_samples > 0 &&

@@ -1,15 +1,18 @@
 #pragma once
 /*
- * Memory pressure as a level from 0 to 4, from samples of /proc/pressure/memory. Pure: samples come in, a level comes out.
+ * Memory pressure as a level from 0 to 4, from samples of /proc/pressure/memory. Pure: samples come
+ * in, a level comes out.
  *
- * What counts is the growth of total= over the last two seconds and not avg10, which lags by five to twelve seconds.
+ * What counts is the growth of total= over the last two seconds and not avg10, which lags by five
+ * to twelve seconds.
  *
  *            L1 guarded   L2 high   L3 critical   L4 emergency
  *   some       10 %         25 %       50 %            -
  *   full        5 %         15 %       30 %        60 % for 3 s
  *
- * Up: at once to the highest level that two samples in a row reach. Down: one level at a time, when for the hold time of the level no cell of it
- * was reached at half its value; the hold doubles (up to 8 times) when the level rises again within a minute of a fall.
+ * Up: at once to the highest level that two samples in a row reach. Down: one level at a time, when
+ * for the hold time of the level no cell of it was reached at half its value; the hold doubles (up
+ * to 8 times) when the level rises again within a minute of a fall.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +23,10 @@
 
 #define PRESSURE_WINDOW_USEC (2 * UINT64_C(1000000))
 #define PRESSURE_RING        32 /* samples; 2 s at the fastest rate of 10 per second, and room */
-/* Samples closer together are not taken: a storm of short calls would leave a ring that is much shorter than the window. */
+/*
+ * Samples closer together are not taken: a storm of short calls would leave a ring that is much
+ * shorter than the window.
+ */
 #define PRESSURE_SPACING_USEC (PRESSURE_WINDOW_USEC / 25)
 
 enum pressure_level { PRESSURE_L0, PRESSURE_L1, PRESSURE_L2, PRESSURE_L3, PRESSURE_L4 };
@@ -50,10 +56,16 @@ void pressure_init(struct pressure *p);
 /* Would a sample of now be taken? One that would not need not be read. */
 bool pressure_is_due(const struct pressure *p, uint64_t now_usec);
 
-/* Takes a sample, when it is due, and returns the level. Samples come in order of time; a total that went backwards restarts the window. */
+/*
+ * Takes a sample, when it is due, and returns the level. Samples come in order of time; a total
+ * that went backwards restarts the window.
+ */
 enum pressure_level pressure_update(struct pressure *p, const struct pressure_sample *s);
 
-/* The source cannot be read (any more): L1, as nothing is known for certain; with no source at all from the start, L0. */
+/*
+ * The source cannot be read (any more): L1, as nothing is known for certain; with no source at all
+ * from the start, L0.
+ */
 void pressure_set_blind(struct pressure *p, bool was_readable);
 
 /* How long until the next sample is due: 0 calls and level 0 need none (USEC_NEVER). */

@@ -1,6 +1,6 @@
 /*
- * The neutral request: construction and look-ups. It is filled by the codecs of wire/ and read by everybody else; nothing here
- * knows a protocol.
+ * The neutral request: construction and look-ups. It is filled by the codecs of wire/ and read by
+ * everybody else; nothing here knows a protocol.
  */
 #include "core/request.h"
 

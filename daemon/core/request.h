@@ -2,8 +2,9 @@
 /*
  * The neutral request: what a caller wants, whatever protocol it speaks. Immutable once decoded.
  *
- * A frontend creates one, a codec of wire/ fills it, core admits it, a provider reads it. All strings point into the request's own
- * arena (or into `body`, which lies there too) and live as long as the request. Owner: first the frontend, then the call.
+ * A frontend creates one, a codec of wire/ fills it, core admits it, a provider reads it. All
+ * strings point into the request's own arena (or into `body`, which lies there too) and live as
+ * long as the request. Owner: first the frontend, then the call.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -107,8 +108,8 @@ struct request {
     enum call_class class;
     struct caller caller;
     uint64_t deadline_usec; /* a duration from arrival; 0: none */
-    bool
-        stream; /* how the client wants it; upstreams are always asked for a stream where they have one */
+    /* how the client wants it; upstreams are always asked for a stream where they have one */
+    bool stream;
     bool include_usage; /* OpenAI: stream_options.include_usage */
     bool wants_base64;  /* OpenAI embeddings: encoding_format */
 
@@ -127,7 +128,10 @@ struct request {
     size_t n_inputs;
     uint32_t dimensions; /* 0: the model's own */
 
-    /* The input has a form (token ids, several prompts, opaque parts) that only a provider of `dialect` can carry. param names it. */
+    /*
+     * The input has a form (token ids, several prompts, opaque parts) that only a provider of
+     * `dialect` can carry. param names it.
+     */
     bool is_raw_only;
     const char *raw_only_param; /* static */
 

@@ -1,8 +1,9 @@
 /*
  * Names to deployments, and slots.
  *
- * Owns groups and deployments (and backends through them). Invariants: in_use <= slots for a live deployment; a deployment is on exactly one of
- * router.deployments and router.retired; one on `retired` has slots in use. Knows nothing of requests, queues or health.
+ * Owns groups and deployments (and backends through them). Invariants: in_use <= slots for a live
+ * deployment; a deployment is on exactly one of router.deployments and router.retired; one on
+ * `retired` has slots in use. Knows nothing of requests, queues or health.
  */
 #include "core/router.h"
 
@@ -144,7 +145,10 @@ void router_plan_done(struct router_plan *plan)
     *plan = (struct router_plan) {0};
 }
 
-/* Deployments that the plan does not name any more: freed at once, or kept until their last call is over. */
+/*
+ * Deployments that the plan does not name any more: freed at once, or kept until their last call is
+ * over.
+ */
 static void retire_unplanned(struct router *r)
 {
     list_for_each_safe (l, &r->deployments) {

@@ -1,10 +1,12 @@
 #pragma once
 /*
- * Names to deployments. A model group is a public name with its deployments; a deployment is one model at one upstream, with
- * a number of slots. router_resolve() answers at submit, router_pick() at the moment a slot is granted.
+ * Names to deployments. A model group is a public name with its deployments; a deployment is one
+ * model at one upstream, with a number of slots. router_resolve() answers at submit, router_pick()
+ * at the moment a slot is granted.
  *
- * The router owns groups, deployments and, through backend_ops.free, their backends. At a reload a deployment whose fingerprint did
- * not change is carried over with its slots in use; one that vanished is retired and dies when its last call has released it.
+ * The router owns groups, deployments and, through backend_ops.free, their backends. At a reload a
+ * deployment whose fingerprint did not change is carried over with its slots in use; one that
+ * vanished is retired and dies when its last call has released it.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,12 +53,18 @@ void router_done(struct router *r); /* no deployment may be in use */
 /* A live deployment with this id and fingerprint, to be planned again; NULL when there is none. */
 struct deployment *router_find(struct router *r, const char *id, const char *fingerprint);
 
-/* A new deployment, on no list yet. Copies strings, takes over backend (NULL with an off_reason). NULL: out of memory, backend untouched. */
+/*
+ * A new deployment, on no list yet. Copies strings, takes over backend (NULL with an off_reason).
+ * NULL: out of memory, backend untouched.
+ */
 struct deployment *deployment_new(const char *id, const char *fingerprint, const char *provider,
                                   const char *off_reason, struct backend *backend, unsigned slots);
 struct deployment *deployment_free(struct deployment *d); /* accepts NULL, returns NULL */
 
-/* Adds d to the group of that name, making the group where needed. 0 or -ENOMEM (d is then still the caller's). */
+/*
+ * Adds d to the group of that name, making the group where needed. 0 or -ENOMEM (d is then still
+ * the caller's).
+ */
 int router_plan_add(struct router_plan *plan, const char *group, struct deployment *d) MUST_USE;
 /* Frees an unused plan and those of its deployments that are on no list of a router. */
 void router_plan_done(struct router_plan *plan);
@@ -67,7 +75,10 @@ void router_commit(struct router *r, struct router_plan *plan);
 /* The group of that name, or NULL. Exact match. */
 struct model_group *router_resolve(struct router *r, struct str name);
 
-/* The nearest known names, best first, for the message of MODEL_NOT_FOUND: at most max, returns how many. Borrowed. */
+/*
+ * The nearest known names, best first, for the message of MODEL_NOT_FOUND: at most max, returns how
+ * many. Borrowed.
+ */
 size_t router_suggest(const struct router *r, struct str name, const char **ret_names, size_t max);
 
 /* Does any deployment of the group have a backend at all? */
@@ -76,7 +87,10 @@ bool model_group_is_servable(const struct model_group *g);
 /* Slots of the deployments that serve, together. */
 unsigned model_group_slots(const struct model_group *g);
 
-/* A deployment of the group with a free slot, least busy first, ties in turn; NULL when there is none. Takes the slot. */
+/*
+ * A deployment of the group with a free slot, least busy first, ties in turn; NULL when there is
+ * none. Takes the slot.
+ */
 struct deployment *router_pick(struct model_group *g);
 
 /* Gives a slot back. May be called from deep within a backend's callback: frees nothing. */
