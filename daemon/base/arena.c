@@ -1,6 +1,7 @@
 /*
- * See arena.h. Blocks of one kind are filled and grow geometrically up to a limit. What is too large for them (a request's body) gets a
- * block of its own behind the one that is being filled, so that one large item neither wastes what is left there nor makes all that follow large.
+ * See arena.h. Blocks of one kind are filled and grow geometrically up to a limit. What is too
+ * large for them (a request's body) gets a block of its own behind the one that is being filled, so
+ * that one large item neither wastes what is left there nor makes all that follow large.
  */
 #include "base/arena.h"
 

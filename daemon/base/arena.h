@@ -1,6 +1,7 @@
 #pragma once
 /*
- * A bump allocator with a hard budget: memory for one decoded request, freed at once. Small requests need one malloc.
+ * A bump allocator with a hard budget: memory for one decoded request, freed at once. Small
+ * requests need one malloc.
  */
 #include <stddef.h>
 

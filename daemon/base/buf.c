@@ -1,5 +1,6 @@
 /*
- * See buf.h. Growth doubles, consumed space in front is reclaimed before growing, one spare byte is kept for buf_z().
+ * See buf.h. Growth doubles, consumed space in front is reclaimed before growing, one spare byte is
+ * kept for buf_z().
  */
 #include "base/buf.h"
 

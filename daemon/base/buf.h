@@ -1,7 +1,8 @@
 #pragma once
 /*
- * A growable byte buffer with a maximum. There is no unbounded variant: every buffer that a peer can fill has a limit at
- * construction (design: limits). Bytes are appended at the end and consumed from the front.
+ * A growable byte buffer with a maximum. There is no unbounded variant: every buffer that a peer
+ * can fill has a limit at construction (design: limits). Bytes are appended at the end and consumed
+ * from the front.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -39,8 +40,10 @@ static inline size_t buf_room(const struct buf *b)
     return b->max_bytes - b->len;
 }
 
-/* Makes n bytes writable behind the content and returns where; the caller then says how many with buf_commit(). NULL: over the maximum
- * (errno-free: ask buf_room()) or out of memory. */
+/*
+ * Makes n bytes writable behind the content and returns where; the caller then says how many with
+ * buf_commit(). NULL: over the maximum (errno-free: ask buf_room()) or out of memory.
+ */
 char *buf_reserve(struct buf *b, size_t n);
 void buf_commit(struct buf *b, size_t n);
 
@@ -57,7 +60,10 @@ void buf_consume(struct buf *b, size_t n);
 /* Drops everything, keeps the memory. */
 void buf_clear(struct buf *b);
 
-/* Gives memory back where much more is held than used; for long-lived buffers that have become idle. */
+/*
+ * Gives memory back where much more is held than used; for long-lived buffers that have become
+ * idle.
+ */
 void buf_trim(struct buf *b);
 
 /* NUL-terminates the content without counting the NUL and returns it; NULL when out of memory. */

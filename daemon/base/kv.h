@@ -1,7 +1,7 @@
 #pragma once
 /*
- * A small list of names and text values, in order, with a maximum: options that a layer carries for another without
- * understanding them. Owns its strings.
+ * A small list of names and text values, in order, with a maximum: options that a layer carries for
+ * another without understanding them. Owns its strings.
  */
 #include <stddef.h>
 

@@ -1,8 +1,8 @@
 #pragma once
 /*
- * Intrusive doubly linked list. A list and a link are the same struct; an empty list points to itself.
- * A link that is on no list points to itself too, so list_remove() is idempotent and list_is_linked() is exact.
- * Each embedding struct comments which lists its link may be on.
+ * Intrusive doubly linked list. A list and a link are the same struct; an empty list points to
+ * itself. A link that is on no list points to itself too, so list_remove() is idempotent and
+ * list_is_linked() is exact. Each embedding struct comments which lists its link may be on.
  */
 #include <stdbool.h>
 

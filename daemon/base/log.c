@@ -1,10 +1,11 @@
 /*
  * Where records go. One place knows about the journal; everything else builds fields.
  *
- * A record is built on the stack (no allocation: it must work when memory is short) and leaves by one sd_journal_sendv()
- * or one write(). A record on standard error that the reader does not take at once is dropped and counted, never waited for:
- * a slow log must not delay a call. (Standard error is left in its own blocking mode, as it may be shared with a shell; poll()
- * asks before the write.)
+ * A record is built on the stack (no allocation: it must work when memory is short) and leaves by
+ * one sd_journal_sendv() or one write(). A record on standard error that the reader does not take
+ * at once is dropped and counted, never waited for: a slow log must not delay a call. (Standard
+ * error is left in its own blocking mode, as it may be shared with a shell; poll() asks before the
+ * write.)
  */
 #include "base/log.h"
 
@@ -29,8 +30,8 @@
 #define LIMIT_USEC      (10 * USEC_PER_SEC)
 
 static enum log_format g_format = LOG_FORMAT_TEXT;
-static bool
-    g_is_file; /* standard error: a file takes every write at once, and poll() says so always */
+/* standard error: a file takes every write at once, and poll() says so always */
+static bool g_is_file;
 static enum log_level g_max_level = LOG_LEVEL_INFO;
 static uint64_t g_dropped; /* records that standard error did not take */
 
@@ -62,7 +63,10 @@ bool log_is_enabled(enum log_level level)
     return level <= g_max_level;
 }
 
-/* A line under construction. What does not fit leaves is_full behind; a few bytes at the end are kept for what closes the line. */
+/*
+ * A line under construction. What does not fit leaves is_full behind; a few bytes at the end are
+ * kept for what closes the line.
+ */
 struct line {
     char bytes[LINE_MAX_BYTES];
     size_t len;
@@ -86,7 +90,10 @@ static void line_z(struct line *l, const char *z)
     line_add(l, z, strlen(z));
 }
 
-/* JSON string content (RFC 8259 section 7); also what quoted logfmt values use. Bytes that are not UTF-8 become '?'. */
+/*
+ * JSON string content (RFC 8259 section 7); also what quoted logfmt values use. Bytes that are not
+ * UTF-8 become '?'.
+ */
 static void line_escaped(struct line *l, struct str s)
 {
     bool is_utf8 = str_is_utf8(s);

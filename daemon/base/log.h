@@ -1,10 +1,11 @@
 #pragma once
 /*
- * Log records with fields. They go to the journal when standard error is connected to it ($JOURNAL_STREAM), else to
- * standard error as logfmt or JSON lines.
+ * Log records with fields. They go to the journal when standard error is connected to it
+ * ($JOURNAL_STREAM), else to standard error as logfmt or JSON lines.
  *
- * Field names are upper case without leading underscore (journald's rule), values are any bytes. Callers never pass
- * prompts, completions, keys or headers. base, core and wire do not log above debug.
+ * Field names are upper case without leading underscore (journald's rule), values are any bytes.
+ * Callers never pass prompts, completions, keys or headers. base, core and wire do not log above
+ * debug.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -33,7 +34,10 @@ void log_setup(enum log_format format, enum log_level max_level);
 
 bool log_is_enabled(enum log_level level);
 
-/* One record. message_id: 32 hex digits, or NULL/"". At most LOG_MAX_FIELDS fields are sent. Never fails, never blocks on allocation. */
+/*
+ * One record. message_id: 32 hex digits, or NULL/"". At most LOG_MAX_FIELDS fields are sent. Never
+ * fails, never blocks on allocation.
+ */
 void log_record(enum log_level level, const char *message_id, struct str message,
                 const struct log_field *fields, size_t n_fields);
 
@@ -45,8 +49,8 @@ void log_event(enum log_level level, const char *message_id, const char *fmt, ..
     PRINTF_LIKE(3, 4);
 
 /*
- * At most `burst` records per `interval_usec` for each struct; the first record after a gap carries how many were left
- * out. Zero-initialise one per cause.
+ * At most `burst` records per `interval_usec` for each struct; the first record after a gap carries
+ * how many were left out. Zero-initialise one per cause.
  */
 struct log_limit {
     uint64_t window_at_usec;

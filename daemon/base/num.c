@@ -1,5 +1,6 @@
 /*
- * See num.h. No locale: strtod() sees digits and an exponent only, as a comma locale would change what configuration files mean.
+ * See num.h. No locale: strtod() sees digits and an exponent only, as a comma locale would change
+ * what configuration files mean.
  */
 #include "base/num.h"
 
@@ -58,7 +59,9 @@ struct decimal {
     int scale;
 };
 
-/* Digits at s[*i]. Returns how many; those that the mantissa has no room for count for the scale. */
+/*
+ * Digits at s[*i]. Returns how many; those that the mantissa has no room for count for the scale.
+ */
 static int eat_digits(struct str s, size_t *i, struct decimal *d)
 {
     int n = 0;
@@ -92,7 +95,10 @@ static int eat_exponent(struct str s, size_t *i, int *ret_exponent)
     return 0;
 }
 
-/* Exact where both factors are (Clinger, How to Read Floating Point Numbers Accurately, 1990), else left to strtod(). */
+/*
+ * Exact where both factors are (Clinger, How to Read Floating Point Numbers Accurately, 1990), else
+ * left to strtod().
+ */
 static double decimal_value(struct decimal d)
 {
     static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,

@@ -1,18 +1,23 @@
 /*
  * One private epoll set for the sockets of connections and model servers.
  *
- * Why not an io source of the event loop for each: sd-event dispatches one source per iteration, and each iteration is an epoll_wait() and
- * work on two priority queues. With 16 sockets ready that is 16 turns of the loop, each with its own deciding and sending; here it is one. The loop sees a
- * single source, and everything that must not wait behind a crowd (timers, signals, new connections) stays a source of its own beside it.
+ * Why not an io source of the event loop for each: sd-event dispatches one source per iteration,
+ * and each iteration is an epoll_wait() and work on two priority queues. With 16 sockets ready that
+ * is 16 turns of the loop, each with its own deciding and sending; here it is one. The loop sees a
+ * single source, and everything that must not wait behind a crowd (timers, signals, new
+ * connections) stays a source of its own beside it.
  *
- * Fairness has two parts. A dispatch ends after POLLER_BATCH events, whatever else is ready; and the kernel puts a level-triggered descriptor that it reported
- * at the end of its ready list (epoll(7)), so the next dispatch begins with those that were not reached.
+ * Fairness has two parts. A dispatch ends after POLLER_BATCH events, whatever else is ready; and
+ * the kernel puts a level-triggered descriptor that it reported at the end of its ready list
+ * (epoll(7)), so the next dispatch begins with those that were not reached.
  *
  * Owns the epoll descriptor; neither sources nor their descriptors.
  *
- * The batch holds pointers to sources between the fetch and the call, and any call may remove any source. So removing looks for the source in what is left of
- * the batch, and dispatching touches nothing of a source after its call. That also covers a descriptor that is closed and opened again within a batch: the events of
- * the old one go with its source, and the new one has a source of its own that was not fetched.
+ * The batch holds pointers to sources between the fetch and the call, and any call may remove any
+ * source. So removing looks for the source in what is left of the batch, and dispatching touches
+ * nothing of a source after its call. That also covers a descriptor that is closed and opened again
+ * within a batch: the events of the old one go with its source, and the new one has a source of its
+ * own that was not fetched.
  *
  * Must not: wait; allocate; dispatch from within a dispatch.
  */

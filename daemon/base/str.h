@@ -1,7 +1,7 @@
 #pragma once
 /*
- * struct str: borrowed bytes with a length, not NUL-terminated. It owns nothing; whoever stores one says how long the
- * bytes live. {NULL, 0} means "absent", {"", 0} means "present and empty".
+ * struct str: borrowed bytes with a length, not NUL-terminated. It owns nothing; whoever stores one
+ * says how long the bytes live. {NULL, 0} means "absent", {"", 0} means "present and empty".
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,5 +51,7 @@ bool str_is_utf8(struct str s);
 /* The first max bytes of s, less the half character that the cut would leave at the end. */
 struct str str_clip(struct str s, size_t max);
 
-/* How many bytes at the end of s are the beginning of a character that is not complete yet: 0 to 3. */
+/*
+ * How many bytes at the end of s are the beginning of a character that is not complete yet: 0 to 3.
+ */
 size_t str_utf8_tail(struct str s);
