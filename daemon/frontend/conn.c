@@ -1,11 +1,13 @@
 /*
  * Connections: see conn.h for the states.
  *
- * One source of the poller and one timer of the loop each. The timer serves the nearest of three moments: the protocol's deadline, the stalled-reader limit while output
- * waits, the end of the linger. It is moved lazily: when it fires early it looks again.
+ * One source of the poller and one timer of the loop each. The timer serves the nearest of three
+ * moments: the protocol's deadline, the stalled-reader limit while output waits, the end of the
+ * linger. It is moved lazily: when it fires early it looks again.
  *
- * Reading never stops while a connection is open: a client that left must be seen while its answer is being made, and its end may stand behind bytes.
- * Input is handled before hang-up, hang-up before output.
+ * Reading never stops while a connection is open: a client that left must be seen while its answer
+ * is being made, and its end may stand behind bytes. Input is handled before hang-up, hang-up
+ * before output.
  *
  * Must not: know protocols; free itself (frontends_turn() does).
  */
@@ -23,8 +25,8 @@
 #define READ_BYTES       (64 * 1024)
 #define READS_PER_WAKEUP 4 /* then others get their turn */
 
-static char g_read_buffer
-    [READ_BYTES]; /* one thread, one reader at a time; bytes are taken before the next read */
+/* one thread, one reader at a time; bytes are taken before the next read */
+static char g_read_buffer[READ_BYTES];
 
 /* EPOLLOUT is asked for when a send found the socket full, not for every output. */
 static void update_events(struct conn *c)
@@ -120,8 +122,10 @@ void conn_close_later(struct conn *c)
     conn_flush_later(c);
 }
 
-/* The last byte is out. What the peer still sends is read and thrown away for a while: closing with unread bytes would make the
- * kernel send RST, and the peer would never see our answer. */
+/*
+ * The last byte is out. What the peer still sends is read and thrown away for a while: closing with
+ * unread bytes would make the kernel send RST, and the peer would never see our answer.
+ */
 static void begin_linger(struct conn *c, uint64_t now_usec)
 {
     (void) shutdown(c->fd, SHUT_WR);
@@ -233,7 +237,10 @@ static void hang_up(struct conn *c, uint64_t now_usec)
     }
 }
 
-/* to_end: the peer has closed its side, so the end is to be found behind the last bytes, now: who sends and leaves at once is not worked for. */
+/*
+ * to_end: the peer has closed its side, so the end is to be found behind the last bytes, now: who
+ * sends and leaves at once is not worked for.
+ */
 static void read_some(struct conn *c, bool to_end, uint64_t now_usec)
 {
     for (int i = 0; i < READS_PER_WAKEUP && c->state != CONN_CLOSED && !c->has_hung_up; i++) {

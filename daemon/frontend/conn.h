@@ -1,7 +1,7 @@
 #pragma once
 /*
- * A connection: a non-blocking socket with bounded output, one deadline and a life-cycle. Both protocols are built on it: they embed struct conn and
- * implement conn_ops.
+ * A connection: a non-blocking socket with bounded output, one deadline and a life-cycle. Both
+ * protocols are built on it: they embed struct conn and implement conn_ops.
  *
  *   OPEN ──► CLOSING ──► CLOSED
  *     └────────────────────▲
@@ -10,7 +10,8 @@
  *   CLOSING  the last bytes go out, what still comes is thrown away, then CLOSED (at most CONN_LINGER_USEC)   frontends.conns
  *   CLOSED   no descriptor any more; freed at the end of the turn   frontends.dead
  *
- * Output is collected and sent once per wake-up (frontends_turn): what one wake-up produces is one send, and nothing is held back longer. Reading never waits for writing.
+ * Output is collected and sent once per wake-up (frontends_turn): what one wake-up produces is one
+ * send, and nothing is held back longer. Reading never waits for writing.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,13 +24,16 @@
 #include "frontend/frontend.h"
 
 #define CONN_LINGER_USEC (2 * UINT64_C(1000000))
-#define CONN_LINGER_BYTES                                                                          \
-    (256 * 1024) /* thrown away after an answer that came before the end of the request */
+/* thrown away after an answer that came before the end of the request */
+#define CONN_LINGER_BYTES (256 * 1024)
 
 enum conn_state { CONN_OPEN, CONN_CLOSING, CONN_CLOSED };
 
 struct conn_ops {
-    /* Bytes arrived (conn is OPEN). All of them are taken; what cannot be used now is the protocol's to keep. */
+    /*
+     * Bytes arrived (conn is OPEN). All of them are taken; what cannot be used now is the
+     * protocol's to keep.
+     */
     void (*on_bytes)(struct conn *c, struct str bytes, uint64_t now_usec);
     /* The peer will send no more. Called once. */
     void (*on_hangup)(struct conn *c, uint64_t now_usec);
@@ -39,7 +43,10 @@ struct conn_ops {
     void (*on_turn)(struct conn *c, uint64_t now_usec);
     /* The deadline set by conn_set_deadline() passed. */
     void (*on_deadline)(struct conn *c, uint64_t now_usec);
-    /* Nothing of the output could be sent for the stalled-reader limit. The connection must be closed. */
+    /*
+     * Nothing of the output could be sent for the stalled-reader limit. The connection must be
+     * closed.
+     */
     void (*on_stalled)(struct conn *c, uint64_t now_usec);
     /* The descriptor is gone: let go of calls. No bytes can be written any more. */
     void (*on_closed)(struct conn *c, uint64_t now_usec);
@@ -90,12 +97,18 @@ void conn_set_deadline(struct conn *c, uint64_t at_usec);
 
 /* Sends what is there, then closes. */
 void conn_close_after_output(struct conn *c, uint64_t now_usec);
-/* Closes now; on_closed follows at once. Not from within a sink's deliver(): use conn_close_later() there. */
+/*
+ * Closes now; on_closed follows at once. Not from within a sink's deliver(): use conn_close_later()
+ * there.
+ */
 void conn_close(struct conn *c, uint64_t now_usec);
 /* As conn_close(), at the end of the turn. */
 void conn_close_later(struct conn *c);
 
-/* Sets the charge of this connection's buffers. false: the budget is spent, the charge is as it was. */
+/*
+ * Sets the charge of this connection's buffers. false: the budget is spent, the charge is as it
+ * was.
+ */
 bool conn_charge(struct conn *c, size_t bytes);
 
 /* For frontends_turn(). */

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * What frontends share and what makes a protocol a frontend: a row in frontends.c that turns an accepted connection into an object of its own.
- * Adding one is one file, one row, one test (docs/adding-a-frontend.md).
+ * What frontends share and what makes a protocol a frontend: a row in frontends.c that turns an
+ * accepted connection into an object of its own. Adding one is one file, one row, one test
+ * (docs/adding-a-frontend.md).
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -66,7 +67,10 @@ struct conn;
 /* One protocol. */
 struct frontend_ops {
     const char *name; /* of the listening socket: "rpc", "http", "http-unix" */
-    /* A connection for an accepted socket, which it takes over in any case. NULL: out of memory. is_tcp: nobody knows who is at the other end. */
+    /*
+     * A connection for an accepted socket, which it takes over in any case. NULL: out of memory.
+     * is_tcp: nobody knows who is at the other end.
+     */
     struct conn *(*conn_new)(struct frontends *f, int fd, const struct caller *caller, bool is_tcp);
 };
 
@@ -83,7 +87,10 @@ void frontends_done(struct frontends *f); /* closes everything */
 /* Sends what is waiting, frees what is dead. At the end of a wake-up, after registry_run(). */
 void frontends_turn(struct frontends *f, uint64_t now_usec);
 
-/* No new connections. Those that have had an answer and say nothing are closed, the others after their next answer. */
+/*
+ * No new connections. Those that have had an answer and say nothing are closed, the others after
+ * their next answer.
+ */
 void frontends_close_door(struct frontends *f, uint64_t now_usec);
 
 /* Closes every connection that is between requests. */
@@ -95,5 +102,8 @@ bool frontends_are_idle(const struct frontends *f);
 /* "req-<boot>-<n>" */
 void frontends_make_id(struct frontends *f, char ret_id[REQUEST_ID_MAX + 1]);
 
-/* Charges a connection's buffers to the common budget: from old_bytes to new_bytes. false: over the budget, nothing changed. */
+/*
+ * Charges a connection's buffers to the common budget: from old_bytes to new_bytes. false: over the
+ * budget, nothing changed.
+ */
 bool frontends_charge(struct frontends *f, size_t old_bytes, size_t new_bytes);

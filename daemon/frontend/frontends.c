@@ -39,8 +39,8 @@ void frontends_init(struct frontends *f, const struct frontend_params *params)
     list_init(&f->dirty);
     list_init(&f->listeners);
     if (getrandom(&random, sizeof random, GRND_NONBLOCK) < 0) {
-        random =
-            (uint32_t) clock_wall_usec(); /* ids must differ between runs; they protect nothing */
+        /* ids must differ between runs; they protect nothing */
+        random = (uint32_t) clock_wall_usec();
     }
     (void) snprintf(f->boot_id, sizeof f->boot_id, "%08x", random);
 }
@@ -86,7 +86,10 @@ void frontends_turn(struct frontends *f, uint64_t now_usec)
     }
 }
 
-/* Between requests, and nothing more has come; a connection that never said anything may be about to. */
+/*
+ * Between requests, and nothing more has come; a connection that never said anything may be about
+ * to.
+ */
 static bool is_finished(const struct conn *c)
 {
     char byte;
@@ -95,7 +98,10 @@ static bool is_finished(const struct conn *c)
            recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
 }
 
-/* Between requests does not mean that the last answer has left: its reader may be slow, or this wake-up made it. */
+/*
+ * Between requests does not mean that the last answer has left: its reader may be slow, or this
+ * wake-up made it.
+ */
 static void close_idle(struct conn *c, uint64_t now_usec)
 {
     if (c->out.len > 0) {

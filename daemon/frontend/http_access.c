@@ -10,7 +10,10 @@ static bool host_is(struct str host, const char *name)
     if (host.len < n || !str_is_nocase((struct str) {host.ptr, n}, name)) {
         return false;
     }
-    /* any port: the attack that this stops comes with a foreign name, and forwarded ports differ from ours */
+    /*
+     * any port: the attack that this stops comes with a foreign name, and forwarded ports differ
+     * from ours
+     */
     return host.len == n || host.ptr[n] == ':';
 }
 

@@ -1,11 +1,13 @@
 /*
  * Answers over HTTP.
  *
- * The head of an answer leaves with its first content, so that everything that goes wrong before is a proper status. After it an error is an event in the stream, without
- * [DONE] and without a last chunk, and the connection closes: a cut stream never looks complete.
+ * The head of an answer leaves with its first content, so that everything that goes wrong before is
+ * a proper status. After it an error is an event in the stream, without [DONE] and without a last
+ * chunk, and the connection closes: a cut stream never looks complete.
  *
- * Called from the connection's own wake-ups and, as the sink, from within backends: so nothing here calls into core, and whatever must follow an answer is left to the
- * end of the turn. What cannot be written whole closes the connection.
+ * Called from the connection's own wake-ups and, as the sink, from within backends: so nothing here
+ * calls into core, and whatever must follow an answer is left to the end of the turn. What cannot
+ * be written whole closes the connection.
  */
 #include "frontend/http_answer.h"
 
@@ -53,8 +55,8 @@ static struct str date_now(struct frontends *f)
 
         f->date_sec = now;
         (void) gmtime_r(&now, &tm);
-        (void) strftime(f->date, sizeof f->date, "%a, %d %b %Y %H:%M:%S GMT",
-                        &tm); /* the C locale: never set */
+        /* the C locale: never set */
+        (void) strftime(f->date, sizeof f->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
     }
     return str_from(f->date);
 }
@@ -304,7 +306,10 @@ static size_t collected_size(const struct event *ev)
     return 0;
 }
 
-/* Collects one event of an answer that is not streamed. What does not fit ends the call, but not from here: a sink never calls into core. */
+/*
+ * Collects one event of an answer that is not streamed. What does not fit ends the call, but not
+ * from here: a sink never calls into core.
+ */
 static void collect(struct http_conn *h, const struct event *ev)
 {
     size_t charge = h->conn.charged_bytes + collected_size(ev);
@@ -377,7 +382,10 @@ static void on_end(struct http_conn *h, const struct event *ev)
     }
 }
 
-/* A finished exchange may have the next request waiting in h->early: that is the turn's business, as a sink must not call into core. */
+/*
+ * A finished exchange may have the next request waiting in h->early: that is the turn's business,
+ * as a sink must not call into core.
+ */
 enum sink_answer http_answer_deliver(struct event_sink *sink, const struct event *ev)
 {
     struct http_conn *h = CONTAINER_OF(sink, struct http_conn, sink);

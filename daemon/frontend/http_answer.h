@@ -1,5 +1,8 @@
 #pragma once
-/* Answers of an exchange: whole bodies, errors, streams of events. Each ends the exchange, and the connection where it must. */
+/*
+ * Answers of an exchange: whole bodies, errors, streams of events. Each ends the exchange, and the
+ * connection where it must.
+ */
 #include "frontend/http_conn.h"
 #include "wire/problem.h"
 

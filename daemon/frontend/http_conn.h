@@ -1,7 +1,7 @@
 #pragma once
 /*
- * An HTTP connection and the exchange that is under way on it. Shared by the two files that make it: http_frontend.c reads requests, http_answer.c writes answers. Nobody
- * else includes this.
+ * An HTTP connection and the exchange that is under way on it. Shared by the two files that make
+ * it: http_frontend.c reads requests, http_answer.c writes answers. Nobody else includes this.
  */
 #include <stdbool.h>
 #include <stdint.h>

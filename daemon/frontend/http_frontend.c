@@ -10,9 +10,11 @@
  *   WAITING    a call is at work, nothing is sent     heartbeat: after its interval a stream's head goes out, then comments
  *   STREAMING  the head of a stream is out            heartbeat while nothing else comes
  *
- * A client that closes its side while an answer is pending is gone: its call is cancelled at once. (One that only half-closes loses its answer; Ollama does the same.)
+ * A client that closes its side while an answer is pending is gone: its call is cancelled at once.
+ * (One that only half-closes loses its answer; Ollama does the same.)
  *
- * Owns: parser, reply under construction, bytes of a next request that came early. The call is core's; the handle is dropped with its terminal event.
+ * Owns: parser, reply under construction, bytes of a next request that came early. The call is
+ * core's; the handle is dropped with its terminal event.
  */
 #include <assert.h>
 #include <errno.h>
@@ -180,8 +182,8 @@ static void on_head(struct http_conn *h, uint64_t now_usec)
     set_id(h, head);
     p.code = check_head(h, head);
     if (p.code != ERRCODE_NONE && head->has_body) {
-        http_answer_refusal(
-            h, &p, now_usec); /* closing is cheaper than reading a body that nobody wants */
+        /* closing is cheaper than reading a body that nobody wants */
+        http_answer_refusal(h, &p, now_usec);
         return;
     }
     if (p.code != ERRCODE_NONE) {
@@ -203,14 +205,20 @@ static void begin_request(struct http_conn *h, uint64_t now_usec)
     }
 }
 
-/* Is the connection ready for bytes of a request? Not while it leaves answers unread: requests of 30 bytes could pile up answers of thousands. */
+/*
+ * Is the connection ready for bytes of a request? Not while it leaves answers unread: requests of
+ * 30 bytes could pile up answers of thousands.
+ */
 static bool wants_bytes(const struct http_conn *h)
 {
     return h->conn.state == CONN_OPEN && h->conn.out.len < PIPELINED_MAX_BYTES &&
            (h->state == HTTP_IDLE || h->state == HTTP_HEAD || h->state == HTTP_BODY);
 }
 
-/* One step of the parser over bytes; false: it wants more than there is, or the exchange went on without it. */
+/*
+ * One step of the parser over bytes; false: it wants more than there is, or the exchange went on
+ * without it.
+ */
 static bool feed_step(struct http_conn *h, struct str bytes, size_t *ret_taken, uint64_t now_usec)
 {
     struct problem p = {.code = ERRCODE_INVALID_REQUEST};
@@ -238,7 +246,10 @@ static bool feed_step(struct http_conn *h, struct str bytes, size_t *ret_taken, 
     return false;
 }
 
-/* Feeds what there is until the parser has enough or an answer is pending. Returns how many bytes were used. */
+/*
+ * Feeds what there is until the parser has enough or an answer is pending. Returns how many bytes
+ * were used.
+ */
 static size_t feed(struct http_conn *h, struct str bytes, uint64_t now_usec)
 {
     size_t used = 0;
@@ -264,14 +275,19 @@ static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
     if (c->state != CONN_OPEN || used == bytes.len) {
         return;
     }
-    /* Reading goes on while an answer is pending: behind a full receive buffer the end of a client that left would never be seen. */
+    /*
+     * Reading goes on while an answer is pending: behind a full receive buffer the end of a client
+     * that left would never be seen.
+     */
     if (buf_append(&h->early, bytes.ptr + used, bytes.len - used) < 0) {
         conn_close(c, now_usec); /* more pipelined bytes than anybody sends in good faith */
     }
 }
 
-/* The next request may have come early, behind the one that was just answered: looked at here and not in finish_exchange(), which a sink may have
- * called. */
+/*
+ * The next request may have come early, behind the one that was just answered: looked at here and
+ * not in finish_exchange(), which a sink may have called.
+ */
 static void on_turn(struct conn *c, uint64_t now_usec)
 {
     struct http_conn *h = http_conn_of(c);
@@ -344,8 +360,8 @@ static void on_stalled(struct conn *c, uint64_t now_usec)
     if (h->call) {
         struct call *call = TAKE(h->call);
 
-        call_cancel(call, ERRCODE_STALLED_READER,
-                    now_usec); /* the sink still hears it, on a closed connection */
+        /* the sink still hears it, on a closed connection */
+        call_cancel(call, ERRCODE_STALLED_READER, now_usec);
     }
     conn_close(c, now_usec);
 }

@@ -1,5 +1,6 @@
 /*
- * Paths, and the answers that come from what sluice knows itself. None of them asks an upstream: health checks must not load models.
+ * Paths, and the answers that come from what sluice knows itself. None of them asks an upstream:
+ * health checks must not load models.
  */
 #include "frontend/http_routes.h"
 
@@ -23,7 +24,10 @@ static const struct route_row rows[] = {
     {"health/readiness", ROUTE_READINESS}, {"metrics", ROUTE_METRICS},
 };
 
-/* The path without leading, doubled and trailing slashes, in ret (at most size bytes); 0 when it is longer. */
+/*
+ * The path without leading, doubled and trailing slashes, in ret (at most size bytes); 0 when it is
+ * longer.
+ */
 static size_t squeeze(struct str path, char *ret, size_t size)
 {
     size_t n = 0;

@@ -18,7 +18,10 @@ enum http_route {
     ROUTE_METRICS,
 };
 
-/* The route of a path: with or without /v1, with doubled and trailing slashes. ret_rest: what follows "models/", still escaped. */
+/*
+ * The route of a path: with or without /v1, with doubled and trailing slashes. ret_rest: what
+ * follows "models/", still escaped.
+ */
 enum http_route http_route_of(struct str path, struct str *ret_rest);
 
 /* Does the route take a POST (else GET and HEAD)? */
@@ -30,6 +33,9 @@ enum request_kind http_route_kind(enum http_route route);
 /* May it be asked without a key? */
 bool http_route_is_open(enum http_route route);
 
-/* Writes the body of a GET route. Returns an errcode, or ERRCODE_NONE with *ret_type set. Out of memory is ERRCODE_OUT_OF_MEMORY. */
+/*
+ * Writes the body of a GET route. Returns an errcode, or ERRCODE_NONE with *ret_type set. Out of
+ * memory is ERRCODE_OUT_OF_MEMORY.
+ */
 enum errcode http_route_answer(const struct frontends *f, enum http_route route, struct str rest,
                                struct buf *out, const char **ret_type);

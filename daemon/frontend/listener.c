@@ -1,8 +1,9 @@
 /*
  * Listening sockets.
  *
- * At the connection limit, and when the process has no descriptor left, a listener pauses itself (the kernel's backlog is the queue) and says so once; it accepts
- * again when a connection ends, or after PAUSE_USEC. Handlers return 0: sd-event would switch a source off for good otherwise.
+ * At the connection limit, and when the process has no descriptor left, a listener pauses itself
+ * (the kernel's backlog is the queue) and says so once; it accepts again when a connection ends, or
+ * after PAUSE_USEC. Handlers return 0: sd-event would switch a source off for good otherwise.
  */
 #include "frontend/listener.h"
 
@@ -21,8 +22,8 @@
 #define ACCEPTS_PER_WAKEUP 16
 #define PAUSE_USEC         (100 * USEC_PER_MSEC)
 #define RESERVE_FROM       64 /* connections: below it an eighth is nothing */
-#define NOTSENT_LOW_BYTES                                                                          \
-    (16 * 1024) /* TCP: how much unsent data the kernel takes from us ahead of time */
+/* TCP: how much unsent data the kernel takes from us ahead of time */
+#define NOTSENT_LOW_BYTES (16 * 1024)
 
 struct listener {
     struct list link; /* frontends.listeners */
@@ -123,7 +124,10 @@ static void adopt(struct listener *l, int fd)
     }
 }
 
-/* TCP, where nobody knows who connects, may not take the last places: those are for the Unix sockets. */
+/*
+ * TCP, where nobody knows who connects, may not take the last places: those are for the Unix
+ * sockets.
+ */
 static size_t connection_limit(const struct listener *l)
 {
     size_t n = l->frontends->params.max_connections;

@@ -4,7 +4,10 @@
  */
 #include "frontend/frontend.h"
 
-/* Adopts a listening socket (from systemd, or opened by the composition), which it takes over in any case. 0 or -errno: not a listening stream socket. */
+/*
+ * Adopts a listening socket (from systemd, or opened by the composition), which it takes over in
+ * any case. 0 or -errno: not a listening stream socket.
+ */
 int listener_add(struct frontends *f, const struct frontend_ops *ops, int fd) MUST_USE;
 
 /* Closes them all. */

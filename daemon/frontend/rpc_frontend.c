@@ -1,15 +1,20 @@
 /*
  * RPC: ttrpc frames on a Unix socket, any number of calls at once on a connection.
  *
- * Liberal in, strict out (the list is in docs/ARCHITECTURE.md): the kind of a call is decided by its method and never by flags; ids need only be odd and not in
- * use; a frame over the cap is thrown away without being stored and answered; Data on a unary id, unknown types and late Data are harmless. Out go
- * whole frames only: Data 0x00 for events, Data 0x05 without bytes as the end, a Response with a status and no payload for every failure.
+ * Liberal in, strict out (the list is in docs/ARCHITECTURE.md): the kind of a call is decided by
+ * its method and never by flags; ids need only be odd and not in use; a frame over the cap is
+ * thrown away without being stored and answered; Data on a unary id, unknown types and late Data
+ * are harmless. Out go whole frames only: Data 0x00 for events, Data 0x05 without bytes as the end,
+ * a Response with a status and no payload for every failure.
  *
- * Reading never waits for writing: while output is above the high water new calls are refused, but Cancel is still read. What is buffered per connection is one
- * incoming frame and the output. The frame, and output above the high water (an embedding answer comes in one piece), are charged to the common budget: an event
- * that finds no room there ends its own call and no other. A peer that sends request after request and reads no answer loses the connection.
+ * Reading never waits for writing: while output is above the high water new calls are refused, but
+ * Cancel is still read. What is buffered per connection is one incoming frame and the output. The
+ * frame, and output above the high water (an embedding answer comes in one piece), are charged to
+ * the common budget: an event that finds no room there ends its own call and no other. A peer that
+ * sends request after request and reads no answer loses the connection.
  *
- * Owns rpc_calls: one for each stream id in use. An rpc_call ends with its terminal event, or with the connection.
+ * Owns rpc_calls: one for each stream id in use. An rpc_call ends with its terminal event, or with
+ * the connection.
  */
 #include <assert.h>
 #include <errno.h>
@@ -63,7 +68,10 @@ static struct rpc_conn *rpc_conn_of(struct conn *c)
     return CONTAINER_OF(c, struct rpc_conn, conn);
 }
 
-/* ------------------------------------------------------------------------------------------- streams */
+/*
+ * -------------------------------------------------------------------------------------------
+ * streams
+ */
 
 static void rpc_call_free(struct rpc_call *call)
 {
@@ -168,7 +176,10 @@ static struct rpc_call *find_stream(struct rpc_conn *rpc, uint32_t id)
     return NULL;
 }
 
-/* ------------------------------------------------------------------------------------------- requests */
+/*
+ * -------------------------------------------------------------------------------------------
+ * requests
+ */
 
 static enum request_kind kind_of(enum rpc_method method)
 {
@@ -371,7 +382,10 @@ static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
     rpc_put_problem(&rpc->conn, h->stream_id, &p);
 }
 
-/* Every frame may make an answer. When the peer reads none of them for too long, that is its end: false. */
+/*
+ * Every frame may make an answer. When the peer reads none of them for too long, that is its end:
+ * false.
+ */
 static bool is_read(struct rpc_conn *rpc, uint64_t now_usec)
 {
     if (conn_is_full(&rpc->conn)) {
@@ -396,7 +410,10 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
         on_request_frame(rpc, h, payload, now_usec);
         break;
     case FRAME_DATA:
-        /* No method takes Data. On an even id it can mean nothing; else it belongs to a call that is over, or is a needless close of the client's side. */
+        /*
+         * No method takes Data. On an even id it can mean nothing; else it belongs to a call that
+         * is over, or is a needless close of the client's side.
+         */
         if (h->stream_id % 2 == 0) {
             (void) snprintf(p.text, sizeof p.text, "stream id %u is not a client's: those are odd",
                             h->stream_id);
@@ -409,7 +426,9 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
     }
 }
 
-/* ------------------------------------------------------------------------------------------- input */
+/*
+ * ------------------------------------------------------------------------------------------- input
+ */
 
 /* The header says more than we take: what follows is thrown away as it comes. */
 static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h, uint64_t now_usec)
@@ -427,7 +446,10 @@ static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h,
     buf_clear(&rpc->in);
 }
 
-/* One step: a whole frame out of rpc->in, or the decision that more must come. false: nothing more to do now. */
+/*
+ * One step: a whole frame out of rpc->in, or the decision that more must come. false: nothing more
+ * to do now.
+ */
 static bool take_frame(struct rpc_conn *rpc, uint64_t now_usec)
 {
     struct frame_header h;
@@ -475,8 +497,8 @@ static size_t store(struct rpc_conn *rpc, struct str bytes, uint64_t now_usec)
 
     if (!charge(rpc, rpc->in.len + n, conn_out(&rpc->conn)->len) ||
         buf_append(&rpc->in, bytes.ptr, n) < 0) {
-        conn_close(&rpc->conn,
-                   now_usec); /* no memory for this frame, and no way to skip half of it */
+        /* no memory for this frame, and no way to skip half of it */
+        conn_close(&rpc->conn, now_usec);
         return 0;
     }
     return n;
@@ -608,8 +630,8 @@ static struct conn *rpc_conn_new(struct frontends *f, int fd, const struct calle
     struct rpc_conn *rpc = is_tcp ? NULL : calloc(1, sizeof *rpc);
 
     if (!rpc) {
-        (void) fd_close(
-            fd); /* over TCP nobody knows who asks: the composition refuses such a listener, too */
+        /* over TCP nobody knows who asks: the composition refuses such a listener, too */
+        (void) fd_close(fd);
         return NULL;
     }
     list_init(&rpc->calls);

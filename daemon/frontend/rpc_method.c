@@ -1,6 +1,7 @@
 /*
- * The table of methods: what proto/sluice.proto declares, and which of it is served. A method that is declared and not served is told from one that nobody
- * knows, so that a newer client can say which daemon it needs.
+ * The table of methods: what proto/sluice.proto declares, and which of it is served. A method that
+ * is declared and not served is told from one that nobody knows, so that a newer client can say
+ * which daemon it needs.
  */
 #include "frontend/rpc_method.h"
 

@@ -1,8 +1,9 @@
 /*
- * Frames of the RPC to a connection's output: whole ones only. What cannot be written whole closes the connection, as nothing may follow half a frame.
+ * Frames of the RPC to a connection's output: whole ones only. What cannot be written whole closes
+ * the connection, as nothing may follow half a frame.
  *
- * Strict out: errors are a Response with a status, its detail and no payload; a success carries no status. Called from wake-ups and from within backends alike, so nothing
- * here calls into core.
+ * Strict out: errors are a Response with a status, its detail and no payload; a success carries no
+ * status. Called from wake-ups and from within backends alike, so nothing here calls into core.
  */
 #include "frontend/rpc_output.h"
 
@@ -13,7 +14,9 @@
 
 #define DETAIL_MAX_BYTES 1024
 
-/* A frame around bytes that are still to be written: the header is reserved, filled in afterwards. */
+/*
+ * A frame around bytes that are still to be written: the header is reserved, filled in afterwards.
+ */
 void rpc_put_frame(struct conn *c, uint32_t id, uint8_t type, uint8_t flags, struct str payload)
 {
     struct frame_header h = {
@@ -61,8 +64,8 @@ void rpc_put_error(struct conn *c, uint32_t id, const struct rpc_error *error)
     const struct errcode_info *info = errcode_info(error->code);
     struct str text = error->text.len > 0 ? error->text : str_from(info->text);
 
-    text.len -=
-        str_utf8_tail(text); /* a text that was cut to fit: Go refuses a frame that is not UTF-8 */
+    /* a text that was cut to fit: Go refuses a frame that is not UTF-8 */
+    text.len -= str_utf8_tail(text);
     struct frame_response response = {
         .code = info->ttrpc_code,
         .message = {(const uint8_t *) text.ptr, text.len},
