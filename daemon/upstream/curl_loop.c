@@ -6,9 +6,10 @@
  *             the callback
  *   done      after every drive the finished handles are read until none is left and handed to on_done
  *
- * Traps that this file is built around: no curl_multi_* call from within a libcurl callback; sources must outlive curl_multi_cleanup(), which
- * calls back; libcurl closes and reuses fds, so a source is renewed whenever libcurl says "new"; sd-event's accuracy 0 would mean
- * 250 ms, so the timer asks for 1 us.
+ * Traps that this file is built around: no curl_multi_* call from within a libcurl callback;
+ * sources must outlive curl_multi_cleanup(), which calls back; libcurl closes and reuses fds, so a
+ * source is renewed whenever libcurl says "new"; sd-event's accuracy 0 would mean 250 ms, so the
+ * timer asks for 1 us.
  */
 #include "upstream/curl_loop.h"
 
@@ -22,7 +23,10 @@
 #include "base/poller.h"
 
 #define MAX_IDLE_EASY 64
-/* libcurl counts connections in use as well: with fewer than calls at once each of these would reconnect. Old ones go by CURLOPT_MAXAGE_CONN. */
+/*
+ * libcurl counts connections in use as well: with fewer than calls at once each of these would
+ * reconnect. Old ones go by CURLOPT_MAXAGE_CONN.
+ */
 #define MAX_IDLE_CONNECTIONS 1024
 #define AT_ONCE_MAX          4 /* rounds in a row; then the loop looks around first */
 

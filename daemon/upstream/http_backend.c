@@ -10,8 +10,10 @@
  *   SENT      the request is out, no head yet: limit first_byte
  *   READING   a head with 200 came: limit gap between bytes (suspended while paused: then the reader has its own limit)
  *
- * Owns the job: its body, its decoder, its transfer, one timer. A job is over for core with its terminal event; what is left of it (TRAILING) ends by itself within
- * TRAILING_USEC. Nothing is freed inside a transfer's on_bytes: the job notes what is to happen and on_done or the timer does it.
+ * Owns the job: its body, its decoder, its transfer, one timer. A job is over for core with its
+ * terminal event; what is left of it (TRAILING) ends by itself within TRAILING_USEC. Nothing is
+ * freed inside a transfer's on_bytes: the job notes what is to happen and on_done or the timer does
+ * it.
  *
  * Must not: know a dialect's words, retry, choose deployments.
  */
@@ -26,8 +28,8 @@
 #include "upstream/ollama_loader.h"
 #include "upstream/transfer.h"
 
-#define BODY_MAX_BYTES                                                                             \
-    (96 * 1024 * 1024) /* an encoded request: the 32 MiB body limit and the growth of escaping */
+/* an encoded request: the 32 MiB body limit and the growth of escaping */
+#define BODY_MAX_BYTES       (96 * 1024 * 1024)
 #define ERROR_BODY_MAX_BYTES (16 * 1024)
 #define TRAILING_USEC        (1 * USEC_PER_SEC)
 
@@ -168,7 +170,10 @@ static void on_head(void *ctx, const struct transfer_head *head)
     arm_timer(job);
 }
 
-/* The terminal event is out: the request and the sink are core's again. The rest of the answer may still arrive. */
+/*
+ * The terminal event is out: the request and the sink are core's again. The rest of the answer may
+ * still arrive.
+ */
 static void become_trailing(struct backend_job *job)
 {
     job->state = JOB_TRAILING;

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * The backend of every provider whose model server speaks HTTP: runs jobs (load if needed, send, decode, watch the clock), and asks a dialect what to send and
- * what came back.
+ * The backend of every provider whose model server speaks HTTP: runs jobs (load if needed, send,
+ * decode, watch the clock), and asks a dialect what to send and what came back.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,7 +18,10 @@
 struct http_backend;
 struct ollama_loader;
 
-/* What a provider knows. `decoder` is whatever decoder_new() made. See wire/ollama_json.h and wire/openai_upstream.h for the contracts of each member. */
+/*
+ * What a provider knows. `decoder` is whatever decoder_new() made. See wire/ollama_json.h and
+ * wire/openai_upstream.h for the contracts of each member.
+ */
 struct http_dialect {
     const char *accept;
     const char *(*path)(enum request_kind kind);
@@ -31,7 +34,9 @@ struct http_dialect {
     int (*decoder_end)(void *decoder, uint64_t now_usec, struct problem *ret_problem);
     bool (*decoder_is_over)(const void *decoder);
     void (*map_error)(int status, struct str body, struct problem *ret_problem);
-    /* The body that only loads the model; NULL: servers of this dialect hold their models loaded. */
+    /*
+     * The body that only loads the model; NULL: servers of this dialect hold their models loaded.
+     */
     int (*encode_load)(const struct http_backend *b, struct buf *out);
 };
 

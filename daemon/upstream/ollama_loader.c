@@ -1,8 +1,8 @@
 /*
  * One load at a time for each Ollama server.
  *
- * Owns: the models it has heard of (a small table), the load under way, those that wait. A loader lives as long as a deployment refers to it; a
- * load under way is cancelled only with its loader.
+ * Owns: the models it has heard of (a small table), the load under way, those that wait. A loader
+ * lives as long as a deployment refers to it; a load under way is cancelled only with its loader.
  */
 #include "upstream/ollama_loader.h"
 
@@ -144,7 +144,9 @@ static enum transfer_answer on_bytes(void *ctx, struct str bytes)
 
     size_t n = bytes.len < buf_room(&l->answer) ? bytes.len : buf_room(&l->answer);
 
-    /* an error text that is cut, or lost when memory is short, still fails the load by its status */
+    /*
+     * an error text that is cut, or lost when memory is short, still fails the load by its status
+     */
     if (buf_append(&l->answer, bytes.ptr, n) < 0) {
         buf_clear(&l->answer);
     }
@@ -219,7 +221,10 @@ static int start_load(struct ollama_loader *l, struct load *m)
     return r < 0 ? r : transfer_start(l->up->curl, &spec, &callbacks, l, &l->transfer);
 }
 
-/* The wish that is oldest: new ones are put in front of the list. Nobody waits for it any more: not a wish. */
+/*
+ * The wish that is oldest: new ones are put in front of the list. Nobody waits for it any more: not
+ * a wish.
+ */
 static struct load *oldest_wish(struct ollama_loader *l)
 {
     struct load *oldest = NULL;

@@ -2,11 +2,13 @@
 /*
  * Loads of models on one Ollama server: one at a time, on sluice's own connection.
  *
- * A client's request never loads a model itself: Ollama aborts a load when the connection that asked for it closes, even if others wait for the same model
- * (measured, 0.34). So whoever needs a model waits here; a waiter that leaves leaves the load alone.
+ * A client's request never loads a model itself: Ollama aborts a load when the connection that
+ * asked for it closes, even if others wait for the same model (measured, 0.34). So whoever needs a
+ * model waits here; a waiter that leaves leaves the load alone.
  *
- * Loads are started on need, not on suspicion: a model that answered within the last LOADER_TRUST_USEC counts as loaded. Residency, budgets and eviction
- * plans take this file's place when they come.
+ * Loads are started on need, not on suspicion: a model that answered within the last
+ * LOADER_TRUST_USEC counts as loaded. Residency, budgets and eviction plans take this file's place
+ * when they come.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,19 +20,25 @@
 #include "upstream/upstreams.h"
 #include "wire/problem.h"
 
-#define LOADER_TRUST_USEC                                                                          \
-    (30 * UINT64_C(1000000)) /* well below Ollama's shortest usual keep-alive */
+/* well below Ollama's shortest usual keep-alive */
+#define LOADER_TRUST_USEC (30 * UINT64_C(1000000))
 
 struct ollama_loader;
 
-/* The loader of the server at api_base, shared by all its deployments. 0 or -errno. Each takes a reference. */
+/*
+ * The loader of the server at api_base, shared by all its deployments. 0 or -errno. Each takes a
+ * reference.
+ */
 int ollama_loader_ref(struct upstreams *up, const char *api_base,
                       struct ollama_loader **ret) MUST_USE;
 struct ollama_loader *ollama_loader_unref(struct ollama_loader *l); /* accepts NULL, returns NULL */
 
 struct load_waiter {
     struct list link; /* load.waiters */
-    /* The load is over; problem NULL: the model is there. From the loop, never from within loader_want(). The waiter is off all lists. */
+    /*
+     * The load is over; problem NULL: the model is there. From the loop, never from within
+     * loader_want(). The waiter is off all lists.
+     */
     void (*on_loaded)(struct load_waiter *w, const struct problem *problem,
                       uint64_t retry_after_usec);
 };
@@ -51,6 +59,9 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
 /* w waits no more. The load goes on. Idempotent. */
 void load_waiter_leave(struct load_waiter *w);
 
-/* What a request to the model taught: it answered, or it failed in a way that says nothing sure about it any more. */
+/*
+ * What a request to the model taught: it answered, or it failed in a way that says nothing sure
+ * about it any more.
+ */
 void ollama_loader_saw(struct ollama_loader *l, const char *model, bool answered,
                        uint64_t now_usec);

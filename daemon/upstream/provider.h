@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What makes a kind of model server a provider: a row in providers.c that turns the parameters of a deployment into a backend. Adding one is one file, one row,
- * one test (docs/adding-a-provider.md).
+ * What makes a kind of model server a provider: a row in providers.c that turns the parameters of a
+ * deployment into a backend. Adding one is one file, one row, one test (docs/adding-a-provider.md).
  */
 #include <stdint.h>
 
@@ -16,13 +16,13 @@ struct upstreams;
 struct provider_params {
     const char *id;    /* of the deployment, for messages */
     const char *model; /* the upstream's name for the model */
-    const char *
-        api_base; /* "http://host:port[/path]", "unix:/path"; NULL for providers without a server */
+    /* "http://host:port[/path]", "unix:/path"; NULL for providers without a server */
+    const char *api_base;
     const char *api_key;      /* or NULL */
     const struct kv *options; /* name -> JSON text; uninterpreted until here */
     uint64_t connect_usec;    /* time to get a connection */
-    uint64_t
-        first_byte_usec; /* from sending to the first byte of the answer: load and prompt included */
+    /* from sending to the first byte of the answer: load and prompt included */
+    uint64_t first_byte_usec;
     uint64_t gap_usec;   /* between bytes of a started answer */
     uint64_t total_usec; /* for the whole exchange; 0: no limit */
 };

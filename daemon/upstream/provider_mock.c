@@ -1,8 +1,10 @@
 /*
- * LiteLLM's mock_response: a deployment that answers a fixed text without a model server. For smoke tests and examples, and the shortest backend there is.
+ * LiteLLM's mock_response: a deployment that answers a fixed text without a model server. For smoke
+ * tests and examples, and the shortest backend there is.
  *
- * The text goes out word by word, so that a stream looks like one. Embeddings are a fixed vector of zeros and one 1: their shape is right, their meaning
- * none. Everything is told within start(); the text is bounded by the configuration file, so back-pressure needs no care.
+ * The text goes out word by word, so that a stream looks like one. Embeddings are a fixed vector of
+ * zeros and one 1: their shape is right, their meaning none. Everything is told within start(); the
+ * text is bounded by the configuration file, so back-pressure needs no care.
  */
 #include <errno.h>
 #include <stdlib.h>

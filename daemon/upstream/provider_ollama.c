@@ -1,5 +1,6 @@
 /*
- * Ollama by its native API: wire/ollama_json.h behind the http backend, with the loads of each server taken in turn (ollama_loader.h).
+ * Ollama by its native API: wire/ollama_json.h behind the http backend, with the loads of each
+ * server taken in turn (ollama_loader.h).
  */
 #include <errno.h>
 

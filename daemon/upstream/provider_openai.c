@@ -1,5 +1,6 @@
 /*
- * Any server that speaks OpenAI's dialect (vLLM, llama-server, a cloud vendor): wire/openai_upstream.h behind the http backend.
+ * Any server that speaks OpenAI's dialect (vLLM, llama-server, a cloud vendor):
+ * wire/openai_upstream.h behind the http backend.
  */
 #include "upstream/http_backend.h"
 #include "wire/openai_upstream.h"

@@ -6,8 +6,10 @@
 #include "base/str.h"
 
 struct server_address {
-    char *
-        base; /* owned: "http://host:port/prefix" without trailing slash; "http://localhost" for a Unix socket */
+    /*
+     * owned: "http://host:port/prefix" without trailing slash; "http://localhost" for a Unix socket
+     */
+    char *base;
     char *unix_path; /* owned, or NULL */
     bool is_local;   /* loopback or Unix socket */
 };

@@ -1,11 +1,13 @@
 /*
  * One HTTP exchange over libcurl: options, callbacks, results.
  *
- * Owns the easy handle (taken from the loop's idle ones and given back) and its header list. HTTP/1.1 only: pausing is exact there, while a
- * paused HTTP/2 stream buffers megabytes. Back-pressure: the callback that says FULL has taken its bytes; the next one answers
+ * Owns the easy handle (taken from the loop's idle ones and given back) and its header list.
+ * HTTP/1.1 only: pausing is exact there, while a paused HTTP/2 stream buffers megabytes.
+ * Back-pressure: the callback that says FULL has taken its bytes; the next one answers
  * CURL_WRITEFUNC_PAUSE and libcurl stops reading until transfer_resume().
  *
- * Must not: follow redirects (they would carry the key elsewhere), use a proxy for local servers, decompress, log.
+ * Must not: follow redirects (they would carry the key elsewhere), use a proxy for local servers,
+ * decompress, log.
  */
 #include "upstream/transfer.h"
 
@@ -21,8 +23,8 @@
 
 #define HEAD_MAX_BYTES (32 * 1024)  /* of all header lines of an answer */
 #define RECEIVE_BYTES  (128 * 1024) /* SO_RCVBUF: what a paused upstream may pile up in the kernel */
-#define UPLOAD_BUFFER_BYTES                                                                        \
-    16384L /* libcurl's least; from 8.7 on it keeps that much for each transfer, 64 KiB by default */
+/* libcurl's least; from 8.7 on it keeps that much for each transfer, 64 KiB by default */
+#define UPLOAD_BUFFER_BYTES 16384L
 #define LOCAL_MAX_IDLE_SEC  4L /* llama-server drops idle connections after 5 s */
 #define REMOTE_MAX_IDLE_SEC 60L
 #define DNS_CACHE_SEC       60L
@@ -183,7 +185,10 @@ static int add_headers(struct transfer *t, const struct transfer_spec *spec)
     return r == 0 && spec->bearer ? add_bearer(t, spec->bearer) : r;
 }
 
-/* Every option that matters, whatever libcurl's default is: see hardening notes in docs/ARCHITECTURE.md. */
+/*
+ * Every option that matters, whatever libcurl's default is: see hardening notes in
+ * docs/ARCHITECTURE.md.
+ */
 static int set_options(struct transfer *t, const struct transfer_spec *spec)
 {
     CURL *e = t->easy;
@@ -275,7 +280,10 @@ bool transfer_resume(struct transfer *t)
     t->is_full = false;
     if (t->is_paused) {
         t->is_paused = false;
-        /* it hands out what it held back, and keeps an error of that for its caller: the multi handle does not end the transfer */
+        /*
+         * it hands out what it held back, and keeps an error of that for its caller: the multi
+         * handle does not end the transfer
+         */
         return curl_easy_pause(t->easy, CURLPAUSE_CONT) == CURLE_OK;
     }
     return true;
@@ -290,7 +298,10 @@ struct transfer *transfer_cancel(struct transfer *t)
     return NULL;
 }
 
-/* A header line over libcurl's own limit of 100 KB: CURLE_TOO_LARGE, but before 8.6 that was called out of memory. */
+/*
+ * A header line over libcurl's own limit of 100 KB: CURLE_TOO_LARGE, but before 8.6 that was called
+ * out of memory.
+ */
 static bool is_line_too_long(const struct transfer *t, CURLcode code)
 {
 #if LIBCURL_VERSION_NUM >= 0x080600
@@ -311,7 +322,10 @@ static enum transfer_result result_of(const struct transfer *t, CURLcode code)
     if (t->head_too_large || is_line_too_long(t, code)) {
         return TRANSFER_GARBAGE;
     }
-    /* libcurl's codes in no order and with many members: those that we know, the rest is a broken connection */
+    /*
+     * libcurl's codes in no order and with many members: those that we know, the rest is a broken
+     * connection
+     */
     if (code == CURLE_OPERATION_TIMEDOUT) {
         return TRANSFER_CONNECT_TIMEOUT; /* the only libcurl time-out that is set */
     }

@@ -1,9 +1,11 @@
 #pragma once
 /*
- * One HTTP exchange with a model server: what is asked, and what comes back piece by piece. Hides the HTTP client.
+ * One HTTP exchange with a model server: what is asked, and what comes back piece by piece. Hides
+ * the HTTP client.
  *
- * A transfer is owned by who started it (a job of http_backend, a load of ollama_loader). Callbacks come from the event loop; on_bytes comes from within a
- * libcurl callback, so nothing may be started, resumed or freed in it: it answers and notes.
+ * A transfer is owned by who started it (a job of http_backend, a load of ollama_loader). Callbacks
+ * come from the event loop; on_bytes comes from within a libcurl callback, so nothing may be
+ * started, resumed or freed in it: it answers and notes.
  */
 #include <curl/curl.h>
 #include <stdbool.h>
@@ -22,8 +24,11 @@ struct transfer_spec {
     const char *url;       /* "http://127.0.0.1:11434/api/chat" */
     const char *unix_path; /* connect there instead of to the url's host; or NULL */
     const char *bearer;    /* API key, or NULL */
-    struct str
-        body; /* POST with JSON; absent: GET. Borrowed until the transfer is over: libcurl sends it again on a stale connection */
+    /*
+     * POST with JSON; absent: GET. Borrowed until the transfer is over: libcurl sends it again on a
+     * stale connection
+     */
+    struct str body;
     const char *accept; /* "text/event-stream", ... */
     bool is_local;      /* loopback or Unix socket: no proxy, short keep-alive */
     uint64_t connect_usec;
@@ -51,7 +56,10 @@ struct transfer_callbacks {
     void (*on_head)(void *ctx, const struct transfer_head *head);
     /* FULL: these bytes were taken, no more until transfer_resume(). */
     enum transfer_answer (*on_bytes)(void *ctx, struct str bytes);
-    /* The end, exactly once unless transfer_cancel() was called. The transfer is gone when it is called. text: for people, without secrets. */
+    /*
+     * The end, exactly once unless transfer_cancel() was called. The transfer is gone when it is
+     * called. text: for people, without secrets.
+     */
     void (*on_done)(void *ctx, enum transfer_result result, const char *text);
 };
 
@@ -60,11 +68,16 @@ int transfer_start(struct curl_loop *loop, const struct transfer_spec *spec,
                    const struct transfer_callbacks *callbacks, void *ctx,
                    struct transfer **ret) MUST_USE;
 
-/* Reads on after FULL. May call on_bytes before it returns. Not from within on_bytes. false: what was held back could not be taken, and no on_done will follow by
- * itself: cancel the transfer. */
+/*
+ * Reads on after FULL. May call on_bytes before it returns. Not from within on_bytes. false: what
+ * was held back could not be taken, and no on_done will follow by itself: cancel the transfer.
+ */
 bool transfer_resume(struct transfer *t) MUST_USE;
 
-/* Ends it: the connection is closed unless the answer was complete. No callback follows. Accepts NULL; returns NULL. Not from within on_head or on_bytes. */
+/*
+ * Ends it: the connection is closed unless the answer was complete. No callback follows. Accepts
+ * NULL; returns NULL. Not from within on_head or on_bytes.
+ */
 struct transfer *transfer_cancel(struct transfer *t);
 
 /* For curl_loop_new(). */

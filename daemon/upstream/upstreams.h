@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What all backends share: the event loop, libcurl's loop, and the servers that deployments have in common. Owned by the composition; created
- * before the first backend, freed after the last.
+ * What all backends share: the event loop, libcurl's loop, and the servers that deployments have in
+ * common. Owned by the composition; created before the first backend, freed after the last.
  */
 #include <systemd/sd-event.h>
 
