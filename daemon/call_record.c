@@ -1,4 +1,7 @@
-/* See call_record.h. The field names are part of the interface (docs/ARCHITECTURE.md): log tools and `sluicectl log` rely on them. */
+/*
+ * See call_record.h. The field names are part of the interface (docs/ARCHITECTURE.md): log tools
+ * and `sluicectl log` rely on them.
+ */
 #include "call_record.h"
 
 #include <stdio.h>

@@ -1,12 +1,15 @@
 /*
- * A configuration as an object: defaults, findings, addresses, release. What the keys mean is read elsewhere (config_sections.c and on).
+ * A configuration as an object: defaults, findings, addresses, release. What the keys mean is read
+ * elsewhere (config_sections.c and on).
  *
- * The defaults are those of the design and of its overload rules, and config/sluice.yaml shows each of them; a unit test compares the two. Findings are
- * the only place where text of the file reaches a terminal or a log, so control characters are taken out here, once, for all of them, and
- * no caller passes the value of a key that may hold a secret.
+ * The defaults are those of the design and of its overload rules, and config/sluice.yaml shows each
+ * of them; a unit test compares the two. Findings are the only place where text of the file reaches
+ * a terminal or a log, so control characters are taken out here, once, for all of them, and no
+ * caller passes the value of a key that may hold a secret.
  *
- * Keys are overwritten before their memory is given back: master_key, api_key, and the options, which may carry one under a name that we do not know. The
- * file's own text is overwritten by config_load() and the nodes by config_parse().
+ * Keys are overwritten before their memory is given back: master_key, api_key, and the options,
+ * which may carry one under a name that we do not know. The file's own text is overwritten by
+ * config_load() and the nodes by config_parse().
  */
 #include "config.h"
 
@@ -174,7 +177,10 @@ static bool is_before(const struct finding *a, const struct finding *b)
     return a->line != b->line ? a->line < b->line : a->column < b->column;
 }
 
-/* By insertion: stable, and the sections are read in the order of the file, so that little has to move. */
+/*
+ * By insertion: stable, and the sections are read in the order of the file, so that little has to
+ * move.
+ */
 void config_sort_findings(struct config *c)
 {
     for (size_t i = 1; i < c->n_findings; i++) {
@@ -357,7 +363,10 @@ int config_load(const char *path, struct config **ret)
         return -errno;
     }
 
-    /* all at once, with room for the last short read: a buffer that grows leaves copies of the keys in it behind */
+    /*
+     * all at once, with room for the last short read: a buffer that grows leaves copies of the keys
+     * in it behind
+     */
     size_t want = (size_t) num_clamp_u64((uint64_t) st.st_size, 0, CONFIG_MAX_FILE_BYTES - 8192);
 
     if (!buf_reserve(&text, want + 8192)) {

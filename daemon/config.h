@@ -1,9 +1,11 @@
 #pragma once
 /*
- * The configuration as the composition reads it: an immutable snapshot of one file. config.c builds, frees and describes it; config_sections.c and
- * its helpers fill it. Nothing below the composition includes this header: server.c fills each module's own parameter struct.
+ * The configuration as the composition reads it: an immutable snapshot of one file. config.c
+ * builds, frees and describes it; config_sections.c and its helpers fill it. Nothing below the
+ * composition includes this header: server.c fills each module's own parameter struct.
  *
- * Every key of the file is read as exact, approximated, ignored or unsupported, and reported with its place: findings.
+ * Every key of the file is read as exact, approximated, ignored or unsupported, and reported with
+ * its place: findings.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,8 +29,11 @@ struct finding {
     unsigned line, column; /* from 1; 0: the file as a whole */
     char *path;            /* owned: "model_list[0].litellm_params.api_base" */
     char *text;            /* owned: what, why, and what was probably meant */
-    bool
-        is_fatal; /* the whole configuration is refused (else: that deployment is off, or that mistyped key has no effect) */
+    /*
+     * the whole configuration is refused (else: that deployment is off, or that mistyped key has no
+     * effect)
+     */
+    bool is_fatal;
 };
 
 struct config_deployment {
@@ -67,8 +72,8 @@ struct config {
 
     /* sluice: */
     size_t max_connections, max_connections_per_uid, max_calls_per_connection;
-    size_t max_head_bytes, max_body_bytes,
-        max_buffered_bytes; /* the last: bodies and collected answers of all connections together */
+    /* the last: bodies and collected answers of all connections together */
+    size_t max_head_bytes, max_body_bytes, max_buffered_bytes;
     uint64_t head_usec, body_usec, keep_alive_usec, stalled_reader_usec, drain_usec, heartbeat_usec;
     uint64_t connect_usec, first_byte_usec, gap_usec;
     unsigned slots;
@@ -101,8 +106,9 @@ bool config_has_errors(const struct config *c);
 const char *finding_kind_name(enum finding_kind kind);
 
 /*
- * Reads a file. 0: *ret is a usable configuration (some deployments may be off). -EBADMSG: it is not; *ret is still set, for its findings. Other -errno: the
- * file cannot be read (*ret unset). Environment variables are read through getenv().
+ * Reads a file. 0: *ret is a usable configuration (some deployments may be off). -EBADMSG: it is
+ * not; *ret is still set, for its findings. Other -errno: the file cannot be read (*ret unset).
+ * Environment variables are read through getenv().
  */
 int config_load(const char *path, struct config **ret) MUST_USE;
 
@@ -110,10 +116,14 @@ int config_load(const char *path, struct config **ret) MUST_USE;
 int config_parse(struct str text, struct config **ret) MUST_USE;
 
 /*
- * "rpc=unix:/path", "http=unix:/path", "http=tcp:127.0.0.1:4000", "http=tcp:[::1]:4000": the form of sluice.listen and of --listen. NULL, or what is wrong
- * with it (static). *ret_name and *ret_address are the two sides of the =.
+ * "rpc=unix:/path", "http=unix:/path", "http=tcp:127.0.0.1:4000", "http=tcp:[::1]:4000": the form
+ * of sluice.listen and of --listen. NULL, or what is wrong with it (static). *ret_name and
+ * *ret_address are the two sides of the =.
  */
 const char *config_split_listen(struct str text, struct str *ret_name, struct str *ret_address);
 
-/* The findings as "FILE:LINE:COLUMN: kind: path: text" lines on a stream; verbose: the exact ones too. */
+/*
+ * The findings as "FILE:LINE:COLUMN: kind: path: text" lines on a stream; verbose: the exact ones
+ * too.
+ */
 void config_print_findings(const struct config *c, const char *path, bool verbose, FILE *out);

@@ -1,15 +1,18 @@
 /*
- * One entry of model_list. What each key of litellm_params means is said by its row in config_keys.def; here is what a row's USE does.
+ * One entry of model_list. What each key of litellm_params means is said by its row in
+ * config_keys.def; here is what a row's USE does.
  *
- * Parameters that LiteLLM does not know are passed to the model server as defaults, as LiteLLM does: a new sampling knob of vLLM needs no release of ours.
- * That makes a typing error look like a parameter, which is harmless for "temprature" and is not for "api_bse": the calls would go to the
- * provider's default address. So a near miss of a key of the target switches the deployment off, and so does such a key that stands one level too
- * high, beside litellm_params.
+ * Parameters that LiteLLM does not know are passed to the model server as defaults, as LiteLLM
+ * does: a new sampling knob of vLLM needs no release of ours. That makes a typing error look like a
+ * parameter, which is harmless for "temprature" and is not for "api_bse": the calls would go to the
+ * provider's default address. So a near miss of a key of the target switches the deployment off,
+ * and so does such a key that stands one level too high, beside litellm_params.
  *
- * An error in an entry never stops the others (LiteLLM's ignore_invalid_deployments), but it is an error: the deployment is off, says why, and answers
- * nobody.
+ * An error in an entry never stops the others (LiteLLM's ignore_invalid_deployments), but it is an
+ * error: the deployment is off, says why, and answers nobody.
  *
- * Options end up as JSON text by name. Integers and numbers are checked, as a model server's own complaint about them would come with each call.
+ * Options end up as JSON text by name. Integers and numbers are checked, as a model server's own
+ * complaint about them would come with each call.
  */
 #include "config_deployment.h"
 
@@ -113,8 +116,8 @@ static void set_option_text(struct config_entry *e, const struct config_node *at
 static void wipe_json(struct buf *b)
 {
     if (b->base) {
-        explicit_bzero(b->base,
-                       b->start + b->len); /* a parameter that we do not know may be a key */
+        /* a parameter that we do not know may be a key */
+        explicit_bzero(b->base, b->start + b->len);
     }
     buf_done(b);
 }
@@ -136,7 +139,10 @@ void config_deployment_set_option(struct config_entry *e, const struct config_no
     }
 }
 
-/* A number as JSON text, also out of a variable, which can only hold text; NULL: it is none, and the deployment is off. */
+/*
+ * A number as JSON text, also out of a variable, which can only hold text; NULL: it is none, and
+ * the deployment is off.
+ */
 static const char *number_of(struct config_entry *e, const struct config_node *value, bool is_whole)
 {
     enum config_node_kind kind = value->kind;
@@ -285,7 +291,9 @@ static void read_slots(struct config_entry *e, const struct config_node *value)
 
 /* ---------------------------------------------------------------- litellm_params */
 
-/* The key of the target that a name may have been meant as, or NULL. "mode" beside "model" was not. */
+/*
+ * The key of the target that a name may have been meant as, or NULL. "mode" beside "model" was not.
+ */
 static const char *near_target(const struct config_entry *e, const char *name)
 {
     static const char *const target_keys[] = {"api_base", "base_url", "api_key", "model",
@@ -441,7 +449,10 @@ static const struct config_node *find_unresolved(const struct config_node *node)
     return NULL;
 }
 
-/* A call must not go out with half of its parameters, nor to where the other half would have sent it. */
+/*
+ * A call must not go out with half of its parameters, nor to where the other half would have sent
+ * it.
+ */
 static void refuse_unresolved(struct config_entry *e)
 {
     static const char *const of_target[] = {"api_base", "base_url", "api_key"};
@@ -467,7 +478,9 @@ static void refuse_unresolved(struct config_entry *e)
     }
 }
 
-/* ---------------------------------------------------------------- model_info, and the entry itself */
+/*
+ * ---------------------------------------------------------------- model_info, and the entry itself
+ */
 
 /* Where an earlier entry has the same id, or NULL. */
 static const struct config_node *find_twin(const struct config_entry *e,

@@ -15,12 +15,15 @@ struct config_entry {
 };
 
 /*
- * Fills d, which is zeroed and has its name. What cannot be served is reported, and d is switched off. Times and slots that the file leaves open are 0;
- * id is set where the file gives one.
+ * Fills d, which is zeroed and has its name. What cannot be served is reported, and d is switched
+ * off. Times and slots that the file leaves open are 0; id is set where the file gives one.
  */
 void config_deployment_read(struct config_entry *e);
 
-/* A parameter of the deployment: its own, else the common one, else (api_base, api_key) the global one. NULL: none. It may be without a value. */
+/*
+ * A parameter of the deployment: its own, else the common one, else (api_base, api_key) the global
+ * one. NULL: none. It may be without a value.
+ */
 const struct config_node *config_deployment_param(const struct config_entry *e, const char *name);
 
 /* Keeps a value as a default parameter, unless there is one of that name. */

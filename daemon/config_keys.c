@@ -1,13 +1,14 @@
 /*
- * See config_keys.h. The table is searched from front to back, a few hundred rows for each key of a file that is read once: speed does not matter here.
+ * See config_keys.h. The table is searched from front to back, a few hundred rows for each key of a
+ * file that is read once: speed does not matter here.
  */
 #include "config_keys.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#define DISTANCE_MAX_LETTERS                                                                       \
-    48 /* LiteLLM's longest key has 49 letters; who mistypes such a one finds it */
+/* LiteLLM's longest key has 49 letters; who mistypes such a one finds it */
+#define DISTANCE_MAX_LETTERS 48
 
 /* The statuses of config_keys.def; REFUSED is no kind of finding of its own. */
 #define STATUS_EXACT        .status = FINDING_EXACT
@@ -46,7 +47,10 @@ const struct config_key *config_keys_find(enum config_section section, const cha
     return NULL;
 }
 
-/* Lower case, without - and _: "API-Base" and "api_base" are the same. Returns the length, SIZE_MAX when too long. */
+/*
+ * Lower case, without - and _: "API-Base" and "api_base" are the same. Returns the length, SIZE_MAX
+ * when too long.
+ */
 static size_t squeeze(const char *name, char ret_letters[DISTANCE_MAX_LETTERS])
 {
     size_t n = 0;
@@ -68,7 +72,10 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Optimal string alignment: insertion, deletion, substitution, and a swap of neighbours as one slip. Three rows of the matrix are enough. */
+/*
+ * Optimal string alignment: insertion, deletion, substitution, and a swap of neighbours as one
+ * slip. Three rows of the matrix are enough.
+ */
 size_t config_keys_distance(const char *name_a, const char *name_b)
 {
     char a[DISTANCE_MAX_LETTERS], b[DISTANCE_MAX_LETTERS];
@@ -98,7 +105,9 @@ size_t config_keys_distance(const char *name_a, const char *name_b)
     return rows[n % 3][m];
 }
 
-/* How many slips a name may have to be taken for another: more would make "top_k" a slip of "stop". */
+/*
+ * How many slips a name may have to be taken for another: more would make "top_k" a slip of "stop".
+ */
 static size_t allowed_slips(const char *name)
 {
     char letters[DISTANCE_MAX_LETTERS];

@@ -50,8 +50,9 @@ const struct config_key *config_keys_find(enum config_section section, const cha
 const char *config_keys_suggest(enum config_section section, const char *name);
 
 /*
- * May a have been meant as b? Letters in other case and missing or other separators do not count; beyond that one slip (a letter too many, too few,
- * wrong, or two swapped) for names of 4 to 6 letters, two for longer ones.
+ * May a have been meant as b? Letters in other case and missing or other separators do not count;
+ * beyond that one slip (a letter too many, too few, wrong, or two swapped) for names of 4 to 6
+ * letters, two for longer ones.
  */
 bool config_keys_are_near(const char *a, const char *b);
 

@@ -1,12 +1,14 @@
 /*
  * The list of deployments: which entries count at all, and their ids.
  *
- * An id names a deployment in log records, in x-litellm-model-id and across reloads. Where model_info.id does not give one it is MODEL_NAME-XXXXXXXX, the
- * hash of what the deployment is: name, provider, model, base and options, in any order. LiteLLM hashes litellm_params likewise. Keys are left out of the
- * hash, so that a rotated key keeps the id and no record carries a trace of one. Two entries that are the same in all of that become -2, -3 ... in
- * the order of the file.
+ * An id names a deployment in log records, in x-litellm-model-id and across reloads. Where
+ * model_info.id does not give one it is MODEL_NAME-XXXXXXXX, the hash of what the deployment is:
+ * name, provider, model, base and options, in any order. LiteLLM hashes litellm_params likewise.
+ * Keys are left out of the hash, so that a rotated key keeps the id and no record carries a trace
+ * of one. Two entries that are the same in all of that become -2, -3 ... in the order of the file.
  *
- * An entry without a usable model_name has nothing that a client could ask for: it is reported and left out.
+ * An entry without a usable model_name has nothing that a client could ask for: it is reported and
+ * left out.
  */
 #include "config_model_list.h"
 
@@ -16,9 +18,9 @@
 
 #include "config_deployment.h"
 
-#define ID_NAME_MAX                                                                                \
-    48 /* of the model name in an id; with the hash and a number it stays below 64 */
-#define ID_MAX 64
+/* of the model name in an id; with the hash and a number it stays below 64 */
+#define ID_NAME_MAX 48
+#define ID_MAX      64
 
 /* ---------------------------------------------------------------- entries */
 

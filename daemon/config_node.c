@@ -1,12 +1,16 @@
 /*
- * The tree of a configuration file: paths for messages, scalars as PyYAML resolves them, values as JSON.
+ * The tree of a configuration file: paths for messages, scalars as PyYAML resolves them, values as
+ * JSON.
  *
- * LiteLLM reads its file with PyYAML's SafeLoader, which is YAML 1.1: yes and on are booleans, 010 is eight, 1:30 is ninety and 1e5 is text, as its
- * float needs a dot and a signed exponent. A file that moves here must keep its meaning, so config_node_resolve() follows PyYAML's resolver
- * (yaml/resolver.py) and constructor (yaml/constructor.py) and not YAML 1.2. Two things differ: dates stay text, and what JSON has no number
- * for is refused instead of passed on, since every value that is passed on becomes JSON.
+ * LiteLLM reads its file with PyYAML's SafeLoader, which is YAML 1.1: yes and on are booleans, 010
+ * is eight, 1:30 is ninety and 1e5 is text, as its float needs a dot and a signed exponent. A file
+ * that moves here must keep its meaning, so config_node_resolve() follows PyYAML's resolver
+ * (yaml/resolver.py) and constructor (yaml/constructor.py) and not YAML 1.2. Two things differ:
+ * dates stay text, and what JSON has no number for is refused instead of passed on, since every
+ * value that is passed on becomes JSON.
  *
- * Owns nothing: nodes live in the arena of whoever parsed them. Must not read a file, the environment or a clock, and must not log.
+ * Owns nothing: nodes live in the arena of whoever parsed them. Must not read a file, the
+ * environment or a clock, and must not log.
  */
 #include "config_node.h"
 
@@ -221,7 +225,10 @@ static int put_integer(struct arena *a, struct str s, char **ret_text)
     return 0;
 }
 
-/* Copies digits without underscores, and without leading zeros when is_whole; writes a zero where nothing is left. */
+/*
+ * Copies digits without underscores, and without leading zeros when is_whole; writes a zero where
+ * nothing is left.
+ */
 static char *put_digits(char *to, struct str digits, bool is_whole)
 {
     char *from = to;

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * A parsed YAML file as a small tree with places. config_yaml.c builds it, the readers of the sections walk it, nobody keeps it: nodes, keys and
- * texts live in the caller's arena.
+ * A parsed YAML file as a small tree with places. config_yaml.c builds it, the readers of the
+ * sections walk it, nobody keeps it: nodes, keys and texts live in the caller's arena.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,15 +42,19 @@ struct config_node *config_node_find(const struct config_node *node, const char 
 #define config_node_for_each(pos, node)                                                            \
     for (struct config_node *pos = (node)->first; pos; pos = pos->next)
 
-/* "model_list[0].litellm_params.api_base"; cut in the middle of the deepest names where it does not fit. */
+/*
+ * "model_list[0].litellm_params.api_base"; cut in the middle of the deepest names where it does not
+ * fit.
+ */
 void config_node_path(const struct config_node *node, char ret_path[CONFIG_NODE_PATH_MAX]);
 
 /* What a message calls it: "a string", "a list". */
 const char *config_node_kind_name(enum config_node_kind kind);
 
 /*
- * What PyYAML would make of a plain scalar (YAML 1.1, its SafeLoader; dates stay text). *ret_text is in the arena. 0; -ENOMEM; -ERANGE: a number that JSON
- * cannot carry (.inf, .nan, or more than 64 bits in another base than ten).
+ * What PyYAML would make of a plain scalar (YAML 1.1, its SafeLoader; dates stay text). *ret_text
+ * is in the arena. 0; -ENOMEM; -ERANGE: a number that JSON cannot carry (.inf, .nan, or more than
+ * 64 bits in another base than ten).
  */
 int config_node_resolve(struct str plain, struct arena *a, enum config_node_kind *ret_kind,
                         char **ret_text) MUST_USE;
@@ -58,5 +62,7 @@ int config_node_resolve(struct str plain, struct arena *a, enum config_node_kind
 /* Appends a value as JSON. 0 or -errno of buf. */
 int config_node_write_json(const struct config_node *node, struct buf *out) MUST_USE;
 
-/* Overwrites all texts: keys and passwords lie in an arena, which is freed as it is. NULL is fine. */
+/*
+ * Overwrites all texts: keys and passwords lie in an arena, which is freed as it is. NULL is fine.
+ */
 void config_node_wipe(struct config_node *node);

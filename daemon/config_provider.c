@@ -1,8 +1,10 @@
 /*
- * The prefixes of LiteLLM's model names, one row each. A new OpenAI-compatible vendor is one row here and nothing else.
+ * The prefixes of LiteLLM's model names, one row each. A new OpenAI-compatible vendor is one row
+ * here and nothing else.
  *
- * Bases and variables are LiteLLM's own (litellm/litellm_core_utils/get_llm_provider_logic.py and litellm/llms/), so that a file that
- * relies on them goes on working. A row without a base needs api_base or one of its variables.
+ * Bases and variables are LiteLLM's own (litellm/litellm_core_utils/get_llm_provider_logic.py and
+ * litellm/llms/), so that a file that relies on them goes on working. A row without a base needs
+ * api_base or one of its variables.
  */
 #include "config_provider.h"
 
@@ -113,7 +115,10 @@ static bool has_digit_at(struct str s, size_t i)
 
 const struct config_provider *config_provider_of_bare(struct str model)
 {
-    /* gpt-4o but not gpt-oss or gpt-neox, which anybody may serve: a guess must not send prompts to a vendor */
+    /*
+     * gpt-4o but not gpt-oss or gpt-neox, which anybody may serve: a guess must not send prompts to
+     * a vendor
+     */
     bool is_gpt = str_has_prefix(model, "gpt-") && has_digit_at(model, strlen("gpt-"));
     /* o1, o3-mini, o4-mini-2025-04-16 */
     bool is_o = str_has_prefix(model, "o") && has_digit_at(model, 1) &&

@@ -1,5 +1,8 @@
 #pragma once
-/* Which provider serves which prefix of a model name, and where its server is when the file does not say. */
+/*
+ * Which provider serves which prefix of a model name, and where its server is when the file does
+ * not say.
+ */
 #include <stdbool.h>
 
 #include "base/str.h"

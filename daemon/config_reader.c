@@ -1,12 +1,16 @@
 /*
  * See config_reader.h.
  *
- * os.environ/NAME is a value as a whole, anywhere in the file; inside a longer text it means nothing. It is looked up in the file's own
- * environment_variables first and then in the environment of the process: LiteLLM exports the former into the latter, which here would hand keys to
- * whatever reads /proc, for nothing. Values of environment_variables may themselves be os.environ/NAME, of the process.
+ * os.environ/NAME is a value as a whole, anywhere in the file; inside a longer text it means
+ * nothing. It is looked up in the file's own environment_variables first and then in the
+ * environment of the process: LiteLLM exports the former into the latter, which here would hand
+ * keys to whatever reads /proc, for nothing. Values of environment_variables may themselves be
+ * os.environ/NAME, of the process.
  *
- * A variable that is not set does not make its value absent. LiteLLM lets that happen, and prompts meant for a server of one's own then went to the vendor's
- * public address (its issue 6332), and a proxy whose key was missing ran open (its issue 1851). The node is marked and whoever needs it refuses.
+ * A variable that is not set does not make its value absent. LiteLLM lets that happen, and prompts
+ * meant for a server of one's own then went to the vendor's public address (its issue 6332), and a
+ * proxy whose key was missing ran open (its issue 1851). The node is marked and whoever needs it
+ * refuses.
  */
 #include "config_reader.h"
 
@@ -27,8 +31,9 @@ static void drop_finding(struct config *c, size_t i)
 }
 
 /*
- * Would a finding say nothing new? A parameter that all deployments share is read with each of them and reported once; and that a key is read exactly
- * is not said where its value is wrong, whichever of the two is found first.
+ * Would a finding say nothing new? A parameter that all deployments share is read with each of them
+ * and reported once; and that a key is read exactly is not said where its value is wrong, whichever
+ * of the two is found first.
  */
 static bool is_known(struct config *c, const struct finding *f)
 {

@@ -1,9 +1,11 @@
 #pragma once
 /*
- * What all readers of sections share: where findings go, how keys are looked up in LiteLLM's table, and the environment.
+ * What all readers of sections share: where findings go, how keys are looked up in LiteLLM's table,
+ * and the environment.
  *
- * Out of memory is sticky and not an answer of each function: readers carry on with what they have, and config_parse() looks once at the end and gives
- * everything back. A missing string is NULL, as if the key were absent.
+ * Out of memory is sticky and not an answer of each function: readers carry on with what they have,
+ * and config_parse() looks once at the end and gives everything back. A missing string is NULL, as
+ * if the key were absent.
  */
 #include "config.h"
 #include "config_keys.h"
@@ -32,8 +34,8 @@ void config_reader_error_at_key(struct config_reader *r, const struct config_nod
                                 bool is_fatal, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
 /*
- * Reports a key as its row of config_keys.def says and returns the row; NULL: LiteLLM has no such key, which is reported as unsupported, or as an error with the name
- * that was probably meant.
+ * Reports a key as its row of config_keys.def says and returns the row; NULL: LiteLLM has no such
+ * key, which is reported as unsupported, or as an error with the name that was probably meant.
  */
 const struct config_key *config_reader_report(struct config_reader *r, enum config_section section,
                                               const struct config_node *key);
@@ -44,7 +46,10 @@ bool config_reader_has_master_key(const struct config_reader *r);
 /* Is the key absent, or without a value? */
 bool config_reader_is_unset(const struct config_node *node);
 
-/* A variable of environment_variables, else of the process; NULL when it is not set, or empty. Borrowed. */
+/*
+ * A variable of environment_variables, else of the process; NULL when it is not set, or empty.
+ * Borrowed.
+ */
 const char *config_reader_variable(const struct config_reader *r, const char *name);
 
 /* Replaces every os.environ/NAME of the file by its value. */

@@ -7,11 +7,13 @@
  *   config_keys.*   the table of LiteLLM's keys         config_sluice.c       the sluice: key
  *   config_model_list.c  the list, ids
  *
- * A configuration is refused as a whole (a fatal finding) for what would make it something else than it says: text that is not YAML, no model_list, a limit of
- * ours that cannot be read, an access rule of LiteLLM's that is not kept here, a master key that is not there, a door to the network without a key.
- * Everything else switches off one deployment or is only reported.
+ * A configuration is refused as a whole (a fatal finding) for what would make it something else
+ * than it says: text that is not YAML, no model_list, a limit of ours that cannot be read, an
+ * access rule of LiteLLM's that is not kept here, a master key that is not there, a door to the
+ * network without a key. Everything else switches off one deployment or is only reported.
  *
- * The nodes are overwritten and freed before config_parse() returns: what the configuration keeps are copies.
+ * The nodes are overwritten and freed before config_parse() returns: what the configuration keeps
+ * are copies.
  */
 #include "config.h"
 
@@ -81,7 +83,10 @@ static void read_litellm(struct config_reader *r, const struct config_node *sect
     (void) report_section(r, section, SECTION_LITELLM);
 }
 
-/* May a text be sent in a header as it is? A master key that no client could send would lock everybody out. */
+/*
+ * May a text be sent in a header as it is? A master key that no client could send would lock
+ * everybody out.
+ */
 static bool is_key(const char *text)
 {
     for (const char *p = text; *p; p++) {

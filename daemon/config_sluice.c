@@ -1,12 +1,15 @@
 /*
- * The sluice: key. One table says every key, its type, its bounds and where its value goes; config/sluice.yaml shows the same keys with their
- * defaults and a word on each, and a unit test holds the two together.
+ * The sluice: key. One table says every key, its type, its bounds and where its value goes;
+ * config/sluice.yaml shows the same keys with their defaults and a word on each, and a unit test
+ * holds the two together.
  *
- * This part of the file is ours alone, so it is read strictly where LiteLLM's is read leniently: an unknown key, a wrong type, a missing unit or a value
- * out of bounds is an error that the daemon does not start with (and that a reload refuses). A limit with a typing error would be no limit.
+ * This part of the file is ours alone, so it is read strictly where LiteLLM's is read leniently: an
+ * unknown key, a wrong type, a missing unit or a value out of bounds is an error that the daemon
+ * does not start with (and that a reload refuses). A limit with a typing error would be no limit.
  *
- * Durations and sizes carry their unit (30s, 64MiB). The bounds are there to catch slips of the unit, not to know better: the smallest values still
- * work, the largest still fit into the arithmetic.
+ * Durations and sizes carry their unit (30s, 64MiB). The bounds are there to catch slips of the
+ * unit, not to know better: the smallest values still work, the largest still fit into the
+ * arithmetic.
  */
 #include "config_sluice.h"
 
@@ -420,7 +423,10 @@ static const char *last_word(const char *name)
     return dot ? dot + 1 : name;
 }
 
-/* The nearest name; else one with the same last word in another group: "queue.wait" for "timeouts.wait". NULL: none. */
+/*
+ * The nearest name; else one with the same last word in another group: "queue.wait" for
+ * "timeouts.wait". NULL: none.
+ */
 static const char *suggest(const char *name)
 {
     const char *elsewhere = NULL;

@@ -1,5 +1,6 @@
 /*
- * The target of a deployment. One rule stands above LiteLLM's: prompts and keys go where the file says, or nowhere.
+ * The target of a deployment. One rule stands above LiteLLM's: prompts and keys go where the file
+ * says, or nowhere.
  *
  *   api_base written but empty, or os.environ/NAME unset   off; LiteLLM would use the vendor's public address
  *   api_base mistyped (api_bse)                            off (config_deployment.c)
@@ -8,8 +9,9 @@
  *   an Ollama name that ends in cloud                      off: Ollama would forward the prompt to ollama.com
  *   user:password@ in a URL                                off, and never repeated in a message
  *
- * A key from the environment belongs to a provider. It is sent to that provider's own address, or, for servers that have none
- * (hosted_vllm, lm_studio ...), to the api_base of the deployment. A key that the deployment writes itself goes where the deployment points.
+ * A key from the environment belongs to a provider. It is sent to that provider's own address, or,
+ * for servers that have none (hosted_vllm, lm_studio ...), to the api_base of the deployment. A key
+ * that the deployment writes itself goes where the deployment points.
  *
  * Messages name keys, variables and providers; of values only model names.
  */
@@ -151,8 +153,8 @@ static bool is_same_place(struct str a, struct str b)
 static void keep_base(struct config_entry *e, struct str base, const char *suffix)
 {
     char text[BASE_MAX_BYTES + 16];
-    size_t n_to_lower =
-        scheme_len(base) > 0 ? authority_end(base) : 0; /* RFC 3986 section 6.2.2.1 */
+    /* RFC 3986 section 6.2.2.1 */
+    size_t n_to_lower = scheme_len(base) > 0 ? authority_end(base) : 0;
 
     (void) snprintf(text, sizeof text, "%.*s%s", STR_ARG(base), suffix);
     for (size_t i = 0; i < n_to_lower; i++) {
@@ -382,7 +384,10 @@ static void not_served(struct config_entry *e, const struct config_node *at, str
     }
 }
 
-/* The provider of "prefix/model", of custom_llm_provider, or of a bare name; *ret_model is what is left. NULL: off, and reported. */
+/*
+ * The provider of "prefix/model", of custom_llm_provider, or of a bare name; *ret_model is what is
+ * left. NULL: off, and reported.
+ */
 static const struct config_provider *
 choose_provider(struct config_entry *e, const struct config_node *model, struct str *ret_model)
 {

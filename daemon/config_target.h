@@ -2,7 +2,10 @@
 /* Where a deployment's calls go: provider, model, base URL, key. */
 #include "config_deployment.h"
 
-/* Fills provider, model, api_base and api_key of e->deployment, and e->provider; or switches it off. */
+/*
+ * Fills provider, model, api_base and api_key of e->deployment, and e->provider; or switches it
+ * off.
+ */
 void config_target_read(struct config_entry *e);
 
 /* What is wrong with a base URL ("http://host:1/v1", "unix:/path"), or NULL. Static text. */

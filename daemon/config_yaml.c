@@ -1,8 +1,10 @@
 /*
- * YAML to nodes, through libyaml's parser events and nothing higher: the event stream has no aliases resolved and no tree built, so whatever could
- * grow is refused or counted here, event by event, before memory is spent on it.
+ * YAML to nodes, through libyaml's parser events and nothing higher: the event stream has no
+ * aliases resolved and no tree built, so whatever could grow is refused or counted here, event by
+ * event, before memory is spent on it.
  *
- * A configuration is data from outside like any other (design: limits). Refused with a place and a reason:
+ * A configuration is data from outside like any other (design: limits). Refused with a place and a
+ * reason:
  *
  *   anchors, aliases, merge keys   a few lines of them unfold to gigabytes ("billion laughs"), and LiteLLM's files do without
  *   tags                           they ask for a constructor; SafeLoader refuses the custom ones as well
@@ -10,10 +12,12 @@
  *   the same key twice             PyYAML silently takes the last, so that an edited value may have no effect
  *   NUL characters                 texts are C strings from here on
  *
- * The tree is built without recursion: `at` is the open container, a parent pointer leads back, and a key waits in `key` until its value begins, which
- * is always the next event. Owns the libyaml parser and each event while looking at it; nodes belong to the caller's arena.
+ * The tree is built without recursion: `at` is the open container, a parent pointer leads back, and
+ * a key waits in `key` until its value begins, which is always the next event. Owns the libyaml
+ * parser and each event while looking at it; nodes belong to the caller's arena.
  *
- * Texts are wiped from the events before libyaml frees them. Its own input buffers it frees as they are.
+ * Texts are wiped from the events before libyaml frees them. Its own input buffers it frees as they
+ * are.
  */
 #include "config_yaml.h"
 
@@ -246,7 +250,10 @@ static yaml_mark_t mark_of(struct str text, size_t offset)
     return mark;
 }
 
-/* libyaml says "found character that cannot start any token" of a tab, which is true and helps nobody. A mark counts characters, not bytes. */
+/*
+ * libyaml says "found character that cannot start any token" of a tab, which is true and helps
+ * nobody. A mark counts characters, not bytes.
+ */
 static bool is_at_tab(struct str text, const yaml_mark_t *mark)
 {
     size_t n_characters = 0;

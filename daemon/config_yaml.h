@@ -15,8 +15,9 @@ struct config_yaml_error {
 };
 
 /*
- * 0: *ret_root is the document, NULL when the file holds none. -EBADMSG: not YAML, or YAML that is refused here (anchors, aliases, tags, merge keys, several
- * documents, duplicate keys, too deep, too large), with *ret_error. -ENOMEM.
+ * 0: *ret_root is the document, NULL when the file holds none. -EBADMSG: not YAML, or YAML that is
+ * refused here (anchors, aliases, tags, merge keys, several documents, duplicate keys, too deep,
+ * too large), with *ret_error. -ENOMEM.
  */
 int config_yaml_parse(struct str text, struct arena *a, struct config_node **ret_root,
                       struct config_yaml_error *ret_error) MUST_USE;

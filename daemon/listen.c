@@ -1,7 +1,8 @@
 /*
  * Opening listening sockets.
  *
- * A Unix socket file may be left over from a daemon that died: it is connected to first, and replaced only when nobody answers.
+ * A Unix socket file may be left over from a daemon that died: it is connected to first, and
+ * replaced only when nobody answers.
  */
 #include "listen.h"
 
@@ -40,7 +41,9 @@ static bool somebody_answers(const struct sockaddr_un *sa)
            (connect(fd, (const struct sockaddr *) sa, sizeof *sa) == 0 || errno == EAGAIN);
 }
 
-/* A socket file that a daemon left behind goes; what is no socket is somebody's, and bind() fails. */
+/*
+ * A socket file that a daemon left behind goes; what is no socket is somebody's, and bind() fails.
+ */
 static void remove_leftover(const char *path)
 {
     struct stat st;
@@ -208,8 +211,8 @@ bool listen_fd_is_remote(int fd)
         return !is_loopback_v4(sa.v4.sin_addr);
     }
     if (sa.any.sa_family == AF_INET6) {
-        return !IN6_IS_ADDR_LOOPBACK(
-            &sa.v6.sin6_addr); /* a mapped 127.0.0.1 is rare: ask for a key */
+        /* a mapped 127.0.0.1 is rare: ask for a key */
+        return !IN6_IS_ADDR_LOOPBACK(&sa.v6.sin6_addr);
     }
     return sa.any.sa_family != AF_UNIX;
 }

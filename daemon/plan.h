@@ -1,9 +1,15 @@
 #pragma once
-/* From the configuration's deployments to the router's plan: keeps what did not change, makes backends for what did. */
+/*
+ * From the configuration's deployments to the router's plan: keeps what did not change, makes
+ * backends for what did.
+ */
 #include "config.h"
 #include "core/router.h"
 #include "upstream/upstreams.h"
 
-/* 0 or -errno: the plan is then partly filled and must be given to router_plan_done(). A deployment whose parameters its provider refuses is planned as switched off. */
+/*
+ * 0 or -errno: the plan is then partly filled and must be given to router_plan_done(). A deployment
+ * whose parameters its provider refuses is planned as switched off.
+ */
 int plan_build(struct router_plan *plan, const struct config *config, struct router *router,
                struct upstreams *up) MUST_USE;

@@ -1,8 +1,10 @@
 /*
  * Reading PSI: the I/O half of core/pressure.
  *
- * Who reads a pressure file starves unprivileged triggers on it (measured), so the trigger only wakes a daemon that does not read: at level 0 without calls.
- * The trigger is written with its terminating NUL, or the kernel would cut the last digit. 2 s is the window that the kernel grants everybody.
+ * Who reads a pressure file starves unprivileged triggers on it (measured), so the trigger only
+ * wakes a daemon that does not read: at level 0 without calls. The trigger is written with its
+ * terminating NUL, or the kernel would cut the last digit. 2 s is the window that the kernel grants
+ * everybody.
  */
 #include "psi_watch.h"
 
@@ -102,14 +104,15 @@ static int on_trigger(sd_event_source *s, int fd, uint32_t revents, void *ctx)
         w->trigger = sd_event_source_disable_unref(w->trigger);
         w->trigger_fd = fd_close(w->trigger_fd);
     }
-    w->pressure->seen = w->pressure->seen > PRESSURE_L1
-                            ? w->pressure->seen
-                            : PRESSURE_L1; /* the kernel saw the first of two samples */
+    /* the kernel saw the first of two samples */
+    w->pressure->seen = w->pressure->seen > PRESSURE_L1 ? w->pressure->seen : PRESSURE_L1;
     sample(w, now);
     return 0;
 }
 
-/* A trigger, where the kernel grants one. Quietly none elsewhere: old kernels ask for a privilege. */
+/*
+ * A trigger, where the kernel grants one. Quietly none elsewhere: old kernels ask for a privilege.
+ */
 static void open_trigger(struct psi_watch *w, sd_event *event, const char *path)
 {
     static const char trigger[] = TRIGGER;
@@ -174,8 +177,9 @@ void psi_watch_done(struct psi_watch *w)
 }
 
 /*
- * Activity begins with a sample, unless one is due soon anyway; its end is noticed by the timer, one interval later: a busy device ends and begins its activity many times a
- * second, and none of that should cost a system call.
+ * Activity begins with a sample, unless one is due soon anyway; its end is noticed by the timer,
+ * one interval later: a busy device ends and begins its activity many times a second, and none of
+ * that should cost a system call.
  */
 void psi_watch_set_active(struct psi_watch *w, bool is_active, uint64_t now_usec)
 {

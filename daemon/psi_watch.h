@@ -1,7 +1,8 @@
 #pragma once
 /*
- * Feeds core/pressure with samples of /proc/pressure/memory. While calls are active, or the level is raised, a timer reads; an idle daemon at level 0 sleeps and is woken
- * by a PSI trigger where the kernel grants one. Owned by the composition.
+ * Feeds core/pressure with samples of /proc/pressure/memory. While calls are active, or the level
+ * is raised, a timer reads; an idle daemon at level 0 sleeps and is woken by a PSI trigger where
+ * the kernel grants one. Owned by the composition.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,7 +21,10 @@ struct psi_watch {
     void *ctx;
 };
 
-/* root is put before /proc ("" for the real one; NULL: nothing is read, the level stays 0). Without a readable file the watch is blind and says so once. 0 or -errno (event loop trouble only). */
+/*
+ * root is put before /proc ("" for the real one; NULL: nothing is read, the level stays 0). Without
+ * a readable file the watch is blind and says so once. 0 or -errno (event loop trouble only).
+ */
 int psi_watch_init(struct psi_watch *w, sd_event *event, const char *root,
                    struct pressure *pressure,
                    void (*on_level)(void *ctx, enum pressure_level from, enum pressure_level to),

@@ -1,11 +1,14 @@
 /*
  * The daemon put together.
  *
- * One loop, one thread. Whatever happens in a wake-up (bytes, timers, upstream answers), its consequences are drawn once, at its end, by turn(): registry_run()
- * decides, frontends_turn() sends and buries. A turn is asked for by on_work; it follows a batch of sockets at once, anything else as a one-shot defer source.
+ * One loop, one thread. Whatever happens in a wake-up (bytes, timers, upstream answers), its
+ * consequences are drawn once, at its end, by turn(): registry_run() decides, frontends_turn()
+ * sends and buries. A turn is asked for by on_work; it follows a batch of sockets at once, anything
+ * else as a one-shot defer source.
  *
- * Owns every module below. Reload swaps the configuration snapshot, the router's plan and the parameters of modules; running calls keep their deployments. A file that
- * cannot be used changes nothing.
+ * Owns every module below. Reload swaps the configuration snapshot, the router's plan and the
+ * parameters of modules; running calls keep their deployments. A file that cannot be used changes
+ * nothing.
  *
  *   RUNNING ──SIGTERM──► CLOSING_DOOR ──GRACE_USEC──► DRAINING ──drain time──► CUT ──CUT_USEC──► the loop ends
  *
@@ -36,8 +39,8 @@
 #include "sockets.h"
 #include "upstream/upstreams.h"
 
-#define GRACE_USEC                                                                                 \
-    (500 * USEC_PER_MSEC) /* for requests that were on their way when the signal came */
+/* for requests that were on their way when the signal came */
+#define GRACE_USEC     (500 * USEC_PER_MSEC)
 #define CUT_USEC       (2 * USEC_PER_SEC) /* after the drain time: for error events to leave */
 #define FDS_PER_CONN   3                  /* the client's, the upstream's, and room */
 #define MID_STARTED    "2e8c9f2b932248d288012169abe4b6bb"
@@ -71,7 +74,10 @@ struct server {
     bool run_wanted; /* the registry has work: the next turn runs it */
 };
 
-/* ------------------------------------------------------------------------------------------- the turn */
+/*
+ * ------------------------------------------------------------------------------------------- the
+ * turn
+ */
 
 static void want_turn(void *ctx)
 {
@@ -100,8 +106,8 @@ static void arm_deadline(struct server *s)
 static void run_registry(struct server *s, uint64_t now_usec)
 {
     s->run_wanted = false;
-    psi_watch_set_active(&s->psi, true,
-                         now_usec); /* a new call is admitted by the pressure of now */
+    /* a new call is admitted by the pressure of now */
+    psi_watch_set_active(&s->psi, true, now_usec);
     registry_run(&s->registry, now_usec);
     psi_watch_set_active(&s->psi, s->registry.n_calls > 0, now_usec);
     upstreams_turn(&s->upstreams);
@@ -163,7 +169,10 @@ static void on_level(void *ctx, enum pressure_level from, enum pressure_level to
               s->pressure.full_permille / 10, s->pressure.full_permille % 10, does[to]);
 }
 
-/* ------------------------------------------------------------------------------------------- configuration */
+/*
+ * -------------------------------------------------------------------------------------------
+ * configuration
+ */
 
 static struct frontend_params frontend_params(const struct config *c)
 {
@@ -196,7 +205,10 @@ static struct admission_params admission_params(const struct config *c)
     return p;
 }
 
-/* What an operator should know of the file: errors and what has no effect. The rest is for --check-config. */
+/*
+ * What an operator should know of the file: errors and what has no effect. The rest is for
+ * --check-config.
+ */
 static void log_findings(const struct config *c, const char *path)
 {
     for (size_t i = 0; i < c->n_findings; i++) {
@@ -223,7 +235,9 @@ static struct config *load_config(const char *path)
     return r < 0 ? config_free(c) : c;
 }
 
-/* Makes c the configuration. 0 or -errno, then nothing has changed. Takes c over when it succeeds. */
+/*
+ * Makes c the configuration. 0 or -errno, then nothing has changed. Takes c over when it succeeds.
+ */
 static int adopt_config(struct server *s, struct config *c)
 {
     struct router_plan plan = {0};
@@ -267,7 +281,10 @@ static void reload(struct server *s)
     (void) sd_notify(0, "READY=1");
 }
 
-/* ------------------------------------------------------------------------------------------- signals */
+/*
+ * -------------------------------------------------------------------------------------------
+ * signals
+ */
 
 static void enter(struct server *s, enum server_state state, uint64_t for_usec)
 {
@@ -277,8 +294,10 @@ static void enter(struct server *s, enum server_state state, uint64_t for_usec)
     want_run(s);
 }
 
-/* The door is closed; who came through it before may still say what it came for. Without this a request that is on its way when the signal comes would
- * meet a closed connection. */
+/*
+ * The door is closed; who came through it before may still say what it came for. Without this a
+ * request that is on its way when the signal comes would meet a closed connection.
+ */
 static void begin_stop(struct server *s)
 {
     char text[32];
@@ -412,7 +431,10 @@ static int add_signals(struct server *s)
     return 0;
 }
 
-/* ------------------------------------------------------------------------------------------- start and end */
+/*
+ * ------------------------------------------------------------------------------------------- start
+ * and end
+ */
 
 static void raise_fd_limit(const struct config *c)
 {

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * The composition: owns the event loop, the configuration and every module, and wires the ports. Nothing includes this but main.c.
+ * The composition: owns the event loop, the configuration and every module, and wires the ports.
+ * Nothing includes this but main.c.
  */
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,6 @@
 /*
- * The choice of listening sockets. Each source of them replaces the next one name by name: a --listen for http leaves rpc at its default.
+ * The choice of listening sockets. Each source of them replaces the next one name by name: a
+ * --listen for http leaves rpc at its default.
  */
 #include "sockets.h"
 
