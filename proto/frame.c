@@ -389,7 +389,10 @@ size_t frame_encode_response(const struct frame_response *r, uint8_t *out)
 {
     uint8_t *at = out;
 
-    /* Go's client decodes the payload before it looks at the status, and success carries no status at all. */
+    /*
+     * Go's client decodes the payload before it looks at the status, and success carries no status
+     * at all.
+     */
     if (r->code == 0) {
         return (size_t) (put_slice(at, RESPONSE_PAYLOAD, r->payload) - out);
     }

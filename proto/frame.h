@@ -1,7 +1,7 @@
 #pragma once
 /*
- * ttrpc frames and their two envelopes, encoded by hand. Linked by the daemon and by libsluice; knows neither.
- * Source of the format: containerd/ttrpc PROTOCOL.md, channel.go, request.proto.
+ * ttrpc frames and their two envelopes, encoded by hand. Linked by the daemon and by libsluice;
+ * knows neither. Source of the format: containerd/ttrpc PROTOCOL.md, channel.go, request.proto.
  *
  *   0       4            8      9       10
  *   | length | stream id  | type | flags | payload ...      length and id big-endian; length without the header
@@ -47,12 +47,17 @@ struct frame_response {
 void frame_encode_header(const struct frame_header *h, uint8_t out[FRAME_HEADER_BYTES]);
 void frame_decode_header(const uint8_t in[FRAME_HEADER_BYTES], struct frame_header *ret);
 
-/* Envelopes from bytes. 0 or -EBADMSG: malformed protobuf, or service/method not UTF-8, with NUL, or over FRAME_MAX_NAME. Unknown fields are skipped. */
+/*
+ * Envelopes from bytes. 0 or -EBADMSG: malformed protobuf, or service/method not UTF-8, with NUL,
+ * or over FRAME_MAX_NAME. Unknown fields are skipped.
+ */
 int frame_decode_request(const uint8_t *bytes, size_t n, struct frame_request *ret);
 int frame_decode_response(const uint8_t *bytes, size_t n, struct frame_response *ret);
 
 /*
- * Envelopes to bytes. size: what encode will write. encode writes exactly that into out. Absent fields (empty slices, code 0) are not written. A response with a code != 0 never carries a payload.
+ * Envelopes to bytes. size: what encode will write. encode writes exactly that into out. Absent
+ * fields (empty slices, code 0) are not written. A response with a code != 0 never carries a
+ * payload.
  */
 size_t frame_request_size(const struct frame_request *r);
 size_t frame_encode_request(const struct frame_request *r, uint8_t *out);
