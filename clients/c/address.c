@@ -52,7 +52,10 @@ static int connect_socket(int fd, const struct sockaddr_un *sa)
 {
     struct timeval limit = {.tv_sec = CONNECT_MAX_SEC};
 
-    /* Connecting to a Unix socket blocks while the accept queue is full and honours the send timeout (unix(7)). */
+    /*
+     * Connecting to a Unix socket blocks while the accept queue is full and honours the send
+     * timeout (unix(7)).
+     */
     if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0) {
         return -errno;
     }

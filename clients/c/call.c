@@ -129,7 +129,9 @@ void call_close(sluice_call *call, enum failure_kind by)
     set_state(call, CALL_CLOSED);
 }
 
-/* Keeps the frame for the program. false: it has left too much unread already; the frame is freed. */
+/*
+ * Keeps the frame for the program. false: it has left too much unread already; the frame is freed.
+ */
 static bool keep(sluice_call *call, struct call_frame *frame)
 {
     size_t cost = sizeof(*frame) + frame->header.payload_bytes;
@@ -159,7 +161,10 @@ static void deliver_data(sluice_call *call, struct call_frame *frame)
         call_close(call, FAILURE_BAD_ANSWER);
         return;
     }
-    /* The close frame may carry a message (the specification allows it, Go does it), and an empty one may lack the no-data flag. */
+    /*
+     * The close frame may carry a message (the specification allows it, Go does it), and an empty
+     * one may lack the no-data flag.
+     */
     if (is_message && (h->payload_bytes > 0 || !is_last)) {
         if (!keep(call, frame)) {
             call_close(call, FAILURE_STALLED_READER);
@@ -350,8 +355,8 @@ static int take_response(sluice_call *call)
         return finish(call, SLUICE_EVENT_FAILED, NULL);
     }
     if (request_method(call->kind)->is_stream) {
-        return fail(call, FAILURE_ANSWER_CUT,
-                    NULL); /* some servers end streams so; Done would have come before */
+        /* some servers end streams so; Done would have come before */
+        return fail(call, FAILURE_ANSWER_CUT, NULL);
     }
     return take_reply(call, res.payload);
 }

@@ -50,7 +50,10 @@ struct sluice_call {
         *started; /* owned: the Event with STARTED, for model and deployment; NULL before */
     struct failure failure;
 
-    /* Set by any thread, cleared by the client when it tells the daemon. Not a state: the call goes on until its answer. */
+    /*
+     * Set by any thread, cleared by the client when it tells the daemon. Not a state: the call goes
+     * on until its answer.
+     */
     atomic_bool is_cancel_wanted;
     bool is_cancel_sent;
     uint64_t give_up_at_usec; /* the library ends it then by itself; USEC_NEVER */

@@ -187,8 +187,8 @@ EXPORT sluice_client *sluice_client_free(sluice_client *client)
         call = next;
     }
     free(client->body);
-    conn_done(
-        &client->conn); /* no shutdown(): a child's copy must not end the parent's connection */
+    /* no shutdown(): a child's copy must not end the parent's connection */
+    conn_done(&client->conn);
     close_descriptors(client);
     free(client);
     return NULL;
@@ -245,8 +245,8 @@ EXPORT sluice_call *sluice_client_ready_call(sluice_client *client)
 {
     for (sluice_call *call = client->first_call; call; call = call->next) {
         if (call_has_event(call)) {
-            unlink_call(client,
-                        call); /* to the end: the others are offered before it comes again */
+            /* to the end: the others are offered before it comes again */
+            unlink_call(client, call);
             append_call(client, call);
             return call;
         }
@@ -375,7 +375,10 @@ void client_wake(sluice_client *client)
 {
     uint64_t one = 1;
 
-    /* The descriptor first: a process() between the two finds nothing to do and is called once more. A full counter wakes as well. */
+    /*
+     * The descriptor first: a process() between the two finds nothing to do and is called once
+     * more. A full counter wakes as well.
+     */
     (void) !write(client->wake_fd, &one, sizeof(one));
     atomic_store(&client->is_wake_wanted, true);
 }

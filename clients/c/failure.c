@@ -138,7 +138,10 @@ void failure_set_status(struct failure *f, const struct frame_response *res)
         return;
     }
 
-    /* Only our daemon sends details here; one that does not decode, or for which there is no memory, adds nothing. */
+    /*
+     * Only our daemon sends details here; one that does not decode, or for which there is no
+     * memory, adds nothing.
+     */
     ProtobufCMessage *msg = unpack_message(&sluice__v1__error_detail__descriptor, res->detail.ptr,
                                            res->detail.len, NULL);
 

@@ -7,9 +7,9 @@
 #include "proto/frame.h"
 
 #define FAILURE_CODE_MAX 64
-#define FAILURE_MESSAGE_MAX                                                                        \
-    512 /* the daemon's texts are under 240 bytes; other servers' may be cut */
-#define FAILURE_PARAM_MAX 64
+/* the daemon's texts are under 240 bytes; other servers' may be cut */
+#define FAILURE_MESSAGE_MAX 512
+#define FAILURE_PARAM_MAX   64
 
 enum failure_kind {
     FAILURE_NONE = 0,        /* ended as it should: no failure by itself */

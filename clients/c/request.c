@@ -18,10 +18,10 @@
 #include "proto/frame.h"
 #include "request_body.h"
 
-#define REQUEST_MAX_BYTES                                                                          \
-    ((size_t) FRAME_MAX_BYTES - 1024) /* envelope, options and sampling fit into the rest */
-#define ITEM_MAX_OVERHEAD    16       /* tags and lengths of one string or message on the wire */
-#define REQUEST_MAX_MESSAGES 4096     /* these three as sluice.proto has them */
+/* envelope, options and sampling fit into the rest */
+#define REQUEST_MAX_BYTES    ((size_t) FRAME_MAX_BYTES - 1024)
+#define ITEM_MAX_OVERHEAD    16   /* tags and lengths of one string or message on the wire */
+#define REQUEST_MAX_MESSAGES 4096 /* these three as sluice.proto has them */
 #define REQUEST_MAX_INPUTS   2048
 #define REQUEST_MAX_STOPS    16
 

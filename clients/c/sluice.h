@@ -256,7 +256,9 @@ int sluice_request_set_text(sluice_request *req, int what, const char *text,
 int sluice_call_start(sluice_client *client, const sluice_request *req,
                       sluice_call **ret_call) SLUICE_MUST_USE;
 
-/* Ends the call if it still runs (the daemon is told) and forgets it. Accepts NULL, returns NULL. */
+/*
+ * Ends the call if it still runs (the daemon is told) and forgets it. Accepts NULL, returns NULL.
+ */
 sluice_call *sluice_call_free(sluice_call *call);
 
 enum sluice_event {
@@ -280,7 +282,9 @@ enum sluice_event {
  */
 int sluice_call_next(sluice_call *call) SLUICE_MUST_USE;
 
-/* The same without waiting and without touching the connection: -EAGAIN when no event has arrived. */
+/*
+ * The same without waiting and without touching the connection: -EAGAIN when no event has arrived.
+ */
 int sluice_call_try_next(sluice_call *call) SLUICE_MUST_USE;
 
 /*
@@ -428,7 +432,9 @@ size_t sluice_call_n_rows(const sluice_call *call);
 uint64_t sluice_call_row_number(const sluice_call *call, size_t row, int field);
 const char *sluice_call_row_text(const sluice_call *call, size_t row, int field);
 
-/* Info: the google.protobuf.FileDescriptorSet of sluice.v1, for tools that make their own messages. */
+/*
+ * Info: the google.protobuf.FileDescriptorSet of sluice.v1, for tools that make their own messages.
+ */
 const void *sluice_call_descriptor_set(const sluice_call *call, size_t *ret_n_bytes);
 
 #ifdef __cplusplus

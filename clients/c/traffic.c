@@ -76,7 +76,9 @@ int traffic_send_request(sluice_client *c, const struct request_method *m,
     return 0;
 }
 
-/* The socket is watched for room to send only while something waits: else epoll would never sleep. */
+/*
+ * The socket is watched for room to send only while something waits: else epoll would never sleep.
+ */
 static void arm_output(sluice_client *c)
 {
     bool is_wanted = !c->is_lost && conn_wants_to_send(&c->conn);

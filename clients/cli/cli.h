@@ -23,8 +23,8 @@ struct command {
     const char *name;
     const char *arguments; /* for the usage line */
     const char *summary;   /* one line of the list of commands */
-    int (*run)(const struct command *command, int argc,
-               char **argv); /* argv[0]: its name. An exit code */
+    /* argv[0]: its name. An exit code */
+    int (*run)(const struct command *command, int argc, char **argv);
 };
 extern const struct command commands[]; /* main.c; ends with a row without a name */
 

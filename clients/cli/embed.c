@@ -91,8 +91,8 @@ static int take_lines(struct work *w)
     if (memchr(w->input.bytes, '\0', w->input.n)) {
         return complain_errno(w->what, -EILSEQ);
     }
-    w->input.bytes[w->input.n] =
-        '\0'; /* over the line end that was there, or into the room behind */
+    /* over the line end that was there, or into the room behind */
+    w->input.bytes[w->input.n] = '\0';
     w->texts = calloc(MAX_INPUTS, sizeof(*w->texts));
     if (!w->texts) {
         return complain_errno(w->what, -ENOMEM);

@@ -12,14 +12,14 @@
 /* Objects and arrays that are there or the program has ended. */
 cJSON *json_object(void);
 cJSON *json_array(void);
-cJSON *json_add_object(cJSON *object,
-                       const char *name); /* a member; NULL name: an item of an array */
+/* a member; NULL name: an item of an array */
+cJSON *json_add_object(cJSON *object, const char *name);
 cJSON *json_add_array(cJSON *object, const char *name);
 void json_add_text(cJSON *object, const char *name, const char *text);
 void json_add_number(cJSON *object, const char *name, uint64_t value);
 void json_add_bool(cJSON *object, const char *name, bool value);
-void json_add_float(cJSON *array,
-                    float value); /* an item, as short as it can be and still be that float */
+/* an item, as short as it can be and still be that float */
+void json_add_float(cJSON *array, float value);
 
 /* One line on stdout, flushed; frees value. */
 void json_print(cJSON *value);

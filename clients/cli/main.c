@@ -116,8 +116,11 @@ static int parse_global(int argc, char **argv)
     return argc;
 }
 
-/* A closed 0, 1 or 2 would be the number of the daemon's socket: text would go into the protocol. Each
- * that is missing is opened the wrong way round, so that it fails when it is used, and only then. */
+/*
+ * A closed 0, 1 or 2 would be the number of the daemon's socket: text would go into the protocol.
+ * Each that is missing is opened the wrong way round, so that it fails when it is used, and only
+ * then.
+ */
 static bool keep_standard_fds(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {

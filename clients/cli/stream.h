@@ -13,5 +13,7 @@ struct stream_answer {
 };
 #define STREAM_ANSWER_MAX_BYTES ((size_t) 1 << 20) /* what is over is shown but not kept */
 
-/* Runs the call to its end. what: for messages. answer: NULL where nobody needs it. An exit code. */
+/*
+ * Runs the call to its end. what: for messages. answer: NULL where nobody needs it. An exit code.
+ */
 int stream_run(sluice_call *call, const char *what, bool is_json, struct stream_answer *answer);
