@@ -1,8 +1,9 @@
 /*
- * Base64: images of RPC callers and data URLs towards model servers, embeddings towards OpenAI clients. Tables and loops, no state.
+ * Base64: images of RPC callers and data URLs towards model servers, embeddings towards OpenAI
+ * clients. Tables and loops, no state.
  *
- * Decoding is strict on purpose: two texts that decode to the same bytes are one way to get something past a check. Only the padding may be
- * missing, as data URLs in the field leave it out.
+ * Decoding is strict on purpose: two texts that decode to the same bytes are one way to get
+ * something past a check. Only the padding may be missing, as data URLs in the field leave it out.
  */
 #include "wire/base64.h"
 
@@ -75,7 +76,10 @@ static int letter_value(char c)
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* Without its padding. Padding in the wrong place stays, and decoding refuses it as a foreign letter. */
+/*
+ * Without its padding. Padding in the wrong place stays, and decoding refuses it as a foreign
+ * letter.
+ */
 static struct str without_padding(struct str text)
 {
     if (text.len % 4 != 0) {

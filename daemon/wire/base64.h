@@ -14,6 +14,9 @@ void base64_encode_to(struct str bytes, char *out);
 /* The same, appended to a buffer. 0 or -errno of buf. */
 int base64_encode(struct buf *out, struct str bytes) MUST_USE;
 
-/* Letters to bytes, appended to out. Padding may be missing at the end, nothing else may be odd: -EBADMSG for a foreign letter (blanks too), a length
- * that no encoder makes, or bits set behind the last byte. Else 0 or -errno of buf; out is unchanged on failure. */
+/*
+ * Letters to bytes, appended to out. Padding may be missing at the end, nothing else may be odd:
+ * -EBADMSG for a foreign letter (blanks too), a length that no encoder makes, or bits set behind
+ * the last byte. Else 0 or -errno of buf; out is unchanged on failure.
+ */
 int base64_decode(struct buf *out, struct str text) MUST_USE;

@@ -1,6 +1,6 @@
 /*
- * See field.h. No state. The texts name the type that was expected and the one that came, as that is what the author of a client needs; they never
- * quote a value, since values may be private.
+ * See field.h. No state. The texts name the type that was expected and the one that came, as that
+ * is what the author of a client needs; they never quote a value, since values may be private.
  */
 #include "wire/field.h"
 

@@ -1,10 +1,12 @@
 #pragma once
 /*
- * Typed members of JSON that a client sent: reads a value, or words the verdict (400, param named) in one way everywhere.
+ * Typed members of JSON that a client sent: reads a value, or words the verdict (400, param named)
+ * in one way everywhere.
  *
- * Values are spans of checked text. Null counts as absent, and an absent value leaves *ret as it was. Readers return 0, -EBADMSG with
- * the problem filled, or -ENOMEM. Names are the innermost ones: who knows what is around them adds it with field_within() on the way out, so
- * that a path is only ever composed for an error.
+ * Values are spans of checked text. Null counts as absent, and an absent value leaves *ret as it
+ * was. Readers return 0, -EBADMSG with the problem filled, or -ENOMEM. Names are the innermost
+ * ones: who knows what is around them adds it with field_within() on the way out, so that a path is
+ * only ever composed for an error.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,8 +29,10 @@ int field_fail(struct problem *problem, const char *param, const char *fmt, ...)
 /* The same for a value of the wrong type; expected: "a string". */
 int field_fail_type(const struct field *f, const char *expected) MUST_USE;
 
-/* Passes r on; where it is -EBADMSG, puts what surrounds the member in front of problem->param: "messages[2]" before "content" makes
- * "messages[2].content". What does not fit is cut. */
+/*
+ * Passes r on; where it is -EBADMSG, puts what surrounds the member in front of problem->param:
+ * "messages[2]" before "content" makes "messages[2].content". What does not fit is cut.
+ */
 int field_within(int r, struct problem *problem, const char *fmt, ...) MUST_USE PRINTF_LIKE(3, 4);
 
 bool field_is_present(const struct field *f);
@@ -44,7 +48,10 @@ int field_object(const struct field *f, struct str *ret) MUST_USE;
 
 #define FIELD_NAME(s) {"" s, sizeof(s) - 1}
 
-/* The values of n members of a checked object in one walk; absent ones are STR_NONE. A value that is no object has no members. */
+/*
+ * The values of n members of a checked object in one walk; absent ones are STR_NONE. A value that
+ * is no object has no members.
+ */
 void field_pick(struct str object, const struct str *names, size_t n, struct str *ret_values);
 
 /* How many elements or members a checked array or object has. */

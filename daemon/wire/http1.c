@@ -5,17 +5,20 @@
  *     ▲                 └──────────(no body)─────────┘ │
  *     └────────────────────── http1_next() ────────────┘
  *
- * A head is collected line by line, each line judged by http1_policy.c as soon as it is whole, and a limit when it is reached. The complete
- * head, and nothing else, goes through llhttp in one call: it names the parts, and a head that it reads differently from the policy is refused. Then
- * the fields are judged together. llhttp keeps no state between calls and never sees a body, so that its releases (8.1, 9.x) and modes
- * do not show.
+ * A head is collected line by line, each line judged by http1_policy.c as soon as it is whole, and
+ * a limit when it is reached. The complete head, and nothing else, goes through llhttp in one call:
+ * it names the parts, and a head that it reads differently from the policy is refused. Then the
+ * fields are judged together. llhttp keeps no state between calls and never sees a body, so that
+ * its releases (8.1, 9.x) and modes do not show.
  *
  * The verdict on a request never depends on how its bytes were split.
  *
- * Owns, while a request is under way: the copy of its head with the spans into it (struct request), and the body until http1_take_body(). An idle parser
- * owns nothing beside itself: connections wait by the thousand.
+ * Owns, while a request is under way: the copy of its head with the spans into it (struct request),
+ * and the body until http1_take_body(). An idle parser owns nothing beside itself: connections wait
+ * by the thousand.
  *
- * Must not: take a byte behind the request, allocate for what Content-Length only announces, know a route or a socket.
+ * Must not: take a byte behind the request, allocate for what Content-Length only announces, know a
+ * route or a socket.
  */
 #include "wire/http1.h"
 
@@ -132,11 +135,11 @@ static bool begin_request(struct feed *f)
     if (!q) {
         return refuse_out_of_memory(f);
     }
-    q->head.n_headers =
-        0; /* the other fields and headers[] get their values when the head is complete */
+    /* the other fields and headers[] get their values when the head is complete */
+    q->head.n_headers = 0;
     q->line_at = q->n_lines = 0;
-    buf_init(&q->bytes,
-             h->limits.head_bytes + 1); /* the one behind the limit proves that it is passed */
+    /* the one behind the limit proves that it is passed */
+    buf_init(&q->bytes, h->limits.head_bytes + 1);
     h->request = q;
     h->blank = BLANK_NONE;
     h->state = STATE_HEAD;
@@ -245,7 +248,10 @@ static enum http1_method method_of(uint8_t llhttp_method)
     }
 }
 
-/* Fills q->head from the complete head. False: llhttp does not read it as the lines have been counted. */
+/*
+ * Fills q->head from the complete head. False: llhttp does not read it as the lines have been
+ * counted.
+ */
 static bool read_head(struct request *q)
 {
     struct reading reading = {.head = &q->head};
@@ -287,7 +293,9 @@ static bool finish_head(struct feed *f)
     struct str method = buf_str(&h->request->bytes);
 
     if (!read_head(h->request)) {
-        /* the lines are good, so what llhttp minds in a method that is none of ours is the method */
+        /*
+         * the lines are good, so what llhttp minds in a method that is none of ours is the method
+         */
         method.len = (size_t) ((const char *) memchr(method.ptr, ' ', method.len) - method.ptr);
         return refuse(f, http1_policy_is_known_method(method)
                              ? (struct http1_verdict) {ERRCODE_INVALID_REQUEST,

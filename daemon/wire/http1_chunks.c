@@ -3,13 +3,15 @@
  *
  *   1a2b;ext=value CRLF  data CRLF  ...  0 CRLF  [trailer fields]  CRLF
  *
- * Not left to llhttp: releases differ in what they let through here (8.1 outside its strict mode takes any byte for the LF behind the
- * size and the data), and most smuggling of the last years went through this grammar. So: 1 to 8 hexadecimal digits, extensions that are tokens
- * or quoted strings and together short, CRLF everywhere, trailers that are well-formed and then thrown away (RFC 9112 section 7.1.2: merging them
- * is how they become headers that nobody checked).
+ * Not left to llhttp: releases differ in what they let through here (8.1 outside its strict mode
+ * takes any byte for the LF behind the size and the data), and most smuggling of the last years
+ * went through this grammar. So: 1 to 8 hexadecimal digits, extensions that are tokens or quoted
+ * strings and together short, CRLF everywhere, trailers that are well-formed and then thrown away
+ * (RFC 9112 section 7.1.2: merging them is how they become headers that nobody checked).
  *
- * Lines are collected in c->line until their LF and judged whole, so the verdict does not depend on how the bytes were split. The data goes
- * straight into the body; a size that does not fit is refused before a byte of it has come.
+ * Lines are collected in c->line until their LF and judged whole, so the verdict does not depend on
+ * how the bytes were split. The data goes straight into the body; a size that does not fit is
+ * refused before a byte of it has come.
  *
  * Owns c->line. Must not: allocate for what a size only announces.
  */
@@ -18,9 +20,9 @@
 #include <errno.h>
 
 #define MAX_SIZE_DIGITS 8
-#define MAX_EXTENSION_BYTES                                                                        \
-    256 /* of all chunks: nobody sends any; unbounded ones were CVE-2024-22019 */
-#define MAX_TRAILER_BYTES 4096
+/* of all chunks: nobody sends any; unbounded ones were CVE-2024-22019 */
+#define MAX_EXTENSION_BYTES 256
+#define MAX_TRAILER_BYTES   4096
 
 static const struct http1_verdict LET_THROUGH = {.code = ERRCODE_NONE, .text = ""};
 
@@ -66,7 +68,9 @@ static bool eat_token(struct str s, size_t *i)
     return *i > first;
 }
 
-/* A quoted-string at s[*i] (RFC 9110 section 5.6.4); control characters are none of its characters. */
+/*
+ * A quoted-string at s[*i] (RFC 9110 section 5.6.4); control characters are none of its characters.
+ */
 static bool eat_quoted(struct str s, size_t *i)
 {
     for ((*i)++; *i < s.len; (*i)++) {

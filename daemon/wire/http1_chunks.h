@@ -25,8 +25,8 @@ void http1_chunks_init(struct http1_chunks *c);
 void http1_chunks_done(struct http1_chunks *c);
 
 /*
- * Decodes bytes into body, whose maximum is the limit; *ret_taken says how many were used. ERRCODE_NONE: look at c->state, CHUNKS_DONE is the end and
- * else more is wanted.
+ * Decodes bytes into body, whose maximum is the limit; *ret_taken says how many were used.
+ * ERRCODE_NONE: look at c->state, CHUNKS_DONE is the end and else more is wanted.
  */
 struct http1_verdict http1_chunks_feed(struct http1_chunks *c, struct str bytes, struct buf *body,
                                        size_t *ret_taken);

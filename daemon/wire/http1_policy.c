@@ -1,8 +1,10 @@
 /*
- * What sluice lets through of HTTP/1.1 (RFC 9112), and what it does not although the standard or llhttp would.
+ * What sluice lets through of HTTP/1.1 (RFC 9112), and what it does not although the standard or
+ * llhttp would.
  *
- * Request smuggling lives on two readers that disagree about one request. sluice forwards no framing, so it can afford to refuse whatever
- * somebody could read in two ways: this grammar has no recovery, no optional leniency and no "robustness". Rules, by section of RFC 9112:
+ * Request smuggling lives on two readers that disagree about one request. sluice forwards no
+ * framing, so it can afford to refuse whatever somebody could read in two ways: this grammar has no
+ * recovery, no optional leniency and no "robustness". Rules, by section of RFC 9112:
  *
  *   2.2     lines end with CRLF; a bare CR or LF is refused (llhttp 8.1 takes a bare LF)
  *   2.3     HTTP/1.1 and HTTP/1.0, else 505
@@ -15,7 +17,8 @@
  *
  * Fields that decide what a request is may come once only, even where both say the same.
  *
- * Pure: no state, no allocation. Must not: look at what the fields mean to sluice (that is the frontend's).
+ * Pure: no state, no allocation. Must not: look at what the fields mean to sluice (that is the
+ * frontend's).
  */
 #include "wire/http1_policy.h"
 
@@ -63,7 +66,10 @@ static bool is_token(struct str s)
     return s.len > 0;
 }
 
-/* Cuts *rest at the first c: returns what is before it and leaves what is behind; all of it and absent when there is none. */
+/*
+ * Cuts *rest at the first c: returns what is before it and leaves what is behind; all of it and
+ * absent when there is none.
+ */
 static struct str cut(struct str *rest, char c)
 {
     const char *at = memchr(rest->ptr, c, rest->len);
@@ -222,7 +228,10 @@ static bool has_repeated(const struct http1_head *head)
     return false;
 }
 
-/* host [":" port] of RFC 3986 section 3.2.2 without what nobody sends: no userinfo, no %, no sub-delims, no zone, no IPvFuture. */
+/*
+ * host [":" port] of RFC 3986 section 3.2.2 without what nobody sends: no userinfo, no %, no
+ * sub-delims, no zone, no IPvFuture.
+ */
 static bool is_host(struct str s)
 {
     struct str port = s;

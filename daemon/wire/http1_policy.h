@@ -1,6 +1,7 @@
 #pragma once
 /*
- * What sluice lets through of HTTP/1.1, beyond what llhttp insists on. Used by http1.c and http1_chunks.c only.
+ * What sluice lets through of HTTP/1.1, beyond what llhttp insists on. Used by http1.c and
+ * http1_chunks.c only.
  *
  * Lines are passed without their CRLF unless said otherwise.
  */
@@ -14,7 +15,10 @@ struct http1_verdict {
     const char *text;  /* static */
 };
 
-/* The first line or another one of a head, as far as it has come, with its line end if that has come: is it already too long? */
+/*
+ * The first line or another one of a head, as far as it has come, with its line end if that has
+ * come: is it already too long?
+ */
 struct http1_verdict http1_policy_line_so_far(struct str line, bool is_first);
 
 /* A complete line with its line end: CRLF, and no CR before it? *ret_line is without it. */
@@ -34,6 +38,9 @@ struct http1_framing {
     uint64_t length_bytes; /* of a body that is not chunked */
 };
 
-/* The fields of a head taken together. Sets keep_alive, expects_continue and has_body of head, and *ret_framing. */
+/*
+ * The fields of a head taken together. Sets keep_alive, expects_continue and has_body of head, and
+ * *ret_framing.
+ */
 struct http1_verdict http1_policy_fields(struct http1_head *head, size_t max_body_bytes,
                                          struct http1_framing *ret_framing);

@@ -1,6 +1,7 @@
 /*
- * HTTP/1.1 response heads and chunks to bytes, and percent-encoding out of targets (http1.h). The caller decides what is said; this file
- * makes sure that it cannot be said so that it means something else: no value ends its line.
+ * HTTP/1.1 response heads and chunks to bytes, and percent-encoding out of targets (http1.h). The
+ * caller decides what is said; this file makes sure that it cannot be said so that it means
+ * something else: no value ends its line.
  *
  * Every function appends all of its text or none, so that a full buffer never holds half a header.
  */
@@ -9,7 +10,10 @@
 #include <assert.h>
 #include <errno.h>
 
-/* Phrases of RFC 9110 section 15, RFC 6585 (429, 431) and nginx (499) for what errors.def and the frontend use. */
+/*
+ * Phrases of RFC 9110 section 15, RFC 6585 (429, 431) and nginx (499) for what errors.def and the
+ * frontend use.
+ */
 const char *http1_reason(int status)
 {
     static const struct {

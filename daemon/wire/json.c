@@ -1,12 +1,15 @@
 /*
- * JSON between sluice and everybody else, after json_check() has seen the text: a walk without a tree, scalars, strings; and writing.
+ * JSON between sluice and everybody else, after json_check() has seen the text: a walk without a
+ * tree, scalars, strings; and writing.
  *
  *   bytes ──► json_check() ──► spans by json_next(), json_find() ──► json_string(), json_i64(), or copied as they are
  *
- * What sluice only carries is the span of bytes that the walk yields: ends are found by quotes and brackets alone, values are
- * never parsed and printed again. Owns nothing between calls. The walk and the scalars never allocate and take time linear in what they step over.
+ * What sluice only carries is the span of bytes that the walk yields: ends are found by quotes and
+ * brackets alone, values are never parsed and printed again. Owns nothing between calls. The walk
+ * and the scalars never allocate and take time linear in what they step over.
  *
- * Must not: read at or behind the end of a text, depend on a NUL behind it, depend on the locale (sluice never calls setlocale()).
+ * Must not: read at or behind the end of a text, depend on a NUL behind it, depend on the locale
+ * (sluice never calls setlocale()).
  */
 #include "wire/json.h"
 
@@ -191,7 +194,10 @@ struct str json_find(struct str object, const char *name)
     while (json_next(&it, &raw, &value)) {
         bool is_it = false;
 
-        /* an escape is longer than what it stands for; nearly always one comparison of lengths is all */
+        /*
+         * an escape is longer than what it stands for; nearly always one comparison of lengths is
+         * all
+         */
         if (raw.len == wanted.len) {
             is_it = str_is_equal(raw, wanted) && !memchr(raw.ptr, '\\', raw.len);
         } else if (raw.len > wanted.len && memchr(raw.ptr, '\\', raw.len)) {
@@ -216,7 +222,10 @@ bool json_is_null(struct str value)
     return json_type(value) == JSON_NULL;
 }
 
-/* The digits of a number without its point, and the power of ten that they are multiplied with. Leading and trailing zeros do not count. */
+/*
+ * The digits of a number without its point, and the power of ten that they are multiplied with.
+ * Leading and trailing zeros do not count.
+ */
 struct decimal {
     uint64_t digits;
     unsigned n_digits; /* 20 and more: digits is not their value any more */

@@ -1,12 +1,14 @@
 /*
- * The strict check of json.h: the whole of RFC 8259 and nothing more, plus what a gateway must insist on (well-formed UTF-8, paired
- * surrogates, a depth limit, no name twice in an object, no U+0000 in names).
+ * The strict check of json.h: the whole of RFC 8259 and nothing more, plus what a gateway must
+ * insist on (well-formed UTF-8, paired surrogates, a depth limit, no name twice in an object, no
+ * U+0000 in names).
  *
- * Every text that a peer sends goes through here once; json.c relies on it without looking again. The functions mirror the grammar: each is
- * called with c->p on the first byte of its production and leaves it behind the last. The first error wins and ends the pass.
+ * Every text that a peer sends goes through here once; json.c relies on it without looking again.
+ * The functions mirror the grammar: each is called with c->p on the first byte of its production
+ * and leaves it behind the last. The first error wins and ends the pass.
  *
- * Recursion is at most JSON_MAX_DEPTH deep (two small frames each). Allocates only while more than JSON_NAMES_FIXED names are open, takes time
- * linear in the text (names: json_names.c).
+ * Recursion is at most JSON_MAX_DEPTH deep (two small frames each). Allocates only while more than
+ * JSON_NAMES_FIXED names are open, takes time linear in the text (names: json_names.c).
  *
  * Must not: read at or behind the end of a text, or depend on a NUL there.
  */
@@ -186,7 +188,10 @@ static int check_string(struct checker *c, bool is_name, bool *ret_is_escaped)
 
 static int check_value(struct checker *c);
 
-/* Behind an element: true at a comma (stepped over), false with 0 at close (stepped over), false with an error otherwise. */
+/*
+ * Behind an element: true at a comma (stepped over), false with 0 at close (stepped over), false
+ * with an error otherwise.
+ */
 static bool has_another(struct checker *c, char close, int *ret_r)
 {
     *ret_r = 0;

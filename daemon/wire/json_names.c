@@ -1,16 +1,17 @@
 /*
  * Duplicate names in JSON objects, without trusting who wrote them.
  *
- * RFC 8259 section 4 leaves objects with a repeated name undefined: one reader takes the first value, the next one the last. A gateway that checks
- * one and forwards the other is bypassed, so sluice refuses them. The search must not be the way to stop a single-threaded daemon either:
+ * RFC 8259 section 4 leaves objects with a repeated name undefined: one reader takes the first
+ * value, the next one the last. A gateway that checks one and forwards the other is bypassed, so
+ * sluice refuses them. The search must not be the way to stop a single-threaded daemon either:
  *
  *   easy objects    at most EASY_NAMES names, none escaped, none over EASY_NAME_BYTES: every pair is compared by a key made of the name's ends
  *                   and length, then by its bytes. Nearly all objects are easy; this costs about 2 ns per name.
  *   all others      a universal hash of each resolved name under a secret of this process, a heap sort by it, and a look at neighbours:
  *                   n log n whatever the names are, no memory beside the stack, each byte read once.
  *
- * Equal keys are only a hint; what decides is the comparison of the resolved bytes. Must not: allocate per object, compare names as sent ("a" and
- * "\u0061" are the same name).
+ * Equal keys are only a hint; what decides is the comparison of the resolved bytes. Must not:
+ * allocate per object, compare names as sent ("a" and "\u0061" are the same name).
  */
 #include "wire/json_names.h"
 
@@ -23,7 +24,10 @@
 #define EASY_NAMES      24
 #define EASY_NAME_BYTES 32
 
-/* The Mersenne prime 2^31 - 1: two hashes modulo it collide with probability (len / 2^31)^2 for names chosen without the secret. */
+/*
+ * The Mersenne prime 2^31 - 1: two hashes modulo it collide with probability (len / 2^31)^2 for
+ * names chosen without the secret.
+ */
 #define HASH_PRIME ((UINT64_C(1) << 31) - 1)
 
 struct hash_secret {
@@ -35,8 +39,8 @@ void json_names_init(struct json_names *names, const char *text)
     names->text = text;
     names->items = names->fixed;
     names->n_items = 0;
-    names->cap =
-        JSON_NAMES_FIXED; /* fixed[] stays uninitialised: a check of a small text should not pay for it */
+    /* fixed[] stays uninitialised: a check of a small text should not pay for it */
+    names->cap = JSON_NAMES_FIXED;
 }
 
 void json_names_done(struct json_names *names)
@@ -105,7 +109,10 @@ int json_names_add(struct json_names *names, size_t offset, size_t len, bool is_
     return 0;
 }
 
-/* The resolved bytes of a name, one run after the other: plain text, or the bytes of one escape. False at the end. */
+/*
+ * The resolved bytes of a name, one run after the other: plain text, or the bytes of one escape.
+ * False at the end.
+ */
 struct runs {
     const char *p, *end;
     char bytes[4];
@@ -203,7 +210,10 @@ static const struct json_name *find_by_pairs(const struct json_names *names,
 
 /* ---- all others */
 
-/* Of this process, from the bytes that the kernel hands to each new program (getauxval(3), AT_RANDOM). */
+/*
+ * Of this process, from the bytes that the kernel hands to each new program (getauxval(3),
+ * AT_RANDOM).
+ */
 static struct hash_secret hash_secret(void)
 {
     const void *random = (const void *) getauxval(AT_RANDOM);

@@ -1,8 +1,10 @@
 #pragma once
 /*
- * The names of the objects that a JSON check has open, to find a name that an object has twice. Shared by json.c and its own source only.
+ * The names of the objects that a JSON check has open, to find a name that an object has twice.
+ * Shared by json.c and its own source only.
  *
- * The names of an object lie together at the top of one stack: those of inner objects have been dropped before its next name comes.
+ * The names of an object lie together at the top of one stack: those of inner objects have been
+ * dropped before its next name comes.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -10,8 +12,11 @@
 
 #include "base/macros.h"
 
-/* Of all objects open at one time. A whole-vocabulary logit_bias (about 200,000 tokens) is the only use that comes near, and no client
- * sends one: documented ones have at most 1,024 entries. It bounds the memory of a check to 1 MiB. */
+/*
+ * Of all objects open at one time. A whole-vocabulary logit_bias (about 200,000 tokens) is the only
+ * use that comes near, and no client sends one: documented ones have at most 1,024 entries. It
+ * bounds the memory of a check to 1 MiB.
+ */
 #define JSON_MAX_OPEN_NAMES 65536
 
 #define JSON_NAMES_FIXED 96 /* without allocation; chunks and requests have below 40 open */
@@ -36,5 +41,8 @@ void json_names_done(struct json_names *names);
 /* Adds text[offset, offset + len), already checked. 0, -ENOBUFS (JSON_MAX_OPEN_NAMES), -ENOMEM. */
 int json_names_add(struct json_names *names, size_t offset, size_t len, bool is_escaped) MUST_USE;
 
-/* The object whose first name is items[first] ends: drops its names. Returns false when two are equal, with the place of the later one. */
+/*
+ * The object whose first name is items[first] ends: drops its names. Returns false when two are
+ * equal, with the place of the later one.
+ */
 bool json_names_close(struct json_names *names, size_t first, size_t *ret_offset);

@@ -1,10 +1,11 @@
 #pragma once
 /*
- * The letters of JSON: how to run over text fast, and how to resolve one escape. Shared by json.c, json_check.c and json_names.c; nobody else
- * includes it.
+ * The letters of JSON: how to run over text fast, and how to resolve one escape. Shared by json.c,
+ * json_check.c and json_names.c; nobody else includes it.
  *
- * The runs look at eight bytes at once (a word with the high bit of each interesting byte set, see "Determine if a word has a byte less
- * than n" in S. E. Anderson, Bit Twiddling Hacks). They never read at or behind end.
+ * The runs look at eight bytes at once (a word with the high bit of each interesting byte set, see
+ * "Determine if a word has a byte less than n" in S. E. Anderson, Bit Twiddling Hacks). They never
+ * read at or behind end.
  */
 #include <assert.h>
 #include <endian.h>
@@ -46,7 +47,10 @@ static inline const char *json_text_skip_blanks(const char *p, const char *end)
     return p;
 }
 
-/* To the first byte inside a string that is not plain ASCII text: quote, backslash, control character, byte >= 0x80. */
+/*
+ * To the first byte inside a string that is not plain ASCII text: quote, backslash, control
+ * character, byte >= 0x80.
+ */
 static inline const char *json_text_skip_plain(const char *p, const char *end)
 {
     while (end - p >= 8) {
@@ -84,7 +88,10 @@ static inline const char *json_text_skip_to_quote(const char *p, const char *end
     return p;
 }
 
-/* To the first quote or bracket between strings. Letters that checked text cannot have there ("Y", "_", "y", DEL) may stop it too. */
+/*
+ * To the first quote or bracket between strings. Letters that checked text cannot have there ("Y",
+ * "_", "y", DEL) may stop it too.
+ */
 static inline const char *json_text_skip_to_bracket(const char *p, const char *end)
 {
     while (end - p >= 8) {
@@ -148,7 +155,10 @@ static inline size_t json_text_put_utf8(uint32_t c, char ret_bytes[4])
     return 4;
 }
 
-/* Resolves the escape of checked text that begins at *p and moves *p behind it. Returns the number of bytes. */
+/*
+ * Resolves the escape of checked text that begins at *p and moves *p behind it. Returns the number
+ * of bytes.
+ */
 static inline size_t json_text_unescape(const char **p, const char *end, char ret_bytes[4])
 {
     static const char letters[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
@@ -178,7 +188,9 @@ static inline size_t json_text_unescape(const char **p, const char *end, char re
     return json_text_put_utf8(c, ret_bytes);
 }
 
-/* The length of the well-formed UTF-8 sequence at p (first byte >= 0x80), or 0: RFC 3629 section 4. */
+/*
+ * The length of the well-formed UTF-8 sequence at p (first byte >= 0x80), or 0: RFC 3629 section 4.
+ */
 static inline size_t json_text_utf8(const char *p, const char *end)
 {
     uint8_t first = (uint8_t) *p;

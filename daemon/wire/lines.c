@@ -1,8 +1,10 @@
 /*
- * Bytes to lines (lines.h). A line that lies within one feed is handed on where it lies; only what a feed leaves unfinished is kept.
+ * Bytes to lines (lines.h). A line that lies within one feed is handed on where it lies; only what
+ * a feed leaves unfinished is kept.
  *
- * The maximum counts the line without CR LF. As the CR is known to be one only when its LF comes, pending has room for one byte more than the
- * maximum, and what is handed on is measured again: the answer does not depend on how the bytes were split.
+ * The maximum counts the line without CR LF. As the CR is known to be one only when its LF comes,
+ * pending has room for one byte more than the maximum, and what is handed on is measured again: the
+ * answer does not depend on how the bytes were split.
  *
  * Must not: keep a byte of a feed by reference when it returns.
  */

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * The body of a request to Ollama while it is written: what the source files behind ollama_encode_request() share (ollama_request.c the body and the
- * messages, ollama_options.c the options, ollama_check.c what cannot be said). Nobody else includes it.
+ * The body of a request to Ollama while it is written: what the source files behind
+ * ollama_encode_request() share (ollama_request.c the body and the messages, ollama_options.c the
+ * options, ollama_check.c what cannot be said). Nobody else includes it.
  */
 #include "core/request.h"
 #include "wire/ollama_json.h"
@@ -15,7 +16,10 @@ struct ollama_body {
     bool is_empty; /* no member yet in the object at hand */
 };
 
-/* A member of the client's body that the neutral request has no place for (HTTP's body, extra_json of the RPC); absent for null. */
+/*
+ * A member of the client's body that the neutral request has no place for (HTTP's body, extra_json
+ * of the RPC); absent for null.
+ */
 struct str ollama_client_value(const struct request *req, const char *name);
 
 /* JSON text out of the configuration, absent where there is none or null. */
@@ -25,8 +29,9 @@ struct str ollama_deployment_value(const struct ollama_target *target, const cha
 struct put *ollama_body_begin(struct ollama_body *b, const char *name);
 
 /*
- * A value out of the configuration. Text that reads as a number or a boolean is sent as one: people quote them in YAML, and Ollama refuses keep_alive "300"
- * (no unit) and any option of the wrong type.
+ * A value out of the configuration. Text that reads as a number or a boolean is sent as one: people
+ * quote them in YAML, and Ollama refuses keep_alive "300" (no unit) and any option of the wrong
+ * type.
  */
 void ollama_put_configured(struct put *p, struct str value);
 
@@ -36,7 +41,9 @@ void ollama_put_strings(struct put *p, const struct str *strings, size_t n);
 /* The member "options". */
 void ollama_body_options(struct ollama_body *b);
 
-/* 0; -EBADMSG with *ret_problem: a client's value has the wrong type for an option that it may set. */
+/*
+ * 0; -EBADMSG with *ret_problem: a client's value has the wrong type for an option that it may set.
+ */
 int ollama_check_options(const struct request *req, struct problem *ret_problem) MUST_USE;
 
 /* The value of "think" for a reasoning_effort; absent where there is no such effort. */

@@ -1,6 +1,7 @@
 /*
- * What a request may ask for that Ollama cannot do. Whatever would change the answer and has no word in the dialect is refused with the member named;
- * hints that Ollama merely ignores (user, parallel_tool_calls, store ...) pass, as clients send them to everybody.
+ * What a request may ask for that Ollama cannot do. Whatever would change the answer and has no
+ * word in the dialect is refused with the member named; hints that Ollama merely ignores (user,
+ * parallel_tool_calls, store ...) pass, as clients send them to everybody.
  *
  * All of it runs before the first byte of a body is written.
  */
@@ -30,7 +31,10 @@ static int unsupported(struct problem *problem, const char *param, const char *f
     return r;
 }
 
-/* Members that change the answer in a way that Ollama has no word for. Silence would lie; sampling hints it ignores do no harm. */
+/*
+ * Members that change the answer in a way that Ollama has no word for. Silence would lie; sampling
+ * hints it ignores do no harm.
+ */
 static int check_members(const struct request *req, struct problem *problem)
 {
     struct str bias = ollama_client_value(req, "logit_bias"),

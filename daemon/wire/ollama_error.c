@@ -1,9 +1,12 @@
 /*
- * What an error of Ollama means for our client. Ollama has no error codes, only a status and a sentence, and 500 for nearly everything, so the
- * sentence decides first and the status second (texts of server/routes.go, server/sched.go, llm/, and llama-server behind them; seen in 0.11 to 0.34).
+ * What an error of Ollama means for our client. Ollama has no error codes, only a status and a
+ * sentence, and 500 for nearly everything, so the sentence decides first and the status second
+ * (texts of server/routes.go, server/sched.go, llm/, and llama-server behind them; seen in 0.11 to
+ * 0.34).
  *
- * The sentence comes as {"error":"text"}, where text may itself be llama-server's {"error":{"message":...}}; from proxies in front it may be
- * anything. What is kept of it is one line without control characters.
+ * The sentence comes as {"error":"text"}, where text may itself be llama-server's
+ * {"error":{"message":...}}; from proxies in front it may be anything. What is kept of it is one
+ * line without control characters.
  */
 #include "wire/ollama_json.h"
 
@@ -97,7 +100,10 @@ static struct str plain_text(struct str body)
     return body.len > 0 && body.ptr[0] != '<' ? body : STR_NONE;
 }
 
-/* Unwraps as deep as it goes. levels hold what is resolved; the result lies in one of them or in body. */
+/*
+ * Unwraps as deep as it goes. levels hold what is resolved; the result lies in one of them or in
+ * body.
+ */
 static struct str read_sentence(struct str body, struct buf levels[MAX_NESTING])
 {
     struct str text = plain_text(body);
@@ -131,7 +137,9 @@ static bool says(struct str text, const char *phrase)
     return false;
 }
 
-/* exceed_context_size_error is a type beside the sentence, so it is looked for in the whole body. */
+/*
+ * exceed_context_size_error is a type beside the sentence, so it is looked for in the whole body.
+ */
 static const struct rule *find_rule(struct str body, struct str sentence)
 {
     if (says(body, rules[0].phrase)) {
@@ -178,7 +186,10 @@ static enum errcode code_of_status(int status)
 
 /* ---- the text */
 
-/* Appends one line of it as far as there is room: control characters and runs of blanks become one blank, half characters go. */
+/*
+ * Appends one line of it as far as there is room: control characters and runs of blanks become one
+ * blank, half characters go.
+ */
 static void append_line(struct problem *p, struct str s)
 {
     size_t n = strlen(p->text);

@@ -1,10 +1,12 @@
 /*
- * Log-probabilities, Ollama's list of {"token","logprob","bytes"?,"top_logprobs"?} to the object that OpenAI clients read:
+ * Log-probabilities, Ollama's list of {"token","logprob","bytes"?,"top_logprobs"?} to the object
+ * that OpenAI clients read:
  *
  *   chat          {"content":[{"token":..,"logprob":..,"bytes":..,"top_logprobs":[..]}]}       elements spliced, missing members added
  *   completions   {"tokens":[..],"token_logprobs":[..],"top_logprobs":[{token: logprob}],"text_offset":[..]}
  *
- * Elements that are no objects are left out. Offsets count characters of the answer, as OpenAI's do.
+ * Elements that are no objects are left out. Offsets count characters of the answer, as OpenAI's
+ * do.
  */
 #include "wire/ollama_reply.h"
 
@@ -74,7 +76,10 @@ static uint64_t count_characters(struct str s)
     return n;
 }
 
-/* Did an earlier alternative have the same text? Broken bytes of several tokens all read as U+FFFD, and no object may have a name twice. */
+/*
+ * Did an earlier alternative have the same text? Broken bytes of several tokens all read as U+FFFD,
+ * and no object may have a name twice.
+ */
 static bool is_repeated(struct str list, struct str end, struct str token)
 {
     struct str element, values[_TOKEN_MAX];

@@ -1,12 +1,14 @@
 /*
- * The member "options" of a request to Ollama: the table of options, whose word counts for each, and how a value is written.
+ * The member "options" of a request to Ollama: the table of options, whose word counts for each,
+ * and how a value is written.
  *
  *   load options     the deployment's, always, in every body alike: another num_ctx than the loaded one makes Ollama unload and reload the model, for
  *                    everybody. What a client says about them is not read.
  *   all others       the client's, else the deployment's, else Ollama's own default
  *
- * The names are Ollama's and mean what OpenAI's of the same name mean; frequency_penalty stays frequency_penalty (a peer turns it into
- * repeat_penalty, which multiplies: 0, which clients send, then ruins the answer). What is not in the table is not sent.
+ * The names are Ollama's and mean what OpenAI's of the same name mean; frequency_penalty stays
+ * frequency_penalty (a peer turns it into repeat_penalty, which multiplies: 0, which clients send,
+ * then ruins the answer). What is not in the table is not sent.
  */
 #include "wire/ollama_body.h"
 

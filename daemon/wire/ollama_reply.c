@@ -1,14 +1,18 @@
 /*
- * Answers of Ollama to events: one JSON object on each line of /api/chat and /api/generate, one body for /api/embed.
+ * Answers of Ollama to events: one JSON object on each line of /api/chat and /api/generate, one
+ * body for /api/embed.
  *
- * Only done:true ends an answer. Ollama also ends the body cleanly when its runner dies or its repetition guard bites, sometimes after an {"error":...} line with
- * status 200, sometimes without (measured, 0.34): both are failures here. A load-only answer is one object without a line end; it is taken at the end.
+ * Only done:true ends an answer. Ollama also ends the body cleanly when its runner dies or its
+ * repetition guard bites, sometimes after an {"error":...} line with status 200, sometimes without
+ * (measured, 0.34): both are failures here. A load-only answer is one object without a line end; it
+ * is taken at the end.
  *
- * A line is checked once and walked once; nothing is copied unless it has escapes, and then into buffers that stay, so that a token costs no
- * allocation. Nothing relies on the order of members, on one line per read, or on members being there: Ollama leaves out what is empty or 0.
+ * A line is checked once and walked once; nothing is copied unless it has escapes, and then into
+ * buffers that stay, so that a token costs no allocation. Nothing relies on the order of members,
+ * on one line per read, or on members being there: Ollama leaves out what is empty or 0.
  *
- * Tool calls come whole, with an object for arguments: its text is handed on as it is. Ollama ends such an answer with "stop", which would make clients
- * ignore the calls; ours ends with tool_calls.
+ * Tool calls come whole, with an object for arguments: its text is handed on as it is. Ollama ends
+ * such an answer with "stop", which would make clients ignore the calls; ours ends with tool_calls.
  */
 #include "wire/ollama_reply.h"
 
@@ -84,7 +88,10 @@ void ollama_decoder_deliver(struct ollama_decoder *d, struct event *ev)
 
 /* ---- values */
 
-/* The characters of a member that is a string, null or absent: borrowed where it has no escapes, else in scratch. */
+/*
+ * The characters of a member that is a string, null or absent: borrowed where it has no escapes,
+ * else in scratch.
+ */
 static int read_string(struct ollama_decoder *d, const char *name, struct str value,
                        struct buf *scratch, struct str *ret)
 {
@@ -134,7 +141,10 @@ static int deliver_text(struct ollama_decoder *d, enum event_channel channel, co
 
 /* ---- tool calls */
 
-/* Clients tell calls of a conversation apart by their ids, so one that Ollama left out is made up: the request's id, and a counter. */
+/*
+ * Clients tell calls of a conversation apart by their ids, so one that Ollama left out is made up:
+ * the request's id, and a counter.
+ */
 static struct str made_up_id(const struct ollama_decoder *d, char ret_text[40])
 {
     int n = snprintf(ret_text, 40, "call_%016llx_%u", (unsigned long long) d->id_seed, d->n_calls);
@@ -315,8 +325,10 @@ void ollama_decoder_finish(struct ollama_decoder *d, const struct str counts[3],
     ollama_decoder_deliver(d, &end);
 }
 
-/* "load" and "unload" answer a request without a prompt; any other word, or none, is a normal end. An answer that was cut stays one, whatever
- * it called before. */
+/*
+ * "load" and "unload" answer a request without a prompt; any other word, or none, is a normal end.
+ * An answer that was cut stays one, whatever it called before.
+ */
 static enum finish_reason reason_of(const struct ollama_decoder *d, struct str done_reason)
 {
     if (str_is(done_reason, "\"length\"")) {

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * The state of one answer of Ollama, shared by the source files behind ollama_decoder_*(): ollama_reply.c (lines to events, life, end), ollama_logprobs.c,
- * ollama_vectors.c (embeddings). Nobody else includes it.
+ * The state of one answer of Ollama, shared by the source files behind ollama_decoder_*():
+ * ollama_reply.c (lines to events, life, end), ollama_logprobs.c, ollama_vectors.c (embeddings).
+ * Nobody else includes it.
  *
  * All steps return 0, -EBADMSG with d->problem filled, or -ENOMEM.
  */
@@ -13,7 +14,10 @@
 #include "wire/lines.h"
 #include "wire/ollama_json.h"
 
-/* One line. A whole tool call comes in one, and the last line of /api/generate may carry the context as numbers. */
+/*
+ * One line. A whole tool call comes in one, and the last line of /api/generate may carry the
+ * context as numbers.
+ */
 #define OLLAMA_MAX_LINE_BYTES (1024 * 1024)
 /* The body of /api/embed. 2,048 vectors of 3,072 numbers of 10 letters just fit. */
 #define OLLAMA_MAX_BODY_BYTES (64 * 1024 * 1024)
@@ -45,7 +49,10 @@ int ollama_decoder_fail(struct ollama_decoder *d, enum errcode code, const char 
 
 void ollama_decoder_deliver(struct ollama_decoder *d, struct event *ev);
 
-/* USAGE and END, out of the members "prompt_eval_count", "prompt_eval_cached_count" and "eval_count". Ollama leaves out a count that is 0. */
+/*
+ * USAGE and END, out of the members "prompt_eval_count", "prompt_eval_cached_count" and
+ * "eval_count". Ollama leaves out a count that is 0.
+ */
 void ollama_decoder_finish(struct ollama_decoder *d, const struct str counts[3],
                            enum finish_reason reason);
 

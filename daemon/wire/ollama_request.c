@@ -1,6 +1,7 @@
 /*
- * Requests in Ollama's native dialect (ollama_json.h). Here are the body and the messages; ollama_options.c has the options, ollama_check.c what is refused,
- * ollama_reply.c and ollama_error.c the answers.
+ * Requests in Ollama's native dialect (ollama_json.h). Here are the body and the messages;
+ * ollama_options.c has the options, ollama_check.c what is refused, ollama_reply.c and
+ * ollama_error.c the answers.
  *
  * Decisions:
  *   - keep_alive, shift and truncate are the deployment's alone, as the load options are; think and format are the client's, else the deployment's.
@@ -19,8 +20,8 @@
 #include "wire/json.h"
 
 #define MAX_JOINED_BYTES (64 << 20) /* text of one message; a request is smaller anyway */
-#define MAX_CALLS_SEARCHED                                                                         \
-    1024 /* for the name of one tool result; it stands right behind its calls */
+/* for the name of one tool result; it stands right behind its calls */
+#define MAX_CALLS_SEARCHED 1024
 
 const char *ollama_path(enum request_kind kind)
 {
@@ -127,7 +128,10 @@ static void put_calls(struct put *p, const struct message *m)
     put_z(p, m->n_tool_calls > 0 ? "]" : "");
 }
 
-/* The name of the tool that messages[i] is the result of: ids may repeat in a long conversation, so the nearest call before it counts. */
+/*
+ * The name of the tool that messages[i] is the result of: ids may repeat in a long conversation, so
+ * the nearest call before it counts.
+ */
 static struct str tool_name_of(const struct request *req, size_t i)
 {
     const struct message *result = &req->messages[i];
@@ -188,7 +192,10 @@ static void put_messages(struct ollama_body *b)
 
 /* ---- the rest of a body */
 
-/* An empty list of tools is none: a peer forced JSON answers out of it. "none" is said by leaving them out. */
+/*
+ * An empty list of tools is none: a peer forced JSON answers out of it. "none" is said by leaving
+ * them out.
+ */
 static void put_tools(struct ollama_body *b)
 {
     struct str tools = b->req->tools;

@@ -1,6 +1,7 @@
 /*
- * The body of /api/embed to EMBEDDING events. As many vectors as inputs, all of one length, all numbers finite, or the answer is garbage: a client that gets
- * a vector too few, or for the wrong input, has no way to notice.
+ * The body of /api/embed to EMBEDDING events. As many vectors as inputs, all of one length, all
+ * numbers finite, or the answer is garbage: a client that gets a vector too few, or for the wrong
+ * input, has no way to notice.
  */
 #include "wire/ollama_reply.h"
 
@@ -47,7 +48,10 @@ static int read_vector(struct ollama_decoder *d, uint32_t i, struct str vector, 
     return 0;
 }
 
-/* Every vector is checked before the first one is delivered to anybody, so that no half answer goes out. */
+/*
+ * Every vector is checked before the first one is delivered to anybody, so that no half answer goes
+ * out.
+ */
 static int check_shape(struct ollama_decoder *d, struct str list, size_t *ret_n_values)
 {
     struct json_iter it;

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * The body of an OpenAI request while it is taken apart: what the source files of openai_request.h share (openai_request.c the members that all kinds have
- * and the inputs, openai_sampling.c, openai_messages.c). Nobody else includes it.
+ * The body of an OpenAI request while it is taken apart: what the source files of openai_request.h
+ * share (openai_request.c the members that all kinds have and the inputs, openai_sampling.c,
+ * openai_messages.c). Nobody else includes it.
  *
  * All readers return 0, -EBADMSG with the problem filled, or -ENOMEM.
  */

@@ -1,5 +1,6 @@
 /*
- * The choices of one chunk, or of a whole body, to TEXT and TOOL_CALL events. A body's "message" is read like one large "delta".
+ * The choices of one chunk, or of a whole body, to TEXT and TOOL_CALL events. A body's "message" is
+ * read like one large "delta".
  *
  * Servers differ in ways that clients must not see; what is evened out here:
  *
@@ -136,7 +137,10 @@ static bool continues(const struct decoder_call *call, const struct fragment *f)
     return f->id_hash != 0 ? f->id_hash == call->id_hash : is_empty(f->name);
 }
 
-/* The place of the call that the fragment belongs to; n_calls when it begins a new one. The newest call that fits is meant. */
+/*
+ * The place of the call that the fragment belongs to; n_calls when it begins a new one. The newest
+ * call that fits is meant.
+ */
 static uint32_t find_call(const struct decoder_choice *c, const struct fragment *f)
 {
     for (uint32_t i = c->n_calls; i > 0; i--) {
@@ -165,7 +169,10 @@ static int add_call(struct openai_decoder *d, struct decoder_choice *c, const st
     return 0;
 }
 
-/* Id and name of a new call side by side in d->naming, as both must last until the event is delivered. */
+/*
+ * Id and name of a new call side by side in d->naming, as both must last until the event is
+ * delivered.
+ */
 static int name_call(struct openai_decoder *d, const struct fragment *f, struct event *ev)
 {
     size_t n_id;
@@ -309,8 +316,8 @@ static int decode_finish(struct openai_decoder *d, uint32_t choice, struct str v
         }
     }
     c->is_finished = true;
-    d->reasons[choice] =
-        FINISH_STOP; /* also for words that only this server has, "eos" and the like */
+    /* also for words that only this server has, "eos" and the like */
+    d->reasons[choice] = FINISH_STOP;
     for (size_t i = 0; i < ARRAY_LEN(finish_words); i++) {
         if (str_is(word, finish_words[i].word)) {
             d->reasons[choice] = finish_words[i].reason;

@@ -1,8 +1,10 @@
 /*
- * See openai_collect.h. Text is kept as bytes and becomes JSON once, at the end, so that a character that came in two events is whole again.
- * Vectors become text at once: that is smaller than many small allocations, and they are only ever written in order.
+ * See openai_collect.h. Text is kept as bytes and becomes JSON once, at the end, so that a
+ * character that came in two events is whole again. Vectors become text at once: that is smaller
+ * than many small allocations, and they are only ever written in order.
  *
- * Everything that a model server can make grow is charged to room_bytes, the bookkeeping of a tool call included.
+ * Everything that a model server can make grow is charged to room_bytes, the bookkeeping of a tool
+ * call included.
  */
 #include "wire/openai_collect.h"
 
@@ -16,7 +18,10 @@
 #include "wire/json.h"
 #include "wire/openai_request.h"
 
-/* The arrays inside a logprobs object: what the deltas bring is joined list by list. Chat has the first two, completions the others. */
+/*
+ * The arrays inside a logprobs object: what the deltas bring is joined list by list. Chat has the
+ * first two, completions the others.
+ */
 static const char *const logprob_lists[] = {"content",        "refusal",      "tokens",
                                             "token_logprobs", "top_logprobs", "text_offset"};
 #define N_CHAT_LISTS    2
@@ -221,8 +226,9 @@ static size_t format_fraction(char *text, uint64_t digits, unsigned n)
 }
 
 /*
- * Vectors are nearly always of unit length, so numbers from 0.0001 to 1 have their own way, which takes a tenth of snprintf()'s time: 6 to 9
- * significant digits, the first number that reads back the same (9 always do, for 24 bits). Returns 0 where none was found.
+ * Vectors are nearly always of unit length, so numbers from 0.0001 to 1 have their own way, which
+ * takes a tenth of snprintf()'s time: 6 to 9 significant digits, the first number that reads back
+ * the same (9 always do, for 24 bits). Returns 0 where none was found.
  */
 static size_t format_small(float v, char text[32])
 {

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * The answer to a client that did not ask for a stream: collects events, writes the one JSON body at the end. A part of openai_reply.c.
+ * The answer to a client that did not ask for a stream: collects events, writes the one JSON body
+ * at the end. A part of openai_reply.c.
  */
 #include <stdbool.h>
 
@@ -42,12 +43,21 @@ void openai_put_usage(struct put *p, enum request_kind kind, const struct usage 
 /* "name":...,"arguments":..., without braces. */
 void openai_put_function(struct put *p, struct str name, struct str arguments);
 
-/* The id of a tool call as a JSON string; one is made up where the model server gave none, as clients throw without. */
+/*
+ * The id of a tool call as a JSON string; one is made up where the model server gave none, as
+ * clients throw without.
+ */
 void openai_put_call_id(struct put *p, struct str id, const char *req_id, size_t choice,
                         size_t index);
 
-/* OpenAI's word for how a choice ended, corrected: an answer that called tools ended for that reason. */
+/*
+ * OpenAI's word for how a choice ended, corrected: an answer that called tools ended for that
+ * reason.
+ */
 const char *openai_finish_name(enum finish_reason reason, bool has_calls, bool is_legacy);
 
-/* A float as the shortest decimal number that reads back the same; null where JSON has no number for it. */
+/*
+ * A float as the shortest decimal number that reads back the same; null where JSON has no number
+ * for it.
+ */
 int openai_write_float(struct buf *out, float v) MUST_USE;

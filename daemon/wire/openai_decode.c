@@ -1,14 +1,17 @@
 /*
- * Answers in the OpenAI dialect to events: framing, life and end (see openai_upstream.h for the contract, openai_decoder.h for the parts).
+ * Answers in the OpenAI dialect to events: framing, life and end (see openai_upstream.h for the
+ * contract, openai_decoder.h for the parts).
  *
  *   bytes ──► SSE ──► chunk ──┐
  *        └──► body ───────────┴─► error? ─► choices ─► TEXT, TOOL_CALL ─► usage kept ─► [DONE] or end ─► USAGE, END
  *
- * What is complete: [DONE], or the end of the body after every choice had its finish_reason, or one whole JSON body. Anything else was cut: Ollama ends a stream
- * of a dead runner cleanly with an empty chunk, other servers with nothing at all. An error object in a stream (vLLM, llama-server, LiteLLM) or an event named "error" ends it
- * with that error.
+ * What is complete: [DONE], or the end of the body after every choice had its finish_reason, or one
+ * whole JSON body. Anything else was cut: Ollama ends a stream of a dead runner cleanly with an
+ * empty chunk, other servers with nothing at all. An error object in a stream (vLLM, llama-server,
+ * LiteLLM) or an event named "error" ends it with that error.
  *
- * A chunk costs one strict check and one walk for each level that is read; nothing is allocated once the scratch buffers have grown.
+ * A chunk costs one strict check and one walk for each level that is read; nothing is allocated
+ * once the scratch buffers have grown.
  */
 #include "wire/openai_decoder.h"
 
@@ -125,7 +128,10 @@ static uint64_t count_of(struct str value)
     return json_i64(value, &v) == 0 && v > 0 ? (uint64_t) v : 0;
 }
 
-/* Kept until the end, since it may stand in several chunks: as a running count (vLLM), or as zeros in all but the last (Ollama's completions). */
+/*
+ * Kept until the end, since it may stand in several chunks: as a running count (vLLM), or as zeros
+ * in all but the last (Ollama's completions).
+ */
 static void note_usage(struct openai_decoder *d, struct str usage)
 {
     static const struct str names[] = {FIELD_NAME("prompt_tokens"), FIELD_NAME("completion_tokens"),
@@ -298,7 +304,10 @@ static struct str skip_blanks(struct str bytes)
     return bytes;
 }
 
-/* By the first letter, as servers err in their Content-Type; the header decides where that says nothing. */
+/*
+ * By the first letter, as servers err in their Content-Type; the header decides where that says
+ * nothing.
+ */
 static enum decoder_mode choose_mode(const struct openai_decoder *d, char first, bool is_sse)
 {
     if (d->kind == REQUEST_EMBED || first == '{') {
@@ -356,7 +365,10 @@ int openai_decoder_feed(struct openai_decoder *d, struct str bytes, bool is_sse,
     return r;
 }
 
-/* The last event may lack its empty line, or even the end of its own line; what is cut within it counts as cut. */
+/*
+ * The last event may lack its empty line, or even the end of its own line; what is cut within it
+ * counts as cut.
+ */
 static int end_stream(struct openai_decoder *d)
 {
     int r = feed(d, STR_LIT("\n\n"));

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * The state of one answer in the OpenAI dialect, shared by the source files of openai_upstream.h: openai_decode.c (framing, life, end), openai_chunk.c (choices to
- * events), openai_vectors.c (embeddings), openai_error.c. Nobody else includes it.
+ * The state of one answer in the OpenAI dialect, shared by the source files of openai_upstream.h:
+ * openai_decode.c (framing, life, end), openai_chunk.c (choices to events), openai_vectors.c
+ * (embeddings), openai_error.c. Nobody else includes it.
  *
  * All steps return 0, -EBADMSG with d->problem filled, or -ENOMEM.
  */
@@ -15,7 +16,10 @@
 #include "wire/problem.h"
 #include "wire/sse.h"
 
-/* One piece of a stream. Ollama sends a whole tool call in one; a megabyte of arguments is beyond any model's output. */
+/*
+ * One piece of a stream. Ollama sends a whole tool call in one; a megabyte of arguments is beyond
+ * any model's output.
+ */
 #define OPENAI_MAX_EVENT_BYTES (1024 * 1024)
 /* One body. 2,048 vectors of 3,072 numbers of 10 letters just fit. */
 #define OPENAI_MAX_BODY_BYTES (64 * 1024 * 1024)
@@ -64,7 +68,10 @@ int openai_decoder_fail(struct openai_decoder *d, enum errcode code, const char 
 
 void openai_decoder_deliver(struct openai_decoder *d, struct event *ev);
 
-/* The text of a JSON string: borrowed where it has no escapes, else in d->text until the next call. A value that is absent or no string is empty. */
+/*
+ * The text of a JSON string: borrowed where it has no escapes, else in d->text until the next call.
+ * A value that is absent or no string is empty.
+ */
 int openai_decoder_string(struct openai_decoder *d, struct str value, struct str *ret) MUST_USE;
 
 /* The choices of a chunk or of a whole body, already checked. */

@@ -1,10 +1,12 @@
 /*
- * What an error answer of a model server means for our client (see openai_upstream.h). The status decides, except where the body says something more exact: a
- * prompt that is too long, a model that is not there, a runner that the kernel killed.
+ * What an error answer of a model server means for our client (see openai_upstream.h). The status
+ * decides, except where the body says something more exact: a prompt that is too long, a model that
+ * is not there, a runner that the kernel killed.
  *
- * The body is foreign text on its way into our log and to our client. It comes as {"error":{...}}, {"error":"..."}, {"message":...}, {"detail":...}
- * (FastAPI), as JSON inside the message of other JSON (Ollama), or as no JSON at all (proxies). What is kept of it: one line without control characters, and
- * without words that look like keys, since vendors repeat the key that they refuse.
+ * The body is foreign text on its way into our log and to our client. It comes as {"error":{...}},
+ * {"error":"..."}, {"message":...}, {"detail":...} (FastAPI), as JSON inside the message of other
+ * JSON (Ollama), or as no JSON at all (proxies). What is kept of it: one line without control
+ * characters, and without words that look like keys, since vendors repeat the key that they refuse.
  */
 #include "wire/openai_decoder.h"
 
@@ -160,7 +162,10 @@ static bool is_context_overflow(const struct report *rep)
            says_any(rep->message, phrases, ARRAY_LEN(phrases));
 }
 
-/* Ollama's words for a runner that the kernel killed, and for a model that it does not even try to load. */
+/*
+ * Ollama's words for a runner that the kernel killed, and for a model that it does not even try to
+ * load.
+ */
 static bool is_out_of_memory(const struct report *rep)
 {
     static const char *const phrases[] = {"signal: killed", "requires more system memory"};
@@ -213,7 +218,10 @@ static enum errcode classify(int status, const struct report *rep)
 
 /* ---- the text */
 
-/* One line of plain letters: control characters and runs of blanks become one blank. Returns its length. */
+/*
+ * One line of plain letters: control characters and runs of blanks become one blank. Returns its
+ * length.
+ */
 static size_t clean_line(struct str message, char ret_line[MAX_LINE_BYTES])
 {
     bool is_utf8;
@@ -244,7 +252,10 @@ static bool is_word_letter(char c)
     return isalnum((unsigned char) c) || strchr("-_*.+/~", c);
 }
 
-/* By the prefixes that vendors give their keys, or by a long unbroken mixture of letters and digits: names of models and files have separators. */
+/*
+ * By the prefixes that vendors give their keys, or by a long unbroken mixture of letters and
+ * digits: names of models and files have separators.
+ */
 static bool is_key_shaped(struct str word)
 {
     static const char *const prefixes[] = {"sk-",  "sk_",  "pk-",  "rk-",  "gsk_",
@@ -307,7 +318,10 @@ static void append_redacted(struct problem *p, struct str line)
     }
 }
 
-/* What is said in front of the server's own words, where these alone would mislead: "Invalid API key" is about sluice's key, not the client's. */
+/*
+ * What is said in front of the server's own words, where these alone would mislead: "Invalid API
+ * key" is about sluice's key, not the client's.
+ */
 static const char *introduction(enum errcode code)
 {
     if (code == ERRCODE_UPSTREAM_AUTH) {

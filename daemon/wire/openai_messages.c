@@ -1,5 +1,6 @@
 /*
- * The messages of chat/completions: roles, content in its many shapes, tool calls and their results. Clients differ most here, so this file is lenient in shape and strict in type:
+ * The messages of chat/completions: roles, content in its many shapes, tool calls and their
+ * results. Clients differ most here, so this file is lenient in shape and strict in type:
  *
  *   - content is a string, null, missing, or an array of parts, for every role; a part may be a bare string
  *   - an image is an object with a url or a bare url; data: URLs are taken apart, http(s) ones are kept
@@ -7,8 +8,9 @@
  *   - the deprecated pair function_call / role "function" becomes a tool call and its result
  *   - the thinking of earlier turns comes as reasoning_content or reasoning
  *
- * A part of an unknown type makes the request raw-only instead of invalid: a model server may know more than sluice. All strings borrow from
- * the request's body where nothing needs resolving. Each value is walked once for each level of nesting; nothing is recursive.
+ * A part of an unknown type makes the request raw-only instead of invalid: a model server may know
+ * more than sluice. All strings borrow from the request's body where nothing needs resolving. Each
+ * value is walked once for each level of nesting; nothing is recursive.
  */
 #include "wire/openai_body.h"
 
@@ -104,7 +106,10 @@ static int decode_url(const struct field *f, struct str url, struct content_part
     return field_fail(f->problem, f->name, "an image must be a data:, http: or https: URL");
 }
 
-/* {"url": ...} in chat/completions, a bare string from many clients and in parts of the type "input_image". */
+/*
+ * {"url": ...} in chat/completions, a bare string from many clients and in parts of the type
+ * "input_image".
+ */
 static int decode_image(struct openai_body *b, struct str value, struct content_part *part)
 {
     bool is_object = json_type(value) == JSON_OBJECT;
@@ -310,9 +315,8 @@ static int decode_tool_call(struct openai_body *b, struct str value, struct tool
     if (r < 0) {
         return r;
     }
-    if (str_is(
-            type,
-            "custom")) { /* free text instead of arguments: the neutral model has no place for it */
+    if (str_is(type, "custom")) {
+        /* free text instead of arguments: the neutral model has no place for it */
         openai_body_mark_raw_only(b, "messages");
         return decode_function(b, "custom", values[CALL_CUSTOM], call);
     }

@@ -1,6 +1,7 @@
 /*
- * See openai_reply.h. A streamed answer is written event by event; what is the same in every chunk (id, object, created, model) is composed once,
- * so that a text event costs one copy of it and one of the text. Any other answer is collected (openai_collect.c) and written at its end.
+ * See openai_reply.h. A streamed answer is written event by event; what is the same in every chunk
+ * (id, object, created, model) is composed once, so that a text event costs one copy of it and one
+ * of the text. Any other answer is collected (openai_collect.c) and written at its end.
  *
  *   first event of a choice   {"delta":{"role":"assistant","content":""}}        role once, in a chunk of its own
  *   TEXT, TOOL_CALL           {"delta":{"content":...}}, {"delta":{"tool_calls":[...]}}
@@ -8,7 +9,8 @@
  *   END                       {"delta":{},"finish_reason":...} per choice, {"choices":[],"usage":...} if asked for, [DONE]
  *   FAILED                    {"error":...} and nothing behind it: a client must not take a cut answer for a whole one
  *
- * QUEUED and STARTED write nothing, so that a call that fails before its first token can still be answered with a status.
+ * QUEUED and STARTED write nothing, so that a call that fails before its first token can still be
+ * answered with a status.
  */
 #include "wire/openai_reply.h"
 
@@ -142,8 +144,9 @@ struct openai_reply *openai_reply_free(struct openai_reply *r)
 /* ---- characters */
 
 /*
- * What of bytes can be shown now, together with what was left over: everything up to the last whole character. The result borrows from bytes, or from
- * the scratch buffer where something was left over.
+ * What of bytes can be shown now, together with what was left over: everything up to the last whole
+ * character. The result borrows from bytes, or from the scratch buffer where something was left
+ * over.
  */
 static int join(struct openai_reply *r, struct tail *tail, struct str bytes, struct str *ret)
 {

@@ -1,12 +1,15 @@
 /*
- * See openai_request.h. One strict check over the body, which is copied into the request's arena first; then one walk that keeps the span of
- * each top-level member; then a look-up for each member that the neutral request has a place for. What is not looked up stays in `members`
- * and is never an error.
+ * See openai_request.h. One strict check over the body, which is copied into the request's arena
+ * first; then one walk that keeps the span of each top-level member; then a look-up for each member
+ * that the neutral request has a place for. What is not looked up stays in `members` and is never
+ * an error.
  *
- * Where a value is legal but the neutral request cannot say it (token ids, several prompts, unknown content parts, deprecated functions), the
- * request becomes raw-only: a provider of this dialect sends the body as it is, others refuse with the member named.
+ * Where a value is legal but the neutral request cannot say it (token ids, several prompts, unknown
+ * content parts, deprecated functions), the request becomes raw-only: a provider of this dialect
+ * sends the body as it is, others refuse with the member named.
  *
- * Ranges are OpenAI's (its OpenAPI description), widened where local servers are known to take more. Nothing here allocates outside the arena.
+ * Ranges are OpenAI's (its OpenAPI description), widened where local servers are known to take
+ * more. Nothing here allocates outside the arena.
  */
 #include "wire/openai_request.h"
 
@@ -17,8 +20,8 @@
 #include "wire/openai_body.h"
 
 #define MAX_MEMBERS 256 /* a request has below 40 */
-#define MAX_TOOLS                                                                                  \
-    1024 /* OpenAI allows 128; agents with several MCP servers send more to local ones */
+/* OpenAI allows 128; agents with several MCP servers send more to local ones */
+#define MAX_TOOLS 1024
 
 /* ---- the body */
 
@@ -72,7 +75,10 @@ static int decode_members(struct openai_body *b)
 
 /* ---- what all kinds have */
 
-/* Names end up in logs and on terminals: no C0, DEL or C1 (c2 80 to c2 9f). The rest of UTF-8 was checked with the body. */
+/*
+ * Names end up in logs and on terminals: no C0, DEL or C1 (c2 80 to c2 9f). The rest of UTF-8 was
+ * checked with the body.
+ */
 static bool has_control_characters(struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -108,7 +114,10 @@ static int decode_model(struct openai_body *b)
     return 0;
 }
 
-/* Tiers that we do not know are somebody's wish for speed, or about billing: served as any other call. */
+/*
+ * Tiers that we do not know are somebody's wish for speed, or about billing: served as any other
+ * call.
+ */
 static int decode_class(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "service_tier");
@@ -141,7 +150,10 @@ static int decode_stream(struct openai_body *b)
 
 /* ---- chat */
 
-/* {"type":"function","function":{"name":...}}; servers have other types, which only they understand. */
+/*
+ * {"type":"function","function":{"name":...}}; servers have other types, which only they
+ * understand.
+ */
 static int check_tool(struct openai_body *b, struct str tool)
 {
     struct field type = {"type", STR_NONE, b->problem}, name = {"name", STR_NONE, b->problem};
@@ -177,7 +189,10 @@ static int check_tool(struct openai_body *b, struct str tool)
     return field_within(r, b->problem, "function");
 }
 
-/* An empty list means no tools: treating it as a list of tools once forced JSON answers out of a peer. */
+/*
+ * An empty list means no tools: treating it as a list of tools once forced JSON answers out of a
+ * peer.
+ */
 static int decode_tools(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "tools");
@@ -218,7 +233,10 @@ static int decode_tool_choice(struct openai_body *b)
     return 0;
 }
 
-/* The predecessor of tools. A server of this dialect may still know it; the neutral request does not. */
+/*
+ * The predecessor of tools. A server of this dialect may still know it; the neutral request does
+ * not.
+ */
 static int decode_functions(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "functions");
@@ -253,7 +271,10 @@ static int decode_response_format(struct openai_body *b)
     return 0;
 }
 
-/* reasoning_effort is OpenAI's; {"reasoning":{"effort":...}} comes from clients of its Responses API and of OpenRouter. */
+/*
+ * reasoning_effort is OpenAI's; {"reasoning":{"effort":...}} comes from clients of its Responses
+ * API and of OpenRouter.
+ */
 static int decode_reasoning(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "reasoning_effort");
@@ -304,7 +325,10 @@ static unsigned element_kind(struct str value)
     return 0;
 }
 
-/* What an array holds. Elements that no server takes, and ids mixed with anything else, are refused by their place. */
+/*
+ * What an array holds. Elements that no server takes, and ids mixed with anything else, are refused
+ * by their place.
+ */
 static int survey_inputs(const struct field *f, unsigned *ret_kinds, size_t *ret_n)
 {
     struct json_iter it;

@@ -1,6 +1,7 @@
 /*
- * The sampling values of chat/completions and completions. Ranges are OpenAI's (its OpenAPI description), widened where local servers are known to take more
- * and their clients know it. No state.
+ * The sampling values of chat/completions and completions. Ranges are OpenAI's (its OpenAPI
+ * description), widened where local servers are known to take more and their clients know it. No
+ * state.
  */
 #include "wire/openai_body.h"
 
@@ -43,8 +44,9 @@ static int decode_numbers(struct openai_body *b)
 }
 
 /*
- * The newer name wins. -1 is how clients of local servers say "no limit" (llama-server, LM Studio), which is the same as not asking. 0 asks a completion
- * for the log-probabilities of its prompt (with echo), which only a server of this dialect can do.
+ * The newer name wins. -1 is how clients of local servers say "no limit" (llama-server, LM Studio),
+ * which is the same as not asking. 0 asks a completion for the log-probabilities of its prompt
+ * (with echo), which only a server of this dialect can do.
  */
 static int decode_max_tokens(struct openai_body *b)
 {

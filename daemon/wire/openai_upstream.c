@@ -1,15 +1,17 @@
 /*
- * Requests in the OpenAI dialect (see openai_upstream.h; the answers are openai_decode.c's and openai_error.c's).
+ * Requests in the OpenAI dialect (see openai_upstream.h; the answers are openai_decode.c's and
+ * openai_error.c's).
  *
- * A body that came in this dialect is spliced: the text of each member as it was sent, in its order. Three kinds of member are not:
+ * A body that came in this dialect is spliced: the text of each member as it was sent, in its
+ * order. Three kinds of member are not:
  *
  *   forced    model, stream, stream_options, encoding_format: sluice's own, whatever the client sent
  *   dropped   what is said to a gateway, not to a model: LiteLLM's per-request overrides, Ollama's load options. Most of all where to connect and
  *             with which key: no caller of ours may choose that
  *   null      the same as absent where the deployment has a default
  *
- * Other requests (RPC) are written from the neutral model, then the caller's extra members follow under the same rules. Last come
- * the deployment's defaults. No name is written twice.
+ * Other requests (RPC) are written from the neutral model, then the caller's extra members follow
+ * under the same rules. Last come the deployment's defaults. No name is written twice.
  */
 #include "wire/openai_upstream.h"
 
@@ -56,7 +58,10 @@ static bool is_one_of(struct str name, const char *const *names, size_t n)
     return false;
 }
 
-/* Said to the gateway. The first rows would let a caller send our key, or its requests, to a place of its choice. */
+/*
+ * Said to the gateway. The first rows would let a caller send our key, or its requests, to a place
+ * of its choice.
+ */
 static bool is_dropped(struct str name)
 {
     static const char *const names[] = {
@@ -116,7 +121,10 @@ static bool is_forced(const struct encoder *e, struct str name)
            (e->req->kind == REQUEST_EMBED && str_is(name, "encoding_format"));
 }
 
-/* What a configuration or extra_json may not bring in, since the rest of sluice reckons with the request as it was decoded. */
+/*
+ * What a configuration or extra_json may not bring in, since the rest of sluice reckons with the
+ * request as it was decoded.
+ */
 static bool is_structural(struct str name)
 {
     static const char *const names[] = {"messages", "prompt", "input", "n", "best_of"};
@@ -194,7 +202,10 @@ static struct put *begin_member(struct encoder *e, struct str name)
     return &e->put;
 }
 
-/* A member that does not stem from the client's body. name is static, or lives as long as the target. */
+/*
+ * A member that does not stem from the client's body. name is static, or lives as long as the
+ * target.
+ */
 static struct put *begin_own(struct encoder *e, const char *name)
 {
     assert(e->n_written < MAX_WRITTEN);
@@ -513,7 +524,10 @@ static int refuse_extra(struct str name, const char *why, struct problem *ret_pr
     return -EBADMSG;
 }
 
-/* The caller's further members. One that asks for several answers would get them lost on the way back. */
+/*
+ * The caller's further members. One that asks for several answers would get them lost on the way
+ * back.
+ */
 static int put_extra(struct encoder *e, struct problem *ret_problem)
 {
     struct json_iter it;

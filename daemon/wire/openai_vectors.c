@@ -1,8 +1,10 @@
 /*
- * The vectors of an embeddings body to EMBEDDING events, in the order of the inputs whatever the order of the body. Numbers come as JSON, or as base64 of
- * little-endian float32 from servers that do so unasked.
+ * The vectors of an embeddings body to EMBEDDING events, in the order of the inputs whatever the
+ * order of the body. Numbers come as JSON, or as base64 of little-endian float32 from servers that
+ * do so unasked.
  *
- * Strict on purpose: a client that gets a vector too few, or one for the wrong input, has no way to notice.
+ * Strict on purpose: a client that gets a vector too few, or one for the wrong input, has no way to
+ * notice.
  */
 #include "wire/openai_decoder.h"
 
@@ -49,8 +51,9 @@ static int reserve(struct openai_decoder *d, struct vector *v, size_t i, size_t 
 }
 
 /*
- * A number without exponent in two roundings of a double, which leaves a float right but for one in some hundred millions that is off by its last
- * bit. The exact way takes ten times as long for the 17 digits that servers print, and a large batch has a million numbers. False: not such a number.
+ * A number without exponent in two roundings of a double, which leaves a float right but for one in
+ * some hundred millions that is off by its last bit. The exact way takes ten times as long for the
+ * 17 digits that servers print, and a large batch has a million numbers. False: not such a number.
  */
 static bool read_plain(struct str s, double *ret)
 {

@@ -1,5 +1,8 @@
 #pragma once
-/* What is wrong with something that a peer sent: the verdict of a decoder. Texts are for people and fit a log line. */
+/*
+ * What is wrong with something that a peer sent: the verdict of a decoder. Texts are for people and
+ * fit a log line.
+ */
 #include <stdio.h>
 
 #include "proto/errcode.h"

@@ -1,5 +1,6 @@
 /*
- * See put.h. Functions and not inline code, since there are hundreds of calls and the daemon is to stay small.
+ * See put.h. Functions and not inline code, since there are hundreds of calls and the daemon is to
+ * stay small.
  */
 #include "wire/put.h"
 

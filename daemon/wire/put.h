@@ -1,7 +1,8 @@
 #pragma once
 /*
- * A writer that remembers its first failure: text of many small pieces is written without a check behind each, and the one who began looks at
- * r at the end. After a failure nothing more is written; the buffer then ends somewhere in the middle and is of no use.
+ * A writer that remembers its first failure: text of many small pieces is written without a check
+ * behind each, and the one who began looks at r at the end. After a failure nothing more is
+ * written; the buffer then ends somewhere in the middle and is of no use.
  */
 #include <stdint.h>
 

@@ -1,13 +1,15 @@
 /*
- * Requests of the RPC, from protobuf to the neutral model. rpc_msg_encode.c has the other direction.
+ * Requests of the RPC, from protobuf to the neutral model. rpc_msg_encode.c has the other
+ * direction.
  *
  *   payload ──► rpc_msg_unpack: checked protobuf-c structs in an arena of their own ──► struct request, in its own arena
  *
- * The first arena is thrown away at the end, so a request in the queue holds its texts once and no protobuf structs; nothing here may keep a pointer
- * into it or into payload.
+ * The first arena is thrown away at the end, so a request in the queue holds its texts once and no
+ * protobuf structs; nothing here may keep a pointer into it or into payload.
  *
- * Proto3 has no null: an empty string means "not set". JSON that the caller hands over as text is checked here, once, so that later stages may splice
- * it. Ranges are those of OpenAI's API, whichever way a request comes in.
+ * Proto3 has no null: an empty string means "not set". JSON that the caller hands over as text is
+ * checked here, once, so that later stages may splice it. Ranges are those of OpenAI's API,
+ * whichever way a request comes in.
  */
 #include "wire/rpc_msg.h"
 
@@ -261,7 +263,9 @@ static int decode_image(struct decode *d, const Sluice__V1__Image *m, struct con
         return r;
     }
     if (has_url) {
-        /* what a model server may safely be told to fetch: file: and the like would read its disk */
+        /*
+         * what a model server may safely be told to fetch: file: and the like would read its disk
+         */
         if (strncasecmp(m->url, "http://", 7) != 0 && strncasecmp(m->url, "https://", 8) != 0) {
             return field_fail(d->problem, "url", "'url' must be an http: or https: URL");
         }
@@ -279,7 +283,10 @@ static int decode_image(struct decode *d, const Sluice__V1__Image *m, struct con
     return 0;
 }
 
-/* The text, then the images. An assistant that only called tools said nothing; everybody else said at least "". */
+/*
+ * The text, then the images. An assistant that only called tools said nothing; everybody else said
+ * at least "".
+ */
 static int decode_parts(struct decode *d, const Sluice__V1__Message *m, struct message *ret)
 {
     bool has_text = m->text[0] != '\0' || (m->n_images == 0 && m->n_tool_calls == 0);
@@ -308,7 +315,10 @@ static int decode_parts(struct decode *d, const Sluice__V1__Message *m, struct m
     return 0;
 }
 
-/* Arguments stay what they are, even where a model once wrote text that is no JSON: the provider decides what it can say. */
+/*
+ * Arguments stay what they are, even where a model once wrote text that is no JSON: the provider
+ * decides what it can say.
+ */
 static int decode_tool_call(struct decode *d, const Sluice__V1__ToolCall *m, struct tool_call *ret)
 {
     int r;

@@ -1,14 +1,18 @@
 #pragma once
 /*
- * sluice.v1 messages to and from the neutral model. protobuf-c lives behind this file only. Decoding uses a capped arena (4 x frame + 64 KiB), so that a
- * legal frame full of empty sub-messages cannot make us allocate a hundred times its size.
+ * sluice.v1 messages to and from the neutral model. protobuf-c lives behind this file only.
+ * Decoding uses a capped arena (4 x frame + 64 KiB), so that a legal frame full of empty
+ * sub-messages cannot make us allocate a hundred times its size.
  */
 #include "base/buf.h"
 #include "core/event.h"
 #include "core/request.h"
 #include "wire/problem.h"
 
-/* Payload of Chat, Complete or Embed (by req->kind) into req. 0; -EBADMSG with *ret_problem; -ENOMEM. Sets id, class and deadline_usec from CallOptions (id may stay empty). */
+/*
+ * Payload of Chat, Complete or Embed (by req->kind) into req. 0; -EBADMSG with *ret_problem;
+ * -ENOMEM. Sets id, class and deadline_usec from CallOptions (id may stay empty).
+ */
 int rpc_decode_request(struct request *req, struct str payload,
                        struct problem *ret_problem) MUST_USE;
 
@@ -29,8 +33,9 @@ struct rpc_stream {
 };
 
 /*
- * Appends one Event message for ev to out, or nothing (USAGE is kept for Done; FAILED is not an Event: it becomes a Status). request_id for STARTED, timings for END; else ignored.
- * 0 or -errno of buf.
+ * Appends one Event message for ev to out, or nothing (USAGE is kept for Done; FAILED is not an
+ * Event: it becomes a Status). request_id for STARTED, timings for END; else ignored. 0 or -errno
+ * of buf.
  */
 int rpc_encode_event(struct rpc_stream *s, const struct event *ev, const char *request_id,
                      const struct rpc_timings *timings, struct buf *out) MUST_USE;

@@ -1,13 +1,15 @@
 /*
- * Answers of the RPC, from the neutral model to protobuf, appended to a bounded buffer: size first, then packed in place. A text delta, the one
- * message of which there are thousands, costs no allocation of its own.
+ * Answers of the RPC, from the neutral model to protobuf, appended to a bounded buffer: size first,
+ * then packed in place. A text delta, the one message of which there are thousands, costs no
+ * allocation of its own.
  *
- * protobuf-c takes strings NUL-terminated and trusts them. Ours are borrowed slices of what a model server or a client said, so they are copied into
- * an arena on the way, and whatever is not UTF-8 becomes '?': one bad byte in a string field would make a Go or Python client refuse the whole message.
- * Text deltas are bytes and stay as they are.
+ * protobuf-c takes strings NUL-terminated and trusts them. Ours are borrowed slices of what a model
+ * server or a client said, so they are copied into an arena on the way, and whatever is not UTF-8
+ * becomes '?': one bad byte in a string field would make a Go or Python client refuse the whole
+ * message. Text deltas are bytes and stay as they are.
  *
- * Messages are initialised by the generated functions and not by the generated macros, which cast const away. Packing never writes through a
- * pointer, so borrowed() may.
+ * Messages are initialised by the generated functions and not by the generated macros, which cast
+ * const away. Packing never writes through a pointer, so borrowed() may.
  */
 #include "wire/rpc_msg.h"
 
@@ -18,8 +20,8 @@
 #include "sluice_fds.h"
 
 #define RPC_API_LEVEL 1 /* of GetInfo: one more for each addition to sluice.v1 */
-#define MAX_SCRATCH_BYTES                                                                          \
-    (8 << 20) /* copies for one message: twice what the largest frame can carry */
+/* copies for one message: twice what the largest frame can carry */
+#define MAX_SCRATCH_BYTES (8 << 20)
 
 static const char *const features[] = {"chat",   "complete", "embed",    "cancel",
                                        "status", "images",   "thinking", "tools"};
@@ -48,7 +50,10 @@ static int pack(const ProtobufCMessage *m, struct buf *out)
 
 /* ---- strings */
 
-/* Length of the character at the front of s, 0 where there is none that a protobuf string may hold here. */
+/*
+ * Length of the character at the front of s, 0 where there is none that a protobuf string may hold
+ * here.
+ */
 static size_t character_bytes(struct str s)
 {
     for (size_t n = 1; n <= 4 && n <= s.len; n++) {

@@ -6,14 +6,17 @@
  *     make "model\0x" pass for "model"; on the wire the length is still known.
  *   - lists: it has no limit for the number of elements, and it copies unknown fields, each with an allocation of its own.
  *   - errors: the scan knows the field and its place in the list, "messages[2].text".
- * The scan is driven by the generated descriptors and a table of names and limits beside them. No message of sluice.v1 refers to itself, so the recursion,
- * here and in protobuf-c, is as deep as the schema: three levels.
+ * The scan is driven by the generated descriptors and a table of names and limits beside them. No
+ * message of sluice.v1 refers to itself, so the recursion, here and in protobuf-c, is as deep as
+ * the schema: three levels.
  *
- * An arena instead of malloc, with a budget: four times the payload and 64 KiB, and a fixed sum for each list element up to REQUEST_MAX_MESSAGES, as
- * two thousand short inputs are legal and cost more in structs and protobuf-c's own notes than in bytes. Whatever wants more is a bomb: a frame of 4 MiB
- * full of empty sub-messages would cost 386 MB.
+ * An arena instead of malloc, with a budget: four times the payload and 64 KiB, and a fixed sum for
+ * each list element up to REQUEST_MAX_MESSAGES, as two thousand short inputs are legal and cost
+ * more in structs and protobuf-c's own notes than in bytes. Whatever wants more is a bomb: a frame
+ * of 4 MiB full of empty sub-messages would cost 386 MB.
  *
- * Format: protobuf.dev, "Encoding". Groups (wire types 3 and 4) left the language before proto3: refused, as protobuf-c does.
+ * Format: protobuf.dev, "Encoding". Groups (wire types 3 and 4) left the language before proto3:
+ * refused, as protobuf-c does.
  */
 #include "wire/rpc_msg_unpack.h"
 
@@ -29,8 +32,10 @@
 
 #define UNPACK_FACTOR     4
 #define UNPACK_BASE_BYTES (64 * 1024)
-#define UNPACK_ELEMENT_BYTES                                                                       \
-    256 /* Message 96, its pointer 8, protobuf-c's note of a field 40 (in doubling slabs), a first string 16 */
+/*
+ * Message 96, its pointer 8, protobuf-c's note of a field 40 (in doubling slabs), a first string 16
+ */
+#define UNPACK_ELEMENT_BYTES 256
 
 #define SCAN_MAX_DEPTH  4          /* request, message, tool call, and one to grow */
 #define SCAN_MAX_FIELDS 16         /* of one message that a caller may send: twelve today */
@@ -38,7 +43,10 @@
 
 enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
-/* What the descriptors do not say: sluice.proto is compiled for size, which leaves their names empty. */
+/*
+ * What the descriptors do not say: sluice.proto is compiled for size, which leaves their names
+ * empty.
+ */
 struct field_rule {
     const char *name;
     uint32_t max; /* elements of a list; 0: no limit but that of the memory */
@@ -192,7 +200,10 @@ static enum wire_type wire_type_of(ProtobufCType type)
     return WIRE_VARINT;
 }
 
-/* The rules of a message that a caller may send. Whoever adds a field to sluice.proto adds a row above, or this says so in every test. */
+/*
+ * The rules of a message that a caller may send. Whoever adds a field to sluice.proto adds a row
+ * above, or this says so in every test.
+ */
 static const struct field_rule *rules_of(const ProtobufCMessageDescriptor *message)
 {
     for (size_t i = 0; i < ARRAY_LEN(message_table); i++) {

@@ -1,17 +1,19 @@
 /*
- * Server-sent events to data strings (sse.h), as the WHATWG HTML standard parses them in section 9.2.6.
+ * Server-sent events to data strings (sse.h), as the WHATWG HTML standard parses them in section
+ * 9.2.6.
  *
  *   bytes ──► lines (CR, LF or CRLF) ──► fields ──► at an empty line: one event
  *
- * Model servers send one data line and an empty line, and nearly always both arrive together. So the data of an event is held where it
- * lies in the feed ("held") until the event is dispatched; it is copied into s->data only when a second data line joins it or the feed ends first.
- * A line that a feed leaves unfinished waits in s->pending.
+ * Model servers send one data line and an empty line, and nearly always both arrive together. So
+ * the data of an event is held where it lies in the feed ("held") until the event is dispatched; it
+ * is copied into s->data only when a second data line joins it or the feed ends first. A line that
+ * a feed leaves unfinished waits in s->pending.
  *
  *   has_data && held.ptr     the data so far is held
  *   has_data && !held.ptr    the data so far is in s->data
  *
- * A line end is acted on at once: after a CR nobody waits to see whether an LF follows. Limits are counted so that the answer does not
- * depend on how the bytes were split.
+ * A line end is acted on at once: after a CR nobody waits to see whether an LF follows. Limits are
+ * counted so that the answer does not depend on how the bytes were split.
  *
  * Must not: keep a byte of a feed by reference when it returns, or look at what the data means.
  */
