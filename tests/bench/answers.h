@@ -1,10 +1,11 @@
 #pragma once
 /*
- * From a request to the bytes of its answer, for fake_upstream.c: pure functions over memory, apart from the sockets and
- * timers there.
+ * From a request to the bytes of its answer, for fake_upstream.c: pure functions over memory, apart
+ * from the sockets and timers there.
  *
- * An answer is rendered at the first use of its key as one whole HTTP response, with marks between its tokens, and is
- * kept for the life of the process. What a model of a given name says is bench.h's agreement.
+ * An answer is rendered at the first use of its key as one whole HTTP response, with marks between
+ * its tokens, and is kept for the life of the process. What a model of a given name says is
+ * bench.h's agreement.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -418,8 +419,8 @@ static const char *skip_string(const char *p, const char *end)
 }
 
 /*
- * The raw value of a member of the outermost object, empty when it is not there. Only as strict as a fake has to be, but
- * a text that talks about "model" does not fool it.
+ * The raw value of a member of the outermost object, empty when it is not there. Only as strict as
+ * a fake has to be, but a text that talks about "model" does not fool it.
  */
 static struct span json_member(struct span json, const char *name)
 {

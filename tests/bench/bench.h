@@ -1,7 +1,8 @@
 #pragma once
 /*
- * What the programs of the benchmark share: the clock, a histogram, and the agreement between load generator and fake
- * model server about what a model of a given name answers. Everything is static inline: each program is one .c file.
+ * What the programs of the benchmark share: the clock, a histogram, and the agreement between load
+ * generator and fake model server about what a model of a given name answers. Everything is static
+ * inline: each program is one .c file.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +25,8 @@ static inline uint64_t clock_now_nsec(void)
 
 /* ---------------------------------------------------------------- histogram */
 /*
- * Log-linear: 128 buckets for each power of two, so a percentile is off by less than 1 %. Values up to 2^40 ns (18 minutes).
+ * Log-linear: 128 buckets for each power of two, so a percentile is off by less than 1 %. Values up
+ * to 2^40 ns (18 minutes).
  */
 #define HIST_SUB_BITS 7
 #define HIST_SUB      (1u << HIST_SUB_BITS)
@@ -97,8 +99,8 @@ static inline void hist_print(const struct histogram *h, const char *name, FILE 
  *   bench-16-wait3000ms     nothing for 3 s, then 16 tokens
  *   bench-embed-384         vectors of 384 numbers
  *
- * In front of "bench-" anything may stand: gateways give their models other names. Token i is " w" and i in decimal: all
- * tokens differ, as some gateways end a stream that repeats itself.
+ * In front of "bench-" anything may stand: gateways give their models other names. Token i is " w"
+ * and i in decimal: all tokens differ, as some gateways end a stream that repeats itself.
  */
 #define PROFILE_MAX_TOKENS 100000
 #define PROFILE_MAX_DIMS   8192
@@ -183,7 +185,9 @@ static inline void load_result_fail(struct load_result *r, const char *what)
     }
 }
 
-/* One JSON object on one line. The problem never holds a quote or a backslash: it is our own text. */
+/*
+ * One JSON object on one line. The problem never holds a quote or a backslash: it is our own text.
+ */
 static inline void load_result_print(const struct load_result *r, FILE *out)
 {
     double seconds = (double) (r->ended_at_nsec - r->started_at_nsec) / 1e9;

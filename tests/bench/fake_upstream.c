@@ -3,19 +3,23 @@
  *
  *   fake_upstream --listen HOST:PORT [--listen unix:PATH] [--journal-sink PATH]
  *
- * One thread, one epoll set, level-triggered. Speaks OpenAI's dialect (chat/completions, embeddings, models below /v1) and
- * Ollama's (/api/chat, /api/generate, /api/embed, /api/version, /api/tags, /api/ps). The name of the model in the request
- * decides what is answered and how fast (bench.h). An answer is rendered once for each (model, kind) as the bytes of a
- * whole HTTP response with marks between its tokens; serving is then nothing but write(), up to the mark that the timer has
- * reached. So a request costs one read, one short scan of its JSON and one write.
+ * One thread, one epoll set, level-triggered. Speaks OpenAI's dialect (chat/completions,
+ * embeddings, models below /v1) and Ollama's (/api/chat, /api/generate, /api/embed, /api/version,
+ * /api/tags, /api/ps). The name of the model in the request decides what is answered and how fast
+ * (bench.h). An answer is rendered once for each (model, kind) as the bytes of a whole HTTP
+ * response with marks between its tokens; serving is then nothing but write(), up to the mark that
+ * the timer has reached. So a request costs one read, one short scan of its JSON and one write.
  *
- * Tokens of paced answers fall on whole milliseconds, as a batching server emits a token of every sequence in one step; a
- * load generator that wants them spread starts its streams at different times.
+ * Tokens of paced answers fall on whole milliseconds, as a batching server emits a token of every
+ * sequence in one step; a load generator that wants them spread starts its streams at different
+ * times.
  *
- * GET /bench/stats tells how many requests, answers and hang-ups there were, and when (CLOCK_MONOTONIC) the last peer was seen
- * to leave in the middle of an answer. --journal-sink drains datagrams in place of journald and counts them.
+ * GET /bench/stats tells how many requests, answers and hang-ups there were, and when
+ * (CLOCK_MONOTONIC) the last peer was seen to leave in the middle of an answer. --journal-sink
+ * drains datagrams in place of journald and counts them.
  *
- * Not a model of a real server's errors: those live in the end-to-end tests. Dies with its parent. Out of memory ends it.
+ * Not a model of a real server's errors: those live in the end-to-end tests. Dies with its parent.
+ * Out of memory ends it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -335,7 +339,10 @@ static bool conn_read(struct conn *c)
     return true;
 }
 
-/* Takes on what has arrived: usually one request, seldom the next one before its predecessor is answered. false: dead. */
+/*
+ * Takes on what has arrived: usually one request, seldom the next one before its predecessor is
+ * answered. false: dead.
+ */
 static bool conn_pump(struct conn *c)
 {
     bool is_alive = true;

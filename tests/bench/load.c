@@ -1,15 +1,18 @@
 /*
- * Load over HTTP: c connections, each sends its next request when it has its answer; every answer is checked (reply.h).
+ * Load over HTTP: c connections, each sends its next request when it has its answer; every answer
+ * is checked (reply.h).
  *
  *   load --target 127.0.0.1:4000 --model bench-16 [--dialect body|stream|ollama|embed] -c 64 -n 10000
  *
- * The target is HOST:PORT or unix:PATH. Ends after -n answers or --seconds, whichever comes first, and prints one JSON object:
- * counts, rates, and histograms of latency, time to the first token and gaps between tokens, in microseconds of CLOCK_MONOTONIC
- * on one thread. --spread-ms spreads the first request of each connection over so much time. --hold keeps streams open: says
- * {"ready":c} when each has its first token and then reads on until standard input closes.
+ * The target is HOST:PORT or unix:PATH. Ends after -n answers or --seconds, whichever comes first,
+ * and prints one JSON object: counts, rates, and histograms of latency, time to the first token and
+ * gaps between tokens, in microseconds of CLOCK_MONOTONIC on one thread. --spread-ms spreads the
+ * first request of each connection over so much time. --hold keeps streams open: says {"ready":c}
+ * when each has its first token and then reads on until standard input closes.
  *
- * It is one thread on one epoll set and writes nothing while it measures. A wrong answer is counted and its connection made
- * anew; MAX_FAILED of them end the run. The exit status is 0 only where every answer was right. Dies with its parent.
+ * It is one thread on one epoll set and writes nothing while it measures. A wrong answer is counted
+ * and its connection made anew; MAX_FAILED of them end the run. The exit status is 0 only where
+ * every answer was right. Dies with its parent.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -286,7 +289,8 @@ static void client_receive(struct client *c)
     if (n < 0 && errno == EAGAIN) {
         return;
     }
-    if (!c->is_asking) { /* a server may close an idle connection; bytes that nobody asked for are wrong */
+    if (!c->is_asking) {
+        /* a server may close an idle connection; bytes that nobody asked for are wrong */
         if (n > 0) {
             load_result_fail(&g_result, "bytes behind the answer");
         }

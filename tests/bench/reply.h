@@ -1,11 +1,13 @@
 #pragma once
 /*
- * Reads the HTTP answers of gateways for load.c and checks that nothing is missing: status, framing, every token in its
- * order, the finish reason, the true end of the stream. Pure: bytes in, a verdict out; the socket is load.c's.
+ * Reads the HTTP answers of gateways for load.c and checks that nothing is missing: status,
+ * framing, every token in its order, the finish reason, the true end of the stream. Pure: bytes in,
+ * a verdict out; the socket is load.c's.
  *
- * Fast rather than general, as it must not cost more than what it measures: lines are handled where they lie in the receive
- * buffer and copied only where a read ended within one. It knows the answers it waits for (bench.h), so it searches for
- * `"content":"` instead of parsing JSON; tokens hold nothing that JSON would escape.
+ * Fast rather than general, as it must not cost more than what it measures: lines are handled where
+ * they lie in the receive buffer and copied only where a read ended within one. It knows the
+ * answers it waits for (bench.h), so it searches for `"content":"` instead of parsing JSON; tokens
+ * hold nothing that JSON would escape.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -292,7 +294,10 @@ static inline void read_head(struct reply *r)
     }
 }
 
-/* Takes bytes up to the end of a line into head; true when the line is complete, without its line end. */
+/*
+ * Takes bytes up to the end of a line into head; true when the line is complete, without its line
+ * end.
+ */
 static inline bool take_framing_line(struct reply *r, const char **bytes, size_t *n)
 {
     const char *eol = memchr(*bytes, '\n', *n);
@@ -336,7 +341,10 @@ static inline void feed_line(struct reply *r, const char **bytes, size_t *n)
     }
 }
 
-/* Bytes from the connection. Afterwards look at state and n_chunks. Bytes behind a complete answer are an error. */
+/*
+ * Bytes from the connection. Afterwards look at state and n_chunks. Bytes behind a complete answer
+ * are an error.
+ */
 static inline void reply_feed(struct reply *r, const char *bytes, size_t n)
 {
     while (n > 0 && r->state != REPLY_OVER) {

@@ -1,13 +1,14 @@
 /*
- * Load over RPC, through libsluice as an application would: c calls in flight, spread over a number of connections, every
- * answer checked token by token.
+ * Load over RPC, through libsluice as an application would: c calls in flight, spread over a number
+ * of connections, every answer checked token by token.
  *
  *   rpc_load --socket /run/sluice/rpc.sock --model bench-16 -c 64 [--connections 4] -n 10000 [--seconds S]
  *   rpc_load --socket ... --model bench-16-wait3000ms -n 1 --leave-after-ms 300
  *
- * Prints what load.c prints. With --leave-after-ms it starts its calls, closes its connections after that time and prints
- * {"left_at_nsec":...} instead: the moment at which the daemon could know. One thread, poll() on the library's descriptors;
- * nothing is written while it measures. The exit status is 0 only where every answer was right. Dies with its parent.
+ * Prints what load.c prints. With --leave-after-ms it starts its calls, closes its connections
+ * after that time and prints {"left_at_nsec":...} instead: the moment at which the daemon could
+ * know. One thread, poll() on the library's descriptors; nothing is written while it measures. The
+ * exit status is 0 only where every answer was right. Dies with its parent.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -167,7 +168,10 @@ static void connection_turn(sluice_client *connection)
     }
 }
 
-/* Waits for any connection, at most until one of the library's own timers is due or until_nsec is over. */
+/*
+ * Waits for any connection, at most until one of the library's own timers is due or until_nsec is
+ * over.
+ */
 static void wait_for_any(uint64_t until_nsec)
 {
     struct pollfd fds[MAX_CONNECTIONS];

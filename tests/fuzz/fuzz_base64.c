@@ -1,4 +1,7 @@
-/* base64: what decodes must encode to the same letters again (padding apart), and any bytes must survive a round trip. */
+/*
+ * base64: what decodes must encode to the same letters again (padding apart), and any bytes must
+ * survive a round trip.
+ */
 #include <stdint.h>
 #include <stdlib.h>
 

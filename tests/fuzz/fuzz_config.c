@@ -1,6 +1,7 @@
 /*
- * Any bytes as a configuration file. Whatever comes out must be whole: strings that others rely on are there, options are JSON, ids are distinct, a
- * configuration that is not refused keeps its limits, and findings are printable.
+ * Any bytes as a configuration file. Whatever comes out must be whole: strings that others rely on
+ * are there, options are JSON, ids are distinct, a configuration that is not refused keeps its
+ * limits, and findings are printable.
  */
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /*
- * Fuzzes wire/http1: the first byte says how the rest is split; requests, bodies and the verdict must be those of one feed. What is let through must
- * keep the promises of the policy.
+ * Fuzzes wire/http1: the first byte says how the rest is split; requests, bodies and the verdict
+ * must be those of one feed. What is let through must keep the promises of the policy.
  */
 #include <assert.h>
 #include <stdint.h>

@@ -1,6 +1,6 @@
 /*
- * Fuzzes wire/json: any bytes through the check; what it accepts is walked, read, written and compared with cJSON, which accepts more but
- * must agree on the shape.
+ * Fuzzes wire/json: any bytes through the check; what it accepts is walked, read, written and
+ * compared with cJSON, which accepts more but must agree on the shape.
  */
 #include <assert.h>
 #include <cjson/cJSON.h>

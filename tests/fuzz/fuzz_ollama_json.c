@@ -1,6 +1,7 @@
 /*
- * ollama_json: the first byte chooses what the rest is: an answer to chat, generate or embed (split where the second byte says), an error body, or an
- * OpenAI request to be written for Ollama. Answers keep the event grammar, end once, and do not depend on the split; bodies are valid JSON.
+ * ollama_json: the first byte chooses what the rest is: an answer to chat, generate or embed (split
+ * where the second byte says), an error body, or an OpenAI request to be written for Ollama.
+ * Answers keep the event grammar, end once, and do not depend on the split; bodies are valid JSON.
  */
 #include "wire/ollama_json.h"
 

@@ -1,6 +1,7 @@
 /*
- * Fuzzes openai_request.h and the encoder of openai_upstream.h. The first byte says which kind, the rest is the body. What decodes must encode into
- * one JSON text, spliced and (where the neutral request says everything) written anew; and the latter must decode to the same messages again.
+ * Fuzzes openai_request.h and the encoder of openai_upstream.h. The first byte says which kind, the
+ * rest is the body. What decodes must encode into one JSON text, spliced and (where the neutral
+ * request says everything) written anew; and the latter must decode to the same messages again.
  */
 #include <assert.h>
 #include <errno.h>

@@ -1,9 +1,11 @@
 /*
- * Fuzzes the answers of openai_upstream.h, and openai_reply.h with what comes out of them. Byte 0: kind, Content-Type, whether the client wants a stream; byte 1:
- * how the answer is split, or the status of an error answer; the rest is the answer.
+ * Fuzzes the answers of openai_upstream.h, and openai_reply.h with what comes out of them. Byte 0:
+ * kind, Content-Type, whether the client wants a stream; byte 1: how the answer is split, or the
+ * status of an error answer; the rest is the answer.
  *
- * Holds for any bytes: the events follow the grammar, whatever the split they are the same, every chunk and body that a client gets is JSON, [DONE] comes
- * if and only if END came, and a problem is one line of UTF-8.
+ * Holds for any bytes: the events follow the grammar, whatever the split they are the same, every
+ * chunk and body that a client gets is JSON, [DONE] comes if and only if END came, and a problem is
+ * one line of UTF-8.
  */
 #include <assert.h>
 #include <errno.h>

@@ -1,6 +1,7 @@
 /*
- * rpc_msg: the first byte chooses what the rest is: a request of one of the three kinds, a cancel, or the texts of an event. A request that is
- * taken must keep the promises of core/request.h; an event must be one that a strict client reads.
+ * rpc_msg: the first byte chooses what the rest is: a request of one of the three kinds, a cancel,
+ * or the texts of an event. A request that is taken must keep the promises of core/request.h; an
+ * event must be one that a strict client reads.
  */
 #include "wire/rpc_msg.h"
 

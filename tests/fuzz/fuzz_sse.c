@@ -1,5 +1,6 @@
 /*
- * Fuzzes wire/sse: the first byte says how the rest is split; the events and the answer must be those of one feed.
+ * Fuzzes wire/sse: the first byte says how the rest is split; the events and the answer must be
+ * those of one feed.
  */
 #include <assert.h>
 #include <stdint.h>

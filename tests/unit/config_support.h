@@ -1,5 +1,8 @@
 #pragma once
-/* What the tests of the configuration share: a file as text in, findings as the lines that people see out. */
+/*
+ * What the tests of the configuration share: a file as text in, findings as the lines that people
+ * see out.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,7 +53,10 @@ static inline char *print(const struct config *c, bool verbose)
     return text;
 }
 
-/* Parses, and expects `line` to be (the beginning of) one of the lines about the file; fatal or not as told. */
+/*
+ * Parses, and expects `line` to be (the beginning of) one of the lines about the file; fatal or not
+ * as told.
+ */
 static inline struct config *expect(const char *yaml, bool is_fatal, const char *line)
 {
     struct config *c = parse(yaml);

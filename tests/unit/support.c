@@ -1,7 +1,8 @@
 /*
- * Allocation failure by the linker: every unit test is linked with --wrap for the allocator, so that the n-th call from code
- * of ours fails once. Shared libraries keep the real one. Check itself is a static archive on Debian and allocates at each assertion,
- * which support.h therefore leads through here.
+ * Allocation failure by the linker: every unit test is linked with --wrap for the allocator, so
+ * that the n-th call from code of ours fails once. Shared libraries keep the real one. Check itself
+ * is a static archive on Debian and allocates at each assertion, which support.h therefore leads
+ * through here.
  */
 #include "support.h"
 

@@ -23,18 +23,27 @@ int test_main(const char *suite, void (*add_tests)(TCase *tc));
         return test_main(suite, add);                                                              \
     }
 
-/* The n-th allocation from now on (1: the next) of our own code fails, once. 0: none. Allocations inside shared libraries are not counted. */
+/*
+ * The n-th allocation from now on (1: the next) of our own code fails, once. 0: none. Allocations
+ * inside shared libraries are not counted.
+ */
 void fail_allocation(unsigned n);
 /* Has the armed failure happened? */
 bool allocation_failed(void);
 
-/* Check allocates where it notes that an assertion held, and for the message of one that did not: that must not meet the armed failure. */
+/*
+ * Check allocates where it notes that an assertion held, and for the message of one that did not:
+ * that must not meet the armed failure.
+ */
 void test_mark_point(const char *file, int line);
 #define _mark_point(file, line) test_mark_point(file, line)
 #define _ck_assert_failed(file, line, ...)                                                         \
     (fail_allocation(0), _ck_assert_failed(file, line, __VA_ARGS__))
 
-/* Runs fn with the 1st, 2nd, ... allocation failing until it runs through without meeting the failure (at most 10,000 rounds). fn must leave nothing behind. */
+/*
+ * Runs fn with the 1st, 2nd, ... allocation failing until it runs through without meeting the
+ * failure (at most 10,000 rounds). fn must leave nothing behind.
+ */
 void for_each_failed_allocation(void (*fn)(void));
 
 #define ck_assert_str_is(s, z)                                                                     \
@@ -43,7 +52,10 @@ void for_each_failed_allocation(void (*fn)(void));
         ck_assert_msg(str_is(_s, (z)), "is '%.*s', not '%s'", STR_ARG(_s), (z));                   \
     } while (0)
 
-/* A sink that writes each event as one line of text ("TEXT 0 answer hello") and says FULL when told to. */
+/*
+ * A sink that writes each event as one line of text ("TEXT 0 answer hello") and says FULL when told
+ * to.
+ */
 struct recording_sink {
     struct event_sink sink;
     struct buf lines;

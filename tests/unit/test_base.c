@@ -1,5 +1,6 @@
 /*
- * The base layer: buf, str, arena, num, kv, list, clock arithmetic, fdio, and what log puts on standard error.
+ * The base layer: buf, str, arena, num, kv, list, clock arithmetic, fdio, and what log puts on
+ * standard error.
  */
 #include "support.h"
 
@@ -243,7 +244,10 @@ START_TEST(arena_has_a_budget)
 }
 END_TEST
 
-/* One large item (a body) costs its own size, wherever it comes, and small ones go on in small blocks. */
+/*
+ * One large item (a body) costs its own size, wherever it comes, and small ones go on in small
+ * blocks.
+ */
 START_TEST(arena_with_a_large_item)
 {
     struct arena a;

@@ -1,5 +1,6 @@
 /*
- * Calls and admission together, against a backend that does what the test says, under a clock of our own.
+ * Calls and admission together, against a backend that does what the test says, under a clock of
+ * our own.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -420,7 +421,9 @@ START_TEST(a_deadline_ends_a_running_call)
 }
 END_TEST
 
-/* Cancelled and detached in every state: the slot is home at once, the sink hears one end or none. */
+/*
+ * Cancelled and detached in every state: the slot is home at once, the sink hears one end or none.
+ */
 START_TEST(leaving_is_legal_in_every_state)
 {
     for (int stage = 0; stage < 4; stage++) {

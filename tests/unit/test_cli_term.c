@@ -1,6 +1,6 @@
 /*
- * sluicectl's terminal text: what models say must not steer the terminal. The source is compiled in: a program has no library
- * to link.
+ * sluicectl's terminal text: what models say must not steer the terminal. The source is compiled
+ * in: a program has no library to link.
  */
 #include "clients/cli/term.c"
 
@@ -36,8 +36,8 @@ START_TEST(text_stays_text)
     ASSERT_CLEAN("plain\n\ttext", "plain\n\ttext");
     ASSERT_CLEAN("\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80",
                  "\xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80");
-    ASSERT_CLEAN("\xf4\x8f\xbf\xbf\xed\x9f\xbf",
-                 "\xf4\x8f\xbf\xbf\xed\x9f\xbf"); /* the last ones */
+    /* the last ones */
+    ASSERT_CLEAN("\xf4\x8f\xbf\xbf\xed\x9f\xbf", "\xf4\x8f\xbf\xbf\xed\x9f\xbf");
     ASSERT_CLEAN("", "");
 }
 END_TEST
@@ -48,18 +48,20 @@ START_TEST(controls_are_made_visible)
     ASSERT_CLEAN("\x1b]0;title\x07", BAD "]0;title" BAD);
     ASSERT_CLEAN("a\rb\bc\x7f", "a" BAD "b" BAD "c" BAD);
     ASSERT_CLEAN("a\0b", "a" BAD "b");
+    /* CSI as C1 */
     ASSERT_CLEAN("\xc2\x9b"
                  "31m",
-                 BAD "31m"); /* CSI as C1 */
+                 BAD "31m");
     ASSERT_CLEAN("\xc2\x80\xc2\x9f\xc2\xa0", BAD BAD "\xc2\xa0");
 }
 END_TEST
 
 START_TEST(broken_utf8_is_replaced)
 {
+    /* C1 as a byte */
     ASSERT_CLEAN("\x9b"
                  "31m",
-                 BAD "31m");                   /* C1 as a byte */
+                 BAD "31m");
     ASSERT_CLEAN("\xc0\x9b[", BAD BAD "[");    /* an overlong escape */
     ASSERT_CLEAN("\xe0\x80\x9b", BAD BAD BAD); /* the same, longer */
     ASSERT_CLEAN("\xed\xa0\x80", BAD BAD BAD); /* a surrogate */

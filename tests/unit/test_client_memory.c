@@ -20,7 +20,9 @@
 
 #include "libsluice_peer.h"
 
-/* Of support.h, whose other half (the daemon's model) has names that the library uses for its own. */
+/*
+ * Of support.h, whose other half (the daemon's model) has names that the library uses for its own.
+ */
 void for_each_failed_allocation(void (*fn)(void));
 int test_main(const char *suite, void (*add_tests)(TCase *tc));
 

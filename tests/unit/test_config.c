@@ -1,4 +1,7 @@
-/* The configuration through config.h: what a file means. test_config_findings.c: what is said about it. */
+/*
+ * The configuration through config.h: what a file means. test_config_findings.c: what is said about
+ * it.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

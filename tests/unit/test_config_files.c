@@ -1,4 +1,7 @@
-/* Configurations as files: reading them, the ones that are shipped, and running out of memory over one. */
+/*
+ * Configurations as files: reading them, the ones that are shipped, and running out of memory over
+ * one.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

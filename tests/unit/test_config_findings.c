@@ -1,4 +1,7 @@
-/* What is said about a file, where, and with which consequence: a deployment off, the whole file refused, or neither. */
+/*
+ * What is said about a file, where, and with which consequence: a deployment off, the whole file
+ * refused, or neither.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,6 @@
 /*
- * YAML to nodes: what PyYAML makes of scalars, what is refused and where, and the limits. Values are looked at as JSON.
+ * YAML to nodes: what PyYAML makes of scalars, what is refused and where, and the limits. Values
+ * are looked at as JSON.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -14,7 +14,10 @@ static void assert_slice(struct frame_slice s, const char *z)
     ck_assert(s.len == 0 || memcmp(s.ptr, z, s.len) == 0);
 }
 
-/* Decodes from memory that ends right behind the bytes, so that AddressSanitizer sees a read too far. */
+/*
+ * Decodes from memory that ends right behind the bytes, so that AddressSanitizer sees a read too
+ * far.
+ */
 static int decode_request(const void *bytes, size_t n, struct frame_request *ret,
                           uint8_t **ret_copy)
 {
@@ -167,7 +170,10 @@ END_TEST
 
 START_TEST(unknown_fields_of_every_wire_type_are_skipped)
 {
-    /* 5: metadata {key, value}; 6 varint; 7 fixed64; 8 fixed32; 1000 (two-byte tag); service behind all of them */
+    /*
+     * 5: metadata {key, value}; 6 varint; 7 fixed64; 8 fixed32; 1000 (two-byte tag); service behind
+     * all of them
+     */
     static const char bytes[] = "\x2a\x08\x0a\x01k\x12\x03val\x30\xff\x01"
                                 "\x39"
                                 "12345678\x45"
@@ -219,8 +225,8 @@ START_TEST(malformed_requests_are_refused)
     ck_assert_int_eq(REQUEST_VERDICT("\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01s"), -EBADMSG);
     ck_assert_int_eq(REQUEST_VERDICT("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), -EBADMSG);
     ck_assert_int_eq(REQUEST_VERDICT("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x81\x01"), -EBADMSG);
-    ck_assert_int_eq(REQUEST_VERDICT("\x88\x80\x80\x80\x80\x01\x01"),
-                     -EBADMSG); /* tag over 32 bits */
+    /* tag over 32 bits */
+    ck_assert_int_eq(REQUEST_VERDICT("\x88\x80\x80\x80\x80\x01\x01"), -EBADMSG);
 }
 END_TEST
 
@@ -349,10 +355,10 @@ START_TEST(malformed_responses_are_refused)
 {
     ck_assert_int_eq(RESPONSE_VERDICT("\x0a\x02\x08"), -EBADMSG);
     ck_assert_int_eq(RESPONSE_VERDICT("\x0a\x01\x08"), -EBADMSG); /* cut inside the status */
-    ck_assert_int_eq(RESPONSE_VERDICT("\x0a\x03\x1a\x01\x0a"),
-                     -EBADMSG); /* cut inside the detail */
-    ck_assert_int_eq(RESPONSE_VERDICT("\x0a\x05\x1a\x00\x1a\x01\x0a"),
-                     -EBADMSG); /* the 2nd one too */
+    /* cut inside the detail */
+    ck_assert_int_eq(RESPONSE_VERDICT("\x0a\x03\x1a\x01\x0a"), -EBADMSG);
+    /* the 2nd one too */
+    ck_assert_int_eq(RESPONSE_VERDICT("\x0a\x05\x1a\x00\x1a\x01\x0a"), -EBADMSG);
     ck_assert_int_eq(RESPONSE_VERDICT("\x12"), -EBADMSG);
     ck_assert_int_eq(RESPONSE_VERDICT("\x13"), -EBADMSG);
 }

@@ -1,6 +1,7 @@
 /*
- * What the HTTP parser accepts: requests as real clients send them, split anywhere, one behind the other; what it tells of them; what it
- * allocates; every allocation failed. What it refuses is test_http1_refuse.c's, what it writes test_http1_write.c's.
+ * What the HTTP parser accepts: requests as real clients send them, split anywhere, one behind the
+ * other; what it tells of them; what it allocates; every allocation failed. What it refuses is
+ * test_http1_refuse.c's, what it writes test_http1_write.c's.
  */
 #include "support.h"
 
@@ -34,7 +35,9 @@ static void describe(const struct http1 *h, struct buf *out)
     ck_assert_int_eq(buf_printf(out, "%zu|%.*s;", head->n_headers, STR_ARG(body)), 0);
 }
 
-/* Feeds bytes, which may hold several requests, in pieces of step bytes and describes each request. */
+/*
+ * Feeds bytes, which may hold several requests, in pieces of step bytes and describes each request.
+ */
 static void feed(struct http1 *h, struct str bytes, size_t step, struct buf *out)
 {
     size_t at = 0, end = 0;

@@ -1,6 +1,7 @@
 /*
- * What the HTTP parser refuses: smuggling, malformed heads, malformed chunks, limits. Each request is fed at once, byte by byte and in
- * random pieces; the verdict must be the same, and for no request may a head be told that the verdict is about.
+ * What the HTTP parser refuses: smuggling, malformed heads, malformed chunks, limits. Each request
+ * is fed at once, byte by byte and in random pieces; the verdict must be the same, and for no
+ * request may a head be told that the verdict is about.
  */
 #include "support.h"
 
@@ -230,7 +231,10 @@ static uint64_t next_random(uint64_t *state)
     return *state;
 }
 
-/* Feeds the bytes in pieces of at most max_step bytes (of random sizes with a state) until the parser has enough. */
+/*
+ * Feeds the bytes in pieces of at most max_step bytes (of random sizes with a state) until the
+ * parser has enough.
+ */
 static enum http1_result feed(struct str bytes, size_t max_step, uint64_t *state,
                               struct problem *ret_problem)
 {
@@ -299,7 +303,10 @@ static void expect_head(struct str bytes, size_t max_step)
                   problem.text);
 }
 
-/* prefix, n times c, suffix: fits with n = most, and with one more is refused with code; also when the suffix never comes. */
+/*
+ * prefix, n times c, suffix: fits with n = most, and with one more is refused with code; also when
+ * the suffix never comes.
+ */
 static void check_limit(const char *prefix, char c, size_t most, const char *suffix,
                         enum errcode code)
 {

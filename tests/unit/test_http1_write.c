@@ -1,5 +1,6 @@
 /*
- * HTTP heads, chunks and escapes: written exactly, whole or not at all, and never so that a value ends its line.
+ * HTTP heads, chunks and escapes: written exactly, whole or not at all, and never so that a value
+ * ends its line.
  */
 #include "support.h"
 

@@ -1,5 +1,6 @@
 /*
- * JSON after the check: the walk, members by name, scalars, strings, writing. The check itself is test_json_check.c's.
+ * JSON after the check: the walk, members by name, scalars, strings, writing. The check itself is
+ * test_json_check.c's.
  */
 #include "support.h"
 

@@ -1,6 +1,7 @@
 /*
- * The JSON check: what is accepted and refused (the classes of JSONTestSuite, RFC 8259, and the defects of cJSON that the check must
- * hide), where errors are said to be, depth, names by the thousand, every allocation failed.
+ * The JSON check: what is accepted and refused (the classes of JSONTestSuite, RFC 8259, and the
+ * defects of cJSON that the check must hide), where errors are said to be, depth, names by the
+ * thousand, every allocation failed.
  */
 #include "support.h"
 
@@ -424,8 +425,10 @@ START_TEST(depth_has_a_limit)
 }
 END_TEST
 
-/* {"<prefix>0000000":0, ...} with n different names; then again name number `twice` when that is below n. (One assertion for all: each
- * costs as much as a thousand names.) */
+/*
+ * {"<prefix>0000000":0, ...} with n different names; then again name number `twice` when that is
+ * below n. (One assertion for all: each costs as much as a thousand names.)
+ */
 static void many_names(struct buf *out, const char *prefix, unsigned n, unsigned twice)
 {
     int r;

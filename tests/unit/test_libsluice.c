@@ -228,7 +228,10 @@ START_TEST(a_connection_cut_anywhere_ends_the_call_once)
         }
         ck_assert_int_eq(ev, 0);
         ck_assert_int_eq(n_last, 1);
-        /* Done and its whole frame are there from the last frame on: the answer is complete, the end frame is a formality. */
+        /*
+         * Done and its whole frame are there from the last frame on: the answer is complete, the
+         * end frame is a formality.
+         */
         ck_assert_int_eq(last,
                          cut >= n - FRAME_HEADER_BYTES ? SLUICE_EVENT_DONE : SLUICE_EVENT_FAILED);
         if (last == SLUICE_EVENT_FAILED) {
@@ -568,8 +571,8 @@ END_TEST
 
 START_TEST(an_error_with_a_payload_is_an_error)
 {
-    static const char envelope[] =
-        "\x0a\x02\x08\x05\x12\x02xx"; /* what our encoder refuses to write */
+    /* what our encoder refuses to write */
+    static const char envelope[] = "\x0a\x02\x08\x05\x12\x02xx";
     struct peer p;
 
     peer_open(&p);
@@ -741,8 +744,8 @@ END_TEST
 
 START_TEST(a_message_that_blows_up_is_refused)
 {
-    static uint8_t
-        bomb[60000]; /* Event with 30,000 unknown fields: 100 bytes of memory for each two bytes */
+    /* Event with 30,000 unknown fields: 100 bytes of memory for each two bytes */
+    static uint8_t bomb[60000];
     struct peer p;
 
     for (size_t i = 0; i < sizeof(bomb); i += 2) {
@@ -1023,7 +1026,9 @@ START_TEST(what_was_sent_before_the_end_is_read)
     peer_send_response(&p, 1, &error);
     peer_hang_up(&p);
 
-    /* sending fails (nobody is there), but the answer that lies in the socket already is the call's */
+    /*
+     * sending fails (nobody is there), but the answer that lies in the socket already is the call's
+     */
     sluice_call *call = start_models(&p);
 
     assert_failed(&p, call, "upstream_overloaded");

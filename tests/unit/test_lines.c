@@ -25,7 +25,10 @@ static int on_line(void *ctx, struct str line)
     return ++rec->n_lines == rec->stop_at ? rec->stop_with : 0;
 }
 
-/* Feeds text in pieces of step bytes (0: at once), each in memory of its own size, and ends it. Returns the first answer that is not 0. */
+/*
+ * Feeds text in pieces of step bytes (0: at once), each in memory of its own size, and ends it.
+ * Returns the first answer that is not 0.
+ */
 static int feed(struct str text, size_t step, struct record *rec)
 {
     struct lines l;

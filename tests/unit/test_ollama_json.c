@@ -1,6 +1,6 @@
 /*
- * ollama_json, requests: what OpenAI clients send (by openai_decode_request()) and what RPC clients send, as bodies for Ollama. The answers are in
- * test_ollama_reply.c.
+ * ollama_json, requests: what OpenAI clients send (by openai_decode_request()) and what RPC clients
+ * send, as bodies for Ollama. The answers are in test_ollama_reply.c.
  */
 #include "wire/ollama_json.h"
 
@@ -346,7 +346,10 @@ START_TEST(other_options_are_defaults)
 }
 END_TEST
 
-/* People quote numbers in YAML; Ollama says "missing unit in duration" and "must be of type integer". */
+/*
+ * People quote numbers in YAML; Ollama says "missing unit in duration" and "must be of type
+ * integer".
+ */
 START_TEST(quoted_numbers_become_numbers)
 {
     set_option("keep_alive", "\"300\"");
@@ -523,7 +526,9 @@ START_TEST(a_body_over_the_maximum)
 }
 END_TEST
 
-/* The names of results are looked for near them only: a long conversation is not searched for each. */
+/*
+ * The names of results are looked for near them only: a long conversation is not searched for each.
+ */
 START_TEST(a_tool_result_far_from_its_call)
 {
     enum { N_CALLS = 2000 };

@@ -1,5 +1,6 @@
 /*
- * ollama_json, answers: lines as a real Ollama 0.34 wrote them, whole and byte by byte, to events; its errors to errors.def.
+ * ollama_json, answers: lines as a real Ollama 0.34 wrote them, whole and byte by byte, to events;
+ * its errors to errors.def.
  */
 #include "wire/ollama_json.h"
 
@@ -160,7 +161,10 @@ START_TEST(a_tool_call)
 }
 END_TEST
 
-/* No id, no arguments, two calls in one line, a third later with Ollama's index starting again: ours count on. */
+/*
+ * No id, no arguments, two calls in one line, a third later with Ollama's index starting again:
+ * ours count on.
+ */
 START_TEST(tool_calls_without_ids)
 {
     struct str lines[4];

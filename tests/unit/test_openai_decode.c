@@ -1,5 +1,6 @@
 /*
- * openai_upstream.h: answers of model servers to events, whole, cut and wrong. JSON is written with ' for ".
+ * openai_upstream.h: answers of model servers to events, whole, cut and wrong. JSON is written with
+ * ' for ".
  */
 #include "support.h"
 

@@ -1,6 +1,6 @@
 /*
- * openai_reply.h: events to chunks and bodies. Expected texts are written with ' for ", and "HEAD" for what is the same in each
- * chunk of an answer.
+ * openai_reply.h: events to chunks and bodies. Expected texts are written with ' for ", and "HEAD"
+ * for what is the same in each chunk of an answer.
  */
 #include "support.h"
 

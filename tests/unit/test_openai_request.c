@@ -1,5 +1,6 @@
 /*
- * openai_request.h: bodies of chat/completions, completions and embeddings. Texts are written with ' for ".
+ * openai_request.h: bodies of chat/completions, completions and embeddings. Texts are written with
+ * ' for ".
  */
 #include "support.h"
 
@@ -184,8 +185,8 @@ START_TEST(names_with_escapes_are_resolved)
                              "[{'typ\\u0065':'text','text':'a\\u0000b'}]}]}");
 
     ck_assert_str_is(req->model, "m\xc3\xa9");
-    ck_assert_uint_eq(req->messages[0].parts[0].text.len,
-                      3); /* U+0000 is a character like any other */
+    /* U+0000 is a character like any other */
+    ck_assert_uint_eq(req->messages[0].parts[0].text.len, 3);
     ck_assert_mem_eq(req->messages[0].parts[0].text.ptr, "a\0b", 3);
     request_free(req);
 }

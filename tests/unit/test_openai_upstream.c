@@ -1,5 +1,6 @@
 /*
- * openai_upstream.h: requests to bodies, error answers to problems (answers: test_openai_decode.c). JSON is written with ' for ".
+ * openai_upstream.h: requests to bodies, error answers to problems (answers: test_openai_decode.c).
+ * JSON is written with ' for ".
  */
 #include "support.h"
 

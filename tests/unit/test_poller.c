@@ -1,4 +1,7 @@
-/* poller.h: sources that remove themselves and each other within a batch, descriptors used again, bounded batches. */
+/*
+ * poller.h: sources that remove themselves and each other within a batch, descriptors used again,
+ * bounded batches.
+ */
 #include "support.h"
 
 #include <errno.h>
@@ -233,7 +236,10 @@ START_TEST(a_source_removes_all)
 }
 END_TEST
 
-/* libcurl's sources are freed by their own call: nothing of one is touched after it. Sanitizers see it otherwise. */
+/*
+ * libcurl's sources are freed by their own call: nothing of one is touched after it. Sanitizers see
+ * it otherwise.
+ */
 struct in_heap {
     struct poller_source source;
     struct in_heap **others;
@@ -271,7 +277,9 @@ START_TEST(sources_are_freed_within_a_batch)
 }
 END_TEST
 
-/* Closes the other, whose event is fetched, and opens a quiet pair that gets the same descriptor. */
+/*
+ * Closes the other, whose event is fetched, and opens a quiet pair that gets the same descriptor.
+ */
 static void reuse_other(struct end *self)
 {
     size_t i = (size_t) (self->other - g_ends);
@@ -328,7 +336,10 @@ static void mute_other(struct end *self)
     ck_assert_int_eq(poller_modify(&self->other->source, 0), 0);
 }
 
-/* Fetched is fetched: a change counts from the next batch, and who changes events must bear a last call. */
+/*
+ * Fetched is fetched: a change counts from the next batch, and who changes events must bear a last
+ * call.
+ */
 START_TEST(a_change_counts_from_the_next_batch)
 {
     struct end *a = open_ready(0), *b = open_ready(1);
@@ -343,7 +354,10 @@ START_TEST(a_change_counts_from_the_next_batch)
 }
 END_TEST
 
-/* All stay ready all the time: a batch is bounded, and nobody is called a third time before everybody was called once. */
+/*
+ * All stay ready all the time: a batch is bounded, and nobody is called a third time before
+ * everybody was called once.
+ */
 START_TEST(a_crowd_is_served_in_turns)
 {
     for (size_t i = 0; i < MANY; i++) {

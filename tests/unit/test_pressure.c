@@ -134,7 +134,10 @@ START_TEST(flapping_lengthens_the_hold)
 }
 END_TEST
 
-/* 1 h of a square wave that a naive threshold would follow: at most 12 changes in any minute, at most 5 after 10 min. */
+/*
+ * 1 h of a square wave that a naive threshold would follow: at most 12 changes in any minute, at
+ * most 5 after 10 min.
+ */
 START_TEST(adversary_cannot_make_it_flap)
 {
     struct kernel k;
@@ -186,7 +189,10 @@ START_TEST(samples_close_together_are_no_storm)
 }
 END_TEST
 
-/* Each call that finds an idle daemon asks for a sample: a hundred per second must not push the window out of the ring. */
+/*
+ * Each call that finds an idle daemon asks for a sample: a hundred per second must not push the
+ * window out of the ring.
+ */
 START_TEST(a_storm_of_samples_hides_no_pressure)
 {
     struct kernel k;

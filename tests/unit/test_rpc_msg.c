@@ -1,5 +1,6 @@
 /*
- * rpc_msg: requests written by hand, byte by byte, as a hostile client would; answers read back with protobuf-c.
+ * rpc_msg: requests written by hand, byte by byte, as a hostile client would; answers read back
+ * with protobuf-c.
  */
 #include "wire/rpc_msg.h"
 
@@ -71,7 +72,10 @@ enum { MSG_ROLE = 1, MSG_TEXT, MSG_IMAGES, MSG_CALLS, MSG_CALL_ID, MSG_NAME, MSG
 enum { COMPLETE_PROMPT = 3, COMPLETE_SUFFIX, COMPLETE_SAMPLING };
 enum { EMBED_INPUTS = 3, EMBED_DIMENSIONS };
 
-/* Repeats two bytes until the payload is 2 MiB long; Check would write each assertion of such a loop to a file. */
+/*
+ * Repeats two bytes until the payload is 2 MiB long; Check would write each assertion of such a
+ * loop to a file.
+ */
 static void put_bomb(struct buf *b, const char *field)
 {
     size_t n = 2 << 20;

@@ -1,6 +1,6 @@
 /*
- * Server-sent events: the grammar of the WHATWG standard and its examples, what model servers send, splits anywhere, the maximum,
- * stopping, out of memory.
+ * Server-sent events: the grammar of the WHATWG standard and its examples, what model servers send,
+ * splits anywhere, the maximum, stopping, out of memory.
  */
 #include "support.h"
 
@@ -30,7 +30,10 @@ static int on_event(void *ctx, struct str name, struct str data)
     return ++rec->n_events == rec->stop_at ? rec->stop_with : 0;
 }
 
-/* Feeds text in pieces of step bytes (0: at once), each in memory of its own size. Returns the first answer that is not 0. */
+/*
+ * Feeds text in pieces of step bytes (0: at once), each in memory of its own size. Returns the
+ * first answer that is not 0.
+ */
 static int feed(struct str text, size_t step, struct record *rec)
 {
     struct sse s;
