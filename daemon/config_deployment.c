@@ -478,9 +478,7 @@ static void refuse_unresolved(struct config_entry *e)
     }
 }
 
-/*
- * ---------------------------------------------------------------- model_info, and the entry itself
- */
+/* ------------------------------------------------------------ model_info, and the entry itself */
 
 /* Where an earlier entry has the same id, or NULL. */
 static const struct config_node *find_twin(const struct config_entry *e,

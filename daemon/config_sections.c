@@ -1,11 +1,15 @@
 /*
  * The file as a whole: YAML to nodes, variables, then section by section in the order of the file.
  *
- *   config_yaml.c   text to nodes                       config_deployment.c   one entry
- *   config_node.c   nodes                               config_target.c       its provider, model, api_base, api_key
- *   config_reader.c findings, variables                 config_provider.c     the table of prefixes
- *   config_keys.*   the table of LiteLLM's keys         config_sluice.c       the sluice: key
- *   config_model_list.c  the list, ids
+ *   config_yaml.c         text to nodes
+ *   config_node.c         nodes
+ *   config_reader.c       findings, variables
+ *   config_keys.*         the table of LiteLLM's keys
+ *   config_model_list.c   the list, ids
+ *   config_deployment.c   one entry
+ *   config_target.c       its provider, model, api_base, api_key
+ *   config_provider.c     the table of prefixes
+ *   config_sluice.c       the sluice: key
  *
  * A configuration is refused as a whole (a fatal finding) for what would make it something else
  * than it says: text that is not YAML, no model_list, a limit of ours that cannot be read, an

@@ -2,11 +2,13 @@
  * The target of a deployment. One rule stands above LiteLLM's: prompts and keys go where the file
  * says, or nowhere.
  *
- *   api_base written but empty, or os.environ/NAME unset   off; LiteLLM would use the vendor's public address
+ *   api_base written but empty, or os.environ/NAME unset   off; LiteLLM would use the vendor's
+ *                                                          public address
  *   api_base mistyped (api_bse)                            off (config_deployment.c)
  *   a vendor's key in the environment, api_base elsewhere  not sent there; LiteLLM would
  *   no key for a vendor that wants one                     off; LiteLLM would try
- *   an Ollama name that ends in cloud                      off: Ollama would forward the prompt to ollama.com
+ *   an Ollama name that ends in cloud                      off: Ollama would forward the prompt to
+ *                                                          ollama.com
  *   user:password@ in a URL                                off, and never repeated in a message
  *
  * A key from the environment belongs to a provider. It is sent to that provider's own address, or,

@@ -6,10 +6,13 @@
  * A configuration is data from outside like any other (design: limits). Refused with a place and a
  * reason:
  *
- *   anchors, aliases, merge keys   a few lines of them unfold to gigabytes ("billion laughs"), and LiteLLM's files do without
- *   tags                           they ask for a constructor; SafeLoader refuses the custom ones as well
+ *   anchors, aliases, merge keys   a few lines of them unfold to gigabytes ("billion laughs"), and
+ *                                  LiteLLM's files do without
+ *   tags                           they ask for a constructor; SafeLoader refuses the custom ones
+ *                                  as well
  *   several documents              LiteLLM reads one
- *   the same key twice             PyYAML silently takes the last, so that an edited value may have no effect
+ *   the same key twice             PyYAML silently takes the last, so that an edited value may have
+ *                                  no effect
  *   NUL characters                 texts are C strings from here on
  *
  * The tree is built without recursion: `at` is the open container, a parent pointer leads back, and

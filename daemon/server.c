@@ -10,7 +10,8 @@
  * parameters of modules; running calls keep their deployments. A file that cannot be used changes
  * nothing.
  *
- *   RUNNING ──SIGTERM──► CLOSING_DOOR ──GRACE_USEC──► DRAINING ──drain time──► CUT ──CUT_USEC──► the loop ends
+ *   RUNNING ──SIGTERM──► CLOSING_DOOR ──GRACE_USEC──► DRAINING ──drain time──► CUT
+ *       CUT ──CUT_USEC──► the loop ends
  *
  * and from any of the last three as soon as no connection is left.
  */
@@ -74,10 +75,7 @@ struct server {
     bool run_wanted; /* the registry has work: the next turn runs it */
 };
 
-/*
- * ------------------------------------------------------------------------------------------- the
- * turn
- */
+/* ---------------------------------------------------------------- the turn */
 
 static void want_turn(void *ctx)
 {
@@ -169,10 +167,7 @@ static void on_level(void *ctx, enum pressure_level from, enum pressure_level to
               s->pressure.full_permille / 10, s->pressure.full_permille % 10, does[to]);
 }
 
-/*
- * -------------------------------------------------------------------------------------------
- * configuration
- */
+/* ---------------------------------------------------------------- configuration */
 
 static struct frontend_params frontend_params(const struct config *c)
 {
@@ -281,10 +276,7 @@ static void reload(struct server *s)
     (void) sd_notify(0, "READY=1");
 }
 
-/*
- * -------------------------------------------------------------------------------------------
- * signals
- */
+/* ---------------------------------------------------------------- signals */
 
 static void enter(struct server *s, enum server_state state, uint64_t for_usec)
 {
@@ -431,10 +423,7 @@ static int add_signals(struct server *s)
     return 0;
 }
 
-/*
- * ------------------------------------------------------------------------------------------- start
- * and end
- */
+/* ---------------------------------------------------------------- start and end */
 
 static void raise_fd_limit(const struct config *c)
 {

@@ -4,7 +4,9 @@
  * knows neither. Source of the format: containerd/ttrpc PROTOCOL.md, channel.go, request.proto.
  *
  *   0       4            8      9       10
- *   | length | stream id  | type | flags | payload ...      length and id big-endian; length without the header
+ *   | length | stream id  | type | flags | payload ...
+ *
+ * Length and id are big-endian; the length is without the header.
  */
 #include <stdbool.h>
 #include <stddef.h>

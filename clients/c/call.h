@@ -26,9 +26,10 @@ struct call_frame {
 };
 
 enum call_state {
-    CALL_OPEN,   /* frames may come */
-    CALL_CLOSED, /* no more frames; what came is still to be taken, then `closed_by` tells the end */
-    CALL_OVER,   /* the last event was taken */
+    CALL_OPEN, /* frames may come */
+    /* no more frames; what came is still to be taken, then `closed_by` tells the end */
+    CALL_CLOSED,
+    CALL_OVER, /* the last event was taken */
     _CALL_STATE_MAX
 };
 

@@ -2,7 +2,8 @@
  * A connection: it starts calls, keeps the list of them, and serves the program's loop. Frames are
  * traffic.c's.
  *
- *      program ── call_start ──► traffic ──► conn ──► socket           socket ──► conn ──► traffic ──► call ── call_next ──► program
+ *      program ── call_start ──► traffic ──► conn ──► socket
+ *      socket ──► conn ──► traffic ──► call ── call_next ──► program
  *
  * Owns the connection, an epoll descriptor and an eventfd. The epoll descriptor is what programs
  * watch: it never changes, and it becomes readable for the socket (in both directions, as needed)

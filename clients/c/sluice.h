@@ -228,8 +228,9 @@ int sluice_request_set_double(sluice_request *req, int what, double value) SLUIC
 
 /* Values for sluice_request_set_text(). Setting again replaces; n_bytes 0 takes back. */
 enum sluice_text {
-    SLUICE_TEXT_REQUEST_ID =
-        1, /* 1 to 64 of [A-Za-z0-9._-], unique among your running calls; else the library makes one [chat, complete, embed] */
+    /* 1 to 64 of [A-Za-z0-9._-], unique among your running calls; else the library makes one
+     * [chat, complete, embed] */
+    SLUICE_TEXT_REQUEST_ID = 1,
     SLUICE_TEXT_TOOLS_JSON = 2,       /* JSON array as OpenAI's `tools` [chat] */
     SLUICE_TEXT_TOOL_CHOICE_JSON = 3, /* JSON string or object as OpenAI's `tool_choice` [chat] */
     SLUICE_TEXT_RESPONSE_FORMAT_JSON = 4, /* JSON object as OpenAI's `response_format` [chat] */

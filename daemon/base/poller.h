@@ -3,7 +3,8 @@
  * Many descriptors behind one: an epoll set whose own descriptor is readable while any of its
  * sources is ready. Level-triggered.
  *
- *   struct poller_source   embedded by who watches a descriptor; zeroed: not registered. No allocation, so a source costs one epoll_ctl() and nothing else.
+ *   struct poller_source   embedded by who watches a descriptor; zeroed: not registered. No
+ *                          allocation, so a source costs one epoll_ctl() and nothing else.
  *
  * A dispatch fetches at most POLLER_BATCH events and calls each source once. What a call does to
  * other sources of the batch holds at once: a removed source is not called any more, whatever was

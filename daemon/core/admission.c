@@ -16,7 +16,8 @@
 #include "base/clock.h"
 #include "base/num.h"
 
-#define FIRST_GAP_USEC    (2 * USEC_PER_SEC) /* guess of the time between grants before one was seen */
+/* guess of the time between grants before one was seen */
+#define FIRST_GAP_USEC    (2 * USEC_PER_SEC)
 #define PRESSURE_RETRY_L3 (15 * USEC_PER_SEC)
 #define PRESSURE_RETRY_L4 (30 * USEC_PER_SEC)
 

@@ -6,9 +6,10 @@
  *   OPEN ──► CLOSING ──► CLOSED
  *     └────────────────────▲
  *
- *   OPEN     reads and writes                                   frontends.conns
- *   CLOSING  the last bytes go out, what still comes is thrown away, then CLOSED (at most CONN_LINGER_USEC)   frontends.conns
- *   CLOSED   no descriptor any more; freed at the end of the turn   frontends.dead
+ *   OPEN     reads and writes                                            frontends.conns
+ *   CLOSING  the last bytes go out, what still comes is thrown away,     frontends.conns
+ *            then CLOSED (after at most CONN_LINGER_USEC)
+ *   CLOSED   no descriptor any more; freed at the end of the turn        frontends.dead
  *
  * Output is collected and sent once per wake-up (frontends_turn): what one wake-up produces is one
  * send, and nothing is held back longer. Reading never waits for writing.

@@ -6,9 +6,12 @@
  * On a Unix socket the kernel says who asks and none of this applies. On TCP anybody on the
  * machine, and through a browser any web page, can reach the port:
  *   Host            must be a loopback name or configured (DNS rebinding)
- *   Origin          must be configured where there is one; Sec-Fetch-Site cross-site and same-site are refused without such an Origin
- *   Content-Type    of a POST must be application/json (a form cannot be posted across sites without a preflight then)
- *   key             Authorization: Bearer, x-api-key or api-key must be the master key, once one is configured
+ *   Origin          must be configured where there is one; Sec-Fetch-Site cross-site and same-site
+ *                   are refused without such an Origin
+ *   Content-Type    of a POST must be application/json (a form cannot be posted across sites
+ *                   without a preflight then)
+ *   key             Authorization: Bearer, x-api-key or api-key must be the master key, once one is
+ *                   configured
  */
 #include "frontend/frontend.h"
 #include "wire/http1.h"

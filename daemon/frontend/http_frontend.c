@@ -7,7 +7,8 @@
  *   IDLE       between requests                       limit keep_alive
  *   HEAD       a first byte came                      limit head, for the whole head
  *   BODY       the head was accepted                  limit body, for the whole body
- *   WAITING    a call is at work, nothing is sent     heartbeat: after its interval a stream's head goes out, then comments
+ *   WAITING    a call is at work, nothing is sent     heartbeat: after its interval a stream's head
+ *                                                     goes out, then comments
  *   STREAMING  the head of a stream is out            heartbeat while nothing else comes
  *
  * A client that closes its side while an answer is pending is gone: its call is cancelled at once.

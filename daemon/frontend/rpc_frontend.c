@@ -68,10 +68,7 @@ static struct rpc_conn *rpc_conn_of(struct conn *c)
     return CONTAINER_OF(c, struct rpc_conn, conn);
 }
 
-/*
- * -------------------------------------------------------------------------------------------
- * streams
- */
+/* ---------------------------------------------------------------- streams */
 
 static void rpc_call_free(struct rpc_call *call)
 {
@@ -176,10 +173,7 @@ static struct rpc_call *find_stream(struct rpc_conn *rpc, uint32_t id)
     return NULL;
 }
 
-/*
- * -------------------------------------------------------------------------------------------
- * requests
- */
+/* ---------------------------------------------------------------- requests */
 
 static enum request_kind kind_of(enum rpc_method method)
 {
@@ -426,9 +420,7 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
     }
 }
 
-/*
- * ------------------------------------------------------------------------------------------- input
- */
+/* ---------------------------------------------------------------- input */
 
 /* The header says more than we take: what follows is thrown away as it comes. */
 static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h, uint64_t now_usec)

@@ -1,10 +1,12 @@
 /*
  * The glue between libcurl's multi_socket interface, the poller and sd-event.
  *
- *   sockets   libcurl says which fds it watches; each gets a source of the poller, kept in the fd's slot of curl_multi_assign()
- *   timer     one source; libcurl's 0 means "at once" and runs in the next iteration (a defer source: no timer needs to be set for it), never inside
- *             the callback
- *   done      after every drive the finished handles are read until none is left and handed to on_done
+ *   sockets   libcurl says which fds it watches; each gets a source of the poller, kept in the fd's
+ *             slot of curl_multi_assign()
+ *   timer     one source; libcurl's 0 means "at once" and runs in the next iteration (a defer
+ *             source: no timer needs to be set for it), never inside the callback
+ *   done      after every drive the finished handles are read until none is left and handed to
+ *             on_done
  *
  * Traps that this file is built around: no curl_multi_* call from within a libcurl callback;
  * sources must outlive curl_multi_cleanup(), which calls back; libcurl closes and reuses fds, so a

@@ -4,11 +4,13 @@
  *   LOADING ──► SENT ──► READING ──► (over)
  *                │          │
  *                └──► ERROR_BODY (status other than 200: collected, then mapped)
- *                           └──► TRAILING (the answer is told; the connection finishes its last bytes)
+ *                           └──► TRAILING (the answer is told; the connection finishes its last
+ *                                bytes)
  *
  *   LOADING   waits for ollama_loader; nothing of this request is on the wire
  *   SENT      the request is out, no head yet: limit first_byte
- *   READING   a head with 200 came: limit gap between bytes (suspended while paused: then the reader has its own limit)
+ *   READING   a head with 200 came: limit gap between bytes (suspended while paused: then the
+ *             reader has its own limit)
  *
  * Owns the job: its body, its decoder, its transfer, one timer. A job is over for core with its
  * terminal event; what is left of it (TRAILING) ends by itself within TRAILING_USEC. Nothing is

@@ -21,8 +21,9 @@
 #include "base/num.h"
 #include "upstream/curl_loop.h"
 
-#define HEAD_MAX_BYTES (32 * 1024)  /* of all header lines of an answer */
-#define RECEIVE_BYTES  (128 * 1024) /* SO_RCVBUF: what a paused upstream may pile up in the kernel */
+#define HEAD_MAX_BYTES (32 * 1024) /* of all header lines of an answer */
+/* SO_RCVBUF: what a paused upstream may pile up in the kernel */
+#define RECEIVE_BYTES (128 * 1024)
 /* libcurl's least; from 8.7 on it keeps that much for each transfer, 64 KiB by default */
 #define UPLOAD_BUFFER_BYTES 16384L
 #define LOCAL_MAX_IDLE_SEC  4L /* llama-server drops idle connections after 5 s */

@@ -53,9 +53,13 @@ struct http1_head {
 
 enum http1_result {
     HTTP1_MORE, /* all bytes taken, more wanted */
-    HTTP1_HEAD_DONE, /* the head is complete, told once: look at it, then feed on, also when no bytes are left: a request
-                      * without a body is complete at the next feed */
-    HTTP1_COMPLETE, /* the request is complete; bytes behind it were not taken, and none are before http1_next() */
+    /*
+     * the head is complete, told once: look at it, then feed on, also when no bytes are left: a
+     * request without a body is complete at the next feed
+     */
+    HTTP1_HEAD_DONE,
+    /* the request is complete; bytes behind it were not taken, and none are before http1_next() */
+    HTTP1_COMPLETE,
     HTTP1_REFUSED, /* see *ret_problem; nothing more may be fed */
 };
 

@@ -9,10 +9,12 @@
  *   2.2     lines end with CRLF; a bare CR or LF is refused (llhttp 8.1 takes a bare LF)
  *   2.3     HTTP/1.1 and HTTP/1.0, else 505
  *   3       one space between the three parts of the request line
- *   3.2     origin-form, "*" for OPTIONS; no absolute-form, no fragment, no bytes outside ASCII; exactly one Host (HTTP/1.0: at most one)
+ *   3.2     origin-form, "*" for OPTIONS; no absolute-form, no fragment, no bytes outside ASCII;
+ *           exactly one Host (HTTP/1.0: at most one)
  *   5.1     no blank before the colon, no empty name
  *   5.2     no obs-fold; 5.5 of RFC 9110: no control characters in values except tab
- *   6.1     Transfer-Encoding is "chunked", once, not in HTTP/1.0 and not beside Content-Length; other codings are 501
+ *   6.1     Transfer-Encoding is "chunked", once, not in HTTP/1.0 and not beside Content-Length;
+ *           other codings are 501
  *   6.2     one Content-Length of at most 15 digits (a petabyte; nothing here overflows on it)
  *
  * Fields that decide what a request is may come once only, even where both say the same.

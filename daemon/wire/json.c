@@ -2,7 +2,8 @@
  * JSON between sluice and everybody else, after json_check() has seen the text: a walk without a
  * tree, scalars, strings; and writing.
  *
- *   bytes ──► json_check() ──► spans by json_next(), json_find() ──► json_string(), json_i64(), or copied as they are
+ *   bytes ──► json_check() ──► spans by json_next(), json_find()
+ *         ──► json_string(), json_i64(), or copied as they are
  *
  * What sluice only carries is the span of bytes that the walk yields: ends are found by quotes and
  * brackets alone, values are never parsed and printed again. Owns nothing between calls. The walk

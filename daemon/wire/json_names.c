@@ -5,10 +5,12 @@
  * value, the next one the last. A gateway that checks one and forwards the other is bypassed, so
  * sluice refuses them. The search must not be the way to stop a single-threaded daemon either:
  *
- *   easy objects    at most EASY_NAMES names, none escaped, none over EASY_NAME_BYTES: every pair is compared by a key made of the name's ends
- *                   and length, then by its bytes. Nearly all objects are easy; this costs about 2 ns per name.
- *   all others      a universal hash of each resolved name under a secret of this process, a heap sort by it, and a look at neighbours:
- *                   n log n whatever the names are, no memory beside the stack, each byte read once.
+ *   easy objects    at most EASY_NAMES names, none escaped, none over EASY_NAME_BYTES: every pair
+ *                   is compared by a key made of the name's ends and length, then by its bytes.
+ *                   Nearly all objects are easy; this costs about 2 ns per name.
+ *   all others      a universal hash of each resolved name under a secret of this process, a heap
+ *                   sort by it, and a look at neighbours: n log n whatever the names are, no memory
+ *                   beside the stack, each byte read once.
  *
  * Equal keys are only a hint; what decides is the comparison of the resolved bytes. Must not:
  * allocate per object, compare names as sent ("a" and "\u0061" are the same name).

@@ -2,8 +2,10 @@
  * Log-probabilities, Ollama's list of {"token","logprob","bytes"?,"top_logprobs"?} to the object
  * that OpenAI clients read:
  *
- *   chat          {"content":[{"token":..,"logprob":..,"bytes":..,"top_logprobs":[..]}]}       elements spliced, missing members added
- *   completions   {"tokens":[..],"token_logprobs":[..],"top_logprobs":[{token: logprob}],"text_offset":[..]}
+ *   chat          {"content":[{"token":..,"logprob":..,"bytes":..,"top_logprobs":[..]}]}:
+ *                 elements spliced, missing members added
+ *   completions   {"tokens":[..],"token_logprobs":[..],"top_logprobs":[{token: logprob}],
+ *                  "text_offset":[..]}
  *
  * Elements that are no objects are left out. Offsets count characters of the answer, as OpenAI's
  * do.

@@ -2,8 +2,9 @@
  * The member "options" of a request to Ollama: the table of options, whose word counts for each,
  * and how a value is written.
  *
- *   load options     the deployment's, always, in every body alike: another num_ctx than the loaded one makes Ollama unload and reload the model, for
- *                    everybody. What a client says about them is not read.
+ *   load options     the deployment's, always, in every body alike: another num_ctx than the loaded
+ *                    one makes Ollama unload and reload the model, for everybody. What a client
+ *                    says about them is not read.
  *   all others       the client's, else the deployment's, else Ollama's own default
  *
  * The names are Ollama's and mean what OpenAI's of the same name mean; frequency_penalty stays

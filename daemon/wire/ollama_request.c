@@ -4,13 +4,19 @@
  * ollama_error.c the answers.
  *
  * Decisions:
- *   - keep_alive, shift and truncate are the deployment's alone, as the load options are; think and format are the client's, else the deployment's.
- *   - truncate is false unless the deployment says otherwise: Ollama halves a prompt that is too long and says nothing (measured, 0.34).
- *   - completions are raw: no chat template around the prompt, as with every other server of completions. With a suffix the template is
- *     needed, since only it knows how the model wants a gap to be marked.
- *   - text parts of one message are joined by a newline, as llama-server and vLLM join them for templates that want a string.
- *   - tool arguments that are not a JSON object are refused: {} in their place would tell the model of a call that never happened.
- *   - an empty prompt is refused: to Ollama it means "load the model", and it answers without a token.
+ *   - keep_alive, shift and truncate are the deployment's alone, as the load options are; think and
+ *     format are the client's, else the deployment's.
+ *   - truncate is false unless the deployment says otherwise: Ollama halves a prompt that is too
+ *     long and says nothing (measured, 0.34).
+ *   - completions are raw: no chat template around the prompt, as with every other server of
+ *     completions. With a suffix the template is needed, since only it knows how the model wants a
+ *     gap to be marked.
+ *   - text parts of one message are joined by a newline, as llama-server and vLLM join them for
+ *     templates that want a string.
+ *   - tool arguments that are not a JSON object are refused: {} in their place would tell the model
+ *     of a call that never happened.
+ *   - an empty prompt is refused: to Ollama it means "load the model", and it answers without a
+ *     token.
  */
 #include "wire/ollama_body.h"
 

@@ -5,9 +5,11 @@
  * Servers differ in ways that clients must not see; what is evened out here:
  *
  *   content       null (llama-server's first delta), "", missing, or an array of parts (Mistral)
- *   thinking      reasoning_content (DeepSeek, vLLM, llama-server) or reasoning (Ollama, OpenRouter), or both with the same text
+ *   thinking      reasoning_content (DeepSeek, vLLM, llama-server) or reasoning (Ollama,
+ *                 OpenRouter), or both with the same text
  *   refusal       text like any other
- *   tool calls    an index that is missing, the same for all, or does not begin at 0; id and name in every fragment; no id; arguments as an object
+ *   tool calls    an index that is missing, the same for all, or does not begin at 0; id and name
+ *                 in every fragment; no id; arguments as an object
  *   function_call the deprecated form of a single tool call
  *   finish_reason other words, "" for null; words for "broken off" are failures
  */

@@ -3,7 +3,8 @@
  * contract, openai_decoder.h for the parts).
  *
  *   bytes ──► SSE ──► chunk ──┐
- *        └──► body ───────────┴─► error? ─► choices ─► TEXT, TOOL_CALL ─► usage kept ─► [DONE] or end ─► USAGE, END
+ *        └──► body ───────────┴─► error? ─► choices ─► TEXT, TOOL_CALL ─► usage kept
+ *                                         [DONE] or end ─► USAGE, END
  *
  * What is complete: [DONE], or the end of the body after every choice had its finish_reason, or one
  * whole JSON body. Anything else was cut: Ollama ends a stream of a dead runner cleanly with an

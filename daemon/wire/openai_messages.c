@@ -2,8 +2,10 @@
  * The messages of chat/completions: roles, content in its many shapes, tool calls and their
  * results. Clients differ most here, so this file is lenient in shape and strict in type:
  *
- *   - content is a string, null, missing, or an array of parts, for every role; a part may be a bare string
- *   - an image is an object with a url or a bare url; data: URLs are taken apart, http(s) ones are kept
+ *   - content is a string, null, missing, or an array of parts, for every role; a part may be a
+ *     bare string
+ *   - an image is an object with a url or a bare url; data: URLs are taken apart, http(s) ones are
+ *     kept
  *   - tool arguments are JSON text, or the object itself; a call without arguments has "{}"
  *   - the deprecated pair function_call / role "function" becomes a tool call and its result
  *   - the thinking of earlier turns comes as reasoning_content or reasoning

@@ -5,9 +5,12 @@
  *
  *   first event of a choice   {"delta":{"role":"assistant","content":""}}        role once, in a chunk of its own
  *   TEXT, TOOL_CALL           {"delta":{"content":...}}, {"delta":{"tool_calls":[...]}}
- *   USAGE                     kept: it comes before END here, but behind the last choice in a stream
- *   END                       {"delta":{},"finish_reason":...} per choice, {"choices":[],"usage":...} if asked for, [DONE]
- *   FAILED                    {"error":...} and nothing behind it: a client must not take a cut answer for a whole one
+ *   USAGE                     kept: it comes before END here, but behind the last choice in a
+ *                             stream
+ *   END                       {"delta":{},"finish_reason":...} per choice,
+ *                             {"choices":[],"usage":...} if asked for, [DONE]
+ *   FAILED                    {"error":...} and nothing behind it: a client must not take a cut
+ *                             answer for a whole one
  *
  * QUEUED and STARTED write nothing, so that a call that fails before its first token can still be
  * answered with a status.
@@ -22,7 +25,8 @@
 #include "wire/openai_request.h"
 #include "wire/put.h"
 
-#define HEAD_MAX_BYTES    4096 /* id and model name, each letter escaped, and the words around them */
+/* id and model name, each letter escaped, and the words around them */
+#define HEAD_MAX_BYTES    4096
 #define SCRATCH_MAX_BYTES (64 * 1024 * 1024 + 4) /* an event that is a whole body, and a tail */
 #define REPLACEMENT       "\xef\xbf\xbd"         /* U+FFFD */
 

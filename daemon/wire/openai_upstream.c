@@ -5,9 +5,11 @@
  * A body that came in this dialect is spliced: the text of each member as it was sent, in its
  * order. Three kinds of member are not:
  *
- *   forced    model, stream, stream_options, encoding_format: sluice's own, whatever the client sent
- *   dropped   what is said to a gateway, not to a model: LiteLLM's per-request overrides, Ollama's load options. Most of all where to connect and
- *             with which key: no caller of ours may choose that
+ *   forced    model, stream, stream_options, encoding_format: sluice's own, whatever the client
+ *             sent
+ *   dropped   what is said to a gateway, not to a model: LiteLLM's per-request overrides, Ollama's
+ *             load options. Most of all where to connect and with which key: no caller of ours may
+ *             choose that
  *   null      the same as absent where the deployment has a default
  *
  * Other requests (RPC) are written from the neutral model, then the caller's extra members follow

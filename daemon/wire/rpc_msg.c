@@ -2,7 +2,8 @@
  * Requests of the RPC, from protobuf to the neutral model. rpc_msg_encode.c has the other
  * direction.
  *
- *   payload ──► rpc_msg_unpack: checked protobuf-c structs in an arena of their own ──► struct request, in its own arena
+ *   payload ──► rpc_msg_unpack: checked protobuf-c structs in an arena of their own
+ *           ──► struct request, in its own arena
  *
  * The first arena is thrown away at the end, so a request in the queue holds its texts once and no
  * protobuf structs; nothing here may keep a pointer into it or into payload.

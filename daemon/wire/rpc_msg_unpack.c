@@ -2,9 +2,11 @@
  * protobuf-c answers NULL or a message, and leaves much unchecked. Two guards stand around it.
  *
  * A scan of the wire format before it runs, for what cannot be seen afterwards:
- *   - strings: protobuf-c hands out NUL-terminated copies without their length and does not look at UTF-8. A NUL inside would silently cut a prompt, or
- *     make "model\0x" pass for "model"; on the wire the length is still known.
- *   - lists: it has no limit for the number of elements, and it copies unknown fields, each with an allocation of its own.
+ *   - strings: protobuf-c hands out NUL-terminated copies without their length and does not look at
+ *     UTF-8. A NUL inside would silently cut a prompt, or make "model\0x" pass for "model"; on the
+ *     wire the length is still known.
+ *   - lists: it has no limit for the number of elements, and it copies unknown fields, each with an
+ *     allocation of its own.
  *   - errors: the scan knows the field and its place in the list, "messages[2].text".
  * The scan is driven by the generated descriptors and a table of names and limits beside them. No
  * message of sluice.v1 refers to itself, so the recursion, here and in protobuf-c, is as deep as
@@ -37,9 +39,10 @@
  */
 #define UNPACK_ELEMENT_BYTES 256
 
-#define SCAN_MAX_DEPTH  4          /* request, message, tool call, and one to grow */
-#define SCAN_MAX_FIELDS 16         /* of one message that a caller may send: twelve today */
-#define MAX_TAG         UINT32_MAX /* field numbers end at 2^29 - 1, and three bits are the wire type */
+#define SCAN_MAX_DEPTH  4  /* request, message, tool call, and one to grow */
+#define SCAN_MAX_FIELDS 16 /* of one message that a caller may send: twelve today */
+/* field numbers end at 2^29 - 1, and three bits are the wire type */
+#define MAX_TAG UINT32_MAX
 
 enum wire_type { WIRE_VARINT = 0, WIRE_64 = 1, WIRE_BYTES = 2, WIRE_32 = 5 };
 
