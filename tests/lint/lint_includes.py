@@ -34,7 +34,7 @@ MAY_INCLUDE = {
     "frontend": ("daemon/base/*", "proto/*", "daemon/core/*", "daemon/wire/*"),
     "upstream": (
         "daemon/base/*", "proto/*", "daemon/wire/*", "daemon/core/request.h", "daemon/core/event.h",
-        "daemon/core/ports.h", "daemon/core/health.h",
+        "daemon/core/ports.h",
     ),
     "composition": ("*",),
     "library": ("proto/*", "gen/*"),
