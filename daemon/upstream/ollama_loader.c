@@ -20,14 +20,13 @@
 #define ANSWER_MAX_BYTES 4096
 #define MODELS_MAX       64 /* heard of at one server; the one not used for longest is forgotten */
 
-/* A model that somebody asked for. */
+/* A model that somebody asked for, with one set of load options. */
 struct load {
     struct list link;         /* loader.models */
     struct list waiters;      /* load_waiter.link */
     char *model, *path, *url; /* owned */
-    char *bearer;             /* owned, or NULL; wiped; as body of the latest request for it */
-    char *body;               /* owned */
-    size_t body_bytes;
+    char *body;               /* owned: JSON text with the load options */
+    char *bearer;             /* owned, or NULL; wiped */
     uint64_t connect_usec, answer_usec;
     uint64_t trusted_until_usec;
     bool is_wanted; /* waits for its turn or is under way */
@@ -91,6 +90,18 @@ struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
     return NULL;
 }
 
+/* Ollama holds a model once: loading it with other options has unloaded it with these. */
+static void distrust_variants(struct ollama_loader *l, const struct load *loaded)
+{
+    list_for_each (pos, &l->models) {
+        struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        if (strcmp(m->model, loaded->model) == 0 && strcmp(m->body, loaded->body) != 0) {
+            m->trusted_until_usec = 0;
+        }
+    }
+}
+
 /* The load is over: everybody who waits is told. They may come back with another wish at once. */
 static void finish(struct ollama_loader *l, const struct problem *problem,
                    uint64_t retry_after_usec)
@@ -101,6 +112,9 @@ static void finish(struct ollama_loader *l, const struct problem *problem,
     l->transfer = NULL;
     (void) sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
     m->is_wanted = false;
+    if (!problem) {
+        distrust_variants(l, m);
+    }
     m->trusted_until_usec = problem ? 0 : usec_add(clock_now_usec(), LOADER_TRUST_USEC);
     list_init(&told);
     while (!list_is_empty(&m->waiters)) {
@@ -205,7 +219,7 @@ static int start_load(struct ollama_loader *l, struct load *m)
         .url = m->url,
         .unix_path = l->address.unix_path,
         .bearer = m->bearer,
-        .body = {m->body, m->body_bytes},
+        .body = str_from(m->body),
         .is_local = l->address.is_local,
         .connect_usec = m->connect_usec,
     };
@@ -251,12 +265,13 @@ static void start_next(struct ollama_loader *l)
     }
 }
 
-static struct load *find(struct ollama_loader *l, const char *model, const char *path)
+static struct load *find(struct ollama_loader *l, const struct load_spec *spec)
 {
     list_for_each (pos, &l->models) {
         struct load *m = CONTAINER_OF(pos, struct load, link);
 
-        if (strcmp(m->model, model) == 0 && strcmp(m->path, path) == 0) {
+        if (strcmp(m->model, spec->model) == 0 && strcmp(m->path, spec->path) == 0 &&
+            str_is(spec->body, m->body)) {
             return m;
         }
     }
@@ -290,7 +305,8 @@ static int add(struct ollama_loader *l, const struct load_spec *spec, struct loa
     m->model = strdup(spec->model);
     m->path = strdup(spec->path);
     m->url = server_address_url(&l->address, spec->path);
-    if (!m->model || !m->path || !m->url) {
+    m->body = strndup(spec->body.ptr, spec->body.len);
+    if (!m->model || !m->path || !m->url || !m->body) {
         load_free(m);
         return -ENOMEM;
     }
@@ -303,21 +319,15 @@ static int add(struct ollama_loader *l, const struct load_spec *spec, struct loa
     return 0;
 }
 
-/* What to send, and how long to wait for the answer. */
-static int set_spec(struct load *m, const struct load_spec *spec)
+/* How to ask, and how long to wait for the answer: as the latest wish has it. */
+static int set_terms(struct load *m, const struct load_spec *spec)
 {
-    char *body = strndup(spec->body.ptr, spec->body.len);
     char *bearer = spec->bearer ? strdup(spec->bearer) : NULL;
 
-    if (!body || (spec->bearer && !bearer)) {
-        free(body);
-        secret_free(bearer);
+    if (spec->bearer && !bearer) {
         return -ENOMEM;
     }
-    free(m->body);
     secret_free(m->bearer);
-    m->body = body;
-    m->body_bytes = spec->body.len;
     m->bearer = bearer;
     m->connect_usec = spec->connect_usec;
     m->answer_usec = spec->answer_usec;
@@ -327,7 +337,7 @@ static int set_spec(struct load *m, const struct load_spec *spec)
 int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, struct load_waiter *w,
                        uint64_t now_usec)
 {
-    struct load *m = find(l, spec->model, spec->path);
+    struct load *m = find(l, spec);
     int r;
 
     if (m && !m->is_wanted && now_usec < m->trusted_until_usec) {
@@ -340,7 +350,7 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
         }
     }
     if (!m->is_wanted) {
-        r = set_spec(m, spec);
+        r = set_terms(m, spec);
         if (r < 0) {
             return r;
         }
@@ -363,7 +373,8 @@ void ollama_loader_saw(struct ollama_loader *l, const char *model, bool answered
     list_for_each (pos, &l->models) {
         struct load *m = CONTAINER_OF(pos, struct load, link);
 
-        if (strcmp(m->model, model) == 0) {
+        /* an answer cannot say with which options, so it only confirms what was loaded last */
+        if (strcmp(m->model, model) == 0 && m->trusted_until_usec != 0) {
             m->trusted_until_usec = answered ? usec_add(now_usec, LOADER_TRUST_USEC) : 0;
         }
     }

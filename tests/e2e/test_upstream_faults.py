@@ -502,6 +502,17 @@ def test_one_load_for_all_who_wait(env) -> None:
     assert sorted(e.json["model"] for e in upstream.requests("load")) == ["m1", "m2"]
 
 
+def test_other_load_options_are_another_load(env) -> None:
+    """Else the client's own request would make Ollama load, and abort the load when the client leaves."""
+    upstream = env.ollama()
+    sizes = {"small": 2048, "large": 8192}
+    sluice = env.start({n: upstream.deployment(num_ctx=size) for n, size in sizes.items()})
+    for name in ("small", "small", "large", "large", "small"):
+        assert sluice.post(CHAT, chat_body(model=name)).status == 200
+    loads = [e.json["options"]["num_ctx"] for e in upstream.requests("load")]
+    assert loads == [2048, 8192, 2048]
+
+
 def test_cloud_models_are_blocked(env) -> None:
     """A local gateway does not send prompts to somebody's cloud by accident of a name."""
     upstream = env.ollama()
