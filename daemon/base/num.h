@@ -25,7 +25,7 @@ int num_parse_duration(struct str s, uint64_t *ret_usec) MUST_USE;
 int num_parse_size(struct str s, uint64_t *ret_bytes) MUST_USE;
 
 /*
- * The shortest of the forms above that is exact, for messages: "30s", "250ms", "1h30m". ret_text:
+ * The shortest of the forms above that is exact, for messages: "30s", "250ms", "90m". ret_text:
  * 32 bytes.
  */
 const char *num_format_duration(uint64_t usec, char ret_text[32]);

@@ -9,7 +9,7 @@
  *   BODY       the head was accepted                  limit body, for the whole body
  *   WAITING    a call is at work, nothing is sent     heartbeat: after its interval a stream's head
  *                                                     goes out, then comments
- *   STREAMING  the head of a stream is out            heartbeat while nothing else comes
+ *   STREAMING  the head of a stream is out            heartbeat at every interval
  *
  * A client that closes its side while an answer is pending is gone: its call is cancelled at once.
  * (One that only half-closes loses its answer; Ollama does the same.)
