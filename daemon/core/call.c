@@ -452,8 +452,8 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
         while ((l = list_first(&reg->fresh))) {
             admit(CONTAINER_OF(l, struct call, link), now_usec);
         }
-        expire_queued(reg, now_usec); /* first: who is too late gets no slot */
         grant(reg, now_usec);
+        expire_queued(reg, now_usec);
         while ((l = list_first(&reg->ending))) {
             tell_end(CONTAINER_OF(l, struct call, link), now_usec);
         }
