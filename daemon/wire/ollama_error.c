@@ -5,14 +5,13 @@
  * 0.34).
  *
  * The sentence comes as {"error":"text"}, where text may itself be llama-server's
- * {"error":{"message":...}}; from proxies in front it may be anything. What is kept of it is one
- * line without control characters.
+ * {"error":{"message":...}}; from proxies in front it may be anything. What is kept of it says
+ * server_words.h.
  */
 #include "wire/ollama_json.h"
 
-#include <strings.h>
-
 #include "wire/json.h"
+#include "wire/server_words.h"
 
 #define MAX_NESTING 3 /* Ollama has 2: its own, and llama-server's inside */
 
@@ -23,24 +22,8 @@ static const struct rule {
     const char
         *text; /* said in front of Ollama's own words where these alone would mislead; or NULL */
 } rules[] = {
-    /* the prompt; llama-server says the last one of embeddings, with status 500 */
-    {"exceed_context_size_error", ERRCODE_CONTEXT_LENGTH, "", NULL},
-    {"exceeds the available context size", ERRCODE_CONTEXT_LENGTH, "", NULL},
-    {"exceeds the context length", ERRCODE_CONTEXT_LENGTH, "", NULL},
-    {"exceeds maximum context length", ERRCODE_CONTEXT_LENGTH, "", NULL},
-    {"prompt is too long", ERRCODE_CONTEXT_LENGTH, "", NULL},
-    {"too large to process", ERRCODE_CONTEXT_LENGTH, "", NULL},
-
-    /* memory, of the machine and of the GPU */
     {"signal: killed", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "",
      "the model server ran out of memory while loading the model"},
-    {"requires more system memory", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "", NULL},
-    {"out of memory", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "", NULL},
-    {"failed to allocate", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "", NULL},
-    {"unable to allocate", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "", NULL},
-    {"cannot allocate memory", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "", NULL},
-    {"cudaMalloc failed", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "", NULL},
-    {"insufficient memory", ERRCODE_UPSTREAM_OUT_OF_MEMORY, "", NULL},
 
     /* what the model cannot do */
     {"does not support tools", ERRCODE_UNSUPPORTED_PARAMETER, "tools",
@@ -93,20 +76,13 @@ static struct str sentence_of(struct str json)
     return json_type(error) == JSON_STRING ? error : STR_NONE;
 }
 
-/* A body that is no JSON: kept, unless it is a web page. */
-static struct str plain_text(struct str body)
-{
-    body = str_trim(body);
-    return body.len > 0 && body.ptr[0] != '<' ? body : STR_NONE;
-}
-
 /*
  * Unwraps as deep as it goes. levels hold what is resolved; the result lies in one of them or in
  * body.
  */
 static struct str read_sentence(struct str body, struct buf levels[MAX_NESTING])
 {
-    struct str text = plain_text(body);
+    struct str text = server_words_plain(body);
 
     for (size_t i = 0; i < MAX_NESTING && text.len > 0 && text.ptr[0] == '{'; i++) {
         struct str inner = json_check(text, NULL) == 0 ? sentence_of(text) : STR_NONE;
@@ -125,92 +101,43 @@ static struct str read_sentence(struct str body, struct buf levels[MAX_NESTING])
 
 /* ---- classifying */
 
-static bool says(struct str text, const char *phrase)
+static const struct rule *find_rule(struct str sentence)
 {
-    size_t n = strlen(phrase);
-
-    for (size_t i = 0; i + n <= text.len; i++) {
-        if (strncasecmp(text.ptr + i, phrase, n) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * exceed_context_size_error is a type beside the sentence, so it is looked for in the whole body.
- */
-static const struct rule *find_rule(struct str body, struct str sentence)
-{
-    if (says(body, rules[0].phrase)) {
-        return &rules[0];
-    }
-    for (size_t i = 1; i < ARRAY_LEN(rules); i++) {
-        if (says(sentence, rules[i].phrase)) {
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        if (server_words_say(sentence, rules[i].phrase)) {
             return &rules[i];
         }
     }
     return NULL;
 }
 
-static enum errcode code_of_status(int status)
+/* The whole body is looked through as well: llama-server's type stands beside the sentence. */
+static enum errcode classify(int status, struct str body, struct str sentence,
+                             const struct rule *rule)
 {
+    enum errcode said = server_words_code(sentence);
+
+    if (said == ERRCODE_NONE && server_words_code(body) == ERRCODE_CONTEXT_LENGTH) {
+        said = ERRCODE_CONTEXT_LENGTH;
+    }
+    if (said != ERRCODE_NONE) {
+        return said;
+    }
+    if (rule) {
+        return rule->code;
+    }
     switch (status) {
     case 200: /* a line in a stream */
     case 499:
         return ERRCODE_UPSTREAM_ERROR;
-    case 401:
-    case 403:
-        return ERRCODE_UPSTREAM_AUTH;
-    case 404:
-        return ERRCODE_MODEL_NOT_FOUND;
-    case 408:
-    case 504:
-        return ERRCODE_UPSTREAM_TIMEOUT;
-    case 413:
-        return ERRCODE_PAYLOAD_TOO_LARGE;
-    case 429:
-        return ERRCODE_UPSTREAM_RATE_LIMITED;
     case 501: /* llama-server: a feature that the runner was not started with */
         return ERRCODE_UNSUPPORTED_PARAMETER;
-    case 503:
-        return ERRCODE_UPSTREAM_OVERLOADED;
     default:
-        break;
+        return server_words_status(status);
     }
-    if (status >= 400 && status <= 499) {
-        return ERRCODE_UPSTREAM_REJECTED;
-    }
-    return status >= 500 && status <= 599 ? ERRCODE_UPSTREAM_ERROR : ERRCODE_UPSTREAM_GARBAGE;
 }
 
 /* ---- the text */
-
-/*
- * Appends one line of it as far as there is room: control characters and runs of blanks become one
- * blank, half characters go.
- */
-static void append_line(struct problem *p, struct str s)
-{
-    size_t n = strlen(p->text);
-    struct str added = {p->text + n, 0};
-    bool is_utf8 = str_is_utf8(s);
-
-    for (size_t i = 0; i < s.len && n < sizeof p->text - 1; i++) {
-        uint8_t c = (uint8_t) s.ptr[i];
-
-        c = c < 0x20 || c == 0x7f ? ' ' : c >= 0x80 && !is_utf8 ? '?' : c;
-        if (c != ' ' || (n > 0 && p->text[n - 1] != ' ')) {
-            p->text[n++] = (char) c;
-        }
-    }
-    added.len = n - (size_t) (added.ptr - p->text);
-    n -= str_utf8_tail(added);
-    while (n > 0 && p->text[n - 1] == ' ') {
-        n--;
-    }
-    p->text[n] = '\0';
-}
 
 /* What is said in front for a status without a rule. */
 static const char *introduction(int status, enum errcode code)
@@ -227,8 +154,8 @@ void ollama_map_error(int status, struct str body, struct problem *ret_problem)
 {
     struct buf levels[MAX_NESTING] = {0};
     struct str sentence = read_sentence(body, levels);
-    const struct rule *rule = find_rule(body, sentence);
-    enum errcode code = rule ? rule->code : code_of_status(status);
+    const struct rule *rule = find_rule(sentence);
+    enum errcode code = classify(status, body, sentence, rule);
     const char *intro = rule ? rule->text : introduction(status, code);
 
     *ret_problem = (struct problem) {.code = code};
@@ -242,9 +169,10 @@ void ollama_map_error(int status, struct str body, struct problem *ret_problem)
         (void) snprintf(ret_problem->text, sizeof ret_problem->text, "%s%s", intro,
                         sentence.len > 0 ? ": " : "");
     }
-    append_line(ret_problem, sentence);
+    server_words_append(ret_problem, sentence);
     if (ret_problem->text[0] == '\0') {
-        append_line(ret_problem, str_from(errcode_info(code)->text));
+        (void) snprintf(ret_problem->text, sizeof ret_problem->text, "%s",
+                        errcode_info(code)->text);
     }
     for (size_t i = 0; i < MAX_NESTING; i++) {
         buf_done(&levels[i]);
