@@ -54,6 +54,22 @@ const char *request_kind_name(enum request_kind kind)
     return "?";
 }
 
+const char *message_role_name(enum message_role role)
+{
+    switch (role) {
+    case ROLE_SYSTEM:
+        return "system";
+    case ROLE_USER:
+        return "user";
+    case ROLE_ASSISTANT:
+        return "assistant";
+    case ROLE_TOOL:
+        return "tool";
+    }
+    assert(0);
+    return "?";
+}
+
 static const char *const class_names[_CLASS_MAX] = {
     [CLASS_INTERACTIVE] = "interactive",
     [CLASS_BATCH] = "batch",

@@ -152,6 +152,9 @@ struct request *request_free(struct request *req); /* accepts NULL, returns NULL
 /* The raw value of a member of the client's body; absent when it sent none. */
 struct str request_member(const struct request *req, const char *name);
 
+/* "system", "user", "assistant", "tool": the words of both dialects. */
+const char *message_role_name(enum message_role role);
+
 const char *request_kind_name(enum request_kind kind);
 const char *call_class_name(enum call_class class);
 

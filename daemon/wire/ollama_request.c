@@ -54,22 +54,6 @@ static void put_top_level(struct ollama_body *b, const char *name)
 
 /* ---- messages */
 
-static const char *role_name(enum message_role role)
-{
-    switch (role) {
-    case ROLE_SYSTEM:
-        return "system";
-    case ROLE_USER:
-        return "user";
-    case ROLE_ASSISTANT:
-        return "assistant";
-    case ROLE_TOOL:
-        return "tool";
-    }
-    assert(0);
-    return "?";
-}
-
 static void put_joined(struct put *p, const struct message *m)
 {
     struct buf text;
@@ -180,7 +164,7 @@ static void put_messages(struct ollama_body *b)
         const struct message *m = &b->req->messages[i];
 
         put_z(p, i > 0 ? ",{\"role\":\"" : "[{\"role\":\"");
-        put_z(p, role_name(m->role));
+        put_z(p, message_role_name(m->role));
         put_char(p, '"');
         put_content(p, m);
         if (m->thinking.len > 0) {

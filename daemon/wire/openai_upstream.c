@@ -253,22 +253,6 @@ static void splice_members(struct encoder *e)
 
 /* ---- the neutral request: messages */
 
-static const char *role_name(enum message_role role)
-{
-    switch (role) {
-    case ROLE_SYSTEM:
-        return "system";
-    case ROLE_USER:
-        return "user";
-    case ROLE_ASSISTANT:
-        return "assistant";
-    case ROLE_TOOL:
-        return "tool";
-    }
-    assert(0);
-    return "?";
-}
-
 /* Servers want a media type; the first letters of the base64 of a file tell it. */
 static struct str media_type_of(const struct content_part *part)
 {
@@ -390,7 +374,7 @@ static void put_messages(struct encoder *e)
         const struct message *m = &e->req->messages[i];
 
         put_z(p, i > 0 ? ",{\"role\":\"" : "{\"role\":\"");
-        put_z(p, role_name(m->role));
+        put_z(p, message_role_name(m->role));
         put_char(p, '"');
         put_content(p, m);
         put_optional(p, ",\"reasoning_content\":", m->thinking);
