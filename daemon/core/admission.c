@@ -171,19 +171,6 @@ uint64_t admission_next_deadline(const struct admission *a)
     return earliest;
 }
 
-uint32_t admission_position(const struct admission *a, const struct ticket *t)
-{
-    uint32_t n = 1;
-
-    list_for_each (l, &a->queue) {
-        if (l == &t->link) {
-            return n;
-        }
-        n++;
-    }
-    return 0;
-}
-
 void admission_release(struct admission *a, struct ticket *t)
 {
     switch (t->state) {

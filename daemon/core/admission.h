@@ -93,8 +93,5 @@ struct ticket *admission_expire(struct admission *a, uint64_t now_usec,
 /* The earliest deadline in the queue, or USEC_NEVER. */
 uint64_t admission_next_deadline(const struct admission *a);
 
-/* 1 for the ticket that is next. O(n). */
-uint32_t admission_position(const struct admission *a, const struct ticket *t);
-
 /* Brings a ticket home from wherever it is. */
 void admission_release(struct admission *a, struct ticket *t);

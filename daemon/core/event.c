@@ -13,22 +13,6 @@ struct str event_failed_text(const struct event *ev)
                                   : str_from(errcode_info(ev->failed.code)->text);
 }
 
-const char *event_type_name(enum event_type type)
-{
-    static const char *const names[] = {
-        [EVENT_QUEUED] = "QUEUED",
-        [EVENT_STARTED] = "STARTED",
-        [EVENT_TEXT] = "TEXT",
-        [EVENT_TOOL_CALL] = "TOOL_CALL",
-        [EVENT_EMBEDDING] = "EMBEDDING",
-        [EVENT_USAGE] = "USAGE",
-        [EVENT_END] = "END",
-        [EVENT_FAILED] = "FAILED",
-    };
-
-    return names[type];
-}
-
 const char *finish_reason_name(enum finish_reason reason)
 {
     switch (reason) {

@@ -84,8 +84,6 @@ static inline bool event_is_terminal(const struct event *ev)
 /* The text that a FAILED event carries: its own, else that of errors.def. */
 struct str event_failed_text(const struct event *ev);
 
-const char *event_type_name(enum event_type type);
-
 /* OpenAI's words: "stop", "length", "tool_calls", "content_filter". */
 const char *finish_reason_name(enum finish_reason reason);
 

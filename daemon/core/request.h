@@ -91,13 +91,12 @@ struct request_member {
     struct str value;
 };
 
-/* Who asks. Taken once: at accept for sockets, at authentication for keys. */
+/* Who asks. Taken once, at accept. */
 struct caller {
     bool has_uid; /* a Unix socket: uid, gid and pid are real */
     uid_t uid;
     gid_t gid;
     pid_t pid;
-    char key_id[16];      /* which configured key; "" when none */
     const char *frontend; /* "rpc", "http"; static */
 };
 

@@ -11,7 +11,6 @@ struct stats {
     uint64_t n_refused;   /* never had a slot */
     uint64_t n_by_code[_ERRCODE_MAX];
     uint64_t tokens_in, tokens_out;
-    uint64_t queue_usec, total_usec; /* sums over ended calls */
 };
 
 /* One ended call. code ERRCODE_NONE: completed. */
