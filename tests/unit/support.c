@@ -8,6 +8,9 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 static unsigned g_countdown;
 static bool g_failed;
@@ -172,6 +175,16 @@ void recording_sink_done(struct recording_sink *s)
 const char *recording_sink_text(struct recording_sink *s)
 {
     return buf_z(&s->lines);
+}
+
+int memory_file(const char *text)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t) strlen(text));
+    ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
 }
 
 int test_main(const char *suite, void (*add_tests)(TCase *tc))

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * What unit tests share: Check, a main() for one suite, allocation failure, a recording sink.
+ * What unit tests share: Check, a main() for one suite, allocation failure, files in memory, a
+ * recording sink.
  *
  *   START_TEST(name) { ... } END_TEST
  *   static void add_tests(TCase *tc) { tcase_add_test(tc, name); }
@@ -51,6 +52,9 @@ void for_each_failed_allocation(void (*fn)(void));
         struct str _s = (s);                                                                       \
         ck_assert_msg(str_is(_s, (z)), "is '%.*s', not '%s'", STR_ARG(_s), (z));                   \
     } while (0)
+
+/* A file in memory with text in it, read from the front. The test closes it. */
+int memory_file(const char *text);
 
 /*
  * A sink that writes each event as one line of text ("TEXT 0 answer hello") and says FULL when told
