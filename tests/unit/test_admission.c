@@ -1,0 +1,355 @@
+/*
+ * The queue and the slots behind it, without calls: order, what is refused and with which
+ * Retry-After, deadlines, and tickets that come home from everywhere.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/admission.h"
+#include "support.h"
+
+#define SEC   USEC_PER_SEC
+#define START (1000 * SEC)
+
+/* A router with the groups "a" and "b", and "off" that nobody serves. */
+struct desk {
+    struct router router;
+    struct pressure pressure;
+    struct admission admission;
+};
+
+static void backend_free(struct backend *b)
+{
+    free(b);
+}
+
+static const struct backend_ops ops = {.free = backend_free};
+
+static void add_group(struct router_plan *plan, const char *name, unsigned slots)
+{
+    struct backend *b = malloc(sizeof *b);
+
+    ck_assert_ptr_nonnull(b);
+    b->ops = &ops;
+
+    struct deployment *d = deployment_new(name, name, "mock", NULL, b, slots);
+
+    ck_assert_ptr_nonnull(d);
+    ck_assert_int_eq(router_plan_add(plan, name, d), 0);
+}
+
+static void desk_init(struct desk *k, unsigned slots, size_t max_queued)
+{
+    struct admission_params params = {.max_queued = max_queued,
+                                      .max_queued_bytes = 1000,
+                                      .max_wait_usec = {15 * SEC, 120 * SEC, 600 * SEC}};
+    struct router_plan plan = {0};
+    struct deployment *off = deployment_new("off", "off", "mock", "because", NULL, 1);
+
+    router_init(&k->router);
+    add_group(&plan, "a", slots);
+    add_group(&plan, "b", slots);
+    ck_assert_int_eq(router_plan_add(&plan, "off", off), 0);
+    router_commit(&k->router, &plan);
+    pressure_init(&k->pressure);
+    admission_init(&k->admission, &params, &k->router, &k->pressure);
+}
+
+static void desk_done(struct desk *k)
+{
+    admission_done(&k->admission);
+    router_done(&k->router);
+}
+
+static struct verdict enqueue_as(struct desk *k, struct ticket *t, const char *group,
+                                 enum call_class class, size_t bytes, uint64_t own_deadline_at_usec)
+{
+    return admission_enqueue(&k->admission, t, router_resolve(&k->router, str_from(group)), class,
+                             bytes, own_deadline_at_usec, START);
+}
+
+static struct verdict enqueue(struct desk *k, struct ticket *t, const char *group, size_t bytes)
+{
+    return enqueue_as(k, t, group, CLASS_INTERACTIVE, bytes, USEC_NEVER);
+}
+
+static void let_in(struct desk *k, struct ticket *t, const char *group)
+{
+    ck_assert_int_eq(enqueue(k, t, group, 100).code, ERRCODE_NONE);
+    ck_assert_int_eq(t->state, TICKET_QUEUED);
+}
+
+START_TEST(slots_go_in_order_of_arrival)
+{
+    struct ticket t[3] = {0};
+    struct desk k;
+
+    desk_init(&k, 1, 8);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        let_in(&k, &t[i], "a");
+    }
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        ck_assert_ptr_eq(admission_next(&k.admission, START), &t[i]);
+        ck_assert_int_eq(t[i].state, TICKET_GRANTED);
+        ck_assert_str_eq(t[i].deployment->id, "a");
+        ck_assert_uint_eq(t[i].deployment->in_use, 1);
+        ck_assert_uint_eq(k.admission.n_queued, ARRAY_LEN(t) - 1 - i);
+        ck_assert_uint_eq(k.admission.n_granted, 1);
+        ck_assert_ptr_null(admission_next(&k.admission, START)); /* no slot is free */
+        admission_release(&k.admission, &t[i]);
+    }
+    desk_done(&k);
+}
+END_TEST
+
+START_TEST(a_busy_group_does_not_block_another)
+{
+    struct ticket t[3] = {0};
+    struct desk k;
+
+    desk_init(&k, 1, 8);
+    let_in(&k, &t[0], "a");
+    let_in(&k, &t[1], "a");
+    let_in(&k, &t[2], "b");
+    ck_assert_ptr_eq(admission_next(&k.admission, START), &t[0]);
+    ck_assert_ptr_eq(admission_next(&k.admission, START), &t[2]);
+    ck_assert_ptr_null(admission_next(&k.admission, START));
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        admission_release(&k.admission, &t[i]);
+    }
+    desk_done(&k);
+}
+END_TEST
+
+START_TEST(tickets_and_bytes_are_bounded)
+{
+    struct ticket t[3] = {0}, late = {0};
+    struct admission_params params;
+    struct desk k;
+
+    desk_init(&k, 1, 3);
+    ck_assert_int_eq(enqueue(&k, &t[0], "a", 400).code, ERRCODE_NONE);
+    ck_assert_int_eq(enqueue(&k, &late, "a", 601).code, ERRCODE_QUEUE_FULL);
+    ck_assert_int_eq(late.state, TICKET_HOME);
+    ck_assert_int_eq(enqueue(&k, &t[1], "a", 600).code, ERRCODE_NONE); /* 1000 and no more */
+    ck_assert_int_eq(enqueue(&k, &late, "a", 1).code, ERRCODE_QUEUE_FULL);
+    ck_assert_int_eq(enqueue(&k, &t[2], "a", 0).code, ERRCODE_NONE);
+    ck_assert_int_eq(enqueue(&k, &late, "a", 0).code, ERRCODE_QUEUE_FULL); /* three wait */
+    ck_assert_uint_eq(k.admission.queued_bytes, 1000);
+    admission_release(&k.admission, &t[1]);
+    ck_assert_uint_eq(k.admission.queued_bytes, 400);
+    ck_assert_uint_eq(k.admission.n_queued, 2);
+
+    params = k.admission.params;
+    params.max_queued = 1; /* a reload with less: who waits may go on waiting */
+    admission_set_params(&k.admission, &params);
+    ck_assert_int_eq(enqueue(&k, &late, "a", 0).code, ERRCODE_QUEUE_FULL);
+    ck_assert_uint_eq(k.admission.n_queued, 2);
+    admission_release(&k.admission, &t[0]);
+    admission_release(&k.admission, &t[2]);
+    ck_assert_int_eq(enqueue(&k, &late, "a", SIZE_MAX).code, ERRCODE_NONE); /* alone: any size */
+    ck_assert_int_eq(enqueue(&k, &t[0], "a", 0).code, ERRCODE_QUEUE_FULL);
+    admission_release(&k.admission, &late);
+    ck_assert_uint_eq(k.admission.queued_bytes, 0);
+    desk_done(&k);
+}
+END_TEST
+
+START_TEST(who_cannot_be_served_is_refused)
+{
+    static const enum pressure_level levels[] = {PRESSURE_L3, PRESSURE_L4};
+    struct ticket t = {0};
+    struct verdict v;
+    struct desk k;
+    uint64_t last_usec = 0;
+
+    desk_init(&k, 1, 8);
+    ck_assert_int_eq(enqueue(&k, &t, "off", 1).code, ERRCODE_MISCONFIGURED);
+    ck_assert_uint_eq(enqueue(&k, &t, "off", 1).retry_after_usec, 0); /* waiting does not help */
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        k.pressure.level = levels[i];
+        v = enqueue(&k, &t, "a", 1);
+        ck_assert_int_eq(v.code, ERRCODE_MEMORY_PRESSURE);
+        ck_assert_uint_gt(v.retry_after_usec, last_usec); /* the worse, the longer */
+        ck_assert_uint_le(v.retry_after_usec, RETRY_AFTER_MAX_USEC);
+        last_usec = v.retry_after_usec;
+    }
+    k.admission.is_draining = true;
+    v = enqueue(&k, &t, "a", 1);
+    ck_assert_int_eq(v.code, ERRCODE_DRAINING);
+    ck_assert_uint_eq(v.retry_after_usec, RETRY_AFTER_MIN_USEC);
+    ck_assert_int_eq(t.state, TICKET_HOME);
+    k.admission.is_draining = false;
+    k.admission.pressure = NULL; /* no gate */
+    let_in(&k, &t, "a");
+    admission_release(&k.admission, &t);
+    desk_done(&k);
+}
+END_TEST
+
+START_TEST(retry_after_grows_with_the_queue)
+{
+    static struct ticket t[64];
+    struct ticket late = {0};
+    uint64_t last_usec = 0;
+
+    for (size_t n = 1; n <= ARRAY_LEN(t); n++) {
+        struct verdict v;
+        struct desk k;
+
+        memset(t, 0, sizeof t);
+        desk_init(&k, 1, n);
+        for (size_t i = 0; i < n; i++) {
+            ck_assert_int_eq(enqueue(&k, &t[i], "a", 0).code, ERRCODE_NONE);
+        }
+        v = enqueue(&k, &late, "a", 0);
+        ck_assert_int_eq(v.code, ERRCODE_QUEUE_FULL);
+        ck_assert_uint_ge(v.retry_after_usec, RETRY_AFTER_MIN_USEC);
+        ck_assert(v.retry_after_usec > last_usec || v.retry_after_usec == RETRY_AFTER_MAX_USEC);
+        last_usec = v.retry_after_usec;
+        for (size_t i = 0; i < n; i++) {
+            admission_release(&k.admission, &t[i]);
+        }
+        desk_done(&k);
+    }
+    ck_assert_uint_eq(last_usec, RETRY_AFTER_MAX_USEC);
+}
+END_TEST
+
+/* What one is told who comes after 100 grants in that distance, each of them waited for. */
+static uint64_t retry_after_grants_each(uint64_t gap_usec)
+{
+    struct ticket runs = {0}, waits = {0};
+    struct verdict v;
+    struct desk k;
+
+    desk_init(&k, 1, 1);
+    for (uint64_t i = 1; i <= 100; i++) {
+        let_in(&k, &runs, "a");
+        ck_assert_ptr_eq(admission_next(&k.admission, START + i * gap_usec), &runs);
+        admission_release(&k.admission, &runs);
+    }
+    let_in(&k, &waits, "a");
+    v = enqueue(&k, &runs, "a", 0);
+    ck_assert_int_eq(v.code, ERRCODE_QUEUE_FULL);
+    admission_release(&k.admission, &waits);
+    desk_done(&k);
+    return v.retry_after_usec;
+}
+
+START_TEST(retry_after_follows_the_pace)
+{
+    ck_assert_uint_eq(retry_after_grants_each(1), RETRY_AFTER_MIN_USEC);
+    ck_assert_uint_eq(retry_after_grants_each(600 * SEC), RETRY_AFTER_MAX_USEC);
+
+    uint64_t usec = retry_after_grants_each(10 * SEC); /* one waits: two of them */
+
+    ck_assert_uint_ge(usec, 19 * SEC);
+    ck_assert_uint_le(usec, 20 * SEC);
+}
+END_TEST
+
+START_TEST(waiting_ends_by_class_or_own_deadline)
+{
+    static const struct {
+        enum call_class class;
+        uint64_t own_at_usec, end_at_usec;
+    } table[] = {
+        {CLASS_INTERACTIVE, USEC_NEVER, START + 15 * SEC},
+        {CLASS_BATCH, USEC_NEVER, START + 120 * SEC},
+        {CLASS_BACKGROUND, USEC_NEVER, START + 600 * SEC},
+        {CLASS_BATCH, START + 2 * SEC, START + 2 * SEC},
+        {CLASS_INTERACTIVE, START + 3600 * SEC, START + 15 * SEC}, /* not longer than the class */
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct verdict v = {.code = ERRCODE_NONE};
+        struct ticket t = {0};
+        struct desk k;
+
+        desk_init(&k, 1, 8);
+        ck_assert_uint_eq(admission_next_deadline(&k.admission), USEC_NEVER);
+        v = enqueue_as(&k, &t, "a", table[i].class, 1, table[i].own_at_usec);
+        ck_assert_int_eq(v.code, ERRCODE_NONE);
+        ck_assert_uint_eq(admission_next_deadline(&k.admission), table[i].end_at_usec);
+        ck_assert_ptr_null(admission_expire(&k.admission, table[i].end_at_usec - 1, &v));
+        ck_assert_ptr_eq(admission_expire(&k.admission, table[i].end_at_usec, &v), &t);
+        ck_assert_int_eq(v.code, ERRCODE_QUEUE_TIMEOUT);
+        ck_assert_uint_ge(v.retry_after_usec, RETRY_AFTER_MIN_USEC);
+        ck_assert_uint_le(v.retry_after_usec, RETRY_AFTER_MAX_USEC);
+        ck_assert_int_eq(t.state, TICKET_HOME);
+        ck_assert_ptr_null(admission_expire(&k.admission, USEC_NEVER, &v));
+        ck_assert_uint_eq(admission_next_deadline(&k.admission), USEC_NEVER);
+        desk_done(&k);
+    }
+}
+END_TEST
+
+START_TEST(only_those_whose_time_is_up_leave)
+{
+    struct ticket t[4] = {0};
+    struct verdict v;
+    struct desk k;
+
+    desk_init(&k, 1, 8);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) { /* the 1st and 3rd are in a hurry */
+        v = enqueue_as(&k, &t[i], "a", CLASS_BATCH, 100,
+                       i % 2 ? USEC_NEVER : START + (4 - i) * SEC);
+        ck_assert_int_eq(v.code, ERRCODE_NONE);
+    }
+    ck_assert_uint_eq(admission_next_deadline(&k.admission), START + 2 * SEC); /* not the first */
+    ck_assert_ptr_eq(admission_expire(&k.admission, START + 5 * SEC, &v), &t[0]);
+    ck_assert_ptr_eq(admission_expire(&k.admission, START + 5 * SEC, &v), &t[2]);
+    ck_assert_ptr_null(admission_expire(&k.admission, START + 5 * SEC, &v));
+    ck_assert_uint_eq(k.admission.queued_bytes, 200);
+    ck_assert_ptr_eq(admission_next(&k.admission, START + 5 * SEC), &t[1]);
+    ck_assert_ptr_eq(admission_expire(&k.admission, USEC_NEVER, &v),
+                     &t[3]); /* a slot is for good */
+    ck_assert_ptr_null(admission_expire(&k.admission, USEC_NEVER, &v));
+    admission_release(&k.admission, &t[1]);
+    desk_done(&k);
+}
+END_TEST
+
+START_TEST(tickets_come_home_from_everywhere_and_once)
+{
+    struct ticket t[2] = {0};
+    struct desk k;
+
+    desk_init(&k, 1, 8);
+    admission_release(&k.admission, &t[0]); /* HOME already */
+    let_in(&k, &t[0], "a");
+    let_in(&k, &t[1], "a");
+    ck_assert_ptr_eq(admission_next(&k.admission, START), &t[0]);
+
+    struct deployment *d = t[0].deployment;
+
+    for (int twice = 0; twice < 2; twice++) {
+        admission_release(&k.admission, &t[0]);
+        admission_release(&k.admission, &t[1]);
+        ck_assert_int_eq(t[0].state, TICKET_HOME);
+        ck_assert_int_eq(t[1].state, TICKET_HOME);
+        ck_assert_uint_eq(d->in_use, 0);
+        ck_assert_uint_eq(k.admission.n_granted + k.admission.n_queued, 0);
+        ck_assert_uint_eq(k.admission.queued_bytes, 0);
+    }
+    let_in(&k, &t[0], "a"); /* and may go again */
+    admission_release(&k.admission, &t[0]);
+    desk_done(&k);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, slots_go_in_order_of_arrival);
+    tcase_add_test(tc, a_busy_group_does_not_block_another);
+    tcase_add_test(tc, tickets_and_bytes_are_bounded);
+    tcase_add_test(tc, who_cannot_be_served_is_refused);
+    tcase_add_test(tc, retry_after_grows_with_the_queue);
+    tcase_add_test(tc, retry_after_follows_the_pace);
+    tcase_add_test(tc, waiting_ends_by_class_or_own_deadline);
+    tcase_add_test(tc, only_those_whose_time_is_up_leave);
+    tcase_add_test(tc, tickets_come_home_from_everywhere_and_once);
+}
+TEST_MAIN("admission", add_tests)
