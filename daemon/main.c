@@ -89,15 +89,15 @@ static bool usage_error(const char *what, const char *value)
 
 static bool add_listen(struct server_options *o, char *argument)
 {
-    char *equals = strchr(argument, '=');
+    struct str name, address;
+    const char *problem = config_split_listen(str_from(argument), &name, &address);
 
-    if (!equals || o->n_listens == SERVER_MAX_LISTENS) {
-        return usage_error(
-            equals ? "too many --listen options at" : "--listen needs NAME=ADDRESS, not", argument);
+    if (problem || o->n_listens == SERVER_MAX_LISTENS) {
+        return usage_error(problem ? problem : "too many --listen options at", argument);
     }
-    *equals = '\0';
+    argument[name.len] = '\0';
     o->listens[o->n_listens].name = argument;
-    o->listens[o->n_listens].address = equals + 1;
+    o->listens[o->n_listens].address = address.ptr;
     o->n_listens++;
     return true;
 }

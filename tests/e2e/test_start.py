@@ -168,7 +168,8 @@ def test_wrong_command_line(env, args: tuple[str, ...]) -> None:
 )
 def test_addresses_that_cannot_be(env, config: str, args: tuple[str, ...]) -> None:
     result = run("--config", config, *args, RUNTIME_DIRECTORY=str(env.directory))
-    assert result.returncode in (1, 2) and result.stderr, result
+    assert result.returncode in (1, 2), result
+    assert args[1] in result.stderr, "another reason than the one that is tested"
 
 
 def test_missing_configuration(env) -> None:
