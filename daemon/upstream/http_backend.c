@@ -32,6 +32,7 @@
 
 /* an encoded request: the 32 MiB body limit and the growth of escaping */
 #define BODY_MAX_BYTES       (96 * 1024 * 1024)
+#define LOAD_BODY_MAX_BYTES  (2 * 1024 * 1024) /* options of a file that holds 1 MiB */
 #define ERROR_BODY_MAX_BYTES (16 * 1024)
 #define TRAILING_USEC        (1 * USEC_PER_SEC)
 
@@ -359,28 +360,21 @@ static void on_loaded(struct load_waiter *w, const struct problem *problem,
 static int want_model(struct backend_job *job, uint64_t now_usec)
 {
     struct http_backend *b = job->backend;
-    struct buf body;
-    int r;
 
-    if (!b->loader || !b->dialect->encode_load) {
+    if (!b->loader) {
         return 1;
     }
-    buf_init(&body, BODY_MAX_BYTES);
-    r = b->dialect->encode_load(b, &body);
-    if (r == 0) {
-        struct load_spec spec = {
-            .model = b->model,
-            .path = job->request->kind == REQUEST_EMBED ? "/api/embed" : "/api/generate",
-            .bearer = b->api_key,
-            .body = buf_str(&body),
-            .connect_usec = b->connect_usec,
-            .answer_usec = b->first_byte_usec,
-        };
 
-        r = ollama_loader_want(b->loader, &spec, &job->waiter, now_usec);
-    }
-    buf_done(&body);
-    return r;
+    struct load_spec spec = {
+        .model = b->model,
+        .path = b->dialect->load_path(job->request->kind),
+        .bearer = b->api_key,
+        .body = buf_str(&b->load_body),
+        .connect_usec = b->connect_usec,
+        .answer_usec = b->first_byte_usec,
+    };
+
+    return ollama_loader_want(b->loader, &spec, &job->waiter, now_usec);
 }
 
 static int job_new(struct http_backend *b, const struct request *req, struct event_sink *sink,
@@ -495,6 +489,7 @@ static void backend_free(struct backend *backend)
     free(b->id);
     free(b->model);
     kv_done(&b->options);
+    buf_done(&b->load_body);
     free(b);
 }
 
@@ -531,12 +526,16 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
         .total_usec = params->total_usec,
     };
     list_init(&b->jobs);
+    buf_init(&b->load_body, LOAD_BODY_MAX_BYTES);
     r = !params->api_base ? -EINVAL : server_address_init(&b->address, params->api_base);
     if (r >= 0 && (!b->id || !b->model || (params->api_key && !b->api_key))) {
         r = -ENOMEM;
     }
     if (r >= 0) {
         r = kv_copy(params->options, &b->options);
+    }
+    if (r >= 0 && loader) {
+        r = dialect->encode_load(b, &b->load_body);
     }
     if (r < 0) {
         backend_free(&b->backend);

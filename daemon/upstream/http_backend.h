@@ -34,9 +34,8 @@ struct http_dialect {
     int (*decoder_end)(void *decoder, uint64_t now_usec, struct problem *ret_problem);
     bool (*decoder_is_over)(const void *decoder);
     void (*map_error)(int status, struct str body, struct problem *ret_problem);
-    /*
-     * The body that only loads the model; NULL: servers of this dialect hold their models loaded.
-     */
+    /* Of a dialect with a loader: what only loads the model, and where it goes. */
+    const char *(*load_path)(enum request_kind kind);
     int (*encode_load)(const struct http_backend *b, struct buf *out);
 };
 
@@ -49,6 +48,7 @@ struct http_backend {
     char *id, *model;             /* owned */
     char *api_key;                /* owned, or NULL; wiped */
     struct kv options;
+    struct buf load_body; /* the same for every load: encoded once; empty without a loader */
     uint64_t connect_usec, first_byte_usec, gap_usec, total_usec;
     struct list jobs; /* backend_job.link: running and trailing */
 };

@@ -64,6 +64,7 @@ static const struct http_dialect dialect = {
     .decoder_end = decoder_end,
     .decoder_is_over = decoder_is_over,
     .map_error = ollama_map_error,
+    .load_path = ollama_load_path,
     .encode_load = encode_load,
 };
 

@@ -36,10 +36,11 @@ int ollama_encode_request(const struct request *req, const struct ollama_target 
                           struct buf *out, struct problem *ret_problem) MUST_USE;
 
 /*
- * The body that only loads the model, with the same load options and keep_alive as every request to
- * it: for /api/generate, and for /api/embed where the model makes embeddings (Ollama refuses those
- * on /api/generate).
+ * What only loads the model, with the same load options and keep_alive as every request to it, and
+ * where it goes: "/api/generate", or "/api/embed" where the model makes embeddings (Ollama refuses
+ * those on /api/generate).
  */
+const char *ollama_load_path(enum request_kind kind);
 int ollama_encode_load(const struct ollama_target *target, struct buf *out) MUST_USE;
 
 struct ollama_decoder;

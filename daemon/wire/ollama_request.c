@@ -43,6 +43,11 @@ const char *ollama_path(enum request_kind kind)
     return "";
 }
 
+const char *ollama_load_path(enum request_kind kind)
+{
+    return kind == REQUEST_EMBED ? "/api/embed" : "/api/generate";
+}
+
 static void put_top_level(struct ollama_body *b, const char *name)
 {
     struct str value = ollama_deployment_value(b->target, name);
