@@ -161,7 +161,7 @@ static int add_string(sluice_request *req, struct string_list to, const char *te
 
 /* ---------------------------------------------------------------- life */
 
-static sluice_request *request_new(enum request_kind kind)
+sluice_request *request_new(enum request_kind kind)
 {
     sluice_request *req = calloc(1, sizeof(*req));
 
@@ -229,42 +229,6 @@ EXPORT int sluice_embed_new(const char *model, sluice_request **ret_request)
     return 0;
 }
 
-EXPORT int sluice_models_new(sluice_request **ret_request)
-{
-    sluice_request *req = request_new(REQUEST_MODELS);
-
-    if (!req) {
-        return -ENOMEM;
-    }
-    sluice__v1__list_models_request__init(&req->msg.models);
-    *ret_request = req;
-    return 0;
-}
-
-EXPORT int sluice_info_new(sluice_request **ret_request)
-{
-    sluice_request *req = request_new(REQUEST_INFO);
-
-    if (!req) {
-        return -ENOMEM;
-    }
-    sluice__v1__get_info_request__init(&req->msg.info);
-    *ret_request = req;
-    return 0;
-}
-
-EXPORT int sluice_status_new(sluice_request **ret_request)
-{
-    sluice_request *req = request_new(REQUEST_STATUS);
-
-    if (!req) {
-        return -ENOMEM;
-    }
-    sluice__v1__status_request__init(&req->msg.status);
-    *ret_request = req;
-    return 0;
-}
-
 bool request_is_id(const char *text, size_t n)
 {
     static const char allowed[] =
@@ -279,28 +243,6 @@ bool request_is_id(const char *text, size_t n)
         }
     }
     return true;
-}
-
-EXPORT int sluice_cancel_new(const char *request_id, sluice_request **ret_request)
-{
-    if (!request_is_id(request_id, strlen(request_id))) {
-        return -EINVAL;
-    }
-
-    sluice_request *req = request_new(REQUEST_CANCEL);
-    int r;
-
-    if (!req) {
-        return -ENOMEM;
-    }
-    sluice__v1__cancel_request__init(&req->msg.cancel);
-    r = request_set_string(req, &req->msg.cancel.request_id, request_id, strlen(request_id));
-    if (r < 0) {
-        sluice_request_free(req);
-        return r;
-    }
-    *ret_request = req;
-    return 0;
 }
 
 static void free_strings(char **array, size_t n)

@@ -37,6 +37,9 @@ static inline bool request_is_kind(const sluice_request *req, unsigned kinds)
     return (kinds & 1u << req->kind) != 0;
 }
 
+/* An empty request; its message is still to be initialised. NULL: no memory. */
+sluice_request *request_new(enum request_kind kind);
+
 /* Replaces *slot, which belongs to the request. 0, -EMSGSIZE, -EILSEQ, -ENOMEM. */
 int request_set_string(sluice_request *req, char **slot, const char *text, size_t n);
 

@@ -13,6 +13,7 @@
 #include "clients/c/failure.c"
 #include "clients/c/reply.c"
 #include "clients/c/request.c"
+#include "clients/c/request_control.c"
 #include "clients/c/request_values.c"
 #include "clients/c/traffic.c"
 #include "clients/c/unpack.c"
