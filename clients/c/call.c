@@ -13,6 +13,10 @@
  * are failures, however much text came before. Whatever follows Done is ignored: the answer is
  * complete.
  *
+ * A watch has states instead of events: they have no number and no Done, the newest is all that
+ * counts, and so a state that was not taken when the next one comes is dropped. It ends with a
+ * failure, at the latest that of the connection.
+ *
  * Owns its frames and the decoded message of the current event. Does not touch the socket; a call
  * that gives up by itself asks its client to tell the daemon.
  */
@@ -129,6 +133,15 @@ void call_close(sluice_call *call, enum failure_kind by)
     set_state(call, CALL_CLOSED);
 }
 
+/* The program has not looked at the last state yet: the new one takes its place. */
+static void drop_old_state(sluice_call *call)
+{
+    if (call->kind == REQUEST_WATCH && call->first_frame) {
+        assert(call->first_frame->header.type == FRAME_DATA); /* a Response would be the last */
+        drop_frames(call);
+    }
+}
+
 /*
  * Keeps the frame for the program. false: it has left too much unread already; the frame is freed.
  */
@@ -166,6 +179,7 @@ static void deliver_data(sluice_call *call, struct call_frame *frame)
      * one may lack the no-data flag.
      */
     if (is_message && (h->payload_bytes > 0 || !is_last)) {
+        drop_old_state(call);
         if (!keep(call, frame)) {
             call_close(call, FAILURE_STALLED_READER);
             return;
@@ -294,19 +308,29 @@ static int take_event(sluice_call *call, Sluice__V1__Event *ev)
     return type;
 }
 
+static int take_state(sluice_call *call, ProtobufCMessage *msg)
+{
+    set_event(call, SLUICE_EVENT_STATUS, msg);
+    return SLUICE_EVENT_STATUS;
+}
+
 static int take_data(sluice_call *call)
 {
+    bool is_watch = call->kind == REQUEST_WATCH;
     const struct call_frame *frame = call->first_frame;
     bool is_out_of_memory;
-    ProtobufCMessage *msg = unpack_message(&sluice__v1__event__descriptor, frame->bytes,
-                                           frame->header.payload_bytes, &is_out_of_memory);
+    ProtobufCMessage *msg = unpack_message(
+        is_watch ? &sluice__v1__status_response__descriptor : &sluice__v1__event__descriptor,
+        frame->bytes, frame->header.payload_bytes, &is_out_of_memory);
 
     if (is_out_of_memory) {
         return -ENOMEM; /* the frame stays for another try */
     }
     free(take_frame(call));
-    return msg ? take_event(call, (Sluice__V1__Event *) msg)
-               : fail(call, FAILURE_BAD_ANSWER, "an event does not decode");
+    if (!msg) {
+        return fail(call, FAILURE_BAD_ANSWER, "an event does not decode");
+    }
+    return is_watch ? take_state(call, msg) : take_event(call, (Sluice__V1__Event *) msg);
 }
 
 static const ProtobufCMessageDescriptor *reply_descriptor(enum request_kind kind)
@@ -320,9 +344,16 @@ static const ProtobufCMessageDescriptor *reply_descriptor(enum request_kind kind
         return &sluice__v1__status_response__descriptor;
     case REQUEST_CANCEL:
         return &sluice__v1__cancel_response__descriptor;
+    case REQUEST_RELOAD:
+        return &sluice__v1__reload_response__descriptor;
+    case REQUEST_DRAIN:
+        return &sluice__v1__drain_response__descriptor;
+    case REQUEST_UNLOAD:
+        return &sluice__v1__unload_response__descriptor;
     case REQUEST_CHAT:
     case REQUEST_COMPLETE:
     case REQUEST_EMBED:
+    case REQUEST_WATCH:
     case _REQUEST_KIND_MAX:
         break;
     }

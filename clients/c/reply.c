@@ -1,5 +1,5 @@
 /*
- * Replies of the calls that answer once. One table says where each field of sluice.h lies in which
+ * Replies of the calls that answer once, and the states of a watch. One table says where each field of sluice.h lies in which
  * message, so that a new field is a row here and a constant there, and the library's interface
  * stays as it is.
  */
@@ -39,6 +39,17 @@ static const struct place {
     {SLUICE_FIELD_FOUND, REQUEST_CANCEL, PART_TOP, FORM_BOOL,
      offsetof(Sluice__V1__CancelResponse, found)},
 
+    {SLUICE_FIELD_CONFIG_GENERATION, REQUEST_RELOAD, PART_TOP, FORM_U64,
+     offsetof(Sluice__V1__ReloadResponse, config_generation)},
+    {SLUICE_FIELD_MODELS, REQUEST_RELOAD, PART_TOP, FORM_U32,
+     offsetof(Sluice__V1__ReloadResponse, models)},
+    {SLUICE_FIELD_CALLS_RUNNING, REQUEST_DRAIN, PART_TOP, FORM_U32,
+     offsetof(Sluice__V1__DrainResponse, calls_running)},
+    {SLUICE_FIELD_UNLOADED, REQUEST_UNLOAD, PART_TOP, FORM_U32,
+     offsetof(Sluice__V1__UnloadResponse, unloaded)},
+    {SLUICE_FIELD_UNCHANGED, REQUEST_UNLOAD, PART_TOP, FORM_U32,
+     offsetof(Sluice__V1__UnloadResponse, unchanged)},
+
     {SLUICE_FIELD_MODEL, REQUEST_MODELS, PART_ROW, FORM_TEXT, MODEL(name)},
     {SLUICE_FIELD_PROVIDER, REQUEST_MODELS, PART_ROW, FORM_TEXT, MODEL(provider)},
     {SLUICE_FIELD_DEPLOYMENTS, REQUEST_MODELS, PART_ROW, FORM_U32, MODEL(deployments)},
@@ -53,6 +64,10 @@ static const struct place {
     {SLUICE_FIELD_AVAILABLE, REQUEST_STATUS, PART_ROW, FORM_BOOL, DEPLOYMENT(available)},
     {SLUICE_FIELD_UNAVAILABLE_REASON, REQUEST_STATUS, PART_ROW, FORM_TEXT,
      DEPLOYMENT(unavailable_reason)},
+    {SLUICE_FIELD_UPSTREAM_MODEL, REQUEST_STATUS, PART_ROW, FORM_TEXT, DEPLOYMENT(upstream_model)},
+    {SLUICE_FIELD_API_BASE, REQUEST_STATUS, PART_ROW, FORM_TEXT, DEPLOYMENT(api_base)},
+    {SLUICE_FIELD_LOADED, REQUEST_STATUS, PART_ROW, FORM_BOOL, DEPLOYMENT(loaded)},
+    {SLUICE_FIELD_IDLE_USEC, REQUEST_STATUS, PART_ROW, FORM_U64, DEPLOYMENT(idle_usec)},
 
     {SLUICE_FIELD_VERSION, REQUEST_STATUS, PART_TOP, FORM_TEXT, STATUS(version)},
     {SLUICE_FIELD_UPTIME_USEC, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(uptime_usec)},
@@ -79,15 +94,23 @@ static const struct place {
 #undef DEPLOYMENT
 };
 
+/* Is the current event one with fields? */
+static bool has_fields(const sluice_call *call)
+{
+    return call->event == SLUICE_EVENT_REPLY || call->event == SLUICE_EVENT_STATUS;
+}
+
 static const struct place *find_place(const sluice_call *call, int field, bool is_row)
 {
-    if (call->event != SLUICE_EVENT_REPLY) {
+    enum request_kind kind = call->kind == REQUEST_WATCH ? REQUEST_STATUS : call->kind;
+
+    if (!has_fields(call)) {
         return NULL;
     }
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         const struct place *p = &places[i];
 
-        if ((int) p->field == field && p->kind == call->kind && (p->part == PART_ROW) == is_row) {
+        if ((int) p->field == field && p->kind == kind && (p->part == PART_ROW) == is_row) {
             return p;
         }
     }
@@ -162,7 +185,7 @@ EXPORT const char *sluice_call_reply_text(const sluice_call *call, int field)
 
 EXPORT size_t sluice_call_n_rows(const sluice_call *call)
 {
-    if (call->event != SLUICE_EVENT_REPLY) {
+    if (!has_fields(call)) {
         return 0;
     }
     switch (call->kind) {
@@ -171,11 +194,15 @@ EXPORT size_t sluice_call_n_rows(const sluice_call *call)
     case REQUEST_MODELS:
         return ((const Sluice__V1__ListModelsResponse *) call->reply)->n_models;
     case REQUEST_STATUS:
+    case REQUEST_WATCH:
         return ((const Sluice__V1__StatusResponse *) call->reply)->n_deployments;
     case REQUEST_CHAT:
     case REQUEST_COMPLETE:
     case REQUEST_EMBED:
     case REQUEST_CANCEL:
+    case REQUEST_RELOAD:
+    case REQUEST_DRAIN:
+    case REQUEST_UNLOAD:
     case _REQUEST_KIND_MAX:
         break;
     }

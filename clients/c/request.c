@@ -33,6 +33,10 @@ static const struct request_method methods[_REQUEST_KIND_MAX] = {
     [REQUEST_INFO] = {"sluice.v1.Engine", "GetInfo", false},
     [REQUEST_STATUS] = {"sluice.v1.Control", "Status", false},
     [REQUEST_CANCEL] = {"sluice.v1.Engine", "Cancel", false},
+    [REQUEST_WATCH] = {"sluice.v1.Control", "Watch", true},
+    [REQUEST_RELOAD] = {"sluice.v1.Control", "Reload", false},
+    [REQUEST_DRAIN] = {"sluice.v1.Control", "Drain", false},
+    [REQUEST_UNLOAD] = {"sluice.v1.Control", "Unload", false},
 };
 
 const struct request_method *request_method(enum request_kind kind)
@@ -287,9 +291,15 @@ EXPORT sluice_request *sluice_request_free(sluice_request *req)
     case REQUEST_CANCEL:
         free_string(req->msg.cancel.request_id);
         break;
+    case REQUEST_UNLOAD:
+        free_string(req->msg.unload.model);
+        break;
     case REQUEST_MODELS:
     case REQUEST_INFO:
     case REQUEST_STATUS:
+    case REQUEST_WATCH:
+    case REQUEST_RELOAD:
+    case REQUEST_DRAIN:
     case _REQUEST_KIND_MAX:
         break;
     }
@@ -476,7 +486,7 @@ EXPORT int sluice_request_add_stop(sluice_request *req, const char *text, size_t
 
 /* ---------------------------------------------------------------- bytes */
 
-/* Joins options and sampling with a copy of the message's top level, and packs that. */
+/* Joins options, or the id alone, and sampling with a copy of the message's top level, and packs that. */
 static size_t join_and_pack(const sluice_request *req, Sluice__V1__CallOptions *options,
                             Sluice__V1__Sampling *sampling, uint8_t *out)
 {
@@ -490,6 +500,8 @@ static size_t join_and_pack(const sluice_request *req, Sluice__V1__CallOptions *
         msg.complete.sampling = sampling;
     } else if (req->kind == REQUEST_EMBED) {
         msg.embed.options = options;
+    } else if (req->kind == REQUEST_WATCH) {
+        msg.watch.request_id = options->request_id;
     }
     return out ? protobuf_c_message_pack(&msg.base, out)
                : protobuf_c_message_get_packed_size(&msg.base);

@@ -18,6 +18,10 @@ union message {
     Sluice__V1__GetInfoRequest info;
     Sluice__V1__StatusRequest status;
     Sluice__V1__CancelRequest cancel;
+    Sluice__V1__WatchRequest watch;
+    Sluice__V1__ReloadRequest reload;
+    Sluice__V1__DrainRequest drain;
+    Sluice__V1__UnloadRequest unload;
 };
 
 struct sluice_request {

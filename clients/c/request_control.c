@@ -8,6 +8,10 @@
 #include "macros.h"
 #include "request_body.h"
 
+/* as sluice.proto has them */
+#define WATCH_MIN_USEC UINT64_C(100000)
+#define WATCH_MAX_USEC UINT64_C(60000000)
+
 EXPORT int sluice_models_new(sluice_request **ret_request)
 {
     sluice_request *req = request_new(REQUEST_MODELS);
@@ -58,6 +62,65 @@ EXPORT int sluice_cancel_new(const char *request_id, sluice_request **ret_reques
     }
     sluice__v1__cancel_request__init(&req->msg.cancel);
     r = request_set_string(req, &req->msg.cancel.request_id, request_id, strlen(request_id));
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_watch_new(uint64_t interval_usec, sluice_request **ret_request)
+{
+    if (interval_usec != 0 && (interval_usec < WATCH_MIN_USEC || interval_usec > WATCH_MAX_USEC)) {
+        return -EINVAL;
+    }
+
+    sluice_request *req = request_new(REQUEST_WATCH);
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__watch_request__init(&req->msg.watch);
+    req->msg.watch.interval_usec = interval_usec;
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_reload_new(sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_RELOAD);
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__reload_request__init(&req->msg.reload);
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_drain_new(sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_DRAIN);
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__drain_request__init(&req->msg.drain);
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_unload_new(const char *model, sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_UNLOAD);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__unload_request__init(&req->msg.unload);
+    r = request_set_string(req, &req->msg.unload.model, model, strlen(model));
     if (r < 0) {
         sluice_request_free(req);
         return r;

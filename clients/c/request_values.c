@@ -11,6 +11,7 @@
 
 #define SAMPLED (KIND(CHAT) | KIND(COMPLETE))
 #define CALLED  (KIND(CHAT) | KIND(COMPLETE) | KIND(EMBED))
+#define NAMED   (CALLED | KIND(WATCH))
 
 static const struct int_rule {
     unsigned kinds;
@@ -132,7 +133,7 @@ static char **text_slot(sluice_request *req, int what)
 
 static int set_id(sluice_request *req, const char *text, size_t n)
 {
-    if (!request_is_kind(req, CALLED) || (n > 0 && !request_is_id(text, n))) {
+    if (!request_is_kind(req, NAMED) || (n > 0 && !request_is_id(text, n))) {
         return -EINVAL;
     }
     if (n > 0) {

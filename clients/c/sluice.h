@@ -27,7 +27,7 @@
  *   daemon is busy, the connection breaks) is not such an errno: it is the call's last event,
  *   SLUICE_EVENT_FAILED, with code, message and advice. Every call ends with exactly one of
  *   SLUICE_EVENT_DONE, SLUICE_EVENT_REPLY and SLUICE_EVENT_FAILED. An answer that was cut is always
- *   a FAILED, never a DONE.
+ *   a FAILED, never a DONE. A watch has no end of its own, so its last event is always a FAILED.
  *
  * THREADS  No two threads may use one client, its calls or one request at the same time; different
  *   clients are independent. The exception is sluice_call_cancel(), which any thread and any signal
@@ -74,7 +74,7 @@ typedef struct sluice_call sluice_call;       /* one request on its way, and wha
 
 /* The binary interface this header describes. Within one major number it only grows. */
 #define SLUICE_ABI_MAJOR 0
-#define SLUICE_ABI_MINOR 1
+#define SLUICE_ABI_MINOR 2
 
 /* The library that runs: major << 16 | minor << 8 | patch, the same as text ("0.1.0"), and its
  * interface: major << 16 | minor. A program works with a library of the same major and no smaller
@@ -165,6 +165,22 @@ int sluice_status_new(sluice_request **ret_request) SLUICE_MUST_USE;
  * program better ends with sluice_call_cancel(). */
 int sluice_cancel_new(const char *request_id, sluice_request **ret_request) SLUICE_MUST_USE;
 
+/* Since ABI 0.2, as the next three. The status at once, then again whenever it has changed, looked
+ * at every interval_usec (100 ms to 60 s; 0: 1 s), and at least every 10 s. Each is a
+ * SLUICE_EVENT_STATUS; what was not taken before the next one comes is dropped. It ends with a
+ * FAILED: "draining" when the daemon stops, "cancelled" after sluice_call_cancel(). */
+int sluice_watch_new(uint64_t interval_usec, sluice_request **ret_request) SLUICE_MUST_USE;
+
+/* These three are for root and the user that the daemon runs as; others get a FAILED with
+ * "forbidden". Reload: reads the configuration file again; one that cannot be used changes nothing:
+ * FAILED with "bad_configuration" and the first thing that is wrong in the message. Drain: the
+ * daemon takes no new calls, finishes those that run, and stops. Unload: the servers of a model are
+ * asked to free its memory; FAILED with "model_in_use" while one of them works on a call,
+ * with "model_not_found" for a name that there is not. */
+int sluice_reload_new(sluice_request **ret_request) SLUICE_MUST_USE;
+int sluice_drain_new(sluice_request **ret_request) SLUICE_MUST_USE;
+int sluice_unload_new(const char *model, sluice_request **ret_request) SLUICE_MUST_USE;
+
 /* Accepts NULL, returns NULL. Calls that were started from it are not affected. */
 sluice_request *sluice_request_free(sluice_request *req);
 
@@ -229,7 +245,7 @@ int sluice_request_set_double(sluice_request *req, int what, double value) SLUIC
 /* Values for sluice_request_set_text(). Setting again replaces; n_bytes 0 takes back. */
 enum sluice_text {
     /* 1 to 64 of [A-Za-z0-9._-], unique among your running calls; else the library makes one
-     * [chat, complete, embed] */
+     * [chat, complete, embed, watch] */
     SLUICE_TEXT_REQUEST_ID = 1,
     SLUICE_TEXT_TOOLS_JSON = 2,       /* JSON array as OpenAI's `tools` [chat] */
     SLUICE_TEXT_TOOL_CHOICE_JSON = 3, /* JSON string or object as OpenAI's `tool_choice` [chat] */
@@ -272,8 +288,9 @@ enum sluice_event {
     SLUICE_EVENT_EMBEDDING = 5, /* one vector: sluice_call_embedding(), _embedding_index() */
     SLUICE_EVENT_DONE = 6,      /* last: the answer is complete: finish reasons, usage, timings */
     SLUICE_EVENT_FAILED = 7,    /* last: sluice_call_error_*() */
-    SLUICE_EVENT_REPLY =
-        8 /* last, of models, info, status and cancel: sluice_call_reply_*(), _row_*() */
+    /* last, of all kinds but chat, complete, embed and watch: sluice_call_reply_*(), _row_*() */
+    SLUICE_EVENT_REPLY = 8,
+    SLUICE_EVENT_STATUS = 9 /* of a watch: one state, read as the reply of a status */
 };
 
 /*
@@ -303,7 +320,7 @@ int sluice_call_event(const sluice_call *call);
 sluice_client *sluice_call_client(const sluice_call *call);
 
 /* The id that logs and sluice_cancel_new() know the call by: yours or one that the library made; ""
- * for models, info, status and cancel. Valid until sluice_call_free(). */
+ * for those that answer with a REPLY. Valid until sluice_call_free(). */
 const char *sluice_call_request_id(const sluice_call *call);
 
 /* Anything you want to find again with the call; borrowed, NULL at first. */
@@ -384,8 +401,8 @@ uint64_t sluice_call_error_retry_after_usec(const sluice_call *call);
 
 /* ---------------------------------------------------------------- replies */
 
-/* Fields of a REPLY. In brackets: the kinds of request whose reply has it. `row`: it belongs to a
- * row (a model, a deployment, a feature). */
+/* Fields of a REPLY. In brackets: the kinds of request whose reply has it; what a status has, each
+ * STATUS of a watch has too. `row`: it belongs to a row (a model, a deployment, a feature). */
 enum sluice_field {
     SLUICE_FIELD_VERSION = 1,             /* text [info, status] */
     SLUICE_FIELD_API_LEVEL = 2,           /* number [info] */
@@ -407,26 +424,34 @@ enum sluice_field {
     SLUICE_FIELD_SLOTS_IN_USE = 26,          /* number, row [status] */
     SLUICE_FIELD_AVAILABLE = 27,             /* 0 or 1, row [status] */
     SLUICE_FIELD_UNAVAILABLE_REASON = 28,    /* text, row [status] */
+    SLUICE_FIELD_UPSTREAM_MODEL = 29,        /* text, row: its name at the model server [status] */
+    SLUICE_FIELD_API_BASE = 30,  /* text, row: without user, password and query [status] */
+    SLUICE_FIELD_LOADED = 31,    /* 0 or 1, row: in memory, as far as is known [status] */
+    SLUICE_FIELD_IDLE_USEC = 32, /* number, row: since its last call; 0: none, or in use [status] */
 
-    SLUICE_FIELD_UPTIME_USEC = 40,     /* number [status], as all that follow */
+    SLUICE_FIELD_UPTIME_USEC = 40,     /* number [status], as all that follow up to TICKETS */
     SLUICE_FIELD_PRESSURE_LEVEL = 41,  /* 0 to 4 */
     SLUICE_FIELD_PRESSURE_SOURCE = 42, /* text: "psi", "none" */
     SLUICE_FIELD_PRESSURE_SOME_PERMILLE = 43,
     SLUICE_FIELD_PRESSURE_FULL_PERMILLE = 44,
-    SLUICE_FIELD_DRAINING = 45, /* 0 or 1 */
-    SLUICE_FIELD_CONFIG_GENERATION = 46,
+    SLUICE_FIELD_DRAINING = 45,          /* 0 or 1 */
+    SLUICE_FIELD_CONFIG_GENERATION = 46, /* [reload] too */
     SLUICE_FIELD_CONNECTIONS = 47,
     SLUICE_FIELD_CALLS_QUEUED = 48,
-    SLUICE_FIELD_CALLS_RUNNING = 49,
+    SLUICE_FIELD_CALLS_RUNNING = 49,   /* [drain] too */
     SLUICE_FIELD_CALLS_COMPLETED = 50, /* since the daemon started, as the next three */
     SLUICE_FIELD_CALLS_FAILED = 51,
     SLUICE_FIELD_CALLS_CANCELLED = 52,
     SLUICE_FIELD_CALLS_REFUSED = 53,
-    SLUICE_FIELD_TICKETS = 54
+    SLUICE_FIELD_TICKETS = 54,
+
+    SLUICE_FIELD_MODELS = 60,   /* number: names that may be asked for [reload] */
+    SLUICE_FIELD_UNLOADED = 61, /* number: deployments whose server confirmed [unload] */
+    SLUICE_FIELD_UNCHANGED = 62 /* number: not loaded, or the server has no such request [unload] */
 };
 
-/* 0 and "" for a field that this reply does not have. Valid until sluice_call_free(), since a REPLY
- * is the last event. */
+/* 0 and "" for a field that this reply does not have. A REPLY is valid until sluice_call_free(),
+ * since it is the last event; a STATUS until the next event is taken. */
 uint64_t sluice_call_reply_number(const sluice_call *call, int field);
 const char *sluice_call_reply_text(const sluice_call *call, int field);
 size_t sluice_call_n_rows(const sluice_call *call);

@@ -195,6 +195,7 @@ cJSON *json_event(const sluice_call *call, struct term_text *carry)
         break;
     case SLUICE_EVENT_EMBEDDING:
     case SLUICE_EVENT_REPLY:
+    case SLUICE_EVENT_STATUS:
         break; /* printed as whole documents by their commands */
     }
     return object;

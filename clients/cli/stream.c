@@ -164,6 +164,7 @@ static void show_event(struct shown *s, const sluice_call *call)
     case SLUICE_EVENT_TOOL_CALL: /* no tools are offered here */
     case SLUICE_EVENT_EMBEDDING:
     case SLUICE_EVENT_REPLY:
+    case SLUICE_EVENT_STATUS:
     case SLUICE_EVENT_FAILED:
         break;
     }

@@ -130,6 +130,7 @@ static void client_take(struct client *c, uint64_t now)
         case SLUICE_EVENT_TOOL_CALL:
         case SLUICE_EVENT_EMBEDDING:
         case SLUICE_EVENT_REPLY:
+        case SLUICE_EVENT_STATUS:
             break;
         case SLUICE_EVENT_TEXT:
             problem = take_text(c, now);

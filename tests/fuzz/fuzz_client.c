@@ -21,7 +21,7 @@
 #undef NDEBUG
 #include <assert.h>
 
-#define N_CALLS 3 /* chat on stream 1, status on 3, info on 5 */
+#define N_CALLS 4 /* chat on stream 1, status on 3, info on 5, watch on 7 */
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -99,6 +99,7 @@ static sluice_call *start(sluice_client *client, enum request_kind kind)
     sluice_call *call = NULL;
     int r = kind == REQUEST_CHAT     ? sluice_chat_new("m", &req)
             : kind == REQUEST_STATUS ? sluice_status_new(&req)
+            : kind == REQUEST_WATCH  ? sluice_watch_new(0, &req)
                                      : sluice_info_new(&req);
 
     assert(r == 0);
@@ -139,6 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     calls[0].call = start(client, REQUEST_CHAT);
     calls[1].call = start(client, REQUEST_STATUS);
     calls[2].call = start(client, REQUEST_INFO);
+    calls[3].call = start(client, REQUEST_WATCH);
     for (size_t at = 1; at < n; at += piece) {
         size_t left = n - at;
 

@@ -153,6 +153,27 @@ static inline size_t peer_started_event(uint8_t *out, uint64_t seq, const char *
     return peer_pack(&ev.base, out);
 }
 
+/* A StatusResponse with one deployment. */
+static inline size_t peer_state(uint8_t *out, uint32_t n_running)
+{
+    char model[] = "m", id[] = "d", upstream_model[] = "um", api_base[] = "http://127.0.0.1:11434";
+    Sluice__V1__DeploymentStatus deployment, *list[1] = {&deployment};
+    Sluice__V1__StatusResponse status;
+
+    sluice__v1__deployment_status__init(&deployment);
+    sluice__v1__status_response__init(&status);
+    deployment.model = model;
+    deployment.id = id;
+    deployment.upstream_model = upstream_model;
+    deployment.api_base = api_base;
+    deployment.loaded = 1;
+    deployment.idle_usec = UINT64_C(1) << 40;
+    status.calls_running = n_running;
+    status.n_deployments = 1;
+    status.deployments = list;
+    return peer_pack(&status.base, out);
+}
+
 /* ---------------------------------------------------------------- whole answers */
 
 static inline void peer_send_text(struct peer *p, uint32_t stream_id, uint64_t seq,

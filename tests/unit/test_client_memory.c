@@ -32,8 +32,8 @@ int test_main(const char *suite, void (*add_tests)(TCase *tc));
 #undef NDEBUG
 #include <assert.h>
 
-static uint8_t g_answer[1024], g_error[256]; /* frames on stream 1 */
-static size_t g_answer_bytes, g_error_bytes;
+static uint8_t g_answer[1024], g_error[256], g_states[256]; /* frames on stream 1 */
+static size_t g_answer_bytes, g_error_bytes, g_states_bytes;
 
 static void make_frames(void)
 {
@@ -50,6 +50,11 @@ static void make_frames(void)
     g_answer_bytes = (size_t) (at - g_answer);
     g_error_bytes =
         peer_frame(g_error, 1, FRAME_RESPONSE, 0, bytes, frame_encode_response(&res, bytes));
+    at = g_states;
+    for (int i = 0; i < 2; i++) {
+        at += peer_frame(at, 1, FRAME_DATA, 0, bytes, peer_state(bytes, 5));
+    }
+    g_states_bytes = (size_t) (at - g_states);
 }
 
 /* Everything that builds a request; on the first failure gives up, as programs do. */
@@ -198,7 +203,40 @@ static void embed_once(void)
     sluice_request_free(req);
     req = NULL;
     (void) !sluice_cancel_new("id", &req);
+    req = sluice_request_free(req);
+    (void) !sluice_unload_new("m", &req);
+    req = sluice_request_free(req);
+    (void) !sluice_reload_new(&req);
+    req = sluice_request_free(req);
+    (void) !sluice_drain_new(&req);
     sluice_request_free(req);
+}
+
+/* Two states, then the end of the connection. */
+static void watch_once(void)
+{
+    sluice_request *req = NULL;
+    sluice_call *call = NULL;
+    int fd = -1;
+    sluice_client *client = open_client(&fd);
+
+    if (!client) {
+        return;
+    }
+    put_frames(fd, g_states, g_states_bytes);
+    (void) close(fd);
+    if (sluice_watch_new(0, &req) == 0 && sluice_call_start(client, req, &call) == 0) {
+        int ev, n_tries = 0;
+
+        do {
+            ev = sluice_call_next(call);
+            assert(ev == SLUICE_EVENT_STATUS || ev == SLUICE_EVENT_FAILED || ev == -ENOMEM);
+        } while (ev != SLUICE_EVENT_FAILED && n_tries++ < 100);
+        assert(ev == SLUICE_EVENT_FAILED && sluice_call_next(call) == 0);
+    }
+    sluice_call_free(call);
+    sluice_request_free(req);
+    sluice_client_free(client);
 }
 
 START_TEST(everything_survives_every_failed_allocation)
@@ -208,6 +246,7 @@ START_TEST(everything_survives_every_failed_allocation)
     for_each_failed_allocation(ask_once);
     for_each_failed_allocation(cancel_once);
     for_each_failed_allocation(embed_once);
+    for_each_failed_allocation(watch_once);
 }
 END_TEST
 
