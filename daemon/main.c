@@ -200,6 +200,8 @@ int main(int argc, char *argv[])
     if (c.check) {
         return check_config(c.server.config_path);
     }
-    log_setup(c.format, c.level);
-    return server_run(&c.server);
+    log_setup(c.format, c.level, getenv("SLUICE_JOURNAL_SOCKET")); /* for tests: NULL else */
+    code = server_run(&c.server);
+    (void) log_flush(); /* what journald still does not take is lost */
+    return code;
 }

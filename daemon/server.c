@@ -35,6 +35,7 @@
 #include "config.h"
 #include "core/call.h"
 #include "frontend/frontend.h"
+#include "log_watch.h"
 #include "plan.h"
 #include "psi_watch.h"
 #include "sockets.h"
@@ -70,6 +71,7 @@ struct server {
     struct frontends frontends;
     struct sockets sockets;
     struct psi_watch psi;
+    struct log_watch log_watch;
 
     sd_event_source *sockets_ready, *turn, *deadline, *drain;
     bool run_wanted; /* the registry has work: the next turn runs it */
@@ -533,6 +535,7 @@ static void server_done(struct server *s)
     sd_event_source_disable_unref(s->turn);
     sd_event_source_disable_unref(s->deadline);
     sd_event_source_disable_unref(s->drain);
+    log_watch_done(&s->log_watch);
     config_free(s->config);
     sd_event_unref(s->event);
 }
@@ -572,6 +575,7 @@ int server_run(const struct server_options *options)
         log_printf(LOG_LEVEL_ERROR, "cannot make an event loop: %s", strerror(-r));
         return EXIT_FAILURE;
     }
+    log_watch_init(&s.log_watch, s.event);
     r = init_modules(&s, config);
     if (r >= 0) {
         r = start(&s);

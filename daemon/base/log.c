@@ -2,38 +2,41 @@
  * Where records go. One place knows about the journal; everything else builds fields.
  *
  * A record is built on the stack (no allocation: it must work when memory is short) and leaves by
- * one sd_journal_sendv() or one write(). A record on standard error that the reader does not take
- * at once is dropped and counted, never waited for: a slow log must not delay a call. (Standard
- * error is left in its own blocking mode, as it may be shared with a shell; poll() asks before the
- * write.)
+ * one datagram to journald (journal.h) or one write(). It is never waited for: a slow log must not
+ * delay a call. What is dropped for that is counted, and the next record that gets through says how
+ * many. (Standard error is left in its own blocking mode, as it may be shared with a shell; poll()
+ * asks before the write.)
  */
 #include "base/log.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#define SD_JOURNAL_SUPPRESS_LOCATION 1
-#include <systemd/sd-journal.h>
-
 #include "base/clock.h"
+#include "base/journal.h"
 
-#define TEXT_MAX_BYTES  512  /* a formatted message */
-#define LINE_MAX_BYTES  4096 /* a record on standard error */
-#define FIELD_MAX_BYTES 256  /* a value */
-#define NAME_MAX_BYTES  64   /* the name of a field; journald takes as many */
-#define LIMIT_BURST     5
-#define LIMIT_USEC      (10 * USEC_PER_SEC)
+#define TEXT_MAX_BYTES   512  /* a formatted message */
+#define LINE_MAX_BYTES   4096 /* a record on standard error */
+#define FIELD_MAX_BYTES  256  /* a value */
+#define IDENTIFIER       "sluiced"
+#define DROPPED_FIELD    "SLUICE_DROPPED_RECORDS"
+#define NUMBER_MAX_BYTES 24
+#define LIMIT_BURST      5
+#define LIMIT_USEC       (10 * USEC_PER_SEC)
 
 static enum log_format g_format = LOG_FORMAT_TEXT;
 /* standard error: a file takes every write at once, and poll() says so always */
 static bool g_is_file;
 static enum log_level g_max_level = LOG_LEVEL_INFO;
 static uint64_t g_dropped; /* records that standard error did not take */
+static struct journal g_journal;
+static void (*g_on_waiting)(void *ctx, int fd);
+static void *g_waiting_ctx;
 
 /* $JOURNAL_STREAM is "dev:inode" of the socket that systemd connected (systemd.exec(5)). */
 static bool stderr_is_journal(void)
@@ -46,9 +49,14 @@ static bool stderr_is_journal(void)
            st.st_dev == (dev_t) dev && st.st_ino == (ino_t) ino;
 }
 
-void log_setup(enum log_format format, enum log_level max_level)
+void log_setup(enum log_format format, enum log_level max_level, const char *journal_socket)
 {
     struct stat st;
+
+    journal_done(&g_journal);
+    if (journal_init(&g_journal, journal_socket ? journal_socket : JOURNAL_SOCKET) < 0) {
+        format = LOG_FORMAT_TEXT; /* no such path: nobody could listen there */
+    }
 
     if (format == LOG_FORMAT_AUTO) {
         format = stderr_is_journal() ? LOG_FORMAT_JOURNAL : LOG_FORMAT_TEXT;
@@ -192,15 +200,33 @@ static void write_line(struct line *l)
     }
 }
 
+/* The count of dropped records as text; absent when there is nothing to tell. */
+static struct str dropped_text(uint64_t n, char text[NUMBER_MAX_BYTES])
+{
+    if (n == 0) {
+        return STR_NONE;
+    }
+    return (struct str) {text,
+                         (size_t) snprintf(text, NUMBER_MAX_BYTES, "%llu", (unsigned long long) n)};
+}
+
+static void forget_dropped(uint64_t n_told)
+{
+    uint64_t n = n_told < g_dropped ? n_told : g_dropped;
+
+    g_dropped -= n;
+    g_journal.n_dropped -= n_told - n;
+}
+
 static void add_dropped(struct line *l, bool json)
 {
-    if (g_dropped > 0) {
-        char n[24];
-        struct str s = {n, (size_t) snprintf(n, sizeof n, "%llu", (unsigned long long) g_dropped)};
+    uint64_t n_dropped = log_n_dropped();
+    char text[NUMBER_MAX_BYTES];
+    struct str n = dropped_text(n_dropped, text);
 
-        json ? line_json_pair(l, "SLUICE_DROPPED_RECORDS", s)
-             : line_logfmt_pair(l, "SLUICE_DROPPED_RECORDS", s);
-        g_dropped = 0;
+    if (n.ptr) {
+        json ? line_json_pair(l, DROPPED_FIELD, n) : line_logfmt_pair(l, DROPPED_FIELD, n);
+        forget_dropped(n_dropped);
     }
 }
 
@@ -241,40 +267,71 @@ static void send_text(enum log_level level, struct str message, const struct log
     write_line(&l);
 }
 
-static void send_journal(enum log_level level, const char *message_id, struct str message,
-                         const struct log_field *fields, size_t n_fields)
+/*
+ * journalctl shows "[42B blob data]" for a message with bytes that a terminal might take amiss; they
+ * become '?'. Other fields stay as they are.
+ */
+static struct str shown(struct str message, char clean[TEXT_MAX_BYTES])
 {
-    char text[LOG_MAX_FIELDS + 3][NAME_MAX_BYTES + 1 + FIELD_MAX_BYTES];
-    struct iovec iov[LOG_MAX_FIELDS + 4];
-    int n = 0;
+    bool is_utf8 = str_is_utf8(message);
 
-    iov[n].iov_base = text[n];
-    iov[n].iov_len = (size_t) snprintf(text[n], sizeof text[n], "PRIORITY=%d", level);
-    n++;
+    for (size_t i = 0; i < message.len; i++) {
+        unsigned char c = (unsigned char) message.ptr[i];
+
+        clean[i] = c < ' ' || c == 0x7f || (c >= 0x80 && !is_utf8) ? '?' : (char) c;
+    }
+    return (struct str) {clean, message.len};
+}
+
+/* 0, or -errno of journal_send(). */
+static int send_journal(enum log_level level, const char *message_id, struct str message,
+                        const struct log_field *fields, size_t n_fields)
+{
+    const char priority = (char) ('0' + level);
+    char clean[TEXT_MAX_BYTES], number[NUMBER_MAX_BYTES];
+    uint64_t n_dropped = log_n_dropped();
+    struct str dropped = dropped_text(n_dropped, number);
+    struct journal_record rec;
+    int r;
+
+    rec.len = 0;
+    journal_put(&rec, "PRIORITY", (struct str) {&priority, 1});
+    journal_put(&rec, "SYSLOG_IDENTIFIER", STR_LIT(IDENTIFIER));
     if (message_id && message_id[0]) {
-        iov[n].iov_base = text[n];
-        iov[n].iov_len = (size_t) snprintf(text[n], sizeof text[n], "MESSAGE_ID=%.32s", message_id);
-        n++;
+        journal_put(&rec, "MESSAGE_ID", str_from(message_id));
     }
-
-    char msg[TEXT_MAX_BYTES + 16];
-
-    iov[n].iov_base = msg;
-    iov[n].iov_len = (size_t) snprintf(msg, sizeof msg, "MESSAGE=%.*s", STR_ARG(message));
-    n++;
+    journal_put(&rec, "MESSAGE", shown(message, clean));
     for (size_t i = 0; i < n_fields; i++) {
-        char *to = text[i + 3];
-        size_t head =
-            (size_t) snprintf(to, sizeof text[0], "%.*s=", NAME_MAX_BYTES, fields[i].name);
-
-        if (fields[i].value.len > 0) {
-            memcpy(to + head, fields[i].value.ptr, fields[i].value.len);
-        }
-        iov[n].iov_base = to;
-        iov[n].iov_len = head + fields[i].value.len;
-        n++;
+        journal_put(&rec, fields[i].name, fields[i].value);
     }
-    (void) sd_journal_sendv(iov, n); /* nobody to tell */
+    if (dropped.ptr) {
+        journal_put(&rec, DROPPED_FIELD, dropped);
+    }
+    r = journal_send(&g_journal, (struct str) {rec.bytes, rec.len});
+    if (r == 0) {
+        forget_dropped(n_dropped);
+    }
+    if (g_on_waiting && journal_is_waiting(&g_journal)) {
+        g_on_waiting(g_waiting_ctx, g_journal.fd);
+    }
+    return r;
+}
+
+void log_on_waiting(void (*on_waiting)(void *ctx, int fd), void *ctx)
+{
+    g_on_waiting = on_waiting;
+    g_waiting_ctx = ctx;
+}
+
+bool log_flush(void)
+{
+    journal_flush(&g_journal);
+    return !journal_is_waiting(&g_journal);
+}
+
+uint64_t log_n_dropped(void)
+{
+    return g_dropped + g_journal.n_dropped;
 }
 
 void log_record(enum log_level level, const char *message_id, struct str message,
@@ -294,7 +351,9 @@ void log_record(enum log_level level, const char *message_id, struct str message
     message = str_clip(message, TEXT_MAX_BYTES);
     switch (g_format) {
     case LOG_FORMAT_JOURNAL:
-        send_journal(level, message_id, message, clipped, n_fields);
+        if (send_journal(level, message_id, message, clipped, n_fields) == -ENOTCONN) {
+            send_text(level, message, clipped, n_fields); /* somebody may still read this */
+        }
         break;
     case LOG_FORMAT_JSON:
         send_json(level, message_id, message, clipped, n_fields);

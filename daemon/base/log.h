@@ -1,7 +1,9 @@
 #pragma once
 /*
  * Log records with fields. They go to the journal when standard error is connected to it
- * ($JOURNAL_STREAM), else to standard error as logfmt or JSON lines.
+ * ($JOURNAL_STREAM), else to standard error as logfmt or JSON lines. Nothing here waits for whoever
+ * reads them: what the journal does not take at once is kept and then dropped, what standard error
+ * does not take is dropped, and the next record says how many were (SLUICE_DROPPED_RECORDS).
  *
  * Field names are upper case without leading underscore (journald's rule), values are any bytes.
  * Callers never pass prompts, completions, keys or headers. base, core and wire do not log above
@@ -29,8 +31,12 @@ struct log_field {
 
 #define LOG_MAX_FIELDS 32
 
-/* Chooses where records go. LOG_FORMAT_AUTO: the journal where standard error is it, else text. */
-void log_setup(enum log_format format, enum log_level max_level);
+/*
+ * Chooses where records go. LOG_FORMAT_AUTO: the journal where standard error is it, else text.
+ * journal_socket: journald's, NULL for the usual one; while none is there, records go to standard
+ * error as text.
+ */
+void log_setup(enum log_format format, enum log_level max_level, const char *journal_socket);
 
 bool log_is_enabled(enum log_level level);
 
@@ -47,6 +53,20 @@ void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* As log_printf(), with a MESSAGE_ID. */
 void log_event(enum log_level level, const char *message_id, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
+
+/*
+ * Records that wait for journald: on_waiting says that fd should be watched for EPOLLOUT, and
+ * log_flush() then be called. It may be called again while fd is watched, always with the same fd,
+ * and from within any of the functions above: it must not log. NULL: nobody watches, and they go
+ * with the next record.
+ */
+void log_on_waiting(void (*on_waiting)(void *ctx, int fd), void *ctx);
+
+/* Sends what waits, as far as journald takes it. True: fd need not be watched any more. */
+bool log_flush(void);
+
+/* How many records were dropped since the last one that said so. */
+uint64_t log_n_dropped(void);
 
 /*
  * At most `burst` records per `interval_usec` for each struct; the first record after a gap carries

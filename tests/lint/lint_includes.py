@@ -53,7 +53,6 @@ ONLY_FOR = {
 
 # Headers of other projects, and the files that may include them.
 FOREIGN = (
-    ("systemd/sd-journal.h", ("daemon/base/log.c",)),
     ("systemd/sd-daemon.h", ("daemon/frontend/*", "daemon/*.c")),
     (
         "systemd/sd-event.h",

@@ -1,10 +1,13 @@
 /*
- * log: what a record is on standard error, how long it may be, and how often one is let through.
+ * log: what a record is on standard error and in the journal, how long it may be, what becomes of
+ * those that nobody reads, and how often one is let through.
  */
 #include "support.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,10 +25,10 @@ static const char *logged(enum log_format format, struct str message,
     ck_assert_int_ge(saved, 0);
     (void) fflush(stderr);
     ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
-    log_setup(format, LOG_LEVEL_INFO);
+    log_setup(format, LOG_LEVEL_INFO, "/nonexistent/journal");
     log_record(LOG_LEVEL_WARNING, "0123456789abcdef0123456789abcdef", message, fields, n_fields);
     log_record(LOG_LEVEL_DEBUG, NULL, STR_LIT("not shown"), NULL, 0);
-    log_setup(LOG_FORMAT_TEXT, LOG_LEVEL_INFO);
+    log_setup(LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL);
     ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
     ck_assert_int_ge(fdio_pread_text(fd, text, sizeof text), 0);
     return text;
@@ -78,6 +81,108 @@ START_TEST(log_lines_have_a_limit)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- the journal */
+
+static char g_path[64];
+static int g_journald = -1;
+static unsigned g_n_waiting;
+
+static void journal_begin(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    (void) snprintf(g_path, sizeof g_path, "/tmp/sluice-log-%d", (int) getpid());
+    (void) snprintf(address.sun_path, sizeof address.sun_path, "%s", g_path);
+    (void) unlink(g_path);
+    g_journald = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    ck_assert_int_eq(bind(g_journald, (const struct sockaddr *) &address, sizeof address), 0);
+    log_setup(LOG_FORMAT_JOURNAL, LOG_LEVEL_INFO, g_path);
+}
+
+static void journal_end(void)
+{
+    log_on_waiting(NULL, NULL);
+    log_setup(LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL);
+    g_journald = fd_close(g_journald);
+    (void) unlink(g_path);
+}
+
+/* What came, NUL-terminated; its length, -1 when nothing did. */
+static ssize_t received(char text[16384])
+{
+    ssize_t n = recv(g_journald, text, 16383, 0);
+
+    text[n < 0 ? 0 : n] = '\0';
+    return n;
+}
+
+static void on_waiting(void *ctx, int fd)
+{
+    ck_assert_ptr_eq(ctx, &g_n_waiting);
+    ck_assert_int_ge(fd, 0);
+    g_n_waiting++;
+}
+
+START_TEST(log_journal)
+{
+    static const struct log_field fields[] = {{"A", STR_LIT("plain")}, {"B", STR_LIT("x\ny")}};
+    static const char expected[] =
+        "PRIORITY=4\nSYSLOG_IDENTIFIER=sluiced\nMESSAGE_ID=0123456789abcdef0123456789abcdef\n"
+        "MESSAGE=it ?[1m \xc3\xa9?\nA=plain\nB\n\x03\0\0\0\0\0\0\0x\ny\n";
+    char text[16384];
+    ssize_t n;
+
+    journal_begin();
+    log_record(LOG_LEVEL_WARNING, "0123456789abcdef0123456789abcdef",
+               STR_LIT("it \033[1m \xc3\xa9\n"), fields, ARRAY_LEN(fields));
+    n = received(text);
+    ck_assert_int_eq(n, sizeof expected - 1);
+    ck_assert_mem_eq(text, expected, sizeof expected - 1);
+    log_record(LOG_LEVEL_INFO, "", STR_LIT("\xff"), NULL, 0);
+    ck_assert_int_gt(received(text), 0);
+    ck_assert_str_eq(text, "PRIORITY=6\nSYSLOG_IDENTIFIER=sluiced\nMESSAGE=?\n");
+    journal_end();
+}
+END_TEST
+
+START_TEST(log_journal_is_not_read)
+{
+    char text[16384], expected[64] = "";
+    unsigned long n_logged = 0, n_received = 0;
+
+    journal_begin();
+    log_on_waiting(on_waiting, &g_n_waiting);
+    while (log_n_dropped() < 7) {
+        log_printf(LOG_LEVEL_INFO, "%0400lu", n_logged++);
+        ck_assert_uint_lt(n_logged, 10000);
+    }
+    ck_assert_uint_gt(g_n_waiting, 0);
+    ck_assert(!log_flush());
+    for (bool is_flushed = false; received(text) > 0 || !is_flushed;) {
+        n_received += text[0] != '\0';
+        is_flushed = log_flush();
+    }
+    ck_assert_uint_eq(n_received, n_logged - 7);
+    log_printf(LOG_LEVEL_INFO, "again");
+    ck_assert_int_gt(received(text), 0);
+    (void) snprintf(expected, sizeof expected, "MESSAGE=again\nSLUICE_DROPPED_RECORDS=7\n");
+    ck_assert_ptr_nonnull(strstr(text, expected));
+    ck_assert_uint_eq(log_n_dropped(), 0);
+    log_printf(LOG_LEVEL_INFO, "and again");
+    ck_assert_int_gt(received(text), 0);
+    ck_assert_ptr_null(strstr(text, "DROPPED"));
+    journal_end();
+}
+END_TEST
+
+/* Without a journald, whoever reads standard error is told. */
+START_TEST(log_journal_is_absent)
+{
+    ck_assert_str_eq(logged(LOG_FORMAT_JOURNAL, STR_LIT("hello"), NULL, 0),
+                     "sluiced: warning: hello\n");
+}
+END_TEST
+
 START_TEST(log_limit)
 {
     struct log_limit limit = {0};
@@ -101,6 +206,9 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, log_lines);
     tcase_add_test(tc, log_lines_have_a_limit);
+    tcase_add_test(tc, log_journal);
+    tcase_add_test(tc, log_journal_is_not_read);
+    tcase_add_test(tc, log_journal_is_absent);
     tcase_add_test(tc, log_limit);
 }
 

@@ -285,5 +285,9 @@ class Daemon:
         """From here on peak_rss_bytes() counts anew (proc(5), clear_refs)."""
         Path(f"/proc/{self.pid}/clear_refs").write_text("5")
 
+    def state(self) -> str:
+        """"S" while it sleeps, "R" while it runs (proc(5))."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
     def n_fds(self) -> int:
         return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
