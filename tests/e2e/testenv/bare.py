@@ -1,0 +1,99 @@
+"""sluiced as a service manager starts it: exact arguments, environment and descriptors, and the manager's end of NOTIFY_SOCKET."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import paths
+from .daemon import SANITIZER_ENV, SANITIZER_REPORT
+from .waiting import eventually, is_readable
+
+TRAMPOLINE = """
+import os, sys
+fds = [os.dup2(int(fd), 100 + i) for i, fd in enumerate(sys.argv[1].split(","))]
+for i, fd in enumerate(fds):
+    os.dup2(fd, 3 + i)
+os.closerange(3 + len(fds), 200)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class Bare:
+    """A daemon with exactly these arguments, environment and descriptors."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *args: str,
+        fds: tuple[int, ...] = (),
+        names: str = "",
+        **variables: str,
+    ):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("XDG_")}
+        environment.update(SANITIZER_ENV, **variables)
+        argv = [str(paths.SLUICED), *args]
+        if fds:
+            # LISTEN_PID must be the pid of what runs in the end, and the descriptors begin with 3.
+            environment.update(LISTEN_FDS=str(len(fds)), LISTEN_FDNAMES=names)
+            numbers = ",".join(str(fd) for fd in fds)
+            argv = [sys.executable, "-c", TRAMPOLINE, numbers, *argv]
+        self.log_path = directory / "log"
+        with open(self.log_path, "wb") as log:
+            self.process = subprocess.Popen(
+                argv, stderr=log, env=environment, pass_fds=fds, stdin=subprocess.DEVNULL
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace")
+
+    def wait_for(self, condition: Any, what: str) -> Any:
+        def check() -> Any:
+            assert self.process.poll() is None, self.log
+            try:
+                return condition()
+            except (FileNotFoundError, ConnectionRefusedError):
+                return None
+
+        return eventually(check, f"{what}\n{self.log}")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            assert self.process.wait(10) == 0, self.log
+        finally:
+            self.process.kill()
+        assert not SANITIZER_REPORT.search(self.log), self.log
+
+    close = stop
+
+
+class Supervisor:
+    """The other end of NOTIFY_SOCKET."""
+
+    def __init__(self, directory: Path):
+        self.path = str(directory / "notify")
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+
+    def wait_for(self, word: str) -> str:
+        while is_readable(self.sock, 10):
+            message = self.sock.recv(4096).decode()
+            if word in message:
+                return message
+        raise AssertionError(f"{word} was never told")
+
+    def drain(self) -> None:
+        """Throws away what was told until now."""
+        while is_readable(self.sock, 0):
+            self.sock.recv(4096)
+
+    def close(self) -> None:
+        self.sock.close()
