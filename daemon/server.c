@@ -8,12 +8,7 @@
  *
  * Owns every module below. Reload swaps the configuration snapshot, the router's plan and the
  * parameters of modules; running calls keep their deployments. A file that cannot be used changes
- * nothing.
- *
- *   RUNNING ──SIGTERM──► CLOSING_DOOR ──GRACE_USEC──► DRAINING ──drain time──► CUT
- *       CUT ──CUT_USEC──► the loop ends
- *
- * and from any of the last three as soon as no connection is left.
+ * nothing. How it stops is lifecycle.c, what the service manager hears supervisor.c and watchdog.c.
  */
 #include "server.h"
 
@@ -24,38 +19,32 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/num.h"
 #include "base/poller.h"
 #include "call_record.h"
 #include "config.h"
 #include "core/call.h"
 #include "frontend/frontend.h"
+#include "lifecycle.h"
 #include "log_watch.h"
 #include "plan.h"
 #include "psi_watch.h"
 #include "sockets.h"
+#include "supervisor.h"
 #include "upstream/upstreams.h"
+#include "watchdog.h"
 
-/* for requests that were on their way when the signal came */
-#define GRACE_USEC     (500 * USEC_PER_MSEC)
-#define CUT_USEC       (2 * USEC_PER_SEC) /* after the drain time: for error events to leave */
-#define FDS_PER_CONN   3                  /* the client's, the upstream's, and room */
+#define FDS_PER_CONN   3 /* the client's, the upstream's, and room */
 #define MID_STARTED    "2e8c9f2b932248d288012169abe4b6bb"
 #define MID_READY      "203ee80cfd1a4efc840004acd1145498"
 #define MID_RELOADED   "fd5a18a911d3480bb2e66665444fdaeb"
 #define MID_RELOAD_BAD "107055eb65b8444f86d06e245f4d3e4c"
 #define MID_PRESSURE   "2abcb33098344d1aa2960422570e5876"
-#define MID_DRAIN_CUT  "12b3d4476e394fa4b1c040314bc7ea60"
-
-enum server_state { SERVER_RUNNING, SERVER_CLOSING_DOOR, SERVER_DRAINING, SERVER_CUT };
 
 struct server {
-    enum server_state state;
     const struct server_options *options;
     sd_event *event;
     struct poller poller; /* sockets of connections and of model servers */
@@ -72,9 +61,13 @@ struct server {
     struct sockets sockets;
     struct psi_watch psi;
     struct log_watch log_watch;
+    struct lifecycle lifecycle;
+    struct supervisor supervisor;
+    struct watchdog watchdog;
 
-    sd_event_source *sockets_ready, *turn, *deadline, *drain;
-    bool run_wanted; /* the registry has work: the next turn runs it */
+    sd_event_source *sockets_ready, *turn, *deadline;
+    uint64_t turn_wanted_at_usec; /* USEC_NEVER: no turn is wanted */
+    bool run_wanted;              /* the registry has work: the next turn runs it */
 };
 
 /* ---------------------------------------------------------------- the turn */
@@ -83,6 +76,9 @@ static void want_turn(void *ctx)
 {
     struct server *s = ctx;
 
+    if (s->turn_wanted_at_usec == USEC_NEVER) {
+        s->turn_wanted_at_usec = clock_now_usec();
+    }
     (void) sd_event_source_set_enabled(s->turn, SD_EVENT_ONESHOT);
 }
 
@@ -114,20 +110,40 @@ static void run_registry(struct server *s, uint64_t now_usec)
     arm_deadline(s);
 }
 
+static struct supervisor_view supervisor_view(const struct server *s)
+{
+    return (struct supervisor_view) {.n_models = s->router.n_groups,
+                                     .n_running = s->admission.n_granted,
+                                     .n_queued = s->admission.n_queued,
+                                     .level = s->pressure.level};
+}
+
 static int turn(sd_event_source *source, void *ctx)
 {
     struct server *s = ctx;
     uint64_t now = clock_now_usec();
+    struct supervisor_view view;
 
+    s->turn_wanted_at_usec = USEC_NEVER;
     if (s->run_wanted) {
         run_registry(s, now);
     }
     frontends_turn(&s->frontends, now);
-    /* run_wanted: the last client has just gone, and its calls are not in the log yet */
-    if (s->state != SERVER_RUNNING && !s->run_wanted && frontends_are_idle(&s->frontends)) {
-        (void) sd_event_exit(s->event, 0);
-    }
+    lifecycle_turn(&s->lifecycle, s->run_wanted);
+    view = supervisor_view(s);
+    supervisor_turn(&s->supervisor, &view, now);
     return 0;
+}
+
+static struct watchdog_view oldest_work(void *ctx)
+{
+    const struct server *s = ctx;
+
+    return (struct watchdog_view) {
+        .turn_wanted_at_usec = s->turn_wanted_at_usec,
+        .deadline_at_usec = registry_next_deadline(&s->registry),
+        .output_due_at_usec = frontends_output_due(&s->frontends),
+    };
 }
 
 /* One turn for the whole batch, at once: the defer source would cost an iteration of the loop. */
@@ -249,6 +265,7 @@ static int adopt_config(struct server *s, struct config *c)
     admission_set_params(&s->admission, &admission);
     s->frontends.params = frontend_params(c);
     s->frontends.config_generation = ++s->generation;
+    s->lifecycle.drain_usec = c->drain_usec;
     config_free(s->config);
     s->config = c;
     return 0;
@@ -257,10 +274,11 @@ static int adopt_config(struct server *s, struct config *c)
 static void reload(struct server *s)
 {
     const char *path = s->options->config_path;
+    struct supervisor_view view;
     struct config *c;
     int r;
 
-    (void) sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) clock_now_usec());
+    supervisor_reloading(&s->supervisor, clock_now_usec());
     c = load_config(path);
     r = c && sockets_allow(&s->sockets, c) ? adopt_config(s, c) : -EBADMSG;
     if (r < 0) {
@@ -275,85 +293,17 @@ static void reload(struct server *s)
         log_event(LOG_LEVEL_NOTICE, MID_RELOADED, "%s: taken: %zu model groups, generation %llu",
                   path, s->router.n_groups, (unsigned long long) s->generation);
     }
-    (void) sd_notify(0, "READY=1");
+    view = supervisor_view(s);
+    supervisor_ready(&s->supervisor, &view, clock_now_usec());
 }
 
 /* ---------------------------------------------------------------- signals */
-
-static void enter(struct server *s, enum server_state state, uint64_t for_usec)
-{
-    s->state = state;
-    (void) sd_event_source_set_time(s->drain, usec_add(clock_now_usec(), for_usec));
-    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_ONESHOT);
-    want_run(s);
-}
-
-/*
- * The door is closed; who came through it before may still say what it came for. Without this a
- * request that is on its way when the signal comes would meet a closed connection.
- */
-static void begin_stop(struct server *s)
-{
-    char text[32];
-
-    (void) sd_notify(0, "STOPPING=1\nSTATUS=Draining");
-    log_printf(LOG_LEVEL_NOTICE, "stopping: %zu calls have %s to finish", s->registry.n_calls,
-               num_format_duration(s->config->drain_usec, text));
-    sockets_close(&s->sockets);
-    frontends_close_door(&s->frontends, clock_now_usec());
-    enter(s, SERVER_CLOSING_DOOR, GRACE_USEC);
-}
-
-static void begin_drain(struct server *s)
-{
-    s->admission.is_draining = true;
-    registry_cancel_waiting(&s->registry, ERRCODE_DRAINING, clock_now_usec());
-    frontends_close_idle(&s->frontends, clock_now_usec());
-    enter(s, SERVER_DRAINING, s->config->drain_usec);
-}
-
-static void cut(struct server *s)
-{
-    size_t n = s->registry.n_calls;
-
-    if (n > 0) {
-        log_event(LOG_LEVEL_WARNING, MID_DRAIN_CUT, "the drain time is over: ending %zu calls", n);
-    }
-    s->admission.is_draining = true;
-    registry_cancel_all(&s->registry, ERRCODE_DRAINING, clock_now_usec());
-    frontends_close_idle(&s->frontends, clock_now_usec());
-    enter(s, SERVER_CUT, CUT_USEC);
-}
-
-static int on_drain_over(sd_event_source *source, uint64_t usec, void *ctx)
-{
-    struct server *s = ctx;
-
-    switch (s->state) {
-    case SERVER_RUNNING:
-        break;
-    case SERVER_CLOSING_DOOR:
-        begin_drain(s);
-        break;
-    case SERVER_DRAINING:
-        cut(s);
-        break;
-    case SERVER_CUT:
-        (void) sd_event_exit(s->event, 0); /* what could not leave by now will not */
-        break;
-    }
-    return 0;
-}
 
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
 {
     struct server *s = ctx;
 
-    if (s->state == SERVER_RUNNING) {
-        begin_stop(s);
-    } else if (s->state != SERVER_CUT) {
-        cut(s); /* asked twice */
-    }
+    lifecycle_stop(&s->lifecycle);
     return 0;
 }
 
@@ -361,7 +311,7 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, vo
 {
     struct server *s = ctx;
 
-    if (s->state == SERVER_RUNNING) {
+    if (lifecycle_is_running(&s->lifecycle)) {
         reload(s);
     }
     return 0;
@@ -453,16 +403,11 @@ static int add_sources(struct server *s)
         r = sd_event_add_time(s->event, &s->deadline, CLOCK_MONOTONIC, USEC_NEVER, 1000,
                               on_deadline, s);
     }
-    if (r >= 0) {
-        r = sd_event_add_time(s->event, &s->drain, CLOCK_MONOTONIC, USEC_NEVER, 1000, on_drain_over,
-                              s);
-    }
     if (r < 0) {
         return r;
     }
     (void) sd_event_source_set_enabled(s->turn, SD_EVENT_OFF);
     (void) sd_event_source_set_enabled(s->deadline, SD_EVENT_OFF);
-    (void) sd_event_source_set_enabled(s->drain, SD_EVENT_OFF);
     return 0;
 }
 
@@ -481,6 +426,26 @@ static void wire_frontends(struct server *s)
     s->frontends.on_work = want_turn;
     s->frontends.ctx = s;
     s->frontends.started_at_usec = clock_now_usec();
+}
+
+static int init_lifecycle(struct server *s)
+{
+    const struct lifecycle_parts parts = {
+        .event = s->event,
+        .registry = &s->registry,
+        .admission = &s->admission,
+        .frontends = &s->frontends,
+        .sockets = &s->sockets,
+        .supervisor = &s->supervisor,
+        .on_work = want_run,
+        .ctx = s,
+    };
+    int r = supervisor_init(&s->supervisor, s->event);
+
+    if (r >= 0) {
+        r = watchdog_init(&s->watchdog, s->event, oldest_work, s);
+    }
+    return r < 0 ? r : lifecycle_init(&s->lifecycle, &parts);
 }
 
 static const char *pressure_root(const struct config *c)
@@ -505,6 +470,9 @@ static int init_modules(struct server *s, struct config *config)
     r = add_sources(s);
     if (r >= 0) {
         r = add_signals(s);
+    }
+    if (r >= 0) {
+        r = init_lifecycle(s);
     }
     if (r >= 0) {
         r = upstreams_init(&s->upstreams, s->event, &s->poller);
@@ -534,14 +502,17 @@ static void server_done(struct server *s)
     poller_done(&s->poller); /* after all who have sources in it */
     sd_event_source_disable_unref(s->turn);
     sd_event_source_disable_unref(s->deadline);
-    sd_event_source_disable_unref(s->drain);
     log_watch_done(&s->log_watch);
+    watchdog_done(&s->watchdog);
+    supervisor_done(&s->supervisor);
+    lifecycle_done(&s->lifecycle);
     config_free(s->config);
     sd_event_unref(s->event);
 }
 
 static int start(struct server *s)
 {
+    struct supervisor_view view;
     int r = sockets_open(&s->sockets, s->options, s->config, &s->frontends);
 
     if (r < 0) {
@@ -550,14 +521,15 @@ static int start(struct server *s)
     raise_fd_limit(s->config);
     log_event(LOG_LEVEL_NOTICE, MID_READY, "ready: %zu model groups, %s", s->router.n_groups,
               sockets_describe(&s->sockets));
-    (void) sd_notifyf(0, "READY=1\nSTATUS=Serving %zu model groups", s->router.n_groups);
+    view = supervisor_view(s);
+    supervisor_ready(&s->supervisor, &view, clock_now_usec());
     return 0;
 }
 
 int server_run(const struct server_options *options)
 {
     struct server s = {
-        .state = SERVER_RUNNING, .options = options, .psi = {.fd = -1, .trigger_fd = -1}};
+        .options = options, .turn_wanted_at_usec = USEC_NEVER, .psi = {.fd = -1, .trigger_fd = -1}};
     struct config *config;
     int r;
 

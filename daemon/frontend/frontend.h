@@ -99,6 +99,12 @@ void frontends_close_idle(struct frontends *f, uint64_t now_usec);
 /* Is anything open besides listening sockets? */
 bool frontends_are_idle(const struct frontends *f);
 
+/*
+ * When the oldest output that waits for its reader must be gone, or USEC_NEVER. Looks at every
+ * connection.
+ */
+uint64_t frontends_output_due(const struct frontends *f);
+
 /* "req-<boot>-<n>" */
 void frontends_make_id(struct frontends *f, char ret_id[REQUEST_ID_MAX + 1]);
 

@@ -140,6 +140,20 @@ bool frontends_are_idle(const struct frontends *f)
     return f->n_conns == 0;
 }
 
+uint64_t frontends_output_due(const struct frontends *f)
+{
+    uint64_t oldest = USEC_NEVER;
+
+    list_for_each (l, &f->conns) {
+        const struct conn *c = CONTAINER_OF(l, struct conn, link);
+
+        if (c->out.len > 0 && c->progress_at_usec != 0 && c->progress_at_usec < oldest) {
+            oldest = c->progress_at_usec;
+        }
+    }
+    return usec_add(oldest, f->params.stalled_reader_usec);
+}
+
 void frontends_make_id(struct frontends *f, char ret_id[REQUEST_ID_MAX + 1])
 {
     (void) snprintf(ret_id, REQUEST_ID_MAX + 1, "req-%s-%llu", f->boot_id,

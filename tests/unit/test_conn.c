@@ -273,7 +273,11 @@ START_TEST(a_reader_that_stalls_is_noticed)
 
     world_init(&w);
     w.frontends.params.stalled_reader_usec = SOON_USEC;
+    ck_assert_uint_eq(frontends_output_due(&w.frontends), USEC_NEVER);
     say(&w, 100 * 1000);
+    turn(&w);
+    ck_assert_uint_eq(frontends_output_due(&w.frontends),
+                      w.noting->conn.progress_at_usec + SOON_USEC);
     run_until(&w, g_notes.n_stalled == 1);
     ck_assert_uint_eq(w.frontends.n_conns, 0);
     world_done(&w);
