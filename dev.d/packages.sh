@@ -27,6 +27,7 @@ packages_demo() {
 # What the tests need beside that: Check, clang with its sanitizer and fuzzer runtime, llvm for readable stack traces.
 packages_test() {
     packages_demo
+    printf '%s\n' scdoc mandoc # for the manual
     printf '%s\n' check git clang llvm
     case $(_debian_version) in
     12) echo libclang-rt-14-dev ;;
