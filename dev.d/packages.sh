@@ -7,7 +7,7 @@
 # What a release build needs. Debian 12 has llhttp only as the C sources inside node-llhttp.
 packages_build() {
     printf '%s\n' gcc libc6-dev cmake ninja-build pkg-config \
-        libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libcjson-dev libyaml-dev libsystemd-dev
+        libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libcjson-dev libyaml-dev libsystemd-dev scdoc
     case $(_debian_version) in
     12) echo node-llhttp ;;
     *) echo libllhttp-dev ;;
@@ -24,11 +24,11 @@ packages_demo() {
     printf '%s\n' g++ debian-archive-keyring
 }
 
-# What the tests need beside that: Check, clang with its sanitizer and fuzzer runtime, llvm for readable stack traces.
+# What the tests need beside that: Check, clang with its sanitizer and fuzzer runtime, llvm for readable stack traces, systemd to judge the units.
 packages_test() {
     packages_demo
-    printf '%s\n' scdoc mandoc # for the manual
-    printf '%s\n' check git clang llvm
+    printf '%s\n' mandoc # reads the manual as strictly as it should be
+    printf '%s\n' check git clang llvm systemd
     case $(_debian_version) in
     12) echo libclang-rt-14-dev ;;
     *) echo libclang-rt-19-dev ;;
