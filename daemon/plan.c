@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "upstream/provider.h"
+#include "upstream/server_address.h"
 
 #define FINGERPRINT_MAX 32
 
@@ -82,7 +84,17 @@ static int make_deployment(const struct config_deployment *d, const char *print,
             return r;
         }
     }
-    *ret = deployment_new(d->id, print, d->provider, off, backend, d->slots);
+    char *api_base = server_address_shown(d->api_base);
+    struct deployment_spec spec = {.id = d->id,
+                                   .fingerprint = print,
+                                   .provider = d->provider,
+                                   .upstream_model = d->model,
+                                   .api_base = api_base,
+                                   .off_reason = off,
+                                   .slots = d->slots};
+
+    *ret = api_base ? deployment_new(&spec, backend) : NULL;
+    free(api_base);
     if (!*ret) {
         if (backend) {
             backend->ops->free(backend);

@@ -171,7 +171,7 @@ uint64_t admission_next_deadline(const struct admission *a)
     return earliest;
 }
 
-void admission_release(struct admission *a, struct ticket *t)
+void admission_release(struct admission *a, struct ticket *t, uint64_t now_usec)
 {
     switch (t->state) {
     case TICKET_HOME:
@@ -180,7 +180,7 @@ void admission_release(struct admission *a, struct ticket *t)
         leave_queue(a, t);
         break;
     case TICKET_GRANTED:
-        router_release(a->router, t->deployment);
+        router_release(a->router, t->deployment, now_usec);
         t->deployment = NULL;
         t->state = TICKET_HOME;
         assert(a->n_granted > 0);

@@ -94,4 +94,4 @@ struct ticket *admission_expire(struct admission *a, uint64_t now_usec,
 uint64_t admission_next_deadline(const struct admission *a);
 
 /* Brings a ticket home from wherever it is. */
-void admission_release(struct admission *a, struct ticket *t);
+void admission_release(struct admission *a, struct ticket *t, uint64_t now_usec);

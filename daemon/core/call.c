@@ -89,7 +89,7 @@ static void call_end(struct call *call, enum errcode code, struct str text,
                      uint64_t retry_after_usec, uint64_t now_usec)
 {
     assert(!call->job);
-    admission_release(call->registry->admission, &call->ticket);
+    admission_release(call->registry->admission, &call->ticket, now_usec);
     call->outcome = code;
     call->retry_after_usec = retry_after_usec;
     call->ended_at_usec = now_usec;
@@ -237,7 +237,7 @@ static void drop_all(struct list *l, struct admission *admission)
         struct call *call = CONTAINER_OF(pos, struct call, link);
 
         stop_job(call);
-        admission_release(admission, &call->ticket);
+        admission_release(admission, &call->ticket, 0);
         call_free(call);
     }
 }

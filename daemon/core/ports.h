@@ -11,6 +11,7 @@
  * It notes what it wants and does it from its own wake-up. So a backend may deliver from anywhere,
  * also from within start().
  */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/event.h"
@@ -53,4 +54,8 @@ struct backend_ops {
     void (*cancel)(struct backend_job *job);
     /* Frees the backend. No job may be running. */
     void (*free)(struct backend *b);
+    /*
+     * Optional. Does the server hold the model in memory, as far as is known without asking it?
+     */
+    bool (*is_loaded)(const struct backend *b, uint64_t now_usec);
 };

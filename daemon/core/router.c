@@ -33,32 +33,54 @@ struct deployment *deployment_free(struct deployment *d)
     free(d->id);
     free(d->fingerprint);
     free(d->provider);
+    free(d->upstream_model);
+    free(d->api_base);
     free(d->off_reason);
     free(d);
     return NULL;
 }
 
-struct deployment *deployment_new(const char *id, const char *fingerprint, const char *provider,
-                                  const char *off_reason, struct backend *backend, unsigned slots)
+static char *copy(const char *text)
+{
+    return strdup(text ? text : "");
+}
+
+struct deployment *deployment_new(const struct deployment_spec *spec, struct backend *backend)
 {
     struct deployment *d = calloc(1, sizeof *d);
 
-    assert(backend ? !off_reason : off_reason != NULL);
-    assert(slots > 0);
+    assert(backend ? !spec->off_reason : spec->off_reason != NULL);
+    assert(spec->slots > 0);
     if (!d) {
         return NULL;
     }
     list_init(&d->link);
-    d->slots = slots;
-    d->id = strdup(id);
-    d->fingerprint = strdup(fingerprint);
-    d->provider = strdup(provider);
-    d->off_reason = off_reason ? strdup(off_reason) : NULL;
-    if (!d->id || !d->fingerprint || !d->provider || (off_reason && !d->off_reason)) {
+    d->slots = spec->slots;
+    d->id = strdup(spec->id);
+    d->fingerprint = strdup(spec->fingerprint);
+    d->provider = strdup(spec->provider);
+    d->upstream_model = copy(spec->upstream_model);
+    d->api_base = copy(spec->api_base);
+    d->off_reason = spec->off_reason ? strdup(spec->off_reason) : NULL;
+    if (!d->id || !d->fingerprint || !d->provider || !d->upstream_model || !d->api_base ||
+        (spec->off_reason && !d->off_reason)) {
         return deployment_free(d);
     }
     d->backend = backend;
     return d;
+}
+
+uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec)
+{
+    bool has_rested = d->in_use == 0 && d->last_used_at_usec != 0;
+
+    return has_rested && now_usec > d->last_used_at_usec ? now_usec - d->last_used_at_usec : 0;
+}
+
+bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec)
+{
+    return d->backend && d->backend->ops->is_loaded &&
+           d->backend->ops->is_loaded(d->backend, now_usec);
 }
 
 static void groups_free(struct model_group *groups, size_t n)
@@ -295,10 +317,11 @@ struct deployment *router_pick(struct model_group *g)
     return best;
 }
 
-void router_release(struct router *r, struct deployment *d)
+void router_release(struct router *r, struct deployment *d, uint64_t now_usec)
 {
     assert(d->in_use > 0);
     d->in_use--;
+    d->last_used_at_usec = now_usec;
 }
 
 void router_reap(struct router *r)

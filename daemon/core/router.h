@@ -19,12 +19,15 @@ struct deployment {
     struct list link;        /* router.deployments | router.retired */
     char *id;                /* owned */
     char *fingerprint;       /* owned; equal text means "nothing changed" */
-    char *provider;          /* owned; for people */
+    char *provider;          /* owned; for people, as the next two */
+    char *upstream_model;    /* owned; the name at the model server, "" without */
+    char *api_base;          /* owned; without secrets; "" without a server */
     char *off_reason;        /* owned; why this deployment serves nobody, or NULL */
     struct backend *backend; /* owned; NULL when off */
     unsigned slots;
     unsigned in_use;
-    bool is_planned; /* mark of router_commit(): part of the new plan */
+    uint64_t last_used_at_usec; /* when a slot was given back; 0: never */
+    bool is_planned;            /* mark of router_commit(): part of the new plan */
 };
 
 struct model_group {
@@ -53,13 +56,26 @@ void router_done(struct router *r); /* no deployment may be in use */
 /* A live deployment with this id and fingerprint, to be planned again; NULL when there is none. */
 struct deployment *router_find(struct router *r, const char *id, const char *fingerprint);
 
+/* What a deployment is made of. Strings are copied; all but the first three may be NULL. */
+struct deployment_spec {
+    const char *id, *fingerprint, *provider;
+    const char *upstream_model, *api_base;
+    const char *off_reason;
+    unsigned slots;
+};
+
 /*
- * A new deployment, on no list yet. Copies strings, takes over backend (NULL with an off_reason).
- * NULL: out of memory, backend untouched.
+ * A new deployment, on no list yet. Takes over backend (NULL with an off_reason). NULL: out of
+ * memory, backend untouched.
  */
-struct deployment *deployment_new(const char *id, const char *fingerprint, const char *provider,
-                                  const char *off_reason, struct backend *backend, unsigned slots);
+struct deployment *deployment_new(const struct deployment_spec *spec, struct backend *backend);
 struct deployment *deployment_free(struct deployment *d); /* accepts NULL, returns NULL */
+
+/* Since its last call ended; 0: there was none, or it is in use. */
+uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec);
+
+/* Does its server hold the model, as far as is known? */
+bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec);
 
 /*
  * Adds d to the group of that name, making the group where needed. 0 or -ENOMEM (d is then still
@@ -94,7 +110,7 @@ unsigned model_group_slots(const struct model_group *g);
 struct deployment *router_pick(struct model_group *g);
 
 /* Gives a slot back. May be called from deep within a backend's callback: frees nothing. */
-void router_release(struct router *r, struct deployment *d);
+void router_release(struct router *r, struct deployment *d, uint64_t now_usec);
 
 /* Frees retired deployments that nobody uses any more. At the end of a wake-up. */
 void router_reap(struct router *r);

@@ -47,7 +47,8 @@ int rpc_info_encode_models(const struct frontends *f, struct buf *out)
     return r;
 }
 
-static size_t list_deployments(const struct router *router, struct rpc_deployment *ret)
+static size_t list_deployments(const struct router *router, uint64_t now_usec,
+                               struct rpc_deployment *ret)
 {
     size_t n = 0;
 
@@ -64,6 +65,10 @@ static size_t list_deployments(const struct router *router, struct rpc_deploymen
                 .off_reason = d->off_reason,
                 .slots = d->slots,
                 .in_use = d->in_use,
+                .upstream_model = d->upstream_model,
+                .api_base = d->api_base,
+                .is_loaded = deployment_is_loaded(d, now_usec),
+                .idle_usec = deployment_idle_usec(d, now_usec),
             };
         }
     }
@@ -108,7 +113,7 @@ int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct 
     if (!deployments) {
         return -ENOMEM;
     }
-    status.n_deployments = list_deployments(f->router, deployments);
+    status.n_deployments = list_deployments(f->router, now_usec, deployments);
     r = rpc_encode_status(&status, out);
     free(deployments);
     return r;

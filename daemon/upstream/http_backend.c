@@ -493,12 +493,20 @@ static void backend_free(struct backend *backend)
     free(b);
 }
 
+static bool backend_is_loaded(const struct backend *backend, uint64_t now_usec)
+{
+    const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    return b->loader && ollama_loader_trusts(b->loader, b->model, buf_str(&b->load_body), now_usec);
+}
+
 static const struct backend_ops ops = {
     .start = backend_start,
     .pause = backend_pause,
     .resume = backend_resume,
     .cancel = backend_cancel,
     .free = backend_free,
+    .is_loaded = backend_is_loaded,
 };
 
 int http_backend_new(struct upstreams *up, const struct provider_params *params,

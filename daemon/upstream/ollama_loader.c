@@ -363,6 +363,20 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
     return 0;
 }
 
+bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
+                          uint64_t now_usec)
+{
+    list_for_each (pos, &l->models) {
+        const struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        if (strcmp(m->model, model) == 0 && str_is(body, m->body) && !m->is_wanted &&
+            now_usec < m->trusted_until_usec) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void load_waiter_leave(struct load_waiter *w)
 {
     list_remove(&w->link);

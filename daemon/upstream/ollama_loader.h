@@ -56,6 +56,10 @@ struct load_spec {
 int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, struct load_waiter *w,
                        uint64_t now_usec) MUST_USE;
 
+/* Would ollama_loader_want() say so? body as in load_spec. */
+bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
+                          uint64_t now_usec);
+
 /* w waits no more. The load goes on. Idempotent. */
 void load_waiter_leave(struct load_waiter *w);
 

@@ -98,7 +98,13 @@ static void mock_free(struct backend *b)
     free(m);
 }
 
-static const struct backend_ops ops = {mock_start, mock_pause, mock_resume, mock_cancel, mock_free};
+static const struct backend_ops ops = {
+    .start = mock_start,
+    .pause = mock_pause,
+    .resume = mock_resume,
+    .cancel = mock_cancel,
+    .free = mock_free,
+};
 
 static int backend_new(struct upstreams *up, const struct provider_params *params,
                        struct backend **ret)

@@ -71,3 +71,34 @@ char *server_address_url(const struct server_address *a, const char *path)
 
     return asprintf(&url, "%s%s%s", a->base, path[0] == '/' ? "" : "/", path) < 0 ? NULL : url;
 }
+
+/*
+ * A password that holds an unescaped '/' ends the authority early (RFC 3986, 3.2), so an '@' behind
+ * it makes everything suspect.
+ */
+char *server_address_shown(const char *api_base)
+{
+    struct str s = str_from(api_base ? api_base : "");
+    const char *scheme_end = strstr(s.ptr, "://");
+    size_t n_scheme = scheme_end ? (size_t) (scheme_end + 3 - s.ptr) : 0;
+    char *shown;
+
+    if (str_has_prefix(s, "unix:")) {
+        return strdup(s.ptr);
+    }
+    s.len = strcspn(s.ptr, "?#");
+    n_scheme = n_scheme <= s.len ? n_scheme : 0;
+
+    struct str rest = {s.ptr + n_scheme, s.len - n_scheme};
+    size_t n_authority = strcspn(rest.ptr, "/?#");
+    const char *at = memrchr(rest.ptr, '@', rest.len);
+
+    if (at && (n_scheme == 0 || (size_t) (at - rest.ptr) > n_authority)) {
+        return strdup("");
+    }
+    if (at) {
+        rest.len -= (size_t) (at + 1 - rest.ptr);
+        rest.ptr = at + 1;
+    }
+    return asprintf(&shown, "%.*s%.*s", (int) n_scheme, s.ptr, STR_ARG(rest)) < 0 ? NULL : shown;
+}

@@ -18,5 +18,12 @@ struct server_address {
 int server_address_init(struct server_address *a, const char *api_base) MUST_USE;
 void server_address_done(struct server_address *a);
 
+/*
+ * What may be shown of an api_base, whether it is a good one or not: without user, password, query
+ * and fragment; "" for NULL, and where it cannot be told what is what. To be freed by the caller;
+ * NULL: out of memory.
+ */
+char *server_address_shown(const char *api_base);
+
 /* base and path joined; to be freed by the caller; NULL: out of memory. */
 char *server_address_url(const struct server_address *a, const char *path);

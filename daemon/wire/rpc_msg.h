@@ -59,7 +59,10 @@ int rpc_encode_models(const struct rpc_model *models, size_t n_models, struct bu
 
 struct rpc_deployment {
     const char *model, *id, *provider, *off_reason; /* off_reason NULL: available */
+    const char *upstream_model, *api_base;          /* "" without */
     unsigned slots, in_use;
+    bool is_loaded;
+    uint64_t idle_usec;
 };
 struct rpc_status {
     uint64_t uptime_usec, config_generation;

@@ -377,6 +377,10 @@ static void fill_deployment(Sluice__V1__DeploymentStatus *to, const struct rpc_d
     to->slots_in_use = from->in_use;
     to->available = !from->off_reason;
     to->unavailable_reason = borrowed(from->off_reason ? from->off_reason : "");
+    to->upstream_model = borrowed(from->upstream_model);
+    to->api_base = borrowed(from->api_base);
+    to->loaded = from->is_loaded;
+    to->idle_usec = from->idle_usec;
 }
 
 int rpc_encode_status(const struct rpc_status *status, struct buf *out)

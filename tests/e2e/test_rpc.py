@@ -45,6 +45,34 @@ def test_list_models(env) -> None:
     assert [(m.deployments, m.available_deployments) for m in answer.models] == [(1, 1), (2, 1)]
 
 
+def test_status_of_deployments(env) -> None:
+    """Where a deployment leads, whether its model is in memory, and since when nobody asked."""
+    upstream, other = env.ollama(), env.openai()
+    models = {"here": upstream.deployment("um"), "there": other.deployment("om"), "m": mock()}
+    sluice = env.start(models)
+    rpc = sluice.rpc()
+    before = {d.model: d for d in rpc.status().deployments}
+    assert [d.upstream_model for d in before.values()] == ["um", "om", "mock"]
+    assert [d.api_base for d in before.values()] == [upstream.url, other.api_base, ""]
+    assert not any(d.loaded or d.idle_usec for d in before.values())
+
+    gate = Gate()
+    upstream.next(text("a"), wait_for(gate), end())
+    stream = rpc.chat("here")
+    while next(stream).WhichOneof("kind") != "text":
+        pass
+    during = {d.model: d for d in rpc.status().deployments}
+    assert during["here"].slots_in_use == 1 and during["here"].idle_usec == 0
+    gate.open()
+    assert kinds(list(stream))[-1] == "done"
+    assert kinds(list(rpc.chat("there")))[-1] == "done"
+    after = {d.model: d for d in rpc.status().deployments}
+    assert after["here"].loaded and after["here"].idle_usec > 0
+    assert not after["there"].loaded, "nothing is known of such servers"
+    assert after["there"].idle_usec > 0
+    assert not after["m"].loaded and after["m"].idle_usec == 0
+
+
 def test_status(env) -> None:
     off = env.openai().deployment(api_key="os.environ/SLUICE_TEST_NOT_SET")
     sluice = env.start({"m": mock(), "off": off})

@@ -121,8 +121,13 @@ static inline void puppet_free(struct backend *b)
     g_puppet = NULL;
 }
 
-static const struct backend_ops puppet_ops = {puppet_start, puppet_pause, puppet_resume,
-                                              puppet_cancel, puppet_free};
+static const struct backend_ops puppet_ops = {
+    .start = puppet_start,
+    .pause = puppet_pause,
+    .resume = puppet_resume,
+    .cancel = puppet_cancel,
+    .free = puppet_free,
+};
 
 /* The i-th job ends as told. */
 static inline void finish(struct world *w, unsigned i, enum event_type type)
@@ -164,7 +169,10 @@ static inline void world_init(struct world *w, unsigned slots, size_t max_queued
     admission_init(&w->admission, &params, &w->router, &w->pressure);
     registry_init(&w->registry, &w->admission, &w->router, &w->stats, &hooks);
 
-    struct deployment *d = deployment_new("d1", "d1", "puppet", NULL, &w->puppet->backend, slots);
+    struct deployment *d = deployment_new(
+        &(struct deployment_spec) {
+            .id = "d1", .fingerprint = "d1", .provider = "puppet", .slots = slots},
+        &w->puppet->backend);
 
     ck_assert_int_eq(router_plan_add(&plan, "m", d), 0);
     router_commit(&w->router, &plan);

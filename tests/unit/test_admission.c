@@ -33,7 +33,10 @@ static void add_group(struct router_plan *plan, const char *name, unsigned slots
     ck_assert_ptr_nonnull(b);
     b->ops = &ops;
 
-    struct deployment *d = deployment_new(name, name, "mock", NULL, b, slots);
+    struct deployment *d = deployment_new(
+        &(struct deployment_spec) {
+            .id = name, .fingerprint = name, .provider = "mock", .slots = slots},
+        b);
 
     ck_assert_ptr_nonnull(d);
     ck_assert_int_eq(router_plan_add(plan, name, d), 0);
@@ -45,7 +48,12 @@ static void desk_init(struct desk *k, unsigned slots, size_t max_queued)
                                       .max_queued_bytes = 1000,
                                       .max_wait_usec = {15 * SEC, 120 * SEC, 600 * SEC}};
     struct router_plan plan = {0};
-    struct deployment *off = deployment_new("off", "off", "mock", "because", NULL, 1);
+    struct deployment *off = deployment_new(&(struct deployment_spec) {.id = "off",
+                                                                       .fingerprint = "off",
+                                                                       .provider = "mock",
+                                                                       .off_reason = "because",
+                                                                       .slots = 1},
+                                            NULL);
 
     router_init(&k->router);
     add_group(&plan, "a", slots);
@@ -97,7 +105,7 @@ START_TEST(slots_go_in_order_of_arrival)
         ck_assert_uint_eq(k.admission.n_queued, ARRAY_LEN(t) - 1 - i);
         ck_assert_uint_eq(k.admission.n_granted, 1);
         ck_assert_ptr_null(admission_next(&k.admission, START)); /* no slot is free */
-        admission_release(&k.admission, &t[i]);
+        admission_release(&k.admission, &t[i], 0);
     }
     desk_done(&k);
 }
@@ -116,7 +124,7 @@ START_TEST(a_busy_group_does_not_block_another)
     ck_assert_ptr_eq(admission_next(&k.admission, START), &t[2]);
     ck_assert_ptr_null(admission_next(&k.admission, START));
     for (size_t i = 0; i < ARRAY_LEN(t); i++) {
-        admission_release(&k.admission, &t[i]);
+        admission_release(&k.admission, &t[i], 0);
     }
     desk_done(&k);
 }
@@ -137,7 +145,7 @@ START_TEST(tickets_and_bytes_are_bounded)
     ck_assert_int_eq(enqueue(&k, &t[2], "a", 0).code, ERRCODE_NONE);
     ck_assert_int_eq(enqueue(&k, &late, "a", 0).code, ERRCODE_QUEUE_FULL); /* three wait */
     ck_assert_uint_eq(k.admission.queued_bytes, 1000);
-    admission_release(&k.admission, &t[1]);
+    admission_release(&k.admission, &t[1], 0);
     ck_assert_uint_eq(k.admission.queued_bytes, 400);
     ck_assert_uint_eq(k.admission.n_queued, 2);
 
@@ -146,11 +154,11 @@ START_TEST(tickets_and_bytes_are_bounded)
     admission_set_params(&k.admission, &params);
     ck_assert_int_eq(enqueue(&k, &late, "a", 0).code, ERRCODE_QUEUE_FULL);
     ck_assert_uint_eq(k.admission.n_queued, 2);
-    admission_release(&k.admission, &t[0]);
-    admission_release(&k.admission, &t[2]);
+    admission_release(&k.admission, &t[0], 0);
+    admission_release(&k.admission, &t[2], 0);
     ck_assert_int_eq(enqueue(&k, &late, "a", SIZE_MAX).code, ERRCODE_NONE); /* alone: any size */
     ck_assert_int_eq(enqueue(&k, &t[0], "a", 0).code, ERRCODE_QUEUE_FULL);
-    admission_release(&k.admission, &late);
+    admission_release(&k.admission, &late, 0);
     ck_assert_uint_eq(k.admission.queued_bytes, 0);
     desk_done(&k);
 }
@@ -183,7 +191,7 @@ START_TEST(who_cannot_be_served_is_refused)
     k.admission.is_draining = false;
     k.admission.pressure = NULL; /* no gate */
     let_in(&k, &t, "a");
-    admission_release(&k.admission, &t);
+    admission_release(&k.admission, &t, 0);
     desk_done(&k);
 }
 END_TEST
@@ -209,7 +217,7 @@ START_TEST(retry_after_grows_with_the_queue)
         ck_assert(v.retry_after_usec > last_usec || v.retry_after_usec == RETRY_AFTER_MAX_USEC);
         last_usec = v.retry_after_usec;
         for (size_t i = 0; i < n; i++) {
-            admission_release(&k.admission, &t[i]);
+            admission_release(&k.admission, &t[i], 0);
         }
         desk_done(&k);
     }
@@ -228,12 +236,12 @@ static uint64_t retry_after_grants_each(uint64_t gap_usec)
     for (uint64_t i = 1; i <= 100; i++) {
         let_in(&k, &runs, "a");
         ck_assert_ptr_eq(admission_next(&k.admission, START + i * gap_usec), &runs);
-        admission_release(&k.admission, &runs);
+        admission_release(&k.admission, &runs, 0);
     }
     let_in(&k, &waits, "a");
     v = enqueue(&k, &runs, "a", 0);
     ck_assert_int_eq(v.code, ERRCODE_QUEUE_FULL);
-    admission_release(&k.admission, &waits);
+    admission_release(&k.admission, &waits, 0);
     desk_done(&k);
     return v.retry_after_usec;
 }
@@ -307,7 +315,7 @@ START_TEST(only_those_whose_time_is_up_leave)
     ck_assert_ptr_eq(admission_expire(&k.admission, USEC_NEVER, &v),
                      &t[3]); /* a slot is for good */
     ck_assert_ptr_null(admission_expire(&k.admission, USEC_NEVER, &v));
-    admission_release(&k.admission, &t[1]);
+    admission_release(&k.admission, &t[1], 0);
     desk_done(&k);
 }
 END_TEST
@@ -318,7 +326,7 @@ START_TEST(tickets_come_home_from_everywhere_and_once)
     struct desk k;
 
     desk_init(&k, 1, 8);
-    admission_release(&k.admission, &t[0]); /* HOME already */
+    admission_release(&k.admission, &t[0], 0); /* HOME already */
     let_in(&k, &t[0], "a");
     let_in(&k, &t[1], "a");
     ck_assert_ptr_eq(admission_next(&k.admission, START), &t[0]);
@@ -326,8 +334,8 @@ START_TEST(tickets_come_home_from_everywhere_and_once)
     struct deployment *d = t[0].deployment;
 
     for (int twice = 0; twice < 2; twice++) {
-        admission_release(&k.admission, &t[0]);
-        admission_release(&k.admission, &t[1]);
+        admission_release(&k.admission, &t[0], 0);
+        admission_release(&k.admission, &t[1], 0);
         ck_assert_int_eq(t[0].state, TICKET_HOME);
         ck_assert_int_eq(t[1].state, TICKET_HOME);
         ck_assert_uint_eq(d->in_use, 0);
@@ -335,7 +343,7 @@ START_TEST(tickets_come_home_from_everywhere_and_once)
         ck_assert_uint_eq(k.admission.queued_bytes, 0);
     }
     let_in(&k, &t[0], "a"); /* and may go again */
-    admission_release(&k.admission, &t[0]);
+    admission_release(&k.admission, &t[0], 0);
     desk_done(&k);
 }
 END_TEST

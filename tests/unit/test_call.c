@@ -229,7 +229,12 @@ START_TEST(reload_moves_the_waiting_and_keeps_the_running)
     submit(&w, request("m", "two"), &s[1]);
     run(&w);
 
-    struct deployment *other = deployment_new("off", "off", "puppet", "because", NULL, 1);
+    struct deployment *other = deployment_new(&(struct deployment_spec) {.id = "off",
+                                                                         .fingerprint = "off",
+                                                                         .provider = "puppet",
+                                                                         .off_reason = "because",
+                                                                         .slots = 1},
+                                              NULL);
 
     ck_assert_int_eq(router_plan_add(&plan, "elsewhere", other), 0);
     router_commit(&w.router, &plan);
@@ -254,7 +259,12 @@ static void reload_to_nothing(struct world *w, const char *name)
     struct router_plan plan = {0};
 
     if (name) {
-        struct deployment *off = deployment_new("off", "off", "puppet", "because", NULL, 1);
+        struct deployment *off = deployment_new(&(struct deployment_spec) {.id = "off",
+                                                                           .fingerprint = "off",
+                                                                           .provider = "puppet",
+                                                                           .off_reason = "because",
+                                                                           .slots = 1},
+                                                NULL);
 
         ck_assert_int_eq(router_plan_add(&plan, name, off), 0);
     }

@@ -25,7 +25,9 @@ static struct backend *new_backend(void)
 static struct deployment *add(struct router_plan *plan, const char *group, const char *id,
                               unsigned slots)
 {
-    struct deployment *d = deployment_new(id, id, "mock", NULL, new_backend(), slots);
+    struct deployment *d = deployment_new(
+        &(struct deployment_spec) {.id = id, .fingerprint = id, .provider = "mock", .slots = slots},
+        new_backend());
 
     ck_assert_ptr_nonnull(d);
     ck_assert_int_eq(router_plan_add(plan, group, d), 0);
@@ -73,11 +75,11 @@ START_TEST(picks_least_busy_and_in_turn)
     ck_assert_uint_eq(n_one, 1);
     ck_assert_uint_eq(n_big, 4);
     ck_assert_ptr_null(router_pick(g));
-    router_release(&r, one);
+    router_release(&r, one, 0);
     ck_assert_ptr_eq(router_pick(g), one);
-    router_release(&r, one);
+    router_release(&r, one, 0);
     for (int i = 0; i < 4; i++) {
-        router_release(&r, big);
+        router_release(&r, big, 0);
     }
     router_done(&r);
 }
@@ -100,9 +102,53 @@ START_TEST(ties_alternate)
         struct deployment *d = router_pick(g);
 
         n_a += d == a;
-        router_release(&r, d);
+        router_release(&r, d, 0);
     }
     ck_assert_uint_eq(n_a, 5);
+    router_done(&r);
+}
+END_TEST
+
+static bool says_loaded(const struct backend *b, uint64_t now_usec)
+{
+    return now_usec < 100;
+}
+
+START_TEST(tells_how_long_it_rests_and_what_it_holds)
+{
+    static const struct backend_ops knowing = {.free = backend_free, .is_loaded = says_loaded};
+    struct router r;
+    struct router_plan plan = {0};
+    const struct deployment_spec spec = {.id = "d",
+                                         .fingerprint = "d",
+                                         .provider = "mock",
+                                         .upstream_model = "um",
+                                         .api_base = "http://h",
+                                         .slots = 2};
+
+    router_init(&r);
+
+    struct deployment *plain = add(&plan, "plain", "plain", 1);
+    struct deployment *d = deployment_new(&spec, new_backend());
+
+    ck_assert_int_eq(router_plan_add(&plan, "m", d), 0);
+    router_commit(&r, &plan);
+    ck_assert_str_eq(d->upstream_model, "um");
+    ck_assert_str_eq(d->api_base, "http://h");
+    ck_assert_str_eq(plain->api_base, "");
+    ck_assert_uint_eq(deployment_idle_usec(d, 1000), 0); /* never used */
+    ck_assert_ptr_eq(router_pick(router_resolve(&r, str_from("m"))), d);
+    ck_assert_ptr_eq(router_pick(router_resolve(&r, str_from("m"))), d);
+    router_release(&r, d, 1000);
+    ck_assert_uint_eq(deployment_idle_usec(d, 1500), 0); /* the other slot is in use */
+    router_release(&r, d, 2000);
+    ck_assert_uint_eq(deployment_idle_usec(d, 2500), 500);
+    ck_assert_uint_eq(deployment_idle_usec(d, 1900), 0); /* a "now" from before */
+
+    ck_assert(!deployment_is_loaded(d, 1)); /* its backend cannot know */
+    d->backend->ops = &knowing;
+    ck_assert(deployment_is_loaded(d, 1));
+    ck_assert(!deployment_is_loaded(d, 100));
     router_done(&r);
 }
 END_TEST
@@ -111,7 +157,12 @@ START_TEST(switched_off_serves_nobody)
 {
     struct router r;
     struct router_plan plan = {0};
-    struct deployment *d = deployment_new("x", "x", "openai", "no key", NULL, 3);
+    struct deployment *d = deployment_new(&(struct deployment_spec) {.id = "x",
+                                                                     .fingerprint = "x",
+                                                                     .provider = "openai",
+                                                                     .off_reason = "no key",
+                                                                     .slots = 3},
+                                          NULL);
 
     router_init(&r);
     ck_assert_int_eq(router_plan_add(&plan, "m", d), 0);
@@ -147,11 +198,11 @@ START_TEST(reload_keeps_what_did_not_change)
     ck_assert_uint_eq(g_freed, 1); /* idle; gone still runs */
     ck_assert_ptr_null(router_resolve(&r, str_from("old")));
     ck_assert_uint_eq(kept->in_use, 1);
-    router_release(&r, gone);
+    router_release(&r, gone, 0);
     ck_assert_uint_eq(g_freed, 1); /* releasing frees nothing */
     router_reap(&r);
     ck_assert_uint_eq(g_freed, 2);
-    router_release(&r, kept);
+    router_release(&r, kept, 0);
     router_done(&r);
     ck_assert_uint_eq(g_freed, 4);
 }
@@ -205,7 +256,12 @@ static void build_once(void)
     router_init(&r);
     for (int i = 0; i < 3; i++) {
         struct backend *b = new_backend();
-        struct deployment *d = b ? deployment_new("id", "print", "mock", NULL, b, 1) : NULL;
+        struct deployment *d = b ? deployment_new(&(struct deployment_spec) {.id = "id",
+                                                                             .fingerprint = "print",
+                                                                             .provider = "mock",
+                                                                             .slots = 1},
+                                                  b)
+                                 : NULL;
 
         if (!d) {
             free(b);
@@ -235,6 +291,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, resolves_exactly);
     tcase_add_test(tc, picks_least_busy_and_in_turn);
     tcase_add_test(tc, ties_alternate);
+    tcase_add_test(tc, tells_how_long_it_rests_and_what_it_holds);
     tcase_add_test(tc, switched_off_serves_nobody);
     tcase_add_test(tc, reload_keeps_what_did_not_change);
     tcase_add_test(tc, unused_plan_frees_only_its_own);

@@ -253,8 +253,9 @@ END_TEST
 START_TEST(encodes_models_status_and_cancel)
 {
     const struct rpc_model models[] = {{"a", "ollama", 2, 1}, {"b", "mock", 1, 0}};
-    const struct rpc_deployment deployments[] = {{"a", "d1", "ollama", NULL, 2, 1},
-                                                 {"a", "d2", "openai", "no key", 1, 0}};
+    const struct rpc_deployment deployments[] = {
+        {"a", "d1", "ollama", NULL, "um", "http://127.0.0.1:1", 2, 1, true, 12},
+        {"a", "d2", "openai", "no key", "", "", 1, 0, false, 0}};
     const struct rpc_status status = {.uptime_usec = 5,
                                       .config_generation = 2,
                                       .pressure_level = 3,
@@ -317,6 +318,10 @@ START_TEST(encodes_models_status_and_cancel)
     ck_assert_str_eq(s->deployments[1]->unavailable_reason, "no key");
     ck_assert_uint_eq(s->deployments[0]->slots, 2);
     ck_assert_uint_eq(s->deployments[0]->slots_in_use, 1);
+    ck_assert_str_eq(s->deployments[0]->upstream_model, "um");
+    ck_assert_str_eq(s->deployments[0]->api_base, "http://127.0.0.1:1");
+    ck_assert(s->deployments[0]->loaded && !s->deployments[1]->loaded);
+    ck_assert_uint_eq(s->deployments[0]->idle_usec, 12);
     sluice__v1__status_response__free_unpacked(s, NULL);
 
     buf_clear(&out);
@@ -330,7 +335,7 @@ static void encode_once(void)
     const enum finish_reason reason = FINISH_STOP;
     const struct rpc_timings timings = {0};
     const struct rpc_model model = {"a", "ollama", 2, 1};
-    const struct rpc_deployment deployment = {"a", "d1", "ollama", NULL, 2, 1};
+    const struct rpc_deployment deployment = {"a", "d1", "ollama", NULL, "um", "", 2, 1, true, 1};
     const struct rpc_status status = {
         .pressure_source = "", .deployments = &deployment, .n_deployments = 1};
     const struct event events[] = {

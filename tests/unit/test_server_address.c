@@ -61,7 +61,41 @@ static void once(void)
         free(server_address_url(&a, "x"));
         server_address_done(&a);
     }
+    free(server_address_shown("http://u:p@localhost/v1?key=k"));
 }
+
+static void shows(const char *api_base, const char *want)
+{
+    char *shown = server_address_shown(api_base);
+
+    ck_assert_str_eq(shown, want);
+    free(shown);
+}
+
+START_TEST(what_is_shown_has_no_secret)
+{
+    shows(NULL, "");
+    shows("", "");
+    shows("http://127.0.0.1:11434", "http://127.0.0.1:11434");
+    shows("https://api.example.com/v1/", "https://api.example.com/v1/");
+    shows("unix:/run/llama.sock:/v1", "unix:/run/llama.sock:/v1");
+    shows("http://h?key=secret", "http://h");
+    shows("http://h/v1?key=secret#f", "http://h/v1");
+    shows("http://h/v1#secret", "http://h/v1");
+    shows("http://user@h:1/v1", "http://h:1/v1");
+    shows("http://user:pass@h/v1", "http://h/v1");
+    shows("http://user:p@ss@h/v1", "http://h/v1");
+    shows("http://user:secret@", "http://");
+    shows("http://?u=http://x:y@z", "http://");
+    /* what cannot be told apart is not shown at all */
+    shows("http://user:se/cret@h/v1", "");
+    shows("http://h/v1/@me", "");
+    shows("user:secret@h:1", "");
+    shows("http:/user:secret@h", "");
+    shows("localhost:11434", "localhost:11434");
+    shows("h?to=http://x", "h");
+}
+END_TEST
 
 START_TEST(survives_every_failed_allocation)
 {
@@ -87,6 +121,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, addresses);
     tcase_add_test(tc, what_is_no_address);
+    tcase_add_test(tc, what_is_shown_has_no_secret);
     tcase_add_test(tc, survives_every_failed_allocation);
     tcase_add_test(tc, remote_listeners);
 }
