@@ -9,11 +9,8 @@
  */
 #include "lifecycle.h"
 
+#include "announce.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/num.h"
-
-#define MID_DRAIN_CUT "12b3d4476e394fa4b1c040314bc7ea60"
 
 static void enter(struct lifecycle *l, enum lifecycle_state state, uint64_t for_usec)
 {
@@ -25,12 +22,9 @@ static void enter(struct lifecycle *l, enum lifecycle_state state, uint64_t for_
 
 static void close_door(struct lifecycle *l)
 {
-    char text[32];
-
     supervisor_stopping(l->parts.supervisor,
                         LIFECYCLE_GRACE_USEC + l->drain_usec + LIFECYCLE_CUT_USEC);
-    log_printf(LOG_LEVEL_NOTICE, "stopping: %zu calls have %s to finish",
-               l->parts.registry->n_calls, num_format_duration(l->drain_usec, text));
+    announce_draining(l->parts.registry->n_calls, l->drain_usec);
     sockets_close(l->parts.sockets);
     frontends_close_door(l->parts.frontends, clock_now_usec());
     enter(l, LIFECYCLE_CLOSING_DOOR, LIFECYCLE_GRACE_USEC);
@@ -49,7 +43,7 @@ static void cut(struct lifecycle *l)
     size_t n = l->parts.registry->n_calls;
 
     if (n > 0) {
-        log_event(LOG_LEVEL_WARNING, MID_DRAIN_CUT, "the drain time is over: ending %zu calls", n);
+        announce_drain_cut(n);
     }
     l->parts.admission->is_draining = true;
     registry_cancel_all(l->parts.registry, ERRCODE_DRAINING, clock_now_usec());

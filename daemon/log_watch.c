@@ -6,6 +6,7 @@
 
 #include <sys/epoll.h>
 
+#include "announce.h"
 #include "base/log.h"
 
 static int on_room(sd_event_source *source, int fd, uint32_t revents, void *ctx)
@@ -15,8 +16,7 @@ static int on_room(sd_event_source *source, int fd, uint32_t revents, void *ctx)
     }
     (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
     if (log_n_dropped() > 0) {
-        /* how many stands in the record's own field; else nobody would know before the next one */
-        log_printf(LOG_LEVEL_WARNING, "the journal was too slow: log records were dropped");
+        announce_records_dropped(); /* else nobody would know before the next record */
     }
     return 0;
 }

@@ -22,6 +22,7 @@
 #include <systemd/sd-event.h>
 #include <unistd.h>
 
+#include "announce.h"
 #include "base/clock.h"
 #include "base/poller.h"
 #include "call_record.h"
@@ -37,12 +38,7 @@
 #include "upstream/upstreams.h"
 #include "watchdog.h"
 
-#define FDS_PER_CONN   3 /* the client's, the upstream's, and room */
-#define MID_STARTED    "2e8c9f2b932248d288012169abe4b6bb"
-#define MID_READY      "203ee80cfd1a4efc840004acd1145498"
-#define MID_RELOADED   "fd5a18a911d3480bb2e66665444fdaeb"
-#define MID_RELOAD_BAD "107055eb65b8444f86d06e245f4d3e4c"
-#define MID_PRESSURE   "2abcb33098344d1aa2960422570e5876"
+#define FDS_PER_CONN 3 /* the client's, the upstream's, and room */
 
 struct server {
     const struct server_options *options;
@@ -174,15 +170,9 @@ static void on_ended(void *ctx, const struct call *call)
 
 static void on_level(void *ctx, enum pressure_level from, enum pressure_level to)
 {
-    static const char *const does[] = {"calls are taken again", "watching closely",
-                                       "watching closely", "new calls are refused",
-                                       "new calls are refused"};
     struct server *s = ctx;
 
-    log_event(to > from ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, MID_PRESSURE,
-              "memory pressure level %d -> %d (some %u.%u %%, full %u.%u %% of the last 2s): %s",
-              from, to, s->pressure.some_permille / 10, s->pressure.some_permille % 10,
-              s->pressure.full_permille / 10, s->pressure.full_permille % 10, does[to]);
+    announce_level(&s->pressure, from, to);
 }
 
 /* ---------------------------------------------------------------- configuration */
@@ -282,16 +272,13 @@ static void reload(struct server *s)
     c = load_config(path);
     r = c && sockets_allow(&s->sockets, c) ? adopt_config(s, c) : -EBADMSG;
     if (r < 0) {
-        log_event(LOG_LEVEL_ERROR, MID_RELOAD_BAD,
-                  "%s: not taken: the running configuration stays%s", path,
-                  r == -EBADMSG ? "" : " (out of memory)");
+        announce_reload_refused(path, r == -EBADMSG ? "" : "out of memory");
         if (c) {
             config_free(c);
         }
     } else {
         registry_reroute(&s->registry, clock_now_usec());
-        log_event(LOG_LEVEL_NOTICE, MID_RELOADED, "%s: taken: %zu model groups, generation %llu",
-                  path, s->router.n_groups, (unsigned long long) s->generation);
+        announce_reloaded(path, s->router.n_groups, s->generation);
     }
     view = supervisor_view(s);
     supervisor_ready(&s->supervisor, &view, clock_now_usec());
@@ -519,8 +506,7 @@ static int start(struct server *s)
         return r;
     }
     raise_fd_limit(s->config);
-    log_event(LOG_LEVEL_NOTICE, MID_READY, "ready: %zu model groups, %s", s->router.n_groups,
-              sockets_describe(&s->sockets));
+    announce_ready(s->options->config_path, s->router.n_groups, sockets_describe(&s->sockets));
     view = supervisor_view(s);
     supervisor_ready(&s->supervisor, &view, clock_now_usec());
     return 0;
@@ -533,18 +519,16 @@ int server_run(const struct server_options *options)
     struct config *config;
     int r;
 
-    log_event(LOG_LEVEL_INFO, MID_STARTED, "sluiced " SLUICE_VERSION " starting with %s",
-              options->config_path);
+    announce_started(options->config_path);
     config = load_config(options->config_path);
     if (!config) {
-        log_printf(LOG_LEVEL_ERROR, "not started; `sluiced --check-config %s` says more",
-                   options->config_path);
+        announce_not_started(options->config_path, "`sluiced --check-config` says more");
         return EXIT_FAILURE;
     }
     r = sd_event_new(&s.event);
     if (r < 0) {
         config_free(config);
-        log_printf(LOG_LEVEL_ERROR, "cannot make an event loop: %s", strerror(-r));
+        announce_not_started(options->config_path, strerror(-r));
         return EXIT_FAILURE;
     }
     log_watch_init(&s.log_watch, s.event);
@@ -555,7 +539,7 @@ int server_run(const struct server_options *options)
     if (r >= 0) {
         r = sd_event_loop(s.event);
     } else {
-        log_printf(LOG_LEVEL_ERROR, "not started: %s", strerror(-r));
+        announce_not_started(options->config_path, strerror(-r));
     }
     server_done(&s);
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -10,9 +10,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/clock.h"
-#include "base/log.h"
-
-#define MID_WATCHDOG "a7d02a7fea8e4573ad547769bd8a6ede"
+#include "messages.h"
 
 static bool is_late(uint64_t due_at_usec, uint64_t now_usec)
 {
@@ -64,9 +62,9 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
     if (verdict == WATCHDOG_HEALTHY) {
         (void) sd_notify(0, "WATCHDOG=1");
     } else if (!w->is_late) {
-        log_event(LOG_LEVEL_ERROR, MID_WATCHDOG,
-                  "%s is more than %us late: the watchdog hears nothing until it has happened",
-                  what_is_late(verdict), (unsigned) (WATCHDOG_MARGIN_USEC / USEC_PER_SEC));
+        message_write(MESSAGE_WATCHDOG, LOG_LEVEL_ERROR, NULL, NULL,
+                      "%s is more than %us late: the watchdog hears nothing until it has happened",
+                      what_is_late(verdict), (unsigned) (WATCHDOG_MARGIN_USEC / USEC_PER_SEC));
     }
     w->is_late = verdict != WATCHDOG_HEALTHY;
     arm(w, now);

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -365,8 +364,8 @@ void log_record(enum log_level level, const char *message_id, struct str message
     }
 }
 
-static void PRINTF_LIKE(3, 0)
-    log_va(enum log_level level, const char *message_id, const char *fmt, va_list ap)
+void log_vrecord(enum log_level level, const char *message_id, const struct log_field *fields,
+                 size_t n_fields, const char *fmt, va_list ap)
 {
     char text[TEXT_MAX_BYTES];
 
@@ -381,7 +380,7 @@ static void PRINTF_LIKE(3, 0)
         s.len = sizeof text - 1;
         s.len -= str_utf8_tail(s);
     }
-    log_record(level, message_id, s, NULL, 0);
+    log_record(level, message_id, s, fields, n_fields);
 }
 
 void log_printf(enum log_level level, const char *fmt, ...)
@@ -389,16 +388,7 @@ void log_printf(enum log_level level, const char *fmt, ...)
     va_list ap;
 
     va_start(ap, fmt);
-    log_va(level, NULL, fmt, ap);
-    va_end(ap);
-}
-
-void log_event(enum log_level level, const char *message_id, const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    log_va(level, message_id, fmt, ap);
+    log_vrecord(level, NULL, NULL, 0, fmt, ap);
     va_end(ap);
 }
 

@@ -9,6 +9,7 @@
  * Callers never pass prompts, completions, keys or headers. base, core and wire do not log above
  * debug.
  */
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -50,9 +51,9 @@ void log_record(enum log_level level, const char *message_id, struct str message
 /* A record without fields. */
 void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* As log_printf(), with a MESSAGE_ID. */
-void log_event(enum log_level level, const char *message_id, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
+/* As log_record(), with a text of at most 512 bytes. */
+void log_vrecord(enum log_level level, const char *message_id, const struct log_field *fields,
+                 size_t n_fields, const char *fmt, va_list ap) PRINTF_LIKE(5, 0);
 
 /*
  * Records that wait for journald: on_waiting says that fd should be watched for EPOLLOUT, and
