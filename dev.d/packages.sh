@@ -29,6 +29,7 @@ packages_test() {
     packages_demo
     printf '%s\n' mandoc # reads the manual as strictly as it should be
     printf '%s\n' check git clang llvm systemd
+    echo protobuf-compiler # protoc for the Go client; without Go and Rust those clients' tests are skipped
     case $(_debian_version) in
     12) echo libclang-rt-14-dev ;;
     *) echo libclang-rt-19-dev ;;
