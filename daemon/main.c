@@ -8,6 +8,7 @@
 
 #include "base/fdio.h"
 #include "config.h"
+#include "config_check.h"
 #include "server.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.yaml"
@@ -21,6 +22,9 @@ static const char usage[] =
     "                             else " DEFAULT_CONFIG ")\n"
     "      --check-config [FILE]  say what every key of the file does here, and exit: 0 if it can be\n"
     "                             used as it is, 1 if anything in it is an error\n"
+    "      --strict               with --check-config: 1 also where a key is not read exactly as\n"
+    "                             LiteLLM reads it\n"
+    "      --json                 with --check-config: one JSON document\n"
     "      --host HOST            address of the HTTP port (default: loopback)\n"
     "      --port PORT            HTTP port (default: 4000)\n"
     "      --listen NAME=ADDRESS  rpc=unix:PATH, http=unix:PATH, http=tcp:HOST:PORT; repeatable; replaces\n"
@@ -33,11 +37,22 @@ static const char usage[] =
     "Signals: SIGHUP reads the configuration again, SIGTERM finishes running calls and stops,\n"
     "SIGUSR1 writes the state to the log.\n";
 
-enum option_code { OPT_CHECK = 256, OPT_HOST, OPT_PORT, OPT_LISTEN, OPT_LOG_FORMAT, OPT_LOG_LEVEL };
+enum option_code {
+    OPT_CHECK = 256,
+    OPT_STRICT,
+    OPT_JSON,
+    OPT_HOST,
+    OPT_PORT,
+    OPT_LISTEN,
+    OPT_LOG_FORMAT,
+    OPT_LOG_LEVEL
+};
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
     {"check-config", optional_argument, NULL, OPT_CHECK},
+    {"strict", no_argument, NULL, OPT_STRICT},
+    {"json", no_argument, NULL, OPT_JSON},
     {"host", required_argument, NULL, OPT_HOST},
     {"port", required_argument, NULL, OPT_PORT},
     {"listen", required_argument, NULL, OPT_LISTEN},
@@ -52,7 +67,8 @@ struct command {
     struct server_options server;
     enum log_format format;
     enum log_level level;
-    bool check;
+    bool is_check;
+    struct config_check check;
 };
 
 struct word {
@@ -111,8 +127,14 @@ static bool take_option(struct command *c, int code, char *argument)
         c->server.config_path = argument;
         return true;
     case OPT_CHECK:
-        c->check = true;
+        c->is_check = true;
         c->server.config_path = argument ? argument : c->server.config_path;
+        return true;
+    case OPT_STRICT:
+        c->check.is_strict = true;
+        return true;
+    case OPT_JSON:
+        c->check.is_json = true;
         return true;
     case OPT_HOST:
         c->server.host = argument;
@@ -137,27 +159,6 @@ static bool take_option(struct command *c, int code, char *argument)
     default:
         return false; /* getopt has said what is wrong */
     }
-}
-
-static int check_config(const char *path)
-{
-    struct config *c = NULL;
-    int r = config_load(path, &c);
-    bool bad;
-
-    if (!c) {
-        fprintf(stderr, "sluiced: %s: %s\n", path, strerror(-r));
-        return EXIT_FAILURE;
-    }
-    config_print_findings(c, path, true, stdout);
-    bad = r < 0 || config_has_errors(c);
-    printf("%s: %s: %zu deployments\n", path,
-           r < 0 ? "cannot be used"
-           : bad ? "can be used, with deployments switched off"
-                 : "ok",
-           c->n_deployments);
-    config_free(c);
-    return bad ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static const char *default_config(void)
@@ -190,15 +191,21 @@ int main(int argc, char *argv[])
             return EXIT_USAGE;
         }
     }
-    if (c.check && optind < argc) {
+    if (c.is_check && optind < argc) {
         c.server.config_path = argv[optind++]; /* --check-config FILE */
     }
     if (optind < argc) {
         (void) usage_error("unexpected argument", argv[optind]);
         return EXIT_USAGE;
     }
-    if (c.check) {
-        return check_config(c.server.config_path);
+    if (c.is_check) {
+        c.check.path = c.server.config_path;
+        return config_check_run(&c.check, stdout, stderr);
+    }
+    if (c.check.is_json || c.check.is_strict) {
+        (void) usage_error("wanted only with --check-config",
+                           c.check.is_json ? "--json" : "--strict");
+        return EXIT_USAGE;
     }
     log_setup(c.format, c.level, getenv("SLUICE_JOURNAL_SOCKET")); /* for tests: NULL else */
     code = server_run(&c.server);
