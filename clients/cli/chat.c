@@ -1,10 +1,13 @@
 /*
- * sluicectl chat and sluicectl complete.
+ * sluicectl chat, run and complete.
  *
  * With words or a pipe it is one question and one answer. On a terminal without words it is a
  * conversation: everything said is kept and sent again with each turn, since the daemon keeps
  * nothing. A turn that fails is taken back; one that was interrupted stays with what there was of
  * the answer.
+ *
+ * run is chat as fingers know it from Ollama: the model is the first word, and what a pipe holds
+ * stands before the words of the prompt.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -26,16 +29,18 @@ struct chat_options {
     int class_of_service;
 };
 
-#define OPTIONS_SAMPLING                                                                           \
+#define OPTION_MODEL                                                                               \
     {"model",                                                                                      \
      'm',                                                                                          \
      OPTION_TEXT,                                                                                  \
      "NAME",                                                                                       \
      "the model (default: $SLUICE_MODEL, then the first of the list)",                             \
-     offsetof(struct chat_options, model)},                                                        \
-        {"max-tokens",     'n',                                                                    \
-         OPTION_COUNT,     "N",                                                                    \
-         "longest answer", offsetof(struct chat_options, max_tokens)},                             \
+     offsetof(struct chat_options, model)}
+
+#define OPTIONS_SAMPLING                                                                           \
+    {"max-tokens",     'n',                                                                        \
+     OPTION_COUNT,     "N",                                                                        \
+     "longest answer", offsetof(struct chat_options, max_tokens)},                                 \
         {"temperature",                                                                            \
          't',                                                                                      \
          OPTION_DOUBLE,                                                                            \
@@ -65,24 +70,28 @@ struct chat_options {
             offsetof(struct chat_options, timeout_usec)                                            \
     }
 
+#define OPTIONS_CHAT                                                                               \
+    {"system",                                                                                     \
+     'S',                                                                                          \
+     OPTION_TEXT,                                                                                  \
+     "TEXT",                                                                                       \
+     "what the model is told before the conversation",                                             \
+     offsetof(struct chat_options, system)},                                                       \
+    {                                                                                              \
+        "effort", 0, OPTION_TEXT, "LEVEL", "reasoning: none, minimal, low, medium, high or max",   \
+            offsetof(struct chat_options, effort)                                                  \
+    }
+
 static const struct option_row chat_rows[] = {
-    OPTIONS_SAMPLING,
-    {"system", 'S', OPTION_TEXT, "TEXT", "what the model is told before the conversation",
-     offsetof(struct chat_options, system)},
-    {"effort", 0, OPTION_TEXT, "LEVEL", "reasoning: none, minimal, low, medium, high or max",
-     offsetof(struct chat_options, effort)},
-    {"json", 'j', OPTION_FLAG, NULL, "print each event as a line of JSON",
-     offsetof(struct common_options, is_json)},
-    OPTION_SOCKET,
-    {.name = NULL},
+    OPTION_MODEL, OPTIONS_SAMPLING, OPTIONS_CHAT, OPTION_JSON_EVENTS, OPTION_SOCKET, {.name = NULL},
+};
+
+static const struct option_row run_rows[] = {
+    OPTIONS_SAMPLING, OPTIONS_CHAT, OPTION_JSON_EVENTS, OPTION_SOCKET, {.name = NULL},
 };
 
 static const struct option_row complete_rows[] = {
-    OPTIONS_SAMPLING,
-    {"json", 'j', OPTION_FLAG, NULL, "print each event as a line of JSON",
-     offsetof(struct common_options, is_json)},
-    OPTION_SOCKET,
-    {.name = NULL},
+    OPTION_MODEL, OPTIONS_SAMPLING, OPTION_JSON_EVENTS, OPTION_SOCKET, {.name = NULL},
 };
 
 /* One conversation and where it goes. */
@@ -320,10 +329,11 @@ static int hold_conversation(struct chat *chat)
     }
 }
 
-static int ask_once(struct chat *chat, int n_words, char *const *words)
+static int ask_once(struct chat *chat, int n_words, char *const *words, bool is_pipe_read)
 {
     struct prompt prompt;
-    int code = prompt_read(chat->what, n_words, words, &prompt);
+    int code = is_pipe_read ? prompt_read_both(chat->what, n_words, words, &prompt)
+                            : prompt_read(chat->what, n_words, words, &prompt);
 
     if (code != EXIT_OK) {
         return code;
@@ -334,32 +344,52 @@ static int ask_once(struct chat *chat, int n_words, char *const *words)
     return ask(chat, NULL);
 }
 
-int run_chat(const struct command *command, int argc, char **argv)
+/* A conversation, or one question. is_run: the words come after what a pipe says, not instead. */
+static int talk(const struct chat_options *options, int n_words, char *const *words, bool is_run)
 {
-    struct chat_options options = {.model = NULL};
-    struct chat chat = {.options = &options};
-    int code = options_parse(command, chat_rows, argc, argv, &options.common);
+    struct chat chat = {.options = options};
+    int code;
 
-    if (code != OPTIONS_GO_ON) {
-        return code;
-    }
-    chat.client = session_connect(options.common.socket, &code);
+    chat.client = session_connect(options->common.socket, &code);
     if (chat.client) {
-        chat.model = session_model(chat.client, options.model, &code);
+        chat.model = session_model(chat.client, options->model, &code);
     }
     if (chat.model) {
         (void) snprintf(chat.what, sizeof(chat.what), "chat with \"%s\"", chat.model);
-        int n_words = argc - options.common.first_word;
-
-        code = prompt_is_interactive(n_words)
-                   ? hold_conversation(&chat)
-                   : ask_once(&chat, n_words, argv + options.common.first_word);
+        code = prompt_is_interactive(n_words) ? hold_conversation(&chat)
+                                              : ask_once(&chat, n_words, words, is_run);
     }
     drop_turns(&chat);
     free(chat.turns);
     free(chat.model);
     sluice_client_free(chat.client);
     return code;
+}
+
+int run_chat(const struct command *command, int argc, char **argv)
+{
+    struct chat_options options = {.model = NULL};
+    int code = options_parse(command, chat_rows, argc, argv, &options.common);
+    int first = options.common.first_word;
+
+    return code == OPTIONS_GO_ON ? talk(&options, argc - first, argv + first, false) : code;
+}
+
+int run_run(const struct command *command, int argc, char **argv)
+{
+    struct chat_options options = {.model = NULL};
+    int code = options_parse(command, run_rows, argc, argv, &options.common);
+
+    code = code == OPTIONS_GO_ON ? options_want_words(command, argc, argv, &options.common, 1, argc)
+                                 : code;
+    if (code != OPTIONS_GO_ON) {
+        return code;
+    }
+
+    int first = options.common.first_word + 1;
+
+    options.model = argv[first - 1];
+    return talk(&options, argc - first, argv + first, true);
 }
 
 /* ---------------------------------------------------------------- complete */

@@ -30,8 +30,22 @@ extern const struct command commands[]; /* main.c; ends with a row without a nam
 
 /* ---------------------------------------------------------------- messages (fault.c) */
 
-/* "sluicectl: text" on stderr, with everything that could steer a terminal taken out. */
+/*
+ * A failure is a sentence on stderr, and with --json a line on stdout as well, so that a program
+ * that reads stdout finds JSON there whatever happens: {"error": {"code", "message", ...}}. Where
+ * each line is an event, that object has "event": "failed" in front.
+ */
+enum fault_form { FAULT_TEXT, FAULT_DOCUMENT, FAULT_EVENT };
+void fault_set_form(enum fault_form form);
+
+/* "sluicectl: text" on stderr, with everything that could steer a terminal taken out. Advice and
+ * warnings; what ends a command is told by complain_with(). */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* The failure of a command: the sentence, with --json the line, and the exit code back. code: a
+ * word for programs; the manual lists them. */
+int complain_with(enum exit_code exit_code, const char *code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Says what -errno a library function returned and gives the exit code for it. */
 int complain_errno(const char *what, int error);
@@ -42,6 +56,18 @@ int complain_call(const sluice_call *call, const char *what);
 
 /* The exit code alone. */
 int exit_code_of(const sluice_call *call);
+
+/* Says why sluice_connect(path) failed with error, and what to do about it (reach.c). An exit
+ * code. */
+int complain_unreachable(const char *path, int error);
+
+/* Sends what was printed to stdout on its way. False once that has failed: nobody reads, or a disk
+ * is full; what prints on and on then ends. (A pipe without a reader ends the process by SIGPIPE,
+ * as it ends any filter, unless that signal is ignored.) */
+bool output_flush(void);
+
+/* Says so; EXIT_FAILED. On stderr only: where JSON would go cannot be written to. */
+int complain_output(void);
 
 /* ---------------------------------------------------------------- connection (session.c) */
 
@@ -81,9 +107,13 @@ void interrupt_forget(void);
 
 /* ---------------------------------------------------------------- commands */
 
+int run_cancel(const struct command *command, int argc, char **argv);
 int run_chat(const struct command *command, int argc, char **argv);
+int run_check_config(const struct command *command, int argc, char **argv);
 int run_complete(const struct command *command, int argc, char **argv);
 int run_embed(const struct command *command, int argc, char **argv);
+int run_key(const struct command *command, int argc, char **argv);
 int run_models(const struct command *command, int argc, char **argv);
+int run_run(const struct command *command, int argc, char **argv);
 int run_status(const struct command *command, int argc, char **argv);
 int run_version(const struct command *command, int argc, char **argv);

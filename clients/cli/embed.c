@@ -100,8 +100,9 @@ static int take_lines(struct work *w)
     for (line = strtok_r(w->input.bytes, "\r\n", &save); line;
          line = strtok_r(NULL, "\r\n", &save)) {
         if (w->n == MAX_INPUTS) {
-            complain("%s: more than %d lines; send them in several calls", w->what, MAX_INPUTS);
-            return EXIT_USAGE;
+            return complain_with(EXIT_USAGE, "usage",
+                                 "%s: more than %d lines; send them in several calls", w->what,
+                                 MAX_INPUTS);
         }
         w->texts[w->n++] = line;
     }
@@ -146,8 +147,8 @@ static int keep_vector(struct work *w, const sluice_call *call)
     const float *values = sluice_call_embedding(call, &n);
 
     if (i >= w->n || w->vectors[i].values || n == 0) {
-        complain("%s: vector %u was not asked for, or came twice or empty", w->what, i);
-        return EXIT_FAILED;
+        return complain_with(EXIT_FAILED, "bad_answer",
+                             "%s: vector %u was not asked for, or came twice or empty", w->what, i);
     }
     w->vectors[i].values = malloc(n * sizeof(float));
     if (!w->vectors[i].values) {
@@ -158,7 +159,7 @@ static int keep_vector(struct work *w, const sluice_call *call)
     return EXIT_OK;
 }
 
-static int receive(struct work *w, sluice_call *call, bool is_json)
+static int receive(struct work *w, sluice_call *call)
 {
     int code = EXIT_OK;
     int ev;
@@ -168,12 +169,6 @@ static int receive(struct work *w, sluice_call *call, bool is_json)
             code = keep_vector(w, call);
         }
         if (ev == SLUICE_EVENT_FAILED) {
-            if (is_json) {
-                cJSON *document = json_object();
-
-                json_add_failure(json_add_object(document, "error"), call);
-                json_print(document);
-            }
             code = complain_call(call, w->what);
         }
     }
@@ -182,8 +177,8 @@ static int receive(struct work *w, sluice_call *call, bool is_json)
     }
     for (size_t i = 0; code == EXIT_OK && i < w->n; i++) {
         if (!w->vectors[i].values) {
-            complain("%s: no vector came for text %zu", w->what, i + 1);
-            code = EXIT_FAILED;
+            code = complain_with(EXIT_FAILED, "bad_answer", "%s: no vector came for text %zu",
+                                 w->what, i + 1);
         }
     }
     return code;
@@ -297,7 +292,7 @@ static int embed(struct work *w, sluice_client *client, const char *model,
     if (!call) {
         return code;
     }
-    code = receive(w, call, o->common.is_json);
+    code = receive(w, call);
     if (code == EXIT_OK) {
         print_all(w, call, o->common.is_json);
     }

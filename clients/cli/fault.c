@@ -1,6 +1,9 @@
 /*
  * How sluicectl says what went wrong: what happened, to whom, and what to do about it, in one line
- * on stderr; and the exit code that scripts go by.
+ * on stderr; with --json the same as a line on stdout; and the exit code that scripts go by.
+ *
+ * Owns the form in which failures are told, which is that of the one command that this process
+ * runs, and why its output could not be written. Must not end the process.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -8,9 +11,51 @@
 #include <string.h>
 
 #include "cli.h"
+#include "json.h"
 #include "term.h"
 
 #define MESSAGE_MAX_BYTES 1536
+
+static enum fault_form form;
+static int output_errno; /* of the first write to stdout that failed */
+
+void fault_set_form(enum fault_form new_form)
+{
+    form = new_form;
+}
+
+static void print_sentence(const char *text)
+{
+    term_progress(NULL);
+    (void) fflush(stdout);
+    (void) fputs("sluicectl: ", stderr);
+    term_print(stderr, text);
+    (void) fputs("\n", stderr);
+}
+
+/* The line of --json: call's failure, or where that is NULL code and text. */
+static void print_json(const sluice_call *call, const char *code, const char *text)
+{
+    if (form == FAULT_TEXT) {
+        return;
+    }
+
+    cJSON *document = json_object();
+
+    if (form == FAULT_EVENT) {
+        json_add_text(document, "event", "failed");
+    }
+
+    cJSON *error = json_add_object(document, "error");
+
+    if (call) {
+        json_add_failure(error, call);
+    } else {
+        json_add_text(error, "code", code);
+        json_add_text(error, "message", text);
+    }
+    json_print(document);
+}
 
 void complain(const char *fmt, ...)
 {
@@ -20,31 +65,44 @@ void complain(const char *fmt, ...)
     va_start(ap, fmt);
     (void) vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    term_progress(NULL);
-    (void) fflush(stdout);
-    (void) fputs("sluicectl: ", stderr);
-    term_print(stderr, text);
-    (void) fputs("\n", stderr);
+    print_sentence(text);
+}
+
+int complain_with(enum exit_code exit_code, const char *code, const char *fmt, ...)
+{
+    char text[MESSAGE_MAX_BYTES];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    print_json(NULL, code, text);
+    print_sentence(text);
+    return (int) exit_code;
 }
 
 int complain_errno(const char *what, int error)
 {
     if (error == -EINTR || interrupt_was_seen()) {
+        print_json(NULL, "interrupted", what);
         return EXIT_INTERRUPTED;
     }
     switch (-error) {
     case EMSGSIZE:
-        complain("%s: the request is larger than the 4 MiB that one message holds", what);
-        return EXIT_FAILED;
+        return complain_with(EXIT_FAILED, "too_large",
+                             "%s: the request is larger than the 4 MiB that one message holds",
+                             what);
     case EILSEQ:
-        complain("%s: the text holds a NUL byte; only text can be sent", what);
-        return EXIT_FAILED;
+        return complain_with(EXIT_FAILED, "not_text",
+                             "%s: the text holds a NUL byte; only text can be sent", what);
     case ENOTCONN:
-        complain("%s: the connection to sluiced was lost", what);
-        return EXIT_UNREACHABLE;
+        return complain_with(
+            EXIT_UNREACHABLE, "connection_lost",
+            "%s: the connection to sluiced was lost; look at `journalctl -u sluice`", what);
+    case ENOMEM:
+        return complain_with(EXIT_FAILED, "out_of_memory", "%s: out of memory", what);
     default:
-        complain("%s: %s", what, strerror(-error));
-        return EXIT_FAILED;
+        return complain_with(EXIT_FAILED, "system_error", "%s: %s", what, strerror(-error));
     }
 }
 
@@ -83,7 +141,7 @@ static void advise(const sluice_call *call, char *out, size_t size)
     } else if (is_code(call, "model_not_found")) {
         (void) snprintf(out, size, "; `sluicectl models` lists the models");
     } else if (is_code(call, "connection_lost")) {
-        (void) snprintf(out, size, "; look at `journalctl -u sluiced`");
+        (void) snprintf(out, size, "; look at `journalctl -u sluice`");
     }
 }
 
@@ -94,6 +152,7 @@ int complain_call(const sluice_call *call, const char *what)
     char advice[96];
     int code = exit_code_of(call);
 
+    print_json(call, NULL, NULL);
     if (code == EXIT_INTERRUPTED) {
         return code;
     }
@@ -102,4 +161,18 @@ int complain_call(const sluice_call *call, const char *what)
              sluice_call_error_code(call), param[0] ? ", field " : "", param,
              id[0] ? ", request " : "", id, advice);
     return code;
+}
+
+bool output_flush(void)
+{
+    if (fflush(stdout) != 0 && output_errno == 0) {
+        output_errno = errno;
+    }
+    return !ferror(stdout);
+}
+
+int complain_output(void)
+{
+    complain("cannot write the output: %s", output_errno ? strerror(output_errno) : "it was cut");
+    return EXIT_FAILED;
 }

@@ -93,7 +93,7 @@ void json_print(cJSON *value)
     char *text = or_end(cJSON_PrintUnformatted(value));
 
     (void) puts(text);
-    (void) fflush(stdout);
+    (void) output_flush();
     free(text);
     cJSON_Delete(value);
 }
@@ -189,14 +189,11 @@ cJSON *json_event(const sluice_call *call, struct term_text *carry)
         json_add_text(object, "event", "done");
         add_done_event(object, call);
         break;
-    case SLUICE_EVENT_FAILED:
-        json_add_text(object, "event", "failed");
-        json_add_failure(object, call);
-        break;
+    case SLUICE_EVENT_FAILED: /* told by complain_call() */
     case SLUICE_EVENT_EMBEDDING:
     case SLUICE_EVENT_REPLY:
-    case SLUICE_EVENT_STATUS:
-        break; /* printed as whole documents by their commands */
+    case SLUICE_EVENT_STATUS: /* printed as whole documents by their commands */
+        break;
     }
     return object;
 }

@@ -24,7 +24,7 @@ void json_add_float(cJSON *array, float value);
 /* One line on stdout, flushed; frees value. */
 void json_print(cJSON *value);
 
-/* The current event of a call. carry: what is left of a character that a piece of text cut; one for
+/* The current event of a call that streams text, other than its failure. carry: what is left of a character that a piece of text cut; one for
  * each call. */
 cJSON *json_event(const sluice_call *call, struct term_text *carry);
 

@@ -19,11 +19,19 @@ static int run_help(const struct command *command, int argc, char **argv);
 
 const struct command commands[] = {
     {"chat", "[OPTION]... [PROMPT]...", "Ask a model, or hold a conversation with it.", run_chat},
+    {"run", "[OPTION]... MODEL [PROMPT]...", "The same, with the model as the first word.",
+     run_run},
     {"complete", "[OPTION]... [TEXT]...", "Let a model continue a text.", run_complete},
     {"embed", "[OPTION]... [TEXT]...",
      "Turn texts (arguments, or lines of standard input) into vectors.", run_embed},
     {"models", "[OPTION]...", "List the models.", run_models},
+    {"list", "[OPTION]...", "The same as models.", run_models},
+    {"ls", "[OPTION]...", "The same as models.", run_models},
     {"status", "[OPTION]...", "Show what the daemon is doing.", run_status},
+    {"cancel", "[OPTION]... ID", "End a running or waiting call by its request id.", run_cancel},
+    {"key", "new [OPTION]...", "Make a new random API key.", run_key},
+    {"check-config", "[OPTION]... [FILE]",
+     "Say what each key of a configuration does, and whether it can be used.", run_check_config},
     {"version", "[OPTION]...", "Show the versions of this program, its library and the daemon.",
      run_version},
     {"help", "[COMMAND]", "Explain a command.", run_help},
@@ -42,24 +50,24 @@ static const struct command *find_command(const char *name)
 
 static void print_overview(FILE *f)
 {
-    (void) fputs("Usage: sluicectl [--socket PATH] COMMAND [OPTION]... [WORD]...\n\n"
+    (void) fputs("Usage: sluicectl [--socket PATH] [--json] COMMAND [OPTION]... [WORD]...\n\n"
                  "Talks to sluiced, the gateway to language models.\n\nCommands:\n",
                  f);
     for (const struct command *c = commands; c->name; c++) {
-        (void) fprintf(f, "  %-10s %s\n", c->name, c->summary);
+        (void) fprintf(f, "  %-13s %s\n", c->name, c->summary);
     }
     (void) fputs(
         "\nsluicectl COMMAND --help explains one.\n\n"
         "Environment: SLUICE_SOCKET (the daemon's socket), SLUICE_MODEL (the model), NO_COLOR.\n"
-        "Exit status: 0 done, 1 the call failed, 2 bad command line, 3 no daemon, 4 refused for now,\n"
-        "130 interrupted.\n",
+        "Exit status: 0 done, 1 it failed, 2 bad command line, 3 no daemon, 4 refused for now: try\n"
+        "again, 130 interrupted. With --json a failure is {\"error\": {...}} on standard output.\n",
         f);
 }
 
 static int unknown_command(const char *name)
 {
-    complain("there is no command \"%s\"; sluicectl help lists them", name);
-    return EXIT_USAGE;
+    return complain_with(EXIT_USAGE, "usage",
+                         "there is no command \"%s\"; sluicectl help lists them", name);
 }
 
 static int run_help(const struct command *command, int argc, char **argv)
@@ -98,17 +106,20 @@ static int parse_global(int argc, char **argv)
             (void) printf("sluicectl %s\n", SLUICE_VERSION);
             return -EXIT_OK - 1;
         }
-        if (strncmp(argv[i], "--socket=", strlen("--socket=")) == 0) {
+        if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0) {
+            options_set_json();
+        } else if (strncmp(argv[i], "--socket=", strlen("--socket=")) == 0) {
             options_set_socket(argv[i] + strlen("--socket="));
         } else if (strcmp(argv[i], "--socket") == 0 || strcmp(argv[i], "-s") == 0) {
             if (++i == argc) {
-                complain("--socket wants a path");
-                return -EXIT_USAGE - 1;
+                return -complain_with(EXIT_USAGE, "usage", "--socket wants a path") - 1;
             }
             options_set_socket(argv[i]);
         } else if (argv[i][0] == '-') {
-            complain("there is no option %s; sluicectl --help shows what there is", argv[i]);
-            return -EXIT_USAGE - 1;
+            return -complain_with(EXIT_USAGE, "usage",
+                                  "there is no option %s; sluicectl --help shows what there is",
+                                  argv[i]) -
+                   1;
         } else {
             return i;
         }
@@ -133,14 +144,10 @@ static bool keep_standard_fds(void)
     return true;
 }
 
-/* A full disk or a closed pipe must not look like success. */
+/* A full disk must not look like success. */
 static int check_output(int code)
 {
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
-        complain("cannot write the output: %s", strerror(errno));
-        return EXIT_FAILED;
-    }
-    return code;
+    return output_flush() || code != EXIT_OK ? code : complain_output();
 }
 
 int main(int argc, char **argv)

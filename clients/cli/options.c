@@ -17,10 +17,17 @@
 #define FIRST_CODE 256 /* of getopt values: above every letter */
 
 static const char *default_socket;
+static bool default_is_json;
 
 void options_set_socket(const char *path)
 {
     default_socket = path;
+}
+
+void options_set_json(void)
+{
+    default_is_json = true;
+    fault_set_form(FAULT_DOCUMENT); /* until the command says otherwise */
 }
 
 static void print_help(const struct command *command, const struct option_row *rows)
@@ -43,8 +50,8 @@ static void print_help(const struct command *command, const struct option_row *r
 static int usage_error(const struct command *command, const char *name, const char *text,
                        const char *want)
 {
-    complain("%s: \"%s\" is no value for --%s: %s is wanted", command->name, text, name, want);
-    return EXIT_USAGE;
+    return complain_with(EXIT_USAGE, "usage", "%s: \"%s\" is no value for --%s: %s is wanted",
+                         command->name, text, name, want);
 }
 
 static bool parse_int(const char *text, int64_t *ret)
@@ -122,6 +129,8 @@ static int store(const struct command *command, const struct option_row *row, vo
 
     switch (row->type) {
     case OPTION_FLAG:
+    case OPTION_DOCUMENT:
+    case OPTION_EVENTS:
         *(bool *) at = true;
         return OPTIONS_GO_ON;
     case OPTION_TEXT:
@@ -183,6 +192,32 @@ static size_t make_tables(const struct option_row *rows, struct option *longs, c
     return n;
 }
 
+/*
+ * Failures of the command line are told as JSON as well where that is wanted, wherever --json
+ * stands in it. (A value of another option that looks like it changes no more than that.)
+ */
+static void find_json(const struct option_row *rows, int argc, char **argv,
+                      struct common_options *values)
+{
+    enum fault_form form = FAULT_TEXT;
+
+    for (const struct option_row *row = rows; row->name; row++) {
+        form = row->type == OPTION_DOCUMENT ? FAULT_DOCUMENT
+               : row->type == OPTION_EVENTS ? FAULT_EVENT
+                                            : form;
+    }
+    values->is_json = default_is_json && form != FAULT_TEXT;
+
+    bool is_wanted = values->is_json;
+
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        is_wanted = is_wanted || strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0;
+    }
+    if (is_wanted && form != FAULT_TEXT) {
+        fault_set_form(form);
+    }
+}
+
 int options_parse(const struct command *command, const struct option_row *rows, int argc,
                   char **argv, struct common_options *values)
 {
@@ -192,6 +227,7 @@ int options_parse(const struct command *command, const struct option_row *rows, 
     int code;
 
     values->socket = default_socket;
+    find_json(rows, argc, argv, values);
     opterr = 0;
     optind = 1;
     while ((code = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
@@ -202,13 +238,16 @@ int options_parse(const struct command *command, const struct option_row *rows, 
             return EXIT_OK;
         }
         if (code == ':') {
-            complain("%s: %s wants a value; sluicectl %s --help shows which", command->name,
-                     argv[optind - 1], command->name);
-        } else if (code == '?') {
-            complain("%s: there is no option %s; sluicectl %s --help shows them all", command->name,
-                     argv[optind - 1], command->name);
+            return complain_with(EXIT_USAGE, "usage",
+                                 "%s: %s wants a value; sluicectl %s --help shows which",
+                                 command->name, argv[optind - 1], command->name);
         }
-        for (size_t i = 0; i < n && code != ':' && code != '?'; i++) {
+        if (code == '?') {
+            return complain_with(EXIT_USAGE, "usage",
+                                 "%s: there is no option %s; sluicectl %s --help shows them all",
+                                 command->name, argv[optind - 1], command->name);
+        }
+        for (size_t i = 0; i < n; i++) {
             if (longs[i].val == code) {
                 r = store(command, &rows[i], values, optarg);
             }
@@ -218,5 +257,22 @@ int options_parse(const struct command *command, const struct option_row *rows, 
         }
     }
     values->first_word = optind;
+    return OPTIONS_GO_ON;
+}
+
+int options_want_words(const struct command *command, int argc, char **argv,
+                       const struct common_options *values, int min, int max)
+{
+    int n = argc - values->first_word;
+
+    if (n < min) {
+        return complain_with(EXIT_USAGE, "usage", "%s: something is missing: sluicectl %s %s",
+                             command->name, command->name, command->arguments);
+    }
+    if (n > max) {
+        return complain_with(EXIT_USAGE, "usage",
+                             "%s: \"%s\" is one word too many: sluicectl %s %s", command->name,
+                             argv[values->first_word + max], command->name, command->arguments);
+    }
     return OPTIONS_GO_ON;
 }

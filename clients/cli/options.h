@@ -8,6 +8,8 @@
 
 enum option_type {
     OPTION_FLAG,     /* bool */
+    OPTION_DOCUMENT, /* bool: --json, which makes failures one JSON document as well */
+    OPTION_EVENTS,   /* bool: --json, where each line is an event */
     OPTION_TEXT,     /* const char *, borrowed from argv */
     OPTION_INT,      /* struct int_option */
     OPTION_COUNT,    /* struct int_option; from 1 to what the RPC holds */
@@ -49,7 +51,14 @@ struct common_options {
      "the daemon's socket (default: $SLUICE_SOCKET, then the usual places)",                       \
      offsetof(struct common_options, socket)}
 #define OPTION_JSON                                                                                \
-    {"json", 'j', OPTION_FLAG, NULL, "print JSON", offsetof(struct common_options, is_json)}
+    {"json", 'j', OPTION_DOCUMENT, NULL, "print JSON", offsetof(struct common_options, is_json)}
+#define OPTION_JSON_EVENTS                                                                         \
+    {"json",                                                                                       \
+     'j',                                                                                          \
+     OPTION_EVENTS,                                                                                \
+     NULL,                                                                                         \
+     "print each event as a line of JSON",                                                         \
+     offsetof(struct common_options, is_json)}
 
 #define OPTIONS_GO_ON (-1)
 
@@ -57,6 +66,14 @@ struct common_options {
  * or the exit code when --help was printed or something is wrong. */
 int options_parse(const struct command *command, const struct option_row *rows, int argc,
                   char **argv, struct common_options *values);
+
+/* Are there from min to max words behind the options? OPTIONS_GO_ON, or the exit code after saying
+ * what is missing or too much. */
+int options_want_words(const struct command *command, int argc, char **argv,
+                       const struct common_options *values, int min, int max);
+
+/* --json was given before the command: it counts for whichever command follows. */
+void options_set_json(void);
 
 /* The socket that was named before the command ("sluicectl --socket PATH chat"); NULL: none.
  * Default of every command. */

@@ -17,5 +17,9 @@ struct prompt {
  * why. */
 int prompt_read(const char *what, int n_words, char *const *words, struct prompt *ret);
 
+/* As above, with what a pipe or a file on stdin holds standing before the words, a line apart. Any
+ * other stdin (a terminal, a socket, /dev/null) is read only where there are no words. */
+int prompt_read_both(const char *what, int n_words, char *const *words, struct prompt *ret);
+
 /* Are there neither words nor a pipe, so that a conversation is meant? */
 bool prompt_is_interactive(int n_words);

@@ -19,19 +19,7 @@ sluice_client *session_connect(const char *path, int *ret_exit_code)
     if (r == 0) {
         return client;
     }
-    if (r == -EINTR) {
-        *ret_exit_code = EXIT_INTERRUPTED;
-        return NULL;
-    }
-    if (r == -EACCES) {
-        complain("may not connect to sluiced at %s. Are you in the group that owns the socket?",
-                 sluice_connect_error());
-    } else {
-        complain("cannot reach sluiced at %s. Is sluiced running (`systemctl status sluiced`)? "
-                 "--socket or SLUICE_SOCKET names another place",
-                 sluice_connect_error());
-    }
-    *ret_exit_code = EXIT_UNREACHABLE;
+    *ret_exit_code = r == -EINTR ? complain_errno("connecting", r) : complain_unreachable(path, r);
     return NULL;
 }
 
@@ -111,8 +99,9 @@ static char *first_model(sluice_client *client, int *ret_exit_code)
         return NULL;
     }
     if (sluice_call_n_rows(call) == 0) {
-        complain("the daemon has no model; add one to model_list in its configuration");
-        *ret_exit_code = EXIT_FAILED;
+        *ret_exit_code = complain_with(EXIT_FAILED, "model_not_found",
+                                       "the daemon has no model; add one to model_list in its "
+                                       "configuration");
     } else {
         model = copy_or_complain(sluice_call_row_text(call, 0, SLUICE_FIELD_MODEL), ret_exit_code);
     }

@@ -86,7 +86,7 @@ static void show_text(struct shown *s, const sluice_call *call)
     } else {
         (void) fwrite(text, 1, n, stdout);
     }
-    (void) fflush(stdout);
+    (void) output_flush();
     s->has_text = true;
     s->is_line_begun = text[n - 1] != '\n';
     if (!is_thinking) {
@@ -177,9 +177,11 @@ int stream_run(sluice_call *call, const char *what, bool is_json, struct stream_
     int ev;
 
     while ((ev = session_next(call)) > 0) {
-        if (is_json) {
+        if (!output_flush()) {
+            (void) sluice_call_cancel(call); /* nobody reads */
+        } else if (is_json && ev != SLUICE_EVENT_FAILED) {
             json_print(json_event(call, &carry));
-        } else {
+        } else if (!is_json) {
             show_event(&shown, call);
         }
     }
@@ -188,6 +190,8 @@ int stream_run(sluice_call *call, const char *what, bool is_json, struct stream_
     }
     term_progress(NULL);
     end_channel(&shown);
-    (void) fflush(stdout);
+    if (!output_flush()) {
+        return complain_output();
+    }
     return ev < 0 ? complain_errno(what, ev) : complain_call(call, what);
 }

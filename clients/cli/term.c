@@ -23,7 +23,9 @@ static bool has_colours(FILE *f)
     const char *no = getenv("NO_COLOR");
     const char *term = getenv("TERM");
 
-    return term_is_tty(f) && !(no && no[0] != '\0') && !(term && strcmp(term, "dumb") == 0);
+    /* a terminal that does not say what it is understands no sequences */
+    return term_is_tty(f) && !(no && no[0] != '\0') && term && term[0] != '\0' &&
+           strcmp(term, "dumb") != 0;
 }
 
 void term_style(FILE *f, enum style style)

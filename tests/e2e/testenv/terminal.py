@@ -23,7 +23,7 @@ class Terminal:
             stdin=slave if stdin is None else stdin,
             stdout=slave,
             stderr=slave,
-            env={**env, "TERM": "xterm", "COLUMNS": "80"},
+            env={"TERM": "xterm", "COLUMNS": "80", **env},
             start_new_session=True,
             preexec_fn=_take_terminal if stdin is None else None,
         )

@@ -1,0 +1,174 @@
+"""sluicectl on a terminal: live text, the queue, conversations, Ctrl-C, and nothing that steers the terminal."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+from testenv import paths
+from testenv.cli import INTERRUPTED, OK, environment, terminal
+from testenv.daemon import Daemon, mock
+from testenv.upstream import Gate, end, say, stall, text, wait_for, whole
+from testenv.waiting import eventually
+
+
+# ---------------------------------------------------------------------------------------------- an answer
+
+
+def test_terminal_shows_live_tokens_and_a_summary(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    gate = Gate()
+    upstream.next(text("first"), wait_for(gate), text(" second"), end(tokens_out=2))
+    t = terminal(env, sluice, "chat", "-m", "m", "x")
+    t.wait_for("first")
+    assert "second" not in t.screen
+    gate.open()
+    assert t.wait_exit() == OK
+    assert "first second" in t.screen
+    summary = t.screen.split("first second")[1]
+    assert "2 tokens" in summary and "total" in summary and "first token" in summary
+
+
+def test_terminal_shows_the_queue(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    gate = Gate()
+    upstream.next(wait_for(gate), *say("x"))
+    with sluice.rpc() as rpc:
+        rpc.stream("Chat", rpc.chat_request("m"))
+        upstream.wait_request()
+        t = terminal(env, sluice, "chat", "-m", "m", "x")
+        t.wait_for("position 1")
+        gate.open()
+        assert t.wait_exit() == OK
+    assert "Hello world" in t.screen
+
+
+def test_control_characters_of_a_model_do_not_reach_the_terminal(env) -> None:
+    sluice = env.start({"m": mock("red \x1b[31m alert \x07 \x9b2J end")})
+    t = terminal(env, sluice, "chat", "-m", "m", "x")
+    assert t.wait_exit() == OK
+    assert "alert" in t.screen and "end" in t.screen
+    assert "\x1b[31m" not in t.screen and "\x07" not in t.screen and "\x9b" not in t.screen
+
+
+def test_colours_only_where_they_are_wanted(env) -> None:
+    sluice = env.start()
+    coloured = terminal(env, sluice, "models")
+    assert coloured.wait_exit() == OK and "\x1b[1mMODEL" in coloured.screen
+    for setting in ({"NO_COLOR": "1"}, {"TERM": "dumb"}, {"TERM": ""}):
+        for args in (("models",), ("chat", "-m", "m", "x"), ("status",)):
+            t = terminal(env, sluice, *args, **setting)
+            assert t.wait_exit() == OK
+            assert "\x1b" not in t.screen, setting
+
+
+def test_conversation(env) -> None:
+    """Each turn sends all that was said; /clear forgets; a failed turn is taken back; Ctrl-D ends."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    upstream.next(say("Paris."))
+    upstream.next(say("Two million."))
+    upstream.next(whole(500, {"error": {"message": "boom"}}))
+    upstream.next(say("Again."))
+    t = terminal(env, sluice, "chat", "-m", "m", "--system", "be brief")
+    t.wait_for(">>>")
+    t.type("capital of France?\n")
+    t.wait_for("Paris.")
+    t.type("how many people?\n")
+    t.wait_for("Two million.")
+    second = upstream.wait_request(2).json["messages"]
+    assert [m["role"] for m in second] == ["system", "user", "assistant", "user"]
+    assert second[2]["content"] == "Paris."
+    t.type("and this fails\n")
+    t.wait_for("upstream_error")
+    t.type("once more\n")
+    t.wait_for("Again.")
+    contents = [m["content"] for m in upstream.wait_request(4).json["messages"]]
+    assert "and this fails" not in contents and contents[-1] == "once more"
+    t.type("/clear\n")
+    t.type("fresh\n")
+    assert len(upstream.wait_request(5).json["messages"]) == 2
+    t.wait_for("Hello world")
+    t.type("\x04")
+    assert t.wait_exit() == OK
+
+
+def test_interrupt_in_a_conversation(env) -> None:
+    """Ctrl-C ends the answer, not the conversation."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    upstream.next(text("endless story"), stall())
+    t = terminal(env, sluice, "chat", "-m", "m")
+    t.wait_for(">>>")
+    t.type("tell me\n")
+    t.wait_for("endless story")
+    t.press_interrupt()
+    assert upstream.wait_request().peer_left.wait(10)
+    t.type("go on\n")
+    t.wait_for("Hello world")
+    t.type("/bye\n")
+    assert t.wait_exit() == OK
+
+
+# ---------------------------------------------------------------------------------------------- Ctrl-C
+
+
+@pytest.mark.parametrize("when", ["before the first word", "in mid-answer", "in the queue"])
+def test_interrupt(env, when: str, record_property: Any) -> None:
+    """Exit 130, and the daemon has let go of the upstream."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    if when == "in the queue":
+        upstream.next(text("x"), stall())
+        with sluice.rpc() as rpc:
+            rpc.stream("Chat", rpc.chat_request("m"))
+            upstream.wait_request()
+            check_interrupt(sluice, lambda: sluice.status().calls_queued == 1)
+            assert sluice.status().calls_running == 1
+        assert len(upstream.requests()) == 1
+        return
+    upstream.next(*([text("half"), stall()] if when == "in mid-answer" else [stall()]))
+    took = check_interrupt(sluice, lambda: bool(upstream.requests()))
+    exchange = upstream.wait_request()
+    assert exchange.peer_left.wait(10), "the upstream goes on for nobody"
+    print(f"Ctrl-C -> exit {took * 1000:.1f} ms")
+    record_property("ms", took * 1000)
+    eventually(lambda: sluice.status().calls_cancelled == 1, "it counts as cancelled")
+
+
+def check_interrupt(sluice: Daemon, is_time: Any) -> float:
+    process = subprocess.Popen(
+        [str(paths.SLUICECTL), "chat", "-m", "m", "x"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(sluice),
+    )
+    eventually(is_time, "the call is where it should be")
+    sent_at = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    took = time.monotonic() - sent_at
+    assert process.returncode == INTERRUPTED, (out, err)
+    assert b"Sanitizer" not in err
+    return took
+
+
+def test_interrupt_of_embed(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    upstream.next(stall())
+    process = subprocess.Popen(
+        [str(paths.SLUICECTL), "embed", "-m", "m", "x"],
+        stdin=subprocess.DEVNULL,
+        env=environment(sluice),
+    )
+    exchange = upstream.wait_request()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == INTERRUPTED
+    assert exchange.peer_left.wait(10)
