@@ -86,6 +86,12 @@ void announce_drain_cut(size_t n_calls)
                   "the drain time is over: ending %zu calls", n_calls);
 }
 
+void announce_idle_exit(const char *why)
+{
+    message_write(MESSAGE_IDLE_EXIT, LOG_LEVEL_NOTICE, NULL, NULL,
+                  "leaving: %s; the next connection starts sluiced again", why);
+}
+
 void announce_level(const struct pressure *p, enum pressure_level from, enum pressure_level to)
 {
     static const char *const does[] = {"calls are taken again", "watching closely",

@@ -17,5 +17,7 @@ void announce_reloaded(const char *config_path, size_t n_models, uint64_t genera
 void announce_reload_refused(const char *config_path, const char *why);
 void announce_draining(size_t n_calls, uint64_t drain_usec);
 void announce_drain_cut(size_t n_calls);
+/* why: as above */
+void announce_idle_exit(const char *why);
 void announce_level(const struct pressure *p, enum pressure_level from, enum pressure_level to);
 void announce_records_dropped(void);

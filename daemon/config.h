@@ -75,6 +75,7 @@ struct config {
     /* the last: bodies and collected answers of all connections together */
     size_t max_head_bytes, max_body_bytes, max_buffered_bytes;
     uint64_t head_usec, body_usec, keep_alive_usec, stalled_reader_usec, drain_usec, heartbeat_usec;
+    uint64_t idle_exit_usec; /* 0: never */
     uint64_t connect_usec, first_byte_usec, gap_usec;
     unsigned slots;
     size_t max_queued;

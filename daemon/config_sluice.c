@@ -28,10 +28,11 @@
 #define GIB    (1024 * MIB)
 
 enum type {
-    TYPE_COUNT,    /* size_t */
-    TYPE_UNSIGNED, /* unsigned */
-    TYPE_SIZE,     /* size_t, in bytes */
-    TYPE_DURATION, /* uint64_t, in microseconds */
+    TYPE_COUNT,           /* size_t */
+    TYPE_UNSIGNED,        /* unsigned */
+    TYPE_SIZE,            /* size_t, in bytes */
+    TYPE_DURATION,        /* uint64_t, in microseconds */
+    TYPE_DURATION_OR_OFF, /* the same; off is 0 */
     TYPE_BOOL,
     TYPE_DIRECTORY, /* char *, "" for none */
     TYPE_LISTENS,
@@ -67,6 +68,8 @@ static const struct key keys[] = {
     {"timeouts.connect", TYPE_DURATION, AT(connect_usec), SECOND / 10, 5 * MINUTE},
     {"timeouts.first_byte", TYPE_DURATION, AT(first_byte_usec), SECOND / 10, 24 * HOUR},
     {"timeouts.gap", TYPE_DURATION, AT(gap_usec), SECOND / 10, 24 * HOUR},
+
+    {"idle_exit", TYPE_DURATION_OR_OFF, AT(idle_exit_usec), 0, 24 * HOUR},
 
     {"slots", TYPE_UNSIGNED, AT(slots), 1, 1024},
 
@@ -128,7 +131,7 @@ static void out_of_bounds(struct config_reader *r, const struct config_node *at,
     if (key->type == TYPE_SIZE) {
         config_reader_error(r, at, true, "must be from %s to %s", format_size(key->min, min),
                             format_size(key->max, max));
-    } else if (key->type == TYPE_DURATION) {
+    } else if (key->type == TYPE_DURATION || key->type == TYPE_DURATION_OR_OFF) {
         config_reader_error(r, at, true, "must be from %s to %s",
                             num_format_duration(key->min, min), num_format_duration(key->max, max));
     } else {
@@ -203,6 +206,13 @@ static void read_duration(struct config_reader *r, const struct config_node *at,
     } else {
         *(uint64_t *) value_at(r->config, key) = v;
     }
+}
+
+/* A plain off is a boolean in YAML 1.1. */
+static bool is_off(const struct config_node *at)
+{
+    return (at->kind == NODE_BOOL && strcmp(at->text, "false") == 0) ||
+           (at->kind == NODE_STRING && !at->is_unresolved && strcmp(at->text, "off") == 0);
 }
 
 static void read_bool(struct config_reader *r, const struct config_node *at, const struct key *key)
@@ -383,6 +393,13 @@ static void read_value(struct config_reader *r, const struct config_node *at, co
         return;
     case TYPE_DURATION:
         read_duration(r, at, key);
+        return;
+    case TYPE_DURATION_OR_OFF:
+        if (is_off(at)) {
+            *(uint64_t *) value_at(r->config, key) = 0;
+        } else {
+            read_duration(r, at, key);
+        }
         return;
     case TYPE_BOOL:
         read_bool(r, at, key);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/fdio.h"
+#include "base/num.h"
 #include "config.h"
 #include "config_check.h"
 #include "server.h"
@@ -29,6 +30,8 @@ static const char usage[] =
     "      --port PORT            HTTP port (default: 4000)\n"
     "      --listen NAME=ADDRESS  rpc=unix:PATH, http=unix:PATH, http=tcp:HOST:PORT; repeatable; replaces\n"
     "                             the defaults of that name\n"
+    "      --idle-exit DURATION   leave after that long without connections and calls, such as 5m; off:\n"
+    "                             never. Only with sockets passed by systemd (default: sluice.idle_exit)\n"
     "      --log-format FORMAT    auto, text, json or journal (default: auto)\n"
     "      --log-level LEVEL      error, warning, notice, info or debug (default: info)\n"
     "  -h, --help                 this text\n"
@@ -44,6 +47,7 @@ enum option_code {
     OPT_HOST,
     OPT_PORT,
     OPT_LISTEN,
+    OPT_IDLE_EXIT,
     OPT_LOG_FORMAT,
     OPT_LOG_LEVEL
 };
@@ -56,6 +60,7 @@ static const struct option options[] = {
     {"host", required_argument, NULL, OPT_HOST},
     {"port", required_argument, NULL, OPT_PORT},
     {"listen", required_argument, NULL, OPT_LISTEN},
+    {"idle-exit", required_argument, NULL, OPT_IDLE_EXIT},
     {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"help", no_argument, NULL, 'h'},
@@ -118,6 +123,17 @@ static bool add_listen(struct server_options *o, char *argument)
     return true;
 }
 
+static bool take_idle_exit(struct server_options *o, const char *argument)
+{
+    o->has_idle_exit = true;
+    o->idle_exit_usec = 0;
+    if (strcmp(argument, "off") == 0 || strcmp(argument, "0") == 0 ||
+        num_parse_duration(str_from(argument), &o->idle_exit_usec) == 0) {
+        return true;
+    }
+    return usage_error("no duration such as 30s or 5m", argument);
+}
+
 static bool take_option(struct command *c, int code, char *argument)
 {
     int value = 0;
@@ -144,6 +160,8 @@ static bool take_option(struct command *c, int code, char *argument)
         return true;
     case OPT_LISTEN:
         return add_listen(&c->server, argument);
+    case OPT_IDLE_EXIT:
+        return take_idle_exit(&c->server, argument);
     case OPT_LOG_FORMAT:
         if (!find_word(formats, ARRAY_LEN(formats), argument, &value)) {
             return usage_error("no such log format", argument);

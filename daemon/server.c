@@ -29,6 +29,7 @@
 #include "config.h"
 #include "core/call.h"
 #include "frontend/frontend.h"
+#include "idle_exit.h"
 #include "lifecycle.h"
 #include "log_watch.h"
 #include "plan.h"
@@ -58,10 +59,12 @@ struct server {
     struct psi_watch psi;
     struct log_watch log_watch;
     struct lifecycle lifecycle;
+    struct idle_exit idle_exit;
     struct supervisor supervisor;
     struct watchdog watchdog;
 
     sd_event_source *sockets_ready, *turn, *deadline;
+    bool has_warned_idle_exit;
     uint64_t turn_wanted_at_usec; /* USEC_NEVER: no turn is wanted */
     bool run_wanted;              /* the registry has work: the next turn runs it */
 };
@@ -125,6 +128,9 @@ static int turn(sd_event_source *source, void *ctx)
         run_registry(s, now);
     }
     frontends_turn(&s->frontends, now);
+    if (lifecycle_is_running(&s->lifecycle)) {
+        idle_exit_turn(&s->idle_exit, now);
+    }
     lifecycle_turn(&s->lifecycle, s->run_wanted);
     view = supervisor_view(s);
     supervisor_turn(&s->supervisor, &view, now);
@@ -261,6 +267,21 @@ static int adopt_config(struct server *s, struct config *c)
     return 0;
 }
 
+/* After sockets_open(): it is of use only where the service manager starts sluiced again. */
+static void set_idle_exit(struct server *s)
+{
+    const struct server_options *o = s->options;
+    uint64_t after = o->has_idle_exit ? o->idle_exit_usec : s->config->idle_exit_usec;
+
+    if (after > 0 && !s->sockets.is_passed && !s->has_warned_idle_exit) {
+        log_printf(LOG_LEVEL_WARNING,
+                   "idle_exit has no effect: systemd passed no sockets, so nobody "
+                   "would start sluiced again");
+        s->has_warned_idle_exit = true;
+    }
+    idle_exit_set(&s->idle_exit, s->sockets.is_passed ? after : 0, clock_now_usec());
+}
+
 static void reload(struct server *s)
 {
     const char *path = s->options->config_path;
@@ -277,6 +298,7 @@ static void reload(struct server *s)
             config_free(c);
         }
     } else {
+        set_idle_exit(s);
         registry_reroute(&s->registry, clock_now_usec());
         announce_reloaded(path, s->router.n_groups, s->generation);
     }
@@ -432,6 +454,9 @@ static int init_lifecycle(struct server *s)
     if (r >= 0) {
         r = watchdog_init(&s->watchdog, s->event, oldest_work, s);
     }
+    if (r >= 0) {
+        r = idle_exit_init(&s->idle_exit, s->event, &s->registry, &s->frontends, &s->supervisor);
+    }
     return r < 0 ? r : lifecycle_init(&s->lifecycle, &parts);
 }
 
@@ -492,6 +517,7 @@ static void server_done(struct server *s)
     log_watch_done(&s->log_watch);
     watchdog_done(&s->watchdog);
     supervisor_done(&s->supervisor);
+    idle_exit_done(&s->idle_exit);
     lifecycle_done(&s->lifecycle);
     config_free(s->config);
     sd_event_unref(s->event);
@@ -506,6 +532,7 @@ static int start(struct server *s)
         return r;
     }
     raise_fd_limit(s->config);
+    set_idle_exit(s);
     announce_ready(s->options->config_path, s->router.n_groups, sockets_describe(&s->sockets));
     view = supervisor_view(s);
     supervisor_ready(&s->supervisor, &view, clock_now_usec());

@@ -5,6 +5,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/log.h"
 #include "base/macros.h"
@@ -19,6 +20,8 @@ struct server_options {
         const char *name, *address;
     } listens[SERVER_MAX_LISTENS]; /* --listen NAME=ADDRESS: replace the defaults of that name */
     size_t n_listens;
+    bool has_idle_exit; /* --idle-exit: goes before the file */
+    uint64_t idle_exit_usec;
 };
 
 /* Runs until a signal ends it. The exit status of the process. */

@@ -117,7 +117,7 @@ static int adopt_one(struct sockets *s, int fd, const char *name, const struct c
 static int adopt_passed(struct sockets *s, const struct config *config, struct frontends *f)
 {
     char **names = NULL;
-    int n = sd_listen_fds_with_names(1, &names), r = 0;
+    int n = sd_listen_fds_with_names(1, &names), n_served = 0, r = 0;
 
     for (int i = 0; i < n; i++) {
         if (!frontend_find(names[i])) {
@@ -132,11 +132,17 @@ static int adopt_passed(struct sockets *s, const struct config *config, struct f
         if (r < 0) {
             break;
         }
+        n_served++;
     }
     for (int i = 0; i < n; i++) {
         free(names[i]);
     }
     free(names);
+    if (r >= 0 && n > 0 && n_served == 0) {
+        log_printf(LOG_LEVEL_ERROR, "none of the %d sockets passed by systemd can be served", n);
+        return -ENOENT;
+    }
+    s->is_passed = n_served > 0;
     return r < 0 ? r : n;
 }
 

@@ -13,6 +13,7 @@ struct sockets {
     char *addresses[SOCKETS_MAX]; /* owned: those we opened ourselves */
     size_t n;
     bool is_remote; /* one of them is open to the network */
+    bool is_passed; /* they are the service manager's, which starts sluiced when one is used */
     char text[512]; /* for people */
 };
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -219,6 +220,18 @@ void listeners_close(struct frontends *f)
     list_for_each_safe (pos, &f->listeners) {
         listener_free(CONTAINER_OF(pos, struct listener, link));
     }
+}
+
+bool listeners_have_arrivals(const struct frontends *f)
+{
+    list_for_each (pos, &f->listeners) {
+        struct pollfd p = {.fd = CONTAINER_OF(pos, struct listener, link)->fd, .events = POLLIN};
+
+        if (poll(&p, 1, 0) != 0) { /* an error too: better stay than lose somebody */
+            return true;
+        }
+    }
+    return false;
 }
 
 void listeners_room(struct frontends *f)

@@ -13,5 +13,8 @@ int listener_add(struct frontends *f, const struct frontend_ops *ops, int fd) MU
 /* Closes them all. */
 void listeners_close(struct frontends *f);
 
+/* Is somebody waiting to be accepted on one of them? Asks the kernel. */
+bool listeners_have_arrivals(const struct frontends *f);
+
 /* A connection ended: those that stopped at the limit accept again. */
 void listeners_room(struct frontends *f);

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
-from testenv.bare import Bare, Supervisor
+from testenv.bare import Activated, Bare, Supervisor
 from testenv.http import Http, chat_body
 from testenv.upstream import Gate, end, text, wait_for
 from testenv.waiting import eventually, is_readable
@@ -116,3 +118,89 @@ def test_reload_is_announced(env) -> None:
     service.signal(signal.SIGHUP)
     assert re.search(r"MONOTONIC_USEC=\d+", service.manager.wait_for("RELOADING=1"))
     assert "STATUS=2 models" in service.manager.wait_for("READY=1")
+
+
+# ---------------------------------------------------------------------------------------------- leaving when idle
+
+
+def ask(path: str, keep: bool = False) -> int:
+    with Http(path) as http:
+        headers = {} if keep else {"connection": "close"}
+        return http.request("GET", "/v1/models", headers=headers).status
+
+
+def config_file(env: Any, text_: str) -> str:
+    path = env.directory / "config.yaml"
+    path.write_text(text_)
+    return str(path)
+
+
+def test_leaves_when_idle_and_comes_back(env) -> None:
+    config = config_file(env, MOCK + "sluice: {idle_exit: 50ms}\n")
+    manager = env.closing(Supervisor(env.directory))
+    variables = {"NOTIFY_SOCKET": manager.path}
+    service = env.closing(Activated(env.directory, "--config", config, **variables))
+    for _ in range(2):
+        assert ask(service.path) == 200
+        manager.wait_for("STOPPING=1")
+    eventually(lambda: len(service.statuses) >= 2, "it has left twice")
+    assert service.statuses[:2] == [0, 0], service.log
+    assert "leaving: idle for 50ms" in service.log
+
+
+def test_nobody_is_lost_while_it_leaves(env) -> None:
+    """Arrivals as near to the exit as chance brings them: none is refused, none is closed without an answer."""
+    config = config_file(env, MOCK)
+    manager = env.closing(Supervisor(env.directory))
+    args = ("--config", config, "--idle-exit", "20ms")
+    service = env.closing(Activated(env.directory, *args, NOTIFY_SOCKET=manager.path))
+    chance = random.Random(1)
+    n_at_the_exit = 0
+    for _ in range(80):
+        assert ask(service.path, keep=chance.random() < 0.5) == 200
+        # the next one comes with the words "I am leaving", or by chance a little earlier
+        n_at_the_exit += manager.hear("STOPPING=1", chance.uniform(0, 0.06)) is not None
+    print(f"{len(service.statuses)} exits, {n_at_the_exit} of 80 connections at the very moment")
+    assert len(service.statuses) >= 5, "it hardly ever left in between: nothing was tested"
+    assert set(service.statuses) == {0}, service.log
+
+
+def test_does_not_leave_while_somebody_is_there(env) -> None:
+    config = config_file(env, MOCK + "sluice: {idle_exit: 100ms}\n")
+    service = env.closing(Activated(env.directory, "--config", config))
+    with Http(service.path) as http:
+        for _ in range(3):
+            assert http.request("GET", "/v1/models").status == 200
+            assert not is_readable(http.sock, 0.3), "the connection was closed"
+    assert service.statuses == []
+    eventually(lambda: service.statuses == [0], "it leaves once the client has")
+
+
+def test_idle_exit_without_passed_sockets(env) -> None:
+    """Nobody would start it again: it stays, and says so once."""
+    service = Service(env, MOCK + "sluice: {idle_exit: 20ms}\n")
+    service.signal(signal.SIGHUP)
+    service.manager.wait_for("RELOADING=1")
+    service.manager.wait_for("READY=1")
+    assert not is_readable(service.manager.sock, 0.5)
+    assert service.daemon.log.count("idle_exit has no effect") == 1
+    assert ask(service.http_path) == 200
+
+
+def test_reload_changes_the_idle_exit(env) -> None:
+    config = config_file(env, MOCK)
+    service = env.closing(Activated(env.directory, "--config", config))
+    assert ask(service.path) == 200
+    assert service.current and service.statuses == []
+    config_file(env, MOCK + "sluice: {idle_exit: 20ms}\n")
+    service.current.process.send_signal(signal.SIGHUP)
+    eventually(lambda: service.statuses == [0], "it leaves")
+
+
+def test_passed_sockets_of_no_known_name(env) -> None:
+    """Running without listening would look well to the service manager and serve nobody."""
+    config = config_file(env, MOCK)
+    with socket.create_server(("127.0.0.1", 0)) as tcp:
+        daemon = Bare(env.directory, "--config", config, fds=(tcp.fileno(),), names="web")
+        assert daemon.process.wait(10) == 1, daemon.log
+        assert "web" in daemon.log and "none of the 1 sockets" in daemon.log

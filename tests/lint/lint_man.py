@@ -201,7 +201,8 @@ def shown_defaults(root):
 
 def check_own_entry(kind, least, most, default, shown):
     """What is wrong with the words of an entry under sluice:."""
-    words = {"COUNT": "whole number", "UNSIGNED": "whole number", "SIZE": "size", "DURATION": "duration", "BOOL": "boolean",
+    words = {"COUNT": "whole number", "UNSIGNED": "whole number", "SIZE": "size", "DURATION": "duration",
+             "DURATION_OR_OFF": "duration", "BOOL": "boolean",
              "DIRECTORY": "path", "LISTENS": "list", "HOSTS": "list", "ORIGINS": "list"}
     word = words.get(kind)
     if not word:

@@ -456,6 +456,7 @@ START_TEST(every_key_of_sluice)
                    "  timeouts: {head: 1s, body: 2s, keep_alive: 3s, stalled_reader: "
                    "4s, drain: 0, heartbeat: 6s,\n"
                    "    connect: 700ms, first_byte: 8m, gap: 1h30m}\n"
+                   "  idle_exit: 9m\n"
                    "  slots: 10\n"
                    "  queue: {length: 11, bytes: 12MiB, wait: {interactive: 13s, batch: "
                    "14s, background: 15s}}\n"
@@ -481,6 +482,7 @@ START_TEST(every_key_of_sluice)
     ck_assert_uint_eq(c->connect_usec, 700 * USEC_PER_MSEC);
     ck_assert_uint_eq(c->first_byte_usec, 480 * USEC_PER_SEC);
     ck_assert_uint_eq(c->gap_usec, 5400 * USEC_PER_SEC);
+    ck_assert_uint_eq(c->idle_exit_usec, 540 * USEC_PER_SEC);
     ck_assert_uint_eq(c->slots, 10);
     ck_assert_uint_eq(c->max_queued, 11);
     ck_assert_uint_eq(c->max_queued_bytes, 12 * 1024 * 1024);
@@ -509,6 +511,38 @@ START_TEST(every_key_of_sluice)
 }
 END_TEST
 
+START_TEST(idle_exit_off)
+{
+    static const char *const offs[] = {"off", "'off'", "0", "false", "0s"};
+
+    for (size_t i = 0; i < ARRAY_LEN(offs); i++) {
+        char text[512];
+        struct config *c;
+
+        (void) snprintf(text, sizeof text, FINE "sluice: {idle_exit: %s}\n", offs[i]);
+        c = parse(text);
+        ck_assert_uint_eq(c->idle_exit_usec, 0);
+        config_free(c);
+    }
+}
+END_TEST
+
+START_TEST(idle_exit_that_cannot_be)
+{
+    static const char *const texts[] = {"on",    "5",  "25h",
+                                        "never", "[]", "os.environ/SLUICE_TEST_A"};
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct config *c = NULL;
+        char text[512];
+
+        (void) snprintf(text, sizeof text, FINE "sluice: {idle_exit: %s}\n", texts[i]);
+        ck_assert_int_eq(config_parse(str_from(text), &c), -EBADMSG);
+        config_free(c);
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     clean_environment();
@@ -522,6 +556,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, master_keys_and_listens);
     tcase_add_test(tc, addresses);
     tcase_add_test(tc, every_key_of_sluice);
+    tcase_add_test(tc, idle_exit_off);
+    tcase_add_test(tc, idle_exit_that_cannot_be);
 }
 
 TEST_MAIN("config", add_tests)

@@ -81,6 +81,7 @@ START_TEST(the_shipped_file_shows_the_defaults)
         "queue.wait.interactive",
         "queue.wait.batch",
         "queue.wait.background",
+        "idle_exit",
         "pressure.enabled",
         "pressure.kernel_root",
         "http.allowed_hosts",
@@ -118,6 +119,7 @@ START_TEST(the_shipped_file_shows_the_defaults)
     ck_assert_uint_eq(c->connect_usec, d->connect_usec);
     ck_assert_uint_eq(c->first_byte_usec, d->first_byte_usec);
     ck_assert_uint_eq(c->gap_usec, d->gap_usec);
+    ck_assert_uint_eq(c->idle_exit_usec, d->idle_exit_usec);
     ck_assert_uint_eq(c->slots, d->slots);
     ck_assert_uint_eq(c->max_queued, d->max_queued);
     ck_assert_uint_eq(c->max_queued_bytes, d->max_queued_bytes);

@@ -6,12 +6,14 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from . import paths
 from .daemon import SANITIZER_ENV, SANITIZER_REPORT
-from .waiting import eventually, is_readable
+from .waiting import PATIENCE_SEC, eventually, is_readable
 
 TRAMPOLINE = """
 import os, sys
@@ -44,7 +46,7 @@ class Bare:
             numbers = ",".join(str(fd) for fd in fds)
             argv = [sys.executable, "-c", TRAMPOLINE, numbers, *argv]
         self.log_path = directory / "log"
-        with open(self.log_path, "wb") as log:
+        with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 argv, stderr=log, env=environment, pass_fds=fds, stdin=subprocess.DEVNULL
             )
@@ -75,6 +77,45 @@ class Bare:
     close = stop
 
 
+class Activated:
+    """A Unix socket that the test holds, and a daemon that is started whenever somebody connects while none runs."""
+
+    def __init__(self, directory: Path, *args: str, **variables: str):
+        self.directory, self.args, self.variables = directory, args, variables
+        self.path = str(directory / "http.sock")
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.listener.bind(self.path)
+        self.listener.listen(128)
+        self.statuses: list[int] = []
+        self.is_over = threading.Event()
+        self.current: Optional[Bare] = None
+        self.keeper = threading.Thread(target=self._keep, daemon=True)
+        self.keeper.start()
+
+    def _keep(self) -> None:
+        while not self.is_over.is_set():
+            if is_readable(self.listener, 0.02):
+                self.current = self._start()
+                self.statuses.append(self.current.process.wait())
+
+    def _start(self) -> Bare:
+        fds = (self.listener.fileno(),)
+        return Bare(self.directory, *self.args, fds=fds, names="http-unix", **self.variables)
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")
+
+    def close(self) -> None:
+        self.is_over.set()
+        if self.current and self.current.process.poll() is None:
+            self.current.process.terminate()
+        self.keeper.join(10)
+        self.listener.close()
+        assert not self.keeper.is_alive(), "it did not end"
+        assert not SANITIZER_REPORT.search(self.log), self.log
+
+
 class Supervisor:
     """The other end of NOTIFY_SOCKET."""
 
@@ -83,12 +124,19 @@ class Supervisor:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(self.path)
 
-    def wait_for(self, word: str) -> str:
-        while is_readable(self.sock, 10):
+    def hear(self, word: str, timeout: float) -> Optional[str]:
+        """The next message with word in it, or None."""
+        deadline = time.monotonic() + timeout
+        while is_readable(self.sock, max(0.0, deadline - time.monotonic())):
             message = self.sock.recv(4096).decode()
             if word in message:
                 return message
-        raise AssertionError(f"{word} was never told")
+        return None
+
+    def wait_for(self, word: str) -> str:
+        message = self.hear(word, PATIENCE_SEC)
+        assert message, f"{word} was never told"
+        return message
 
     def drain(self) -> None:
         """Throws away what was told until now."""
