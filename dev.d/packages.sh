@@ -36,6 +36,16 @@ packages_test() {
     esac
 }
 
+# What Debian packages are built and judged with (debian/control says the first as well).
+packages_deb() {
+    packages_build
+    printf '%s\n' build-essential debhelper dh-python check lintian pybuild-plugin-pyproject python3-all python3-setuptools
+    case $(_debian_version) in
+    12) echo systemd ;;
+    *) echo systemd-dev ;;
+    esac
+}
+
 # What only `./dev test all` needs.
 packages_test_all() {
     packages_test
