@@ -30,6 +30,7 @@
 #include "core/call.h"
 #include "frontend/frontend.h"
 #include "idle_exit.h"
+#include "incidents.h"
 #include "lifecycle.h"
 #include "log_watch.h"
 #include "plan.h"
@@ -58,6 +59,7 @@ struct server {
     struct sockets sockets;
     struct psi_watch psi;
     struct log_watch log_watch;
+    struct incidents incidents;
     struct lifecycle lifecycle;
     struct idle_exit idle_exit;
     struct supervisor supervisor;
@@ -171,7 +173,17 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *ctx)
 
 static void on_ended(void *ctx, const struct call *call)
 {
+    struct server *s = ctx;
+
     call_record_write(call);
+    incidents_call_ended(&s->incidents, call);
+}
+
+static void on_denied(void *ctx, const struct caller *caller)
+{
+    struct server *s = ctx;
+
+    incidents_denied(&s->incidents, caller);
 }
 
 static void on_level(void *ctx, enum pressure_level from, enum pressure_level to)
@@ -433,6 +445,7 @@ static void wire_frontends(struct server *s)
     s->frontends.pressure = &s->pressure;
     s->frontends.stats = &s->stats;
     s->frontends.on_work = want_turn;
+    s->frontends.on_denied = on_denied;
     s->frontends.ctx = s;
     s->frontends.started_at_usec = clock_now_usec();
 }
@@ -470,6 +483,7 @@ static int init_modules(struct server *s, struct config *config)
 {
     struct admission_params params = admission_params(config);
     struct call_hooks hooks = {.ctx = s, .on_work = want_run, .on_ended = on_ended};
+    struct upstream_hooks upstream_hooks = incidents_upstream_hooks(&s->incidents);
     int r;
 
     router_init(&s->router);
@@ -487,7 +501,10 @@ static int init_modules(struct server *s, struct config *config)
         r = init_lifecycle(s);
     }
     if (r >= 0) {
-        r = upstreams_init(&s->upstreams, s->event, &s->poller);
+        r = incidents_init(&s->incidents, s->event);
+    }
+    if (r >= 0) {
+        r = upstreams_init(&s->upstreams, s->event, &s->poller, &upstream_hooks);
     }
     if (r >= 0) {
         r = psi_watch_init(&s->psi, s->event, pressure_root(config), &s->pressure, on_level, s);
@@ -514,6 +531,7 @@ static void server_done(struct server *s)
     poller_done(&s->poller); /* after all who have sources in it */
     sd_event_source_disable_unref(s->turn);
     sd_event_source_disable_unref(s->deadline);
+    incidents_done(&s->incidents);
     log_watch_done(&s->log_watch);
     watchdog_done(&s->watchdog);
     supervisor_done(&s->supervisor);

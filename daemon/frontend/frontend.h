@@ -43,6 +43,8 @@ struct frontends {
     struct stats *stats;
     struct frontend_params params;
     void (*on_work)(void *ctx); /* frontends_turn() is wanted at the end of this wake-up */
+    /* a request came with a wrong key; NULL: nobody counts them */
+    void (*on_denied)(void *ctx, const struct caller *caller);
     void *ctx;
 
     /* told by the composition, told on to clients */

@@ -139,6 +139,15 @@ static void handle_request(struct http_conn *h, uint64_t now_usec)
     }
 }
 
+static void tell_denied(const struct http_conn *h)
+{
+    const struct frontends *f = h->conn.frontends;
+
+    if (f->on_denied) {
+        f->on_denied(f->ctx, &h->conn.caller);
+    }
+}
+
 static enum errcode check_head(struct http_conn *h, const struct http1_head *head)
 {
     struct http_access access = http_access_check(h->conn.frontends, head, h->is_tcp);
@@ -159,6 +168,7 @@ static enum errcode check_head(struct http_conn *h, const struct http1_head *hea
     }
     if (h->is_tcp && !http_route_is_open(h->route) &&
         !http_access_key_is_good(h->conn.frontends, head)) {
+        tell_denied(h);
         return ERRCODE_INVALID_API_KEY;
     }
     if (h->route == ROUTE_NONE) {

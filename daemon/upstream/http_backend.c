@@ -28,6 +28,7 @@
 
 #include "base/clock.h"
 #include "upstream/ollama_loader.h"
+#include "upstream/server_state.h"
 #include "upstream/transfer.h"
 
 /* an encoded request: the 32 MiB body limit and the growth of escaping */
@@ -111,6 +112,13 @@ static void job_fail_with(struct backend_job *job, enum errcode code, const char
     job_fail(job, &p, 0);
 }
 
+/* The server, not this request: nobody is there, or nobody answers. */
+static void job_fail_server(struct backend_job *job, enum errcode code, const char *what)
+{
+    server_state_failed(job->backend->server, code, what, clock_now_usec());
+    job_fail_with(job, code, what);
+}
+
 static uint64_t time_limit(const struct backend_job *job)
 {
     const struct http_backend *b = job->backend;
@@ -151,7 +159,7 @@ static void job_time_out(struct backend_job *job)
     } else if (job->state == JOB_READING || job->state == JOB_ERROR_BODY) {
         job_fail_with(job, ERRCODE_UPSTREAM_STALLED, "no byte within the gap limit");
     } else {
-        job_fail_with(job, ERRCODE_UPSTREAM_TIMEOUT, "no answer within the first-byte limit");
+        job_fail_server(job, ERRCODE_UPSTREAM_TIMEOUT, "no answer within the first-byte limit");
     }
 }
 
@@ -170,6 +178,7 @@ static void on_head(void *ctx, const struct transfer_head *head)
     job->is_sse = is_sse(head->content_type);
     job->state = head->status == 200 ? JOB_READING : JOB_ERROR_BODY;
     job->last_byte_at_usec = clock_now_usec();
+    server_state_answered(job->backend->server, job->last_byte_at_usec);
     arm_timer(job);
 }
 
@@ -289,10 +298,10 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
         }
         break;
     case TRANSFER_REFUSED:
-        job_fail_with(job, ERRCODE_UPSTREAM_UNREACHABLE, text);
+        job_fail_server(job, ERRCODE_UPSTREAM_UNREACHABLE, text);
         break;
     case TRANSFER_CONNECT_TIMEOUT:
-        job_fail_with(job, ERRCODE_UPSTREAM_TIMEOUT, text);
+        job_fail_server(job, ERRCODE_UPSTREAM_TIMEOUT, text);
         break;
     case TRANSFER_GARBAGE:
         job_fail_with(job, ERRCODE_UPSTREAM_GARBAGE, text);
@@ -481,6 +490,7 @@ static void backend_free(struct backend *backend)
         job_free(job);
     }
     ollama_loader_unref(b->loader);
+    server_state_unref(b->server);
     server_address_done(&b->address);
     if (b->api_key) {
         explicit_bzero(b->api_key, strlen(b->api_key));
@@ -538,6 +548,9 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     r = !params->api_base ? -EINVAL : server_address_init(&b->address, params->api_base);
     if (r >= 0 && (!b->id || !b->model || (params->api_key && !b->api_key))) {
         r = -ENOMEM;
+    }
+    if (r >= 0) {
+        r = server_state_ref(up, params->api_base, &b->server);
     }
     if (r >= 0) {
         r = kv_copy(params->options, &b->options);

@@ -17,6 +17,7 @@
 
 struct http_backend;
 struct ollama_loader;
+struct server_state;
 
 /*
  * What a provider knows. `decoder` is whatever decoder_new() made. See wire/ollama_json.h and
@@ -45,6 +46,7 @@ struct http_backend {
     const struct http_dialect *dialect;
     struct server_address address;
     struct ollama_loader *loader; /* a reference, or NULL */
+    struct server_state *server;  /* a reference */
     char *id, *model;             /* owned */
     char *api_key;                /* owned, or NULL; wiped */
     struct kv options;

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "upstream/curl_loop.h"
+#include "upstream/server_state.h"
 #include "upstream/transfer.h"
 #include "wire/ollama_json.h"
 
@@ -38,11 +39,14 @@ struct ollama_loader {
     struct upstreams *up; /* borrowed */
     char *api_base;
     struct server_address address;
+    struct server_state *server; /* a reference */
+    struct log_limit limit;
     struct list models; /* load.link, most recently used first */
     size_t n_models;
 
     struct load *current;      /* under way, or NULL */
     bool could_not_start;      /* current: out of memory; the timer tells it from the loop */
+    uint64_t started_at_usec;  /* current */
     struct transfer *transfer; /* of current */
     sd_event_source *timer;    /* its time limit */
     struct buf answer;
@@ -83,6 +87,7 @@ struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
         load_free(CONTAINER_OF(pos, struct load, link));
     }
     list_remove(&l->link);
+    server_state_unref(l->server);
     buf_done(&l->answer);
     server_address_done(&l->address);
     free(l->api_base);
@@ -102,6 +107,22 @@ static void distrust_variants(struct ollama_loader *l, const struct load *loaded
     }
 }
 
+static void report(struct ollama_loader *l, const struct load *m, const struct problem *problem)
+{
+    const struct upstream_hooks *hooks = &l->up->hooks;
+    struct load_report load = {
+        .server = server_state_name(l->server),
+        .model = m->model,
+        .took_usec = usec_since(clock_now_usec(), l->started_at_usec),
+        .problem = problem,
+        .limit = &l->limit,
+    };
+
+    if (hooks->on_load && !(problem && server_state_is_down(l->server))) {
+        hooks->on_load(hooks->ctx, &load);
+    }
+}
+
 /* The load is over: everybody who waits is told. They may come back with another wish at once. */
 static void finish(struct ollama_loader *l, const struct problem *problem,
                    uint64_t retry_after_usec)
@@ -112,6 +133,7 @@ static void finish(struct ollama_loader *l, const struct problem *problem,
     l->transfer = NULL;
     (void) sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
     m->is_wanted = false;
+    report(l, m, problem);
     if (!problem) {
         distrust_variants(l, m);
     }
@@ -144,10 +166,17 @@ static void fail(struct ollama_loader *l, enum errcode code, const char *text)
     finish(l, &p, 0);
 }
 
+static void fail_server(struct ollama_loader *l, enum errcode code, const char *text)
+{
+    server_state_failed(l->server, code, text, clock_now_usec());
+    fail(l, code, text);
+}
+
 static void on_head(void *ctx, const struct transfer_head *head)
 {
     struct ollama_loader *l = ctx;
 
+    server_state_answered(l->server, clock_now_usec());
     l->status = head->status;
     l->retry_after_usec = head->retry_after_usec;
 }
@@ -177,10 +206,10 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
     case TRANSFER_COMPLETE:
         break;
     case TRANSFER_REFUSED:
-        fail(l, ERRCODE_UPSTREAM_UNREACHABLE, text);
+        fail_server(l, ERRCODE_UPSTREAM_UNREACHABLE, text);
         return;
     case TRANSFER_CONNECT_TIMEOUT:
-        fail(l, ERRCODE_UPSTREAM_TIMEOUT, text);
+        fail_server(l, ERRCODE_UPSTREAM_TIMEOUT, text);
         return;
     case TRANSFER_GARBAGE:
         fail(l, ERRCODE_UPSTREAM_GARBAGE, text);
@@ -228,7 +257,8 @@ static int start_load(struct ollama_loader *l, struct load *m)
     buf_clear(&l->answer);
     l->status = 0;
     l->retry_after_usec = 0;
-    r = sd_event_source_set_time(l->timer, usec_add(clock_now_usec(), m->answer_usec));
+    l->started_at_usec = clock_now_usec();
+    r = sd_event_source_set_time(l->timer, usec_add(l->started_at_usec, m->answer_usec));
     if (r >= 0) {
         r = sd_event_source_set_enabled(l->timer, SD_EVENT_ONESHOT);
     }
@@ -420,6 +450,9 @@ int ollama_loader_ref(struct upstreams *up, const char *api_base, struct ollama_
     buf_init(&l->answer, ANSWER_MAX_BYTES);
     l->api_base = strdup(api_base);
     r = l->api_base ? server_address_init(&l->address, api_base) : -ENOMEM;
+    if (r >= 0) {
+        r = server_state_ref(up, api_base, &l->server);
+    }
     if (r >= 0) {
         r = sd_event_add_time(up->event, &l->timer, CLOCK_MONOTONIC, USEC_NEVER, 1, on_timeout, l);
     }

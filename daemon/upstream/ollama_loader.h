@@ -23,6 +23,7 @@
 /* well below Ollama's shortest usual keep-alive */
 #define LOADER_TRUST_USEC (30 * UINT64_C(1000000))
 
+struct log_limit;
 struct ollama_loader;
 
 /*
@@ -59,6 +60,14 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
 /* Would ollama_loader_want() say so? body as in load_spec. */
 bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
                           uint64_t now_usec);
+
+/* A load that is over, as upstreams.hooks.on_load has it; not of a server that is down. */
+struct load_report {
+    const char *server, *model;
+    uint64_t took_usec;
+    const struct problem *problem; /* NULL: the model is there */
+    struct log_limit *limit;       /* of this server's loads */
+};
 
 /* w waits no more. The load goes on. Idempotent. */
 void load_waiter_leave(struct load_waiter *w);

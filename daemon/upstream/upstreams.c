@@ -6,10 +6,15 @@
 #include "upstream/curl_loop.h"
 #include "upstream/transfer.h"
 
-int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller)
+int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller,
+                   const struct upstream_hooks *hooks)
 {
     *up = (struct upstreams) {.event = event};
+    if (hooks) {
+        up->hooks = *hooks;
+    }
     list_init(&up->loaders);
+    list_init(&up->servers);
     return curl_loop_new(event, poller, transfer_on_curl_done, &up->curl);
 }
 
@@ -17,6 +22,7 @@ void upstreams_done(struct upstreams *up)
 {
     if (up->event) {
         assert(list_is_empty(&up->loaders));
+        assert(list_is_empty(&up->servers));
         up->curl = curl_loop_free(up->curl);
         up->event = NULL;
     }

@@ -9,16 +9,28 @@
 #include "base/macros.h"
 
 struct curl_loop;
+struct load_report;
 struct poller;
+struct server_report;
+
+/* What the composition is told, for the log. Any may be NULL. From the loop; reports are borrowed. */
+struct upstream_hooks {
+    void *ctx;
+    void (*on_server)(void *ctx, const struct server_report *report); /* server_state.h */
+    void (*on_load)(void *ctx, const struct load_report *report);     /* ollama_loader.h */
+};
 
 struct upstreams {
     sd_event *event;        /* borrowed */
     struct curl_loop *curl; /* owned */
     struct list loaders;    /* ollama_loader.link: one for each Ollama server */
+    struct list servers;    /* server_state.link: one for each api_base */
+    struct upstream_hooks hooks;
 };
 
-/* 0 or -errno. event and poller are borrowed. */
-int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller) MUST_USE;
+/* 0 or -errno. event and poller are borrowed; hooks are copied, NULL: none. */
+int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller,
+                   const struct upstream_hooks *hooks) MUST_USE;
 void upstreams_done(struct upstreams *up); /* accepts a zeroed struct */
 
 /* Sends what was started in this wake-up. At its end, after registry_run(); jobs may end in it. */

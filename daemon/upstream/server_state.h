@@ -1,0 +1,49 @@
+#pragma once
+/*
+ * Whether a model server answers, as the exchanges with it show: nothing is sent to find out.
+ *
+ *   (up) ──no connection, or no answer in time──► down ──an answer, of any kind──► (up)
+ *
+ * A server counts as up until it fails, so one that was never there is down with its first use.
+ * Each change is told once (upstreams.hooks). Nobody routes by this.
+ *
+ * One for each api_base, shared by its deployments and its loader: each holds a reference.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/macros.h"
+#include "proto/errcode.h"
+
+struct upstreams;
+struct server_state;
+
+/* 0 or -ENOMEM. */
+int server_state_ref(struct upstreams *up, const char *api_base,
+                     struct server_state **ret) MUST_USE;
+/* accepts NULL, returns NULL */
+struct server_state *server_state_unref(struct server_state *s);
+
+/* What messages call it: its api_base without credentials and query. */
+const char *server_state_name(const struct server_state *s);
+bool server_state_is_down(const struct server_state *s);
+
+/* A head arrived, whatever its status. */
+void server_state_answered(struct server_state *s, uint64_t now_usec);
+
+/* No connection, or no answer in time. why: for people, without secrets. */
+void server_state_failed(struct server_state *s, enum errcode code, const char *why,
+                         uint64_t now_usec);
+
+/* A change, as upstreams.hooks.on_server has it. Borrowed for the duration of the call. */
+struct server_report {
+    const char *server;
+    bool is_down;
+    enum errcode code;   /* down: why */
+    const char *why;     /* down */
+    uint64_t down_usec;  /* up: how long it was down */
+    uint64_t n_failures; /* up: attempts that failed meanwhile */
+    struct log_limit *limit;
+};
