@@ -53,6 +53,16 @@ void announce_reloaded(const char *config_path, size_t n_models, uint64_t genera
                   (unsigned long long) generation);
 }
 
+void announce_degraded(const char *config_path, const char *why)
+{
+    struct log_fields f;
+
+    config_fields(&f, config_path);
+    message_write(MESSAGE_DEGRADED, LOG_LEVEL_ERROR, NULL, &f,
+                  "%s: cannot be used: every model call is refused until a reload takes it: %s",
+                  config_path, why);
+}
+
 void announce_reload_refused(const char *config_path, const char *why)
 {
     struct log_fields f;

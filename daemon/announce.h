@@ -14,6 +14,8 @@ void announce_not_started(const char *config_path, const char *why);
 /* listens: "http on 127.0.0.1:4000, ..." */
 void announce_ready(const char *config_path, size_t n_models, const char *listens);
 void announce_reloaded(const char *config_path, size_t n_models, uint64_t generation);
+/* what is wrong with the file */
+void announce_degraded(const char *config_path, const char *why);
 void announce_reload_refused(const char *config_path, const char *why);
 void announce_draining(size_t n_calls, uint64_t drain_usec);
 void announce_drain_cut(size_t n_calls);

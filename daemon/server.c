@@ -27,6 +27,7 @@
 #include "base/poller.h"
 #include "call_record.h"
 #include "config.h"
+#include "config_open.h"
 #include "core/call.h"
 #include "frontend/frontend.h"
 #include "idle_exit.h"
@@ -66,6 +67,7 @@ struct server {
     struct watchdog watchdog;
 
     sd_event_source *sockets_ready, *turn, *deadline;
+    char unusable[CALL_TEXT_MAX]; /* why registry.unusable is set */
     bool has_warned_idle_exit;
     uint64_t turn_wanted_at_usec; /* USEC_NEVER: no turn is wanted */
     bool run_wanted;              /* the registry has work: the next turn runs it */
@@ -116,7 +118,8 @@ static struct supervisor_view supervisor_view(const struct server *s)
     return (struct supervisor_view) {.n_models = s->router.n_groups,
                                      .n_running = s->admission.n_granted,
                                      .n_queued = s->admission.n_queued,
-                                     .level = s->pressure.level};
+                                     .level = s->pressure.level,
+                                     .problem = s->registry.unusable};
 }
 
 static int turn(sd_event_source *source, void *ctx)
@@ -227,36 +230,6 @@ static struct admission_params admission_params(const struct config *c)
 }
 
 /*
- * What an operator should know of the file: errors and what has no effect. The rest is for
- * --check-config.
- */
-static void log_findings(const struct config *c, const char *path)
-{
-    for (size_t i = 0; i < c->n_findings; i++) {
-        const struct finding *f = &c->findings[i];
-
-        if (f->kind == FINDING_ERROR || f->kind == FINDING_UNSUPPORTED) {
-            log_printf(f->kind == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
-                       "%s:%u:%u: %s: %s", path, f->line, f->column, f->path, f->text);
-        }
-    }
-}
-
-/* A usable configuration, or NULL after saying why not. */
-static struct config *load_config(const char *path)
-{
-    struct config *c = NULL;
-    int r = config_load(path, &c);
-
-    if (r < 0 && r != -EBADMSG) {
-        log_printf(LOG_LEVEL_ERROR, "%s: cannot be read: %s", path, strerror(-r));
-        return NULL;
-    }
-    log_findings(c, path);
-    return r < 0 ? config_free(c) : c;
-}
-
-/*
  * Makes c the configuration. 0 or -errno, then nothing has changed. Takes c over when it succeeds.
  */
 static int adopt_config(struct server *s, struct config *c)
@@ -274,9 +247,26 @@ static int adopt_config(struct server *s, struct config *c)
     s->frontends.params = frontend_params(c);
     s->frontends.config_generation = ++s->generation;
     s->lifecycle.drain_usec = c->drain_usec;
+    s->registry.unusable = NULL;
     config_free(s->config);
     s->config = c;
     return 0;
+}
+
+/*
+ * No call can be served, and each is told why. Under socket activation sluiced goes on like that: an
+ * exit would be a restart with the next connection, and the same exit again, until systemd gives
+ * up and refuses connections.
+ */
+static void degrade(struct server *s, const struct problem *why)
+{
+    static const char tail[] = "; `sluiced --check-config` says more";
+    static const char head[] = "the configuration cannot be used: ";
+    struct str text = str_clip(str_from(why->text), sizeof s->unusable - sizeof tail - sizeof head);
+
+    (void) snprintf(s->unusable, sizeof s->unusable, "%s%.*s%s", head, STR_ARG(text), tail);
+    s->registry.unusable = s->unusable;
+    announce_degraded(s->options->config_path, why->text);
 }
 
 /* After sockets_open(): it is of use only where the service manager starts sluiced again. */
@@ -297,18 +287,20 @@ static void set_idle_exit(struct server *s)
 static void reload(struct server *s)
 {
     const char *path = s->options->config_path;
+    struct problem why = {.code = ERRCODE_NONE};
     struct supervisor_view view;
     struct config *c;
     int r;
 
     supervisor_reloading(&s->supervisor, clock_now_usec());
-    c = load_config(path);
+    c = config_open(path, &why);
     r = c && sockets_allow(&s->sockets, c) ? adopt_config(s, c) : -EBADMSG;
     if (r < 0) {
-        announce_reload_refused(path, r == -EBADMSG ? "" : "out of memory");
-        if (c) {
-            config_free(c);
+        announce_reload_refused(path, r == -EBADMSG ? why.text : "out of memory");
+        if (!c && s->registry.unusable) {
+            degrade(s, &why); /* another reason, perhaps */
         }
+        config_free(c);
     } else {
         set_idle_exit(s);
         registry_reroute(&s->registry, clock_now_usec());
@@ -561,15 +553,20 @@ int server_run(const struct server_options *options)
 {
     struct server s = {
         .options = options, .turn_wanted_at_usec = USEC_NEVER, .psi = {.fd = -1, .trigger_fd = -1}};
+    struct problem why = {.code = ERRCODE_NONE};
     struct config *config;
+    bool is_degraded;
     int r;
 
     announce_started(options->config_path);
-    config = load_config(options->config_path);
+    config = config_open(options->config_path, &why);
+    is_degraded = !config && sockets_are_passed();
+    config = is_degraded ? config_new() : config;
     if (!config) {
         announce_not_started(options->config_path, "`sluiced --check-config` says more");
         return EXIT_FAILURE;
     }
+    s.sockets.serves_nobody = is_degraded;
     r = sd_event_new(&s.event);
     if (r < 0) {
         config_free(config);
@@ -578,6 +575,9 @@ int server_run(const struct server_options *options)
     }
     log_watch_init(&s.log_watch, s.event);
     r = init_modules(&s, config);
+    if (r >= 0 && is_degraded) {
+        degrade(&s, &why);
+    }
     if (r >= 0) {
         r = start(&s);
     }

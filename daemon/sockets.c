@@ -41,7 +41,7 @@ static const struct frontend_ops *frontend_for(const char *name, const char *add
 static bool may_listen(struct sockets *s, const char *what, bool is_remote,
                        const struct config *config)
 {
-    if (is_remote && !config->master_key) {
+    if (is_remote && !config->master_key && !s->serves_nobody) {
         log_printf(
             LOG_LEVEL_ERROR,
             "will not listen on %s: without general_settings.master_key anybody on the network could use it",
@@ -112,6 +112,11 @@ static int adopt_one(struct sockets *s, int fd, const char *name, const struct c
     }
     describe(s, name, "the socket passed by systemd");
     return 0;
+}
+
+bool sockets_are_passed(void)
+{
+    return sd_listen_fds(0) > 0; /* 0: the variables are read again by adopt_passed() */
 }
 
 static int adopt_passed(struct sockets *s, const struct config *config, struct frontends *f)

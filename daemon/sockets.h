@@ -13,9 +13,17 @@ struct sockets {
     char *addresses[SOCKETS_MAX]; /* owned: those we opened ourselves */
     size_t n;
     bool is_remote; /* one of them is open to the network */
+    /*
+     * No model is configured (degraded): those that are open to the network may stay without a key.
+     * Set before sockets_open(); sockets_allow() asks again.
+     */
+    bool serves_nobody;
     bool is_passed; /* they are the service manager's, which starts sluiced when one is used */
     char text[512]; /* for people */
 };
+
+/* Has the service manager passed any? */
+bool sockets_are_passed(void);
 
 /* Opens and hands to the frontends. 0 or -errno after saying what is wrong. */
 int sockets_open(struct sockets *s, const struct server_options *options,

@@ -310,6 +310,10 @@ static void admit(struct call *call, uint64_t now_usec)
     struct call_registry *reg = call->registry;
     struct model_group *group = router_resolve(reg->router, call->request->model);
 
+    if (!group && reg->unusable) {
+        call_end(call, ERRCODE_MISCONFIGURED, str_from(reg->unusable), 0, now_usec);
+        return;
+    }
     if (!group) {
         end_unknown_model(call, now_usec);
         return;

@@ -71,7 +71,8 @@ struct call_registry {
     struct router *router;       /* borrowed */
     struct stats *stats;         /* borrowed */
     struct call_hooks hooks;
-    bool is_running; /* inside registry_run(): work that appears is done in the same run */
+    const char *unusable; /* borrowed; why no model can be served at all, or NULL */
+    bool is_running;      /* inside registry_run(): work that appears is done in the same run */
 };
 
 void registry_init(struct call_registry *reg, struct admission *admission, struct router *router,

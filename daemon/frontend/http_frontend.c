@@ -109,6 +109,16 @@ static void decode_and_submit(struct http_conn *h, uint64_t now_usec)
     submit(h, req, now_usec);
 }
 
+/* Why no model can be served at all. */
+static void answer_unusable(struct http_conn *h, uint64_t now_usec)
+{
+    struct problem p = {.code = ERRCODE_MISCONFIGURED};
+    struct str text = str_clip(str_from(h->conn.frontends->registry->unusable), sizeof p.text - 1);
+
+    (void) snprintf(p.text, sizeof p.text, "%.*s", STR_ARG(text));
+    http_answer_problem(h, &p, 0, now_usec);
+}
+
 static void answer_get(struct http_conn *h, uint64_t now_usec)
 {
     struct str rest;
@@ -121,6 +131,8 @@ static void answer_get(struct http_conn *h, uint64_t now_usec)
     code = http_route_answer(h->conn.frontends, h->route, rest, &body, &type);
     if (code == ERRCODE_NONE) {
         http_answer_body(h, 200, type, buf_str(&body), now_usec);
+    } else if (code == ERRCODE_MISCONFIGURED) {
+        answer_unusable(h, now_usec);
     } else {
         answer_code(h, code, now_usec);
     }

@@ -178,6 +178,7 @@ static int write_metrics(const struct frontends *f, struct buf *out)
 static enum errcode readiness(const struct frontends *f)
 {
     return f->is_draining                      ? ERRCODE_DRAINING
+           : f->registry->unusable             ? ERRCODE_MISCONFIGURED
            : f->pressure->level >= PRESSURE_L3 ? ERRCODE_MEMORY_PRESSURE
                                                : ERRCODE_NONE;
 }

@@ -10,8 +10,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import pytest
 from testenv.bare import Activated, Bare, Supervisor
 from testenv.http import Http, chat_body
+from testenv.ttrpc import ENGINE, Client, RpcError
 from testenv.upstream import Gate, end, text, wait_for
 from testenv.waiting import eventually, is_readable
 
@@ -204,3 +206,121 @@ def test_passed_sockets_of_no_known_name(env) -> None:
         daemon = Bare(env.directory, "--config", config, fds=(tcp.fileno(),), names="web")
         assert daemon.process.wait(10) == 1, daemon.log
         assert "web" in daemon.log and "none of the 1 sockets" in daemon.log
+
+
+# ---------------------------------------------------------------------------------------------- a file that cannot be used
+
+BAD = MOCK + "sluice: {slots: 0}\n"
+
+
+class Passed:
+    """A daemon with an RPC and an HTTP socket from the test, as systemd passes them."""
+
+    def __init__(self, env: Any, config: str):
+        self.paths = {name: str(env.directory / f"{name}.sock") for name in ("rpc", "http-unix")}
+        self.listeners = []
+        for path in self.paths.values():
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(path)
+            listener.listen(16)
+            self.listeners.append(env.closing(listener))
+        self.manager = env.closing(Supervisor(env.directory))
+        fds = tuple(listener.fileno() for listener in self.listeners)
+        names = ":".join(self.paths)
+        args = ("--config", config, "--log-format", "json")
+        variables = {"NOTIFY_SOCKET": self.manager.path}
+        self.daemon = env.closing(Bare(env.directory, *args, fds=fds, names=names, **variables))
+        self.ready = self.manager.wait_for("READY=1")
+
+    def http(self) -> Http:
+        return Http(self.paths["http-unix"])
+
+    def rpc(self) -> Client:
+        return Client(self.paths["rpc"])
+
+    def reload(self) -> str:
+        self.manager.drain()
+        self.daemon.process.send_signal(signal.SIGHUP)
+        self.manager.wait_for("RELOADING=1")
+        return self.manager.wait_for("READY=1")
+
+
+def test_degraded_until_the_file_is_good(env) -> None:
+    config = config_file(env, BAD)
+    service = Passed(env, config)
+    assert "STATUS=Degraded" in service.ready and "config.yaml:3:17" in service.ready
+    with service.http() as http:
+        for path in (CHAT, "/v1/completions", "/v1/embeddings"):
+            bodies = {"/v1/embeddings": {"model": "m", "input": "x"}}
+            bodies["/v1/completions"] = {"model": "m", "prompt": "x"}
+            answer = http.request("POST", path, bodies.get(path, chat_body()))
+            assert answer.status == 503 and answer.error["code"] == "deployment_misconfigured"
+            for word in ("config.yaml:3:17", "sluice.slots", "--check-config"):
+                assert word in answer.error["message"], answer.error
+        models = http.request("GET", "/v1/models")
+        assert models.status == 200 and models.json["data"] == []
+        assert http.request("GET", "/health/liveliness").status == 200
+        ready = http.request("GET", "/health/readiness")
+        assert ready.status == 503 and "sluice.slots" in ready.error["message"]
+    with service.rpc() as rpc:
+        with pytest.raises(RpcError) as e:
+            list(rpc.chat("m"))
+        assert e.value.detail.code == "deployment_misconfigured"
+        assert "sluice.slots" in e.value.message
+        listed = rpc.unary(ENGINE, "ListModels", rpc.schema.ListModelsRequest(), "ListModelsResponse")
+        assert not listed.models
+    records = [json.loads(line) for line in service.daemon.log.splitlines() if line[:1] == "{"]
+    told = [r for r in records if r.get("SLUICE_EVENT") == "degraded"]
+    assert len(told) == 1 and told[0]["MESSAGE_ID"], records
+
+    config_file(env, MOCK + "sluice: {slots: many}\n")
+    assert "Degraded" in service.reload() and "config.yaml" in service.daemon.log
+    with service.http() as http:
+        answer = http.request("POST", CHAT, chat_body())
+        assert answer.status == 503 and "whole number" in answer.error["message"]
+
+    config_file(env, MOCK)
+    assert "STATUS=1 model" in service.reload()
+    with service.http() as http:
+        assert http.request("POST", CHAT, chat_body()).status == 200
+        assert http.request("GET", "/health/readiness").status == 200
+    config_file(env, BAD)
+    assert "STATUS=1 model" in service.reload(), "a bad file changes nothing"
+    with service.http() as http:
+        assert http.request("POST", CHAT, chat_body()).status == 200
+
+
+def test_degraded_without_a_file(env) -> None:
+    service = Passed(env, str(env.directory / "none.yaml"))
+    assert "none.yaml: cannot be read" in service.ready
+    with service.http() as http:
+        assert http.request("POST", CHAT, chat_body()).status == 503
+
+
+def test_degraded_on_a_socket_that_is_open_to_the_network(env) -> None:
+    """Nothing is served, so nothing needs the key; a file without one is still refused."""
+    config = config_file(env, BAD)
+    with socket.create_server(("0.0.0.0", 0)) as tcp:
+        address = ("127.0.0.1", tcp.getsockname()[1])
+        args = ("--config", config)
+        daemon = env.closing(Bare(env.directory, *args, fds=(tcp.fileno(),), names="http"))
+
+        def status() -> int:
+            with Http(address) as http:
+                return http.request("POST", CHAT, chat_body()).status
+
+        daemon.wait_for(lambda: status() == 503, "it answers")
+        config_file(env, MOCK)
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for(lambda: "not taken" in daemon.log, "the file is refused")
+        assert status() == 503
+        config_file(env, MOCK + "general_settings: {master_key: sk-1}\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for(lambda: status() == 401, "it asks for the key")
+
+
+def test_own_sockets_and_a_bad_file(env) -> None:
+    """Without socket activation whoever starts it should see at once that it does not work."""
+    args = ("--config", config_file(env, BAD), "--port", str(env.port()))
+    daemon = Bare(env.directory, *args, RUNTIME_DIRECTORY=str(env.directory))
+    assert daemon.process.wait(10) == 1 and "not started" in daemon.log

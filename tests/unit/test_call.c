@@ -64,6 +64,33 @@ START_TEST(unknown_models_name_the_near_ones)
 }
 END_TEST
 
+START_TEST(without_a_usable_configuration_each_call_hears_why)
+{
+    struct world w;
+    struct recording_sink s, t, u;
+
+    world_init(&w, 1, 4);
+    w.registry.unusable = "FILE:3:1: no";
+    submit(&w, request("n", "r1"), &s);
+    run(&w);
+    ck_assert_int_eq(s.code, ERRCODE_MISCONFIGURED);
+    ck_assert_ptr_nonnull(strstr(recording_sink_text(&s), "FILE:3:1: no"));
+    submit(&w, request("m", "r2"), &t); /* a model that is there is served */
+    run(&w);
+    ck_assert_uint_eq(w.puppet->n_started, 1);
+    w.registry.unusable = NULL;
+    submit(&w, request("n", "r3"), &u);
+    run(&w);
+    ck_assert_int_eq(u.code, ERRCODE_MODEL_NOT_FOUND);
+    finish(&w, 0, EVENT_END);
+    run(&w);
+    recording_sink_done(&s);
+    recording_sink_done(&t);
+    recording_sink_done(&u);
+    world_done(&w);
+}
+END_TEST
+
 START_TEST(a_deadline_ends_a_running_call)
 {
     struct world w;
@@ -427,6 +454,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, an_answer_passes_through);
     tcase_add_test(tc, a_backend_may_answer_within_start);
     tcase_add_test(tc, unknown_models_name_the_near_ones);
+    tcase_add_test(tc, without_a_usable_configuration_each_call_hears_why);
     tcase_add_test(tc, a_deadline_ends_a_running_call);
     tcase_add_test(tc, leaving_is_legal_in_every_state);
     tcase_add_test(tc, full_pauses_and_room_resumes);
