@@ -17,10 +17,18 @@ CHAT = "/v1/chat/completions"
 KEY = "sk-master-0123456789abcdef"
 TABLE = Path(__file__).parents[2] / "daemon" / "messages.def"
 IDS = dict(re.findall(r'^X\(\w+, *"(\w+)", *"([0-9a-f]{32})"\)', TABLE.read_text(), re.M))
+CATALOG = (Path(__file__).parents[2] / "systemd" / "sluice.catalog").read_text()
+ENTRIES = {e[:32]: set(re.findall(r"@(\w+)@", e)) for e in CATALOG.split("\n-- ")[1:]}
 
 
 def events(sluice: Daemon, event: str) -> list[dict[str, str]]:
     return [r for r in sluice.records if r.get("SLUICE_EVENT") == event]
+
+
+def check_entry(record: dict[str, str]) -> None:
+    """Each field that the catalogue's text shows is in the record, or journalctl -x would show a gap."""
+    missing = ENTRIES[record["MESSAGE_ID"]] - set(record)
+    assert not missing, (missing, record)
 
 
 def wait_event(sluice: Daemon, event: str, n: int = 1, timeout: float = 10) -> dict[str, str]:
@@ -29,6 +37,7 @@ def wait_event(sluice: Daemon, event: str, n: int = 1, timeout: float = 10) -> d
         lambda: events(sluice, event)[n - 1 :], f"{event}; the log: {sluice.log_text}", timeout
     )
     assert records[0]["MESSAGE_ID"] == IDS[event]
+    check_entry(records[0])
     return records[0]
 
 
@@ -74,6 +83,8 @@ def test_a_match_for_all_calls(env) -> None:
     assert sluice.post(CHAT, chat_body("down")).status == 502
     records = sluice.wait_call_records(3)
     assert [r["SLUICE_EVENT"] for r in records] == ["call"] * 3
+    for record in records:
+        check_entry(record)
     ids = [r["MESSAGE_ID"] for r in records]
     assert ids[:2] == [IDS["call"]] * 2
     assert ids[2] not in IDS.values()  # of UPSTREAM_UNREACHABLE in errors.def
