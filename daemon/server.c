@@ -284,23 +284,32 @@ static void set_idle_exit(struct server *s)
     idle_exit_set(&s->idle_exit, s->sockets.is_passed ? after : 0, clock_now_usec());
 }
 
-static void reload(struct server *s)
+/* false: nothing has changed. */
+static bool reload(struct server *s, struct problem *ret_problem)
 {
     const char *path = s->options->config_path;
-    struct problem why = {.code = ERRCODE_NONE};
     struct supervisor_view view;
     struct config *c;
     int r;
 
     supervisor_reloading(&s->supervisor, clock_now_usec());
-    c = config_open(path, &why);
-    r = c && sockets_allow(&s->sockets, c) ? adopt_config(s, c) : -EBADMSG;
-    if (r < 0) {
-        announce_reload_refused(path, r == -EBADMSG ? why.text : "out of memory");
-        if (!c && s->registry.unusable) {
-            degrade(s, &why); /* another reason, perhaps */
-        }
+    c = config_open(path, ret_problem);
+    if (c && !sockets_allow(&s->sockets, c)) {
+        (void) snprintf(ret_problem->text, sizeof ret_problem->text,
+                        "general_settings.master_key cannot go while sluiced listens on the "
+                        "network");
+        c = config_free(c);
+    }
+    r = c ? adopt_config(s, c) : -EBADMSG;
+    if (r < 0 && c) {
+        *ret_problem = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY, .text = "out of memory"};
         config_free(c);
+    }
+    if (r < 0) {
+        announce_reload_refused(path, ret_problem->text);
+        if (r == -EBADMSG && s->registry.unusable) {
+            degrade(s, ret_problem); /* another reason, perhaps */
+        }
     } else {
         set_idle_exit(s);
         registry_reroute(&s->registry, clock_now_usec());
@@ -308,6 +317,30 @@ static void reload(struct server *s)
     }
     view = supervisor_view(s);
     supervisor_ready(&s->supervisor, &view, clock_now_usec());
+    return r >= 0;
+}
+
+/* ---------------------------------------------------------------- asked by RPC, as by signals */
+
+static bool control_reload(void *ctx, struct problem *ret_problem)
+{
+    struct server *s = ctx;
+
+    *ret_problem = (struct problem) {.code = ERRCODE_DRAINING};
+    if (!lifecycle_is_running(&s->lifecycle)) {
+        return false;
+    }
+    ret_problem->code = ERRCODE_BAD_CONFIGURATION;
+    return reload(s, ret_problem);
+}
+
+static void control_drain(void *ctx)
+{
+    struct server *s = ctx;
+
+    if (lifecycle_is_running(&s->lifecycle)) {
+        lifecycle_stop(&s->lifecycle);
+    }
 }
 
 /* ---------------------------------------------------------------- signals */
@@ -322,11 +355,9 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, v
 
 static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
 {
-    struct server *s = ctx;
+    struct problem why; /* the log has it */
 
-    if (lifecycle_is_running(&s->lifecycle)) {
-        reload(s);
-    }
+    (void) control_reload(ctx, &why);
     return 0;
 }
 
@@ -437,6 +468,7 @@ static void wire_frontends(struct server *s)
     s->frontends.pressure = &s->pressure;
     s->frontends.stats = &s->stats;
     s->frontends.on_work = want_turn;
+    s->frontends.control = (struct control_ops) {control_reload, control_drain};
     s->frontends.on_denied = on_denied;
     s->frontends.ctx = s;
     s->frontends.started_at_usec = clock_now_usec();

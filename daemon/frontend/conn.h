@@ -53,6 +53,8 @@ struct conn_ops {
     void (*on_closed)(struct conn *c, uint64_t now_usec);
     /* Frees the object that embeds conn, after conn_done(). */
     void (*free)(struct conn *c);
+    /* Optional. The daemon begins to stop (conn is OPEN): what never ends by itself must end. */
+    void (*on_drain)(struct conn *c, uint64_t now_usec);
     /* Is it between requests, so that a drain may close it? */
     bool (*is_idle)(const struct conn *c);
 };

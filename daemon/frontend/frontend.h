@@ -20,6 +20,8 @@
 #define FRONTEND_MAX_HOSTS 32
 
 struct poller;
+struct problem;
+struct rpc_watches;
 
 struct frontend_params {
     size_t max_connections, max_connections_per_uid, max_calls_per_connection;
@@ -30,6 +32,14 @@ struct frontend_params {
     size_t n_allowed_hosts;
     const char *const *allowed_origins; /* borrowed */
     size_t n_allowed_origins;
+};
+
+/* What operators may ask of the daemon as a whole; the composition does it. ctx: frontends.ctx */
+struct control_ops {
+    /* Reads the configuration again. false: nothing has changed, *ret_problem says why. */
+    bool (*reload)(void *ctx, struct problem *ret_problem);
+    /* Begins to stop; without effect when that has begun. Connections may be closed in it. */
+    void (*drain)(void *ctx);
 };
 
 /* What every connection can reach. Owned by the composition. Pointers are borrowed. */
@@ -45,6 +55,7 @@ struct frontends {
     void (*on_work)(void *ctx); /* frontends_turn() is wanted at the end of this wake-up */
     /* a request came with a wrong key; NULL: nobody counts them */
     void (*on_denied)(void *ctx, const struct caller *caller);
+    struct control_ops control;
     void *ctx;
 
     /* told by the composition, told on to clients */
@@ -52,10 +63,11 @@ struct frontends {
     uint64_t config_generation;
     bool is_draining;
 
-    struct list conns;     /* conn.link: open */
-    struct list dead;      /* conn.link: closed, to be freed at the end of the turn */
-    struct list dirty;     /* conn.dirty_link: have output to send */
-    struct list listeners; /* listener.link */
+    struct list conns;           /* conn.link: open */
+    struct list dead;            /* conn.link: closed, to be freed at the end of the turn */
+    struct list dirty;           /* conn.dirty_link: have output to send */
+    struct list listeners;       /* listener.link */
+    struct rpc_watches *watches; /* owned; NULL until somebody watched */
     size_t n_conns;
     size_t buffered_bytes; /* of params.max_buffered_bytes */
     uint64_t next_id;      /* of requests that bring none */

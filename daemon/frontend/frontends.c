@@ -12,6 +12,7 @@
 #include "frontend/conn.h"
 #include "frontend/frontend.h"
 #include "frontend/listener.h"
+#include "frontend/rpc_watch.h"
 
 static const struct frontend_ops *const table[] = {
     &frontend_rpc,
@@ -65,6 +66,7 @@ void frontends_done(struct frontends *f)
         conn_close(CONTAINER_OF(l, struct conn, link), clock_now_usec());
     }
     free_dead(f);
+    f->watches = rpc_watches_free(f->watches);
     assert(f->n_conns == 0 && f->buffered_bytes == 0);
 }
 
@@ -118,6 +120,9 @@ void frontends_close_door(struct frontends *f, uint64_t now_usec)
     list_for_each_safe (l, &f->conns) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
 
+        if (c->state == CONN_OPEN && c->ops->on_drain) {
+            c->ops->on_drain(c, now_usec);
+        }
         if (is_finished(c)) {
             close_idle(c, now_usec);
         }

@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/fdio.h"
 #include "frontend/conn.h"
+#include "frontend/rpc_control.h"
 #include "frontend/rpc_info.h"
 #include "frontend/rpc_method.h"
 #include "frontend/rpc_output.h"
@@ -49,6 +50,7 @@ struct rpc_conn {
     unsigned n_unread; /* frames that came while output was full */
     struct list calls; /* rpc_call.link */
     size_t n_calls;
+    struct rpc_control control; /* streams that are no calls */
 };
 
 struct rpc_call {
@@ -209,17 +211,32 @@ static struct request *decode(struct rpc_conn *rpc, const struct frame_request *
     return req;
 }
 
-/* May this connection have one more call? */
 static enum errcode gate(const struct rpc_conn *rpc, const struct frame_request *frame)
 {
+    size_t n = rpc->n_calls + rpc_control_n_streams(&rpc->control);
+
     if (frame->timeout_nano < 0) {
         return ERRCODE_DEADLINE_EXCEEDED;
     }
-    if (rpc->n_calls >= rpc->conn.frontends->params.max_calls_per_connection ||
-        rpc->conn.was_full) {
+    if (n >= rpc->conn.frontends->params.max_calls_per_connection || rpc->conn.was_full) {
         return ERRCODE_TOO_MANY_CALLS;
     }
     return ERRCODE_NONE;
+}
+
+/* May this connection have one more stream? false: it was told that it may not. */
+static bool is_admitted(struct rpc_conn *rpc, uint32_t id, const struct frame_request *frame)
+{
+    enum errcode code = gate(rpc, frame);
+
+    if (code != ERRCODE_NONE) {
+        struct rpc_error error = {.code = code,
+                                  .retry_after_usec =
+                                      errcode_info(code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0};
+
+        rpc_put_error(&rpc->conn, id, &error);
+    }
+    return code == ERRCODE_NONE;
 }
 
 static void submit(struct rpc_conn *rpc, uint32_t id, struct request *req, uint64_t now_usec)
@@ -248,25 +265,17 @@ static void start_call(struct rpc_conn *rpc, uint32_t id, const struct frame_req
                        enum rpc_method method, uint64_t now_usec)
 {
     struct frontends *f = rpc->conn.frontends;
-    struct problem p = {.code = gate(rpc, frame)};
-    struct request *req;
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    struct request *req = decode(rpc, frame, method, &p);
 
-    if (p.code != ERRCODE_NONE) {
-        struct rpc_error error = {
-            .code = p.code,
-            .retry_after_usec = errcode_info(p.code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0};
-
-        rpc_put_error(&rpc->conn, id, &error);
-        return;
-    }
-    req = decode(rpc, frame, method, &p);
     if (!req) {
         rpc_put_problem(&rpc->conn, id, &p);
         return;
     }
     if (req->id[0] == '\0') {
         frontends_make_id(f, req->id);
-    } else if (registry_find(f->registry, str_from(req->id), false, req->caller.uid)) {
+    } else if (registry_find(f->registry, str_from(req->id), false, req->caller.uid) ||
+               rpc_watch_find(f, str_from(req->id), false, req->caller.uid)) {
         p = (struct problem) {.code = ERRCODE_INVALID_REQUEST,
                               .text = "a call with this request id is running",
                               .param = "options.request_id"};
@@ -275,33 +284,6 @@ static void start_call(struct rpc_conn *rpc, uint32_t id, const struct frame_req
         return;
     }
     submit(rpc, id, req, now_usec);
-}
-
-static void cancel(struct rpc_conn *rpc, uint32_t id, struct str payload, uint64_t now_usec)
-{
-    const struct caller *caller = &rpc->conn.caller;
-    char wanted[REQUEST_ID_MAX + 1];
-    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
-    struct buf out;
-
-    if (rpc_decode_cancel(payload, wanted, &p) < 0) {
-        rpc_put_problem(&rpc->conn, id, &p);
-        return;
-    }
-
-    struct call *call = registry_find(rpc->conn.frontends->registry, str_from(wanted),
-                                      caller->uid == 0, caller->uid);
-
-    if (call) {
-        call_cancel(call, ERRCODE_CANCELLED, now_usec);
-    }
-    buf_init(&out, 64);
-    if (rpc_encode_cancel_response(call != NULL, &out) < 0) {
-        rpc_put_code(&rpc->conn, id, ERRCODE_OUT_OF_MEMORY);
-    } else {
-        rpc_put_payload(&rpc->conn, id, buf_str(&out));
-    }
-    buf_done(&out);
 }
 
 static void tell(struct rpc_conn *rpc, uint32_t id, enum rpc_method method, uint64_t now_usec)
@@ -337,11 +319,19 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
     case METHOD_CHAT:
     case METHOD_COMPLETE:
     case METHOD_EMBED:
-        start_call(rpc, id, frame, method, now_usec);
+        if (is_admitted(rpc, id, frame)) {
+            start_call(rpc, id, frame, method, now_usec);
+        }
+        break;
+    case METHOD_WATCH:
+        if (is_admitted(rpc, id, frame)) {
+            rpc_control_request(&rpc->control, id, method, frame, now_usec);
+        }
         break;
     case METHOD_CANCEL:
-        cancel(rpc, id, (struct str) {(const char *) frame->payload.ptr, frame->payload.len},
-               now_usec);
+    case METHOD_RELOAD:
+    case METHOD_DRAIN:
+        rpc_control_request(&rpc->control, id, method, frame, now_usec);
         break;
     case METHOD_UPLOAD: /* its Data frames are late Data of an id that is not in use: ignored */
     case METHOD_LATER:
@@ -365,7 +355,8 @@ static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
     if (h->stream_id % 2 == 0) {
         (void) snprintf(p.text, sizeof p.text, "stream id %u is not a client's: those are odd",
                         h->stream_id);
-    } else if (find_stream(rpc, h->stream_id)) {
+    } else if (find_stream(rpc, h->stream_id) ||
+               rpc_control_has_stream(&rpc->control, h->stream_id)) {
         (void) snprintf(p.text, sizeof p.text, "stream id %u is in use", h->stream_id);
     } else if (frame_decode_request(payload, h->payload_bytes, &frame) < 0) {
         (void) snprintf(p.text, sizeof p.text, "the request envelope is malformed");
@@ -585,6 +576,12 @@ static void on_closed(struct conn *c, uint64_t now_usec)
         call_detach(call->call, now_usec);
         rpc_call_free(call);
     }
+    rpc_control_drop(&rpc_conn_of(c)->control);
+}
+
+static void on_drain(struct conn *c, uint64_t now_usec)
+{
+    rpc_control_drain(&rpc_conn_of(c)->control, now_usec);
 }
 
 static void rpc_free(struct conn *c)
@@ -601,7 +598,7 @@ static bool is_idle(const struct conn *c)
 {
     const struct rpc_conn *rpc = CONTAINER_OF(c, struct rpc_conn, conn);
 
-    return rpc->n_calls == 0 && !is_mid_frame(rpc);
+    return rpc->n_calls == 0 && rpc_control_n_streams(&rpc->control) == 0 && !is_mid_frame(rpc);
 }
 
 static const struct conn_ops conn_ops = {
@@ -612,6 +609,7 @@ static const struct conn_ops conn_ops = {
     .on_deadline = on_deadline,
     .on_stalled = on_stalled,
     .on_closed = on_closed,
+    .on_drain = on_drain,
     .free = rpc_free,
     .is_idle = is_idle,
 };
@@ -627,6 +625,7 @@ static struct conn *rpc_conn_new(struct frontends *f, int fd, const struct calle
         return NULL;
     }
     list_init(&rpc->calls);
+    rpc_control_init(&rpc->control, &rpc->conn);
     buf_init(&rpc->in, FRAME_HEADER_BYTES + FRAME_MAX_BYTES);
     if (conn_init(&rpc->conn, f, &conn_ops, fd, caller, HIGH_WATER_BYTES, OUT_MAX_BYTES) < 0) {
         free(rpc);

@@ -85,12 +85,13 @@ static size_t count_deployments(const struct router *router)
     return n;
 }
 
-int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct buf *out)
+static int encode_status(const struct frontends *f, bool with_times, uint64_t now_usec,
+                         struct buf *out)
 {
     struct rpc_deployment *deployments =
         calloc(count_deployments(f->router) + 1, sizeof *deployments);
     struct rpc_status status = {
-        .uptime_usec = usec_since(now_usec, f->started_at_usec),
+        .uptime_usec = with_times ? usec_since(now_usec, f->started_at_usec) : 0,
         .config_generation = f->config_generation,
         .pressure_level = f->pressure->level,
         .some_permille = f->pressure->some_permille,
@@ -114,7 +115,20 @@ int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct 
         return -ENOMEM;
     }
     status.n_deployments = list_deployments(f->router, now_usec, deployments);
+    for (size_t i = 0; i < status.n_deployments && !with_times; i++) {
+        deployments[i].idle_usec = 0;
+    }
     r = rpc_encode_status(&status, out);
     free(deployments);
     return r;
+}
+
+int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct buf *out)
+{
+    return encode_status(f, true, now_usec, out);
+}
+
+int rpc_info_encode_comparable(const struct frontends *f, uint64_t now_usec, struct buf *out)
+{
+    return encode_status(f, false, now_usec, out);
 }

@@ -7,3 +7,7 @@ int rpc_info_encode_info(const struct frontends *f, uint64_t high_water_bytes,
                          struct buf *out) MUST_USE;
 int rpc_info_encode_models(const struct frontends *f, struct buf *out) MUST_USE;
 int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct buf *out) MUST_USE;
+
+/* A status without what passes by itself (uptime, idle times): equal bytes, nothing has changed. */
+int rpc_info_encode_comparable(const struct frontends *f, uint64_t now_usec,
+                               struct buf *out) MUST_USE;

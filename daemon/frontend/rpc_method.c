@@ -22,11 +22,11 @@ static const struct method_row methods[] = {
     {"sluice.v1.Engine", "Cancel", METHOD_CANCEL},
     {"sluice.v1.Engine", "Upload", METHOD_UPLOAD},
     {"sluice.v1.Control", "Status", METHOD_STATUS},
-    {"sluice.v1.Control", "Watch", METHOD_LATER},
+    {"sluice.v1.Control", "Watch", METHOD_WATCH},
     {"sluice.v1.Control", "Load", METHOD_LATER},
     {"sluice.v1.Control", "Unload", METHOD_LATER},
-    {"sluice.v1.Control", "Reload", METHOD_LATER},
-    {"sluice.v1.Control", "Drain", METHOD_LATER},
+    {"sluice.v1.Control", "Reload", METHOD_RELOAD},
+    {"sluice.v1.Control", "Drain", METHOD_DRAIN},
     {"sluice.v1.Control", "Explain", METHOD_LATER},
 };
 

@@ -13,6 +13,9 @@ enum rpc_method {
     METHOD_CANCEL,
     METHOD_UPLOAD,
     METHOD_STATUS,
+    METHOD_WATCH,
+    METHOD_RELOAD,
+    METHOD_DRAIN,
     METHOD_LATER, /* known, not served yet */
     METHOD_UNKNOWN,
 };

@@ -20,6 +20,23 @@ int rpc_decode_request(struct request *req, struct str payload,
 int rpc_decode_cancel(struct str payload, char ret_id[REQUEST_ID_MAX + 1],
                       struct problem *ret_problem) MUST_USE;
 
+#define RPC_WATCH_MIN_USEC     (100 * UINT64_C(1000))
+#define RPC_WATCH_MAX_USEC     (60 * UINT64_C(1000000))
+#define RPC_WATCH_DEFAULT_USEC (1 * UINT64_C(1000000))
+
+struct rpc_watch_request {
+    uint64_t interval_usec;      /* RPC_WATCH_MIN_USEC to RPC_WATCH_MAX_USEC */
+    char id[REQUEST_ID_MAX + 1]; /* "" where the client gave none */
+};
+/* 0 or -EBADMSG with *ret_problem; so the next two. */
+int rpc_decode_watch(struct str payload, struct rpc_watch_request *ret,
+                     struct problem *ret_problem) MUST_USE;
+/* UnloadRequest.model, copied. */
+int rpc_decode_unload(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
+                      struct problem *ret_problem) MUST_USE;
+/* ReloadRequest and DrainRequest, which have no fields yet. */
+int rpc_decode_empty(struct str payload, struct problem *ret_problem) MUST_USE;
+
 /* What Done needs beside USAGE and END. */
 struct rpc_timings {
     uint64_t queue_usec, first_token_usec, total_usec;
@@ -50,6 +67,10 @@ struct rpc_limits {
 };
 int rpc_encode_info(const struct rpc_limits *limits, struct buf *out) MUST_USE;
 int rpc_encode_cancel_response(bool found, struct buf *out) MUST_USE;
+int rpc_encode_reload_response(uint64_t config_generation, uint32_t n_models,
+                               struct buf *out) MUST_USE;
+int rpc_encode_drain_response(uint32_t n_running, struct buf *out) MUST_USE;
+int rpc_encode_unload_response(uint32_t n_unloaded, uint32_t n_unchanged, struct buf *out) MUST_USE;
 
 struct rpc_model {
     const char *name, *provider;

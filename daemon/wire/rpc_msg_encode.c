@@ -19,12 +19,13 @@
 #include "sluice.pb-c.h"
 #include "sluice_fds.h"
 
-#define RPC_API_LEVEL 1 /* of GetInfo: one more for each addition to sluice.v1 */
+#define RPC_API_LEVEL 2 /* of GetInfo: one more for each addition to sluice.v1 */
 /* copies for one message: twice what the largest frame can carry */
 #define MAX_SCRATCH_BYTES (8 << 20)
 
 static const char *const features[] = {"chat",   "complete", "embed",    "cancel",
-                                       "status", "images",   "thinking", "tools"};
+                                       "status", "images",   "thinking", "tools",
+                                       "watch",  "reload",   "drain"};
 
 static char *borrowed(const char *z)
 {
@@ -336,6 +337,35 @@ int rpc_encode_cancel_response(bool found, struct buf *out)
 
     sluice__v1__cancel_response__init(&m);
     m.found = found;
+    return pack(&m.base, out);
+}
+
+int rpc_encode_reload_response(uint64_t config_generation, uint32_t n_models, struct buf *out)
+{
+    Sluice__V1__ReloadResponse m;
+
+    sluice__v1__reload_response__init(&m);
+    m.config_generation = config_generation;
+    m.models = n_models;
+    return pack(&m.base, out);
+}
+
+int rpc_encode_drain_response(uint32_t n_running, struct buf *out)
+{
+    Sluice__V1__DrainResponse m;
+
+    sluice__v1__drain_response__init(&m);
+    m.calls_running = n_running;
+    return pack(&m.base, out);
+}
+
+int rpc_encode_unload_response(uint32_t n_unloaded, uint32_t n_unchanged, struct buf *out)
+{
+    Sluice__V1__UnloadResponse m;
+
+    sluice__v1__unload_response__init(&m);
+    m.unloaded = n_unloaded;
+    m.unchanged = n_unchanged;
     return pack(&m.base, out);
 }
 

@@ -89,6 +89,8 @@ static const struct field_rule complete_rules[] = {
 static const struct field_rule embed_rules[] = {
     {"options", 0}, {"model", 0}, {"inputs", REQUEST_MAX_INPUTS}, {"dimensions", 0}};
 static const struct field_rule cancel_rules[] = {{"request_id", 0}};
+static const struct field_rule watch_rules[] = {{"interval_usec", 0}, {"request_id", 0}};
+static const struct field_rule unload_rules[] = {{"model", 0}};
 
 /* Every message that a caller may send. */
 static const struct message_rule {
@@ -105,6 +107,10 @@ static const struct message_rule {
     {&sluice__v1__complete_request__descriptor, complete_rules, ARRAY_LEN(complete_rules)},
     {&sluice__v1__embed_request__descriptor, embed_rules, ARRAY_LEN(embed_rules)},
     {&sluice__v1__cancel_request__descriptor, cancel_rules, ARRAY_LEN(cancel_rules)},
+    {&sluice__v1__watch_request__descriptor, watch_rules, ARRAY_LEN(watch_rules)},
+    {&sluice__v1__unload_request__descriptor, unload_rules, ARRAY_LEN(unload_rules)},
+    {&sluice__v1__reload_request__descriptor, NULL, 0},
+    {&sluice__v1__drain_request__descriptor, NULL, 0},
 };
 
 struct scan {

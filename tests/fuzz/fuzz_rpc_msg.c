@@ -80,6 +80,24 @@ static void fuzz_cancel(struct str payload)
     }
 }
 
+static void fuzz_control(struct str payload)
+{
+    char model[REQUEST_MODEL_MAX + 1];
+    struct rpc_watch_request watch;
+    struct problem problem;
+
+    if (rpc_decode_watch(payload, &watch, &problem) == 0) {
+        assert(watch.interval_usec >= RPC_WATCH_MIN_USEC);
+        assert(watch.interval_usec <= RPC_WATCH_MAX_USEC);
+        assert(watch.id[0] == '\0' || request_id_is_valid(str_from(watch.id)));
+    }
+    if (rpc_decode_unload(payload, model, &problem) == 0) {
+        assert(model[0] != '\0');
+        check_text(str_from(model));
+    }
+    (void) !rpc_decode_empty(payload, &problem);
+}
+
 static void fuzz_event(struct str text)
 {
     struct str half = {text.ptr, text.len / 2};
@@ -121,6 +139,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         break;
     case 3:
         fuzz_cancel(rest);
+        fuzz_control(rest);
         break;
     default:
         fuzz_event(rest);
