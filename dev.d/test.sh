@@ -11,8 +11,8 @@ test_command() {
     local suite=${1:-}
     [ $# -eq 0 ] || shift
     case $suite in
-    "" | all | unit | e2e | lint | fuzz) ;;
-    *) die "suites are unit, e2e, lint, fuzz and all, not $suite" ;;
+    "" | all | unit | e2e | lint | fuzz | python) ;;
+    *) die "suites are unit, e2e, lint, fuzz, python and all, not $suite" ;;
     esac
     # shellcheck disable=SC2046 # lists of words
     if [ "$suite" = all ]; then
@@ -22,7 +22,7 @@ test_command() {
     fi
     need_python
     case $suite in
-    "" | all | e2e) need_model_server ;;
+    "" | all | e2e | python) need_model_server ;;
     esac
 
     FAILED=()
@@ -31,11 +31,13 @@ test_command() {
     unit) suites_unit ;;
     fuzz) suites_fuzz "$FUZZ_SMOKE_SEC" ;;
     e2e) suites_e2e "$@" ;;
+    python) suites_python ;;
     "")
         suites_unit
         suites_fuzz "$FUZZ_SMOKE_SEC"
         suites_e2e -m "not slow"
         suites_memory
+        suites_python
         ;;
     all)
         suites_unit
@@ -43,6 +45,7 @@ test_command() {
         suites_fuzz "$FUZZ_LONG_SEC"
         suites_e2e
         suites_memory
+        suites_python
         ;;
     esac
     if [ ${#FAILED[@]} -gt 0 ]; then

@@ -6,11 +6,11 @@ import json
 import socket
 import time
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Iterator, Optional, Tuple, Union
 
 from .waiting import PATIENCE_SEC
 
-Address = Union[tuple[str, int], str]  # TCP, or the path of a Unix socket
+Address = Union[Tuple[str, int], str]  # TCP, or the path of a Unix socket
 
 
 class Closed(Exception):

@@ -1,0 +1,352 @@
+"""What calls answer: plain dataclasses with the names of the openai package.
+
+model_dump() gives what the JSON of the HTTP port would hold, with None where openai's objects have None. Beside openai's fields each
+answer has `sluice`, which is not dumped: request id, deployment and timings.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, Iterator, List, Optional
+
+
+def _dump(value: Any, exclude_none: bool) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(exclude_none=exclude_none)
+    if isinstance(value, list):
+        return [_dump(v, exclude_none) for v in value]
+    return value
+
+
+class BaseModel:
+    """The methods that programs know from openai's objects."""
+
+    def model_dump(self, *, exclude_none: bool = False, **_: Any) -> Dict[str, Any]:
+        out = {}
+        for f in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, f.name)
+            if f.name != "sluice" and not (exclude_none and value is None):
+                out[f.name] = _dump(value, exclude_none)
+        return out
+
+    def model_dump_json(self, *, indent: Optional[int] = None, exclude_none: bool = False) -> str:
+        return json.dumps(
+            self.model_dump(exclude_none=exclude_none), indent=indent, ensure_ascii=False
+        )
+
+    def to_dict(self) -> Dict[str, Any]:
+        return self.model_dump(exclude_none=True)
+
+    def to_json(self, *, indent: Optional[int] = 2) -> str:
+        return self.model_dump_json(indent=indent, exclude_none=True)
+
+
+@dataclass
+class CallInfo(BaseModel):
+    """What sluice knows about a call beside the answer. Durations are seconds; they are known at its end."""
+
+    request_id: str = ""
+    deployment: str = ""
+    queue_seconds: Optional[float] = None  # from the arrival to the grant of a slot
+    first_token_seconds: Optional[float] = None  # from the arrival; None: there was none
+    total_seconds: Optional[float] = None
+    has_usage: bool = False  # False: the model server did not count, and usage is all zeros
+
+
+class _Answer(BaseModel):
+    sluice: CallInfo
+
+    @property
+    def _request_id(self) -> Optional[str]:
+        """openai's name for it."""
+        return self.sluice.request_id or None
+
+
+# ---------------------------------------------------------------------------------------------- parts
+
+
+@dataclass
+class PromptTokensDetails(BaseModel):
+    cached_tokens: Optional[int] = None
+    audio_tokens: Optional[int] = None
+
+
+@dataclass
+class CompletionUsage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: Optional[PromptTokensDetails] = None
+    completion_tokens_details: None = None
+
+
+@dataclass
+class TopLogprob(BaseModel):
+    token: str
+    logprob: float
+    bytes: Optional[List[int]] = None
+
+
+@dataclass
+class ChatCompletionTokenLogprob(BaseModel):
+    token: str
+    logprob: float
+    bytes: Optional[List[int]] = None
+    top_logprobs: List[TopLogprob] = field(default_factory=list)
+
+
+@dataclass
+class ChoiceLogprobs(BaseModel):
+    content: Optional[List[ChatCompletionTokenLogprob]] = None
+    refusal: Optional[List[ChatCompletionTokenLogprob]] = None
+
+
+@dataclass
+class Logprobs(BaseModel):
+    """Of a text completion."""
+
+    text_offset: Optional[List[int]] = None
+    token_logprobs: Optional[List[float]] = None
+    tokens: Optional[List[str]] = None
+    top_logprobs: Optional[List[Dict[str, float]]] = None
+
+
+@dataclass
+class Function(BaseModel):
+    arguments: str
+    name: str
+
+
+@dataclass
+class ChatCompletionMessageToolCall(BaseModel):
+    id: str
+    function: Function
+    type: str = "function"
+
+
+# ---------------------------------------------------------------------------------------------- chat
+
+
+@dataclass
+class ChatCompletionMessage(BaseModel):
+    content: Optional[str] = None
+    refusal: Optional[str] = None
+    role: str = "assistant"
+    tool_calls: Optional[List[ChatCompletionMessageToolCall]] = None
+    reasoning_content: Optional[str] = None
+
+
+@dataclass
+class Choice(BaseModel):
+    finish_reason: str
+    index: int
+    message: ChatCompletionMessage
+    logprobs: Optional[ChoiceLogprobs] = None
+
+
+@dataclass
+class ChatCompletion(_Answer):
+    id: str
+    choices: List[Choice]
+    created: int
+    model: str
+    object: str = "chat.completion"
+    service_tier: Optional[str] = None
+    system_fingerprint: Optional[str] = None
+    usage: Optional[CompletionUsage] = None
+    sluice: CallInfo = field(default_factory=CallInfo, repr=False, compare=False)
+
+
+@dataclass
+class ChoiceDeltaToolCallFunction(BaseModel):
+    arguments: Optional[str] = None
+    name: Optional[str] = None
+
+
+@dataclass
+class ChoiceDeltaToolCall(BaseModel):
+    index: int
+    id: Optional[str] = None
+    function: Optional[ChoiceDeltaToolCallFunction] = None
+    type: Optional[str] = None
+
+
+@dataclass
+class ChoiceDelta(BaseModel):
+    content: Optional[str] = None
+    refusal: Optional[str] = None
+    role: Optional[str] = None
+    tool_calls: Optional[List[ChoiceDeltaToolCall]] = None
+    reasoning_content: Optional[str] = None
+
+
+@dataclass
+class ChunkChoice(BaseModel):
+    delta: ChoiceDelta
+    index: int
+    finish_reason: Optional[str] = None
+    logprobs: Optional[ChoiceLogprobs] = None
+
+
+@dataclass
+class ChatCompletionChunk(_Answer):
+    id: str
+    choices: List[ChunkChoice]
+    created: int
+    model: str
+    sluice: CallInfo = field(repr=False, compare=False)
+    object: str = "chat.completion.chunk"
+    service_tier: Optional[str] = None
+    system_fingerprint: Optional[str] = None
+    usage: Optional[CompletionUsage] = None
+
+
+# ---------------------------------------------------------------------------------------------- completions
+
+
+@dataclass
+class CompletionChoice(BaseModel):
+    index: int
+    text: str
+    finish_reason: Optional[str] = None
+    logprobs: Optional[Logprobs] = None
+    reasoning_content: Optional[str] = None
+
+
+@dataclass
+class Completion(_Answer):
+    """Whole, or a piece of a streamed one."""
+
+    id: str
+    choices: List[CompletionChoice]
+    created: int
+    model: str
+    object: str = "text_completion"
+    system_fingerprint: Optional[str] = None
+    usage: Optional[CompletionUsage] = None
+    sluice: CallInfo = field(default_factory=CallInfo, repr=False, compare=False)
+
+
+# ---------------------------------------------------------------------------------------------- embeddings
+
+
+@dataclass
+class Embedding(BaseModel):
+    embedding: Any  # List[float]; str where encoding_format="base64" was asked for
+    index: int
+    object: str = "embedding"
+
+
+@dataclass
+class EmbeddingUsage(BaseModel):
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+
+
+@dataclass
+class CreateEmbeddingResponse(_Answer):
+    data: List[Embedding]
+    model: str
+    object: str = "list"
+    usage: EmbeddingUsage = field(default_factory=EmbeddingUsage)
+    sluice: CallInfo = field(default_factory=CallInfo, repr=False, compare=False)
+
+
+# ---------------------------------------------------------------------------------------------- models, status
+
+
+@dataclass
+class Model(BaseModel):
+    id: str
+    created: int = 0
+    object: str = "model"
+    owned_by: str = "sluice"
+    provider: str = ""  # of the first deployment
+    deployments: int = 0
+    available_deployments: int = 0
+
+
+@dataclass
+class ModelList(BaseModel):
+    """What models.list() answers: iterate over it, or look at .data."""
+
+    data: List[Model]
+    object: str = "list"
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+@dataclass
+class DeploymentStatus(BaseModel):
+    model: str  # the public name
+    id: str
+    provider: str
+    slots: int
+    slots_in_use: int
+    is_available: bool
+    unavailable_reason: str
+    upstream_model: str  # the name at the model server
+    api_base: str
+    is_loaded: bool  # in the server's memory, as far as is known
+    idle_seconds: Optional[float]  # since its last call; None: there was none, or it is in use
+
+
+@dataclass
+class Status(BaseModel):
+    """What the daemon is doing. The counts of calls are since it started, but for queued and running."""
+
+    version: str
+    uptime_seconds: float
+    pressure_level: int  # 0 to 4
+    pressure_source: str  # "psi", "none"
+    pressure_some_permille: int
+    pressure_full_permille: int
+    is_draining: bool
+    config_generation: int
+    connections: int
+    calls_queued: int
+    calls_running: int
+    calls_completed: int
+    calls_failed: int
+    calls_cancelled: int
+    calls_refused: int
+    tickets: int
+    deployments: List[DeploymentStatus]
+
+
+@dataclass
+class ReloadResult(BaseModel):
+    config_generation: int
+    models: int  # names that may be asked for
+
+
+@dataclass
+class DrainResult(BaseModel):
+    calls_running: int  # which the daemon finishes before it stops
+
+
+@dataclass
+class UnloadResult(BaseModel):
+    unloaded: int  # deployments whose server confirmed
+    unchanged: int  # not loaded, or the server has no such request
+
+
+@dataclass
+class Info(BaseModel):
+    """What this daemon can do."""
+
+    version: str
+    api_level: int
+    features: List[str]
+    max_frame_bytes: int
+    max_calls: int  # at a time on one connection; clients open further ones as needed
+    max_messages: int
+    max_inputs: int
+    high_water_bytes: int
+    stalled_reader_seconds: float
+    file_descriptor_set: bytes = field(default=b"", repr=False)
