@@ -344,17 +344,9 @@ const char *config_split_listen(struct str text, struct str *ret_name, struct st
 
 /* ---------------------------------------------------------------- files */
 
-static void wipe_buf(struct buf *b)
-{
-    if (b->base) {
-        explicit_bzero(b->base, b->start + b->len);
-    }
-    buf_done(b);
-}
-
 int config_load(const char *path, struct config **ret)
 {
-    CLEANUP(wipe_buf) struct buf text;
+    CLEANUP(buf_wipe) struct buf text;
     struct stat st;
     int r;
 

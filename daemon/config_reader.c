@@ -2,8 +2,8 @@
  * See config_reader.h.
  *
  * os.environ/NAME is a value as a whole, anywhere in the file; inside a longer text it means
- * nothing. It is looked up in the file's own environment_variables first and then in the
- * environment of the process: LiteLLM exports the former into the latter, which here would hand
+ * nothing. It is looked up among the credentials first (credentials.h), then in the file's own
+ * environment_variables and then in the environment of the process: LiteLLM exports the former into the latter, which here would hand
  * keys to whatever reads /proc, for nothing. Values of environment_variables may themselves be
  * os.environ/NAME, of the process.
  *
@@ -14,13 +14,15 @@
  */
 #include "config_reader.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VARIABLE_PREFIX    "os.environ/"
-#define VARIABLE_MAX_BYTES (16 * 1024) /* of a value; keys and URLs are far shorter */
+#define VARIABLE_PREFIX "os.environ/"
+/* of a value in the environment; keys and URLs are far shorter */
+#define VARIABLE_MAX_BYTES (16 * 1024)
 
 static void drop_finding(struct config *c, size_t i)
 {
@@ -178,19 +180,33 @@ const char *config_reader_variable(const struct config_reader *r, const char *na
 {
     const struct config_node *own =
         config_node_find(config_node_find(r->root, "environment_variables"), name);
-    const char *value = own && own->text && own->kind != NODE_NULL ? own->text : getenv(name);
+    const char *value = NULL;
 
+    if (credentials_find(r->credentials, name, &value) != -ENOENT) {
+        return value;
+    }
+    value = own && own->text && own->kind != NODE_NULL ? own->text : getenv(name);
+    value = value && strnlen(value, VARIABLE_MAX_BYTES + 1) <= VARIABLE_MAX_BYTES ? value : NULL;
     return value && value[0] ? value : NULL;
+}
+
+/* What the process was given: not what the file says of itself. */
+static const char *process_variable(const struct config_reader *r, const char *name)
+{
+    const char *value = NULL;
+
+    return credentials_find(r->credentials, name, &value) != -ENOENT ? value : getenv(name);
 }
 
 static void resolve(struct config_reader *r, struct config_node *node, bool from_process_only)
 {
     const char *name = node->text + strlen(VARIABLE_PREFIX);
-    const char *value = from_process_only ? getenv(name) : config_reader_variable(r, name);
+    const char *value =
+        from_process_only ? process_variable(r, name) : config_reader_variable(r, name);
     size_t len = value ? strlen(value) : 0;
 
     node->variable = name;
-    if (len > VARIABLE_MAX_BYTES || !str_is_utf8((struct str) {value, len})) {
+    if (len > CREDENTIAL_MAX_BYTES || !str_is_utf8((struct str) {value, len})) {
         len = 0; /* as good as not set: nothing here can use it */
     }
     node->is_unresolved = len == 0;

@@ -10,11 +10,13 @@
 #include "config.h"
 #include "config_keys.h"
 #include "config_node.h"
+#include "credentials.h"
 
 struct config_reader {
-    struct config *config;          /* borrowed: what is being filled */
-    struct arena *arena;            /* borrowed: of the nodes */
-    const struct config_node *root; /* a map */
+    struct config *config;           /* borrowed: what is being filled */
+    struct arena *arena;             /* borrowed: of the nodes */
+    struct credentials *credentials; /* borrowed; what was read of them */
+    const struct config_node *root;  /* a map */
     bool is_out_of_memory;
 };
 
@@ -47,8 +49,9 @@ bool config_reader_has_master_key(const struct config_reader *r);
 bool config_reader_is_unset(const struct config_node *node);
 
 /*
- * A variable of environment_variables, else of the process; NULL when it is not set, or empty.
- * Borrowed.
+ * The credential of that name, else a variable of environment_variables, else of the process; NULL
+ * when it is not set, or empty, or when the credential is there and cannot be used (which
+ * config_parse() reports). Borrowed until the file was read.
  */
 const char *config_reader_variable(const struct config_reader *r, const char *name);
 

@@ -191,9 +191,13 @@ static void read_sections(struct config_reader *r)
 static void take_master_key_variable(struct config_reader *r)
 {
     const struct config_node *general = config_node_find(r->root, "general_settings");
-    const char *value = config_reader_variable(r, CONFIG_MASTER_KEY_VARIABLE);
+    const char *value;
 
-    if (r->config->master_key || config_node_find(general, "master_key") || !value) {
+    if (r->config->master_key || config_node_find(general, "master_key")) {
+        return;
+    }
+    value = config_reader_variable(r, CONFIG_MASTER_KEY_VARIABLE);
+    if (!value) {
         return;
     }
     if (!is_key(value)) {
@@ -236,9 +240,18 @@ static void check_whole(struct config_reader *r)
     }
 }
 
+static void report_credential(void *ctx, const char *name, const char *why)
+{
+    /* without its key sluiced would run open; any other is missed by who needs it */
+    bool is_fatal = strcmp(name, CONFIG_MASTER_KEY_VARIABLE) == 0;
+
+    config_reader_error(ctx, NULL, is_fatal, "the credential %.64s cannot be used: %s", name, why);
+}
+
 static int read_text(struct config *c, struct str text, struct arena *a)
 {
-    struct config_reader reader = {.config = c, .arena = a};
+    CLEANUP(credentials_done) struct credentials credentials = {0};
+    struct config_reader reader = {.config = c, .arena = a, .credentials = &credentials};
     struct config_yaml_error err;
     struct config_node *root = NULL;
     int r;
@@ -259,10 +272,11 @@ static int read_text(struct config *c, struct str text, struct arena *a)
         read_sections(&reader);
         check_whole(&reader);
         config_model_list_finish(&reader);
+        credentials_for_each_unusable(&credentials, report_credential, &reader);
         config_sort_findings(c);
     }
     config_node_wipe(root);
-    return reader.is_out_of_memory ? -ENOMEM : 0;
+    return reader.is_out_of_memory || credentials.is_out_of_memory ? -ENOMEM : 0;
 }
 
 int config_parse(struct str text, struct config **ret)

@@ -5,11 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/fdio.h"
 #include "base/num.h"
 #include "config.h"
 #include "config_check.h"
+#include "credentials.h"
 #include "server.h"
 
 #define DEFAULT_CONFIG "/etc/sluice/sluice.yaml"
@@ -32,6 +34,8 @@ static const char usage[] =
     "                             the defaults of that name\n"
     "      --idle-exit DURATION   leave after that long without connections and calls, such as 5m; off:\n"
     "                             never. Only with sockets passed by systemd (default: sluice.idle_exit)\n"
+    "      --credentials-dir DIR  where os.environ/NAME is looked up first, as file NAME (default:\n"
+    "                             $CREDENTIALS_DIRECTORY, which systemd sets)\n"
     "      --log-format FORMAT    auto, text, json or journal (default: auto)\n"
     "      --log-level LEVEL      error, warning, notice, info or debug (default: info)\n"
     "  -h, --help                 this text\n"
@@ -48,6 +52,7 @@ enum option_code {
     OPT_PORT,
     OPT_LISTEN,
     OPT_IDLE_EXIT,
+    OPT_CREDENTIALS,
     OPT_LOG_FORMAT,
     OPT_LOG_LEVEL
 };
@@ -61,6 +66,7 @@ static const struct option options[] = {
     {"port", required_argument, NULL, OPT_PORT},
     {"listen", required_argument, NULL, OPT_LISTEN},
     {"idle-exit", required_argument, NULL, OPT_IDLE_EXIT},
+    {"credentials-dir", required_argument, NULL, OPT_CREDENTIALS},
     {"log-format", required_argument, NULL, OPT_LOG_FORMAT},
     {"log-level", required_argument, NULL, OPT_LOG_LEVEL},
     {"help", no_argument, NULL, 'h'},
@@ -134,6 +140,16 @@ static bool take_idle_exit(struct server_options *o, const char *argument)
     return usage_error("no duration such as 30s or 5m", argument);
 }
 
+/* One place says where they are, for this option and for systemd. */
+static bool take_credentials(const char *argument)
+{
+    if (access(argument, X_OK) < 0) {
+        return usage_error("no directory of credentials", argument);
+    }
+    return setenv(CREDENTIALS_DIRECTORY_VARIABLE, argument, 1) == 0 ||
+           usage_error("out of memory at", argument);
+}
+
 static bool take_option(struct command *c, int code, char *argument)
 {
     int value = 0;
@@ -162,6 +178,8 @@ static bool take_option(struct command *c, int code, char *argument)
         return add_listen(&c->server, argument);
     case OPT_IDLE_EXIT:
         return take_idle_exit(&c->server, argument);
+    case OPT_CREDENTIALS:
+        return take_credentials(argument);
     case OPT_LOG_FORMAT:
         if (!find_word(formats, ARRAY_LEN(formats), argument, &value)) {
             return usage_error("no such log format", argument);
@@ -225,6 +243,7 @@ int main(int argc, char *argv[])
                            c.check.is_json ? "--json" : "--strict");
         return EXIT_USAGE;
     }
+    credentials_protect_process();
     log_setup(c.format, c.level, getenv("SLUICE_JOURNAL_SOCKET")); /* for tests: NULL else */
     code = server_run(&c.server);
     (void) log_flush(); /* what journald still does not take is lost */

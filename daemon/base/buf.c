@@ -25,6 +25,14 @@ void buf_done(struct buf *b)
     *b = (struct buf) {.max_bytes = b->max_bytes};
 }
 
+void buf_wipe(struct buf *b)
+{
+    if (b->base) {
+        explicit_bzero(b->base, b->start + b->len);
+    }
+    buf_done(b);
+}
+
 static void move_to_front(struct buf *b)
 {
     if (b->start > 0) {

@@ -24,6 +24,9 @@ void buf_init(struct buf *b, size_t max_bytes);
 /* Frees the bytes; the buffer may be used again as after buf_init(). Accepts a zeroed struct. */
 void buf_done(struct buf *b);
 
+/* The same, after overwriting the bytes: for secrets. For CLEANUP() too. */
+void buf_wipe(struct buf *b);
+
 static inline const char *buf_ptr(const struct buf *b)
 {
     return b->base ? b->base + b->start : "";

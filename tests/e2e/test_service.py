@@ -324,3 +324,51 @@ def test_own_sockets_and_a_bad_file(env) -> None:
     args = ("--config", config_file(env, BAD), "--port", str(env.port()))
     daemon = Bare(env.directory, *args, RUNTIME_DIRECTORY=str(env.directory))
     assert daemon.process.wait(10) == 1 and "not started" in daemon.log
+
+
+# ---------------------------------------------------------------------------------------------- credentials
+
+ASKS_FOR_A_KEY = MOCK + "general_settings: {master_key: os.environ/THE_KEY}\n"
+
+
+def credentials_dir(env: Any, **values: str) -> str:
+    directory = env.directory / "credentials"
+    directory.mkdir(exist_ok=True)
+    for name, value in values.items():
+        (directory / name).write_text(value)
+    return str(directory)
+
+
+def status_with(port: int, key: str) -> int:
+    with Http(("127.0.0.1", port)) as http:
+        headers = {"authorization": f"Bearer {key}"}
+        return http.request("POST", CHAT, chat_body(), headers=headers).status
+
+
+@pytest.mark.parametrize("how", ["systemd", "option"])
+def test_credentials_go_before_the_environment(env, how: str) -> None:
+    directory = credentials_dir(env, THE_KEY="sk-of-the-file\n")
+    port = env.port()
+    args = ["--config", config_file(env, ASKS_FOR_A_KEY), "--port", str(port)]
+    variables = {"RUNTIME_DIRECTORY": str(env.directory), "THE_KEY": "sk-of-the-environment"}
+    if how == "systemd":
+        variables["CREDENTIALS_DIRECTORY"] = directory
+    else:
+        args += ["--credentials-dir", directory]
+    daemon = env.closing(Bare(env.directory, *args, **variables))
+    daemon.wait_for(lambda: status_with(port, "sk-of-the-file") == 200, "it takes the key")
+    assert status_with(port, "sk-of-the-environment") == 401
+    credentials_dir(env, THE_KEY="sk-the-next")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for(lambda: status_with(port, "sk-the-next") == 200, "the reload reads it again")
+    credentials_dir(env, THE_KEY="sk-the\0last")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_for(lambda: "not taken" in daemon.log, "one that cannot be used")
+    assert status_with(port, "sk-the-next") == 200
+    assert "THE_KEY cannot be used" in daemon.log and "sk-" not in daemon.log
+
+
+def test_no_directory_of_credentials(env) -> None:
+    args = ("--config", config_file(env, MOCK), "--credentials-dir", str(env.directory / "none"))
+    daemon = Bare(env.directory, *args)
+    assert daemon.process.wait(10) == 2 and "none" in daemon.log
