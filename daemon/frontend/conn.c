@@ -5,9 +5,9 @@
  * moments: the protocol's deadline, the stalled-reader limit while output waits, the end of the
  * linger. It is moved lazily: when it fires early it looks again.
  *
- * Reading never stops while a connection is open: a client that left must be seen while its answer
- * is being made, and its end may stand behind bytes. Input is handled before hang-up, hang-up
- * before output.
+ * Reading goes on while a connection is open: a client that left must be seen while its answer is
+ * being made, and its end may stand behind bytes. The exception is a protocol that says is_paused:
+ * then only the end itself is watched for. Input is handled before hang-up, hang-up before output.
  *
  * Must not: know protocols; free itself (frontends_turn() does).
  */
@@ -28,10 +28,17 @@
 /* one thread, one reader at a time; bytes are taken before the next read */
 static char g_read_buffer[READ_BYTES];
 
+static bool is_paused(const struct conn *c)
+{
+    return c->state == CONN_OPEN && c->ops->is_paused && c->ops->is_paused(c);
+}
+
 /* EPOLLOUT is asked for when a send found the socket full, not for every output. */
 static void update_events(struct conn *c)
 {
-    uint32_t events = c->has_hung_up ? 0u : (uint32_t) (EPOLLIN | EPOLLRDHUP);
+    uint32_t events = c->has_hung_up ? 0u
+                      : is_paused(c) ? (uint32_t) EPOLLRDHUP
+                                     : (uint32_t) (EPOLLIN | EPOLLRDHUP);
 
     if (c->out.len > 0 && c->progress_at_usec != 0) {
         events |= EPOLLOUT;
@@ -204,6 +211,9 @@ void conn_flush(struct conn *c, uint64_t now_usec)
     if (c->was_full && c->out.len <= c->low_bytes) {
         c->was_full = false;
         c->ops->on_drained(c, now_usec);
+        if (c->state != CONN_CLOSED) {
+            update_events(c); /* it may have been paused */
+        }
     }
 }
 
@@ -244,6 +254,10 @@ static void hang_up(struct conn *c, uint64_t now_usec)
 static void read_some(struct conn *c, bool to_end, uint64_t now_usec)
 {
     for (int i = 0; i < READS_PER_WAKEUP && c->state != CONN_CLOSED && !c->has_hung_up; i++) {
+        if (is_paused(c)) {
+            return;
+        }
+
         ssize_t n = recv(c->fd, g_read_buffer, sizeof g_read_buffer, MSG_DONTWAIT);
 
         if (n > 0) {
@@ -274,6 +288,9 @@ static void on_io(int fd, uint32_t revents, void *ctx)
     if (c->state != CONN_CLOSED && (revents & (EPOLLERR | EPOLLHUP))) {
         conn_close(c, now); /* both directions are gone */
         return;
+    }
+    if (c->state != CONN_CLOSED && (revents & EPOLLRDHUP) && is_paused(c)) {
+        hang_up(c, now); /* what stands before the end is not read any more */
     }
     if (revents & EPOLLOUT) {
         conn_flush_later(c);

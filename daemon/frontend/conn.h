@@ -12,7 +12,8 @@
  *   CLOSED   no descriptor any more; freed at the end of the turn        frontends.dead
  *
  * Output is collected and sent once per wake-up (frontends_turn): what one wake-up produces is one
- * send, and nothing is held back longer. Reading never waits for writing.
+ * send, and nothing is held back longer. Reading waits for writing only where a protocol says so
+ * (is_paused).
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -55,6 +56,11 @@ struct conn_ops {
     void (*free)(struct conn *c);
     /* Optional. The daemon begins to stop (conn is OPEN): what never ends by itself must end. */
     void (*on_drain)(struct conn *c, uint64_t now_usec);
+    /*
+     * Should no more be read until on_drained? Only while conn_is_full(), and the rest of what was
+     * read already still comes. A peer that leaves is noticed all the same. NULL: never.
+     */
+    bool (*is_paused)(const struct conn *c);
     /* Is it between requests, so that a drain may close it? */
     bool (*is_idle)(const struct conn *c);
 };

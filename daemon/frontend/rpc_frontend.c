@@ -7,11 +7,12 @@
  * are harmless. Out go whole frames only: Data 0x00 for events, Data 0x05 without bytes as the end,
  * a Response with a status and no payload for every failure.
  *
- * Reading never waits for writing: while output is above the high water new calls are refused, but
- * Cancel is still read. What is buffered per connection is one incoming frame and the output. The
+ * Reading does not wait for writing: while output is above the high water new calls are refused,
+ * but Cancel is still read. Only when that has gone on for UNREAD_MAX frames nothing more is read
+ * until the peer has read: a Go or Rust program that asks a thousand things at once is served so,
+ * and one that never reads loses the connection as a stalled reader. What is buffered per connection is one incoming frame and the output. The
  * frame, and output above the high water (an embedding answer comes in one piece), are charged to
- * the common budget: an event that finds no room there ends its own call and no other. A peer that
- * sends request after request and reads no answer loses the connection.
+ * the common budget: an event that finds no room there ends its own call and no other.
  *
  * Owns rpc_calls: one for each stream id in use. An rpc_call ends with its terminal event, or with
  * the connection.
@@ -38,13 +39,14 @@
 #define MESSAGE_MAX_BYTES (FRAME_MAX_BYTES - 256) /* an event: room for the envelope */
 #define FRAME_USEC        (10 * USEC_PER_SEC)     /* from the first byte of a frame to its last */
 #define STRIKES_MAX       8                       /* oversized frames before the connection goes */
-#define UNREAD_MAX        128 /* frames taken while output is full, before the connection goes */
+#define UNREAD_MAX        128 /* frames taken while output is full, before no more are read */
+#define HELD_MAX_BYTES    (64 * 1024) /* that were read already then: one read of conn.c */
 #define ARENA_FACTOR      4
 #define ARENA_EXTRA_BYTES (1024 * 1024) /* 4,096 messages of a few bytes each */
 
 struct rpc_conn {
     struct conn conn;
-    struct buf in;        /* the frame that is arriving, header included */
+    struct buf in;        /* the frame that is arriving, header included; paused: also more */
     size_t discard_bytes; /* of an oversized frame, still to be thrown away */
     unsigned n_strikes;
     unsigned n_unread; /* frames that came while output was full */
@@ -211,32 +213,18 @@ static struct request *decode(struct rpc_conn *rpc, const struct frame_request *
     return req;
 }
 
-static enum errcode gate(const struct rpc_conn *rpc, const struct frame_request *frame)
-{
-    size_t n = rpc->n_calls + rpc_control_n_streams(&rpc->control);
-
-    if (frame->timeout_nano < 0) {
-        return ERRCODE_DEADLINE_EXCEEDED;
-    }
-    if (n >= rpc->conn.frontends->params.max_calls_per_connection || rpc->conn.was_full) {
-        return ERRCODE_TOO_MANY_CALLS;
-    }
-    return ERRCODE_NONE;
-}
-
 /* May this connection have one more stream? false: it was told that it may not. */
-static bool is_admitted(struct rpc_conn *rpc, uint32_t id, const struct frame_request *frame)
+static bool is_admitted(struct rpc_conn *rpc, uint32_t id)
 {
-    enum errcode code = gate(rpc, frame);
+    struct rpc_error error = {.code = ERRCODE_TOO_MANY_CALLS,
+                              .retry_after_usec = RETRY_AFTER_MIN_USEC};
+    size_t n = rpc->n_calls + rpc_control_n_streams(&rpc->control);
+    bool is_full = n >= rpc->conn.frontends->params.max_calls_per_connection || rpc->conn.was_full;
 
-    if (code != ERRCODE_NONE) {
-        struct rpc_error error = {.code = code,
-                                  .retry_after_usec =
-                                      errcode_info(code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0};
-
+    if (is_full) {
         rpc_put_error(&rpc->conn, id, &error);
     }
-    return code == ERRCODE_NONE;
+    return !is_full;
 }
 
 static void submit(struct rpc_conn *rpc, uint32_t id, struct request *req, uint64_t now_usec)
@@ -319,12 +307,12 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
     case METHOD_CHAT:
     case METHOD_COMPLETE:
     case METHOD_EMBED:
-        if (is_admitted(rpc, id, frame)) {
+        if (is_admitted(rpc, id)) {
             start_call(rpc, id, frame, method, now_usec);
         }
         break;
     case METHOD_WATCH:
-        if (is_admitted(rpc, id, frame)) {
+        if (is_admitted(rpc, id)) {
             rpc_control_request(&rpc->control, id, method, frame, now_usec);
         }
         break;
@@ -360,6 +348,8 @@ static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
         (void) snprintf(p.text, sizeof p.text, "stream id %u is in use", h->stream_id);
     } else if (frame_decode_request(payload, h->payload_bytes, &frame) < 0) {
         (void) snprintf(p.text, sizeof p.text, "the request envelope is malformed");
+    } else if (frame.timeout_nano < 0) {
+        p.code = ERRCODE_DEADLINE_EXCEEDED; /* of a unary call, too: nobody waits for it any more */
     } else {
         on_request(rpc, h->stream_id, &frame, now_usec);
         return;
@@ -367,19 +357,21 @@ static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
     rpc_put_problem(&rpc->conn, h->stream_id, &p);
 }
 
-/*
- * Every frame may make an answer. When the peer reads none of them for too long, that is its end:
- * false.
- */
-static bool is_read(struct rpc_conn *rpc, uint64_t now_usec)
+/* Has the peer left too many answers unread for more to be made? */
+static bool is_paused(const struct conn *c)
+{
+    return CONTAINER_OF(c, struct rpc_conn, conn)->n_unread > UNREAD_MAX;
+}
+
+/* Every frame may make an answer: counts those that find the output full. */
+static void count_unread(struct rpc_conn *rpc, uint64_t now_usec)
 {
     if (conn_is_full(&rpc->conn)) {
         conn_flush(&rpc->conn, now_usec); /* it may have read meanwhile */
     }
-    if (conn_is_full(&rpc->conn) && ++rpc->n_unread > UNREAD_MAX) {
-        conn_close(&rpc->conn, now_usec);
+    if (conn_is_full(&rpc->conn)) {
+        rpc->n_unread++;
     }
-    return rpc->conn.state == CONN_OPEN;
 }
 
 static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const uint8_t *payload,
@@ -387,7 +379,8 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
 {
     struct problem p = {.code = ERRCODE_INVALID_REQUEST};
 
-    if (!is_read(rpc, now_usec)) {
+    count_unread(rpc, now_usec);
+    if (rpc->conn.state != CONN_OPEN) {
         return;
     }
     switch (h->type) {
@@ -413,7 +406,10 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
 
 /* ---------------------------------------------------------------- input */
 
-/* The header says more than we take: what follows is thrown away as it comes. */
+/*
+ * The header says more than we take: what follows is thrown away as it comes. Only requests are
+ * answered: anything else would end a stream that goes on, or one that is over.
+ */
 static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h, uint64_t now_usec)
 {
     struct problem p = {.code = ERRCODE_PAYLOAD_TOO_LARGE};
@@ -422,11 +418,17 @@ static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h,
         conn_close(&rpc->conn, now_usec);
         return;
     }
-    (void) snprintf(p.text, sizeof p.text, "a frame of %u bytes; the limit is %u", h->payload_bytes,
-                    FRAME_MAX_BYTES);
-    rpc_put_problem(&rpc->conn, h->stream_id, &p);
-    rpc->discard_bytes = h->payload_bytes;
-    buf_clear(&rpc->in);
+    if (h->type == FRAME_REQUEST) {
+        (void) snprintf(p.text, sizeof p.text, "a frame of %u bytes; the limit is %u",
+                        h->payload_bytes, FRAME_MAX_BYTES);
+        rpc_put_problem(&rpc->conn, h->stream_id, &p);
+    }
+
+    size_t here = rpc->in.len - FRAME_HEADER_BYTES; /* what was held may go on behind it */
+
+    here = here < h->payload_bytes ? here : h->payload_bytes;
+    rpc->discard_bytes = h->payload_bytes - here;
+    buf_consume(&rpc->in, FRAME_HEADER_BYTES + here);
 }
 
 /*
@@ -443,7 +445,7 @@ static bool take_frame(struct rpc_conn *rpc, uint64_t now_usec)
     frame_decode_header((const uint8_t *) buf_ptr(&rpc->in), &h);
     if (h.payload_bytes > FRAME_MAX_BYTES) {
         refuse_oversized(rpc, &h, now_usec);
-        return false;
+        return rpc->conn.state == CONN_OPEN;
     }
     if (rpc->in.len < FRAME_HEADER_BYTES + h.payload_bytes) {
         return false;
@@ -476,7 +478,7 @@ static size_t discard(struct rpc_conn *rpc, size_t n)
 
 static size_t store(struct rpc_conn *rpc, struct str bytes, uint64_t now_usec)
 {
-    size_t n = wanted(rpc) < bytes.len ? wanted(rpc) : bytes.len;
+    size_t n = is_paused(&rpc->conn) || bytes.len < wanted(rpc) ? bytes.len : wanted(rpc);
 
     if (!charge(rpc, rpc->in.len + n, conn_out(&rpc->conn)->len) ||
         buf_append(&rpc->in, bytes.ptr, n) < 0) {
@@ -492,21 +494,23 @@ static bool is_mid_frame(const struct rpc_conn *rpc)
     return rpc->in.len > 0 || rpc->discard_bytes > 0;
 }
 
-static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
+/* Every whole frame that is there, unless or until paused. true: there was one. */
+static bool take_frames(struct rpc_conn *rpc, uint64_t now_usec)
 {
-    struct rpc_conn *rpc = rpc_conn_of(c);
-    bool was_mid_frame = is_mid_frame(rpc);
-    bool finished_one = false;
+    bool took_one = false;
 
-    while (bytes.len > 0 && c->state == CONN_OPEN) {
-        size_t n = rpc->discard_bytes > 0 ? discard(rpc, bytes.len) : store(rpc, bytes, now_usec);
-
-        bytes.ptr += n;
-        bytes.len -= n;
-        while (c->state == CONN_OPEN && rpc->discard_bytes == 0 && take_frame(rpc, now_usec)) {
-            finished_one = true;
-        }
+    while (rpc->conn.state == CONN_OPEN && rpc->discard_bytes == 0 && !is_paused(&rpc->conn) &&
+           take_frame(rpc, now_usec)) {
+        took_one = true;
     }
+    return took_one;
+}
+
+/* Half a frame has a deadline, which begins with it; but not while it is we who do not read. */
+static void watch_frame(struct rpc_conn *rpc, bool is_another, uint64_t now_usec)
+{
+    struct conn *c = &rpc->conn;
+
     if (c->state != CONN_OPEN) {
         return;
     }
@@ -514,9 +518,26 @@ static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
         buf_trim(&rpc->in);
         (void) charge(rpc, 0, conn_out(c)->len);
         conn_set_deadline(c, USEC_NEVER);
-    } else if (!was_mid_frame || finished_one) {
+    } else if (is_paused(c)) {
+        conn_set_deadline(c, USEC_NEVER);
+    } else if (is_another) {
         conn_set_deadline(c, usec_add(now_usec, FRAME_USEC));
     }
+}
+
+static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
+{
+    struct rpc_conn *rpc = rpc_conn_of(c);
+    bool is_another = !is_mid_frame(rpc);
+
+    while (bytes.len > 0 && c->state == CONN_OPEN) {
+        size_t n = rpc->discard_bytes > 0 ? discard(rpc, bytes.len) : store(rpc, bytes, now_usec);
+
+        bytes.ptr += n;
+        bytes.len -= n;
+        is_another = take_frames(rpc, now_usec) || is_another;
+    }
+    watch_frame(rpc, is_another, now_usec);
 }
 
 static void on_hangup(struct conn *c, uint64_t now_usec)
@@ -528,6 +549,9 @@ static void on_drained(struct conn *c, uint64_t now_usec)
 {
     struct rpc_conn *rpc = rpc_conn_of(c);
 
+    if (is_paused(c) && is_mid_frame(rpc)) {
+        conn_set_deadline(c, usec_add(now_usec, FRAME_USEC)); /* on_turn takes what was held */
+    }
     rpc->n_unread = 0;
     (void) charge(rpc, rpc->in.len, conn_out(c)->len);
     list_for_each_safe (l, &rpc->calls) {
@@ -541,7 +565,15 @@ static void on_drained(struct conn *c, uint64_t now_usec)
 
 static void on_turn(struct conn *c, uint64_t now_usec)
 {
-    list_for_each_safe (l, &rpc_conn_of(c)->calls) {
+    struct rpc_conn *rpc = rpc_conn_of(c);
+
+    if (take_frames(rpc, now_usec)) {
+        watch_frame(rpc, true, now_usec);
+    }
+    if (c->state != CONN_OPEN) {
+        return;
+    }
+    list_for_each_safe (l, &rpc->calls) {
         struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
 
         if (call->is_over_budget) {
@@ -606,6 +638,7 @@ static const struct conn_ops conn_ops = {
     .on_hangup = on_hangup,
     .on_drained = on_drained,
     .on_turn = on_turn,
+    .is_paused = is_paused,
     .on_deadline = on_deadline,
     .on_stalled = on_stalled,
     .on_closed = on_closed,
@@ -626,7 +659,7 @@ static struct conn *rpc_conn_new(struct frontends *f, int fd, const struct calle
     }
     list_init(&rpc->calls);
     rpc_control_init(&rpc->control, &rpc->conn);
-    buf_init(&rpc->in, FRAME_HEADER_BYTES + FRAME_MAX_BYTES);
+    buf_init(&rpc->in, FRAME_HEADER_BYTES + FRAME_MAX_BYTES + HELD_MAX_BYTES);
     if (conn_init(&rpc->conn, f, &conn_ops, fd, caller, HIGH_WATER_BYTES, OUT_MAX_BYTES) < 0) {
         free(rpc);
         return NULL;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import struct
 
@@ -359,7 +358,7 @@ def test_memory_is_given_back(env) -> None:
     ("service", "method"), [(ENGINE, "GetInfo"), (CONTROL, "Status"), (ENGINE, "Nope")]
 )
 def test_answers_that_nobody_reads(env, service: str, method: str) -> None:
-    """A peer that asks on and on and reads nothing costs little, and only its own connection."""
+    """A peer that asks on and on and reads nothing is not read any more: it costs little, and nobody else."""
     sluice = env.start()
     bystander = sluice.rpc()
     assert is_well(bystander)
@@ -367,11 +366,10 @@ def test_answers_that_nobody_reads(env, service: str, method: str) -> None:
     frame = ttrpc.request_envelope(service, method)
     asked = header(len(frame), 1, REQUEST, 0) + frame
     for peer in [sluice.rpc() for _ in range(8)]:
-        peer.send_raw(asked)
-        n_bytes = 10 + len(peer.recv_frame().payload)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            for _ in range(12 * MIB // n_bytes // 100):
-                peer.send_raw(asked * 100)
+        peer.sock.settimeout(1)
+        with pytest.raises(TimeoutError):
+            for _ in range(64):
+                peer.send_raw(asked * 1000)
     assert sluice.peak_rss_bytes() - before < 24 * MIB
     assert is_well(bystander)
 

@@ -31,6 +31,7 @@ var longPiece = strings.Repeat("0123456789abcdef", 64)
 const (
 	patience = 20 * time.Second // ends a test that has failed already
 	frameMax = 4 << 20
+	nCalls   = 3000
 	nStreams = 12
 	nLong    = 12000 // pieces of the answer that is read late
 )
@@ -248,6 +249,22 @@ func TestConcurrentStreams(t *testing.T) {
 				t.Errorf("stream %d: %v, %q", i, err, text)
 			}
 		}(i)
+	}
+	group.Wait()
+}
+
+// A burst: the answers come to far more than the daemon buffers for one connection.
+func TestManyCallsAtOnce(t *testing.T) {
+	api := engine(t)
+	var group sync.WaitGroup
+	for i := 0; i < nCalls; i++ {
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			if _, err := api.GetInfo(context.Background(), &pb.GetInfoRequest{}); err != nil {
+				t.Error(err)
+			}
+		}()
 	}
 	group.Wait()
 }

@@ -93,6 +93,7 @@ SCENARIOS: dict[str, Scenario] = {
     "complete": Scenario(outcome="completed"),
     "embed": Scenario(outcome="completed"),
     "concurrent_streams": Scenario(echo()),
+    "many_calls_at_once": Scenario(),
     "slow_reader": Scenario(
         [text(*[LONG_PIECE] * N_LONG_PIECES), end()], {"unread": Stage.unread}, outcome="completed"
     ),

@@ -13,6 +13,7 @@ use ttrpc::Code;
 
 const FRAME_MAX: usize = 4 << 20;
 const N_STREAMS: usize = 12;
+const N_CALLS: usize = 3000;
 const N_LONG: usize = 12000; // pieces of the answer that is read late
 
 fn long_piece() -> String {
@@ -267,6 +268,27 @@ async fn concurrent_streams() {
                 let (text, _, ended) = collect(&mut stream).await;
                 ended.unwrap();
                 assert_eq!(text, asked);
+            })
+        })
+        .collect();
+    for call in calls {
+        call.await.unwrap();
+    }
+}
+
+/// A burst: the answers come to far more than the daemon buffers for one connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore]
+async fn many_calls_at_once() {
+    let engine = engine().await;
+    let calls: Vec<_> = (0..N_CALLS)
+        .map(|_| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                engine
+                    .get_info(patience(), &pb::GetInfoRequest::new())
+                    .await
+                    .unwrap();
             })
         })
         .collect();
