@@ -27,6 +27,7 @@ struct chat_options {
     struct double_option temperature, top_p;
     uint64_t timeout_usec;
     int class_of_service;
+    bool is_verbose;
 };
 
 #define OPTION_MODEL                                                                               \
@@ -82,16 +83,27 @@ struct chat_options {
             offsetof(struct chat_options, effort)                                                  \
     }
 
+#define OPTION_VERBOSE                                                                             \
+    {"verbose",                                                                                    \
+     'v',                                                                                          \
+     OPTION_FLAG,                                                                                  \
+     NULL,                                                                                         \
+     "print the summary on standard error, also where the answer goes into a pipe",                \
+     offsetof(struct chat_options, is_verbose)}
+
 static const struct option_row chat_rows[] = {
-    OPTION_MODEL, OPTIONS_SAMPLING, OPTIONS_CHAT, OPTION_JSON_EVENTS, OPTION_SOCKET, {.name = NULL},
+    OPTION_MODEL,       OPTIONS_SAMPLING, OPTIONS_CHAT,   OPTION_VERBOSE,
+    OPTION_JSON_EVENTS, OPTION_SOCKET,    {.name = NULL},
 };
 
 static const struct option_row run_rows[] = {
-    OPTIONS_SAMPLING, OPTIONS_CHAT, OPTION_JSON_EVENTS, OPTION_SOCKET, {.name = NULL},
+    OPTIONS_SAMPLING,   OPTIONS_CHAT,  OPTION_VERBOSE,
+    OPTION_JSON_EVENTS, OPTION_SOCKET, {.name = NULL},
 };
 
 static const struct option_row complete_rows[] = {
-    OPTION_MODEL, OPTIONS_SAMPLING, OPTION_JSON_EVENTS, OPTION_SOCKET, {.name = NULL},
+    OPTION_MODEL,       OPTIONS_SAMPLING, OPTION_VERBOSE,
+    OPTION_JSON_EVENTS, OPTION_SOCKET,    {.name = NULL},
 };
 
 /* One conversation and where it goes. */
@@ -167,9 +179,15 @@ static int make_request(const struct chat *chat, sluice_request **ret)
     return 0;
 }
 
+static struct stream_options stream_options_of(const struct chat_options *o)
+{
+    return (struct stream_options) {.is_json = o->common.is_json, .is_verbose = o->is_verbose};
+}
+
 /* One answer to what the conversation holds. */
 static int ask(struct chat *chat, struct stream_answer *answer)
 {
+    struct stream_options how = stream_options_of(chat->options);
     sluice_request *req;
     int r = make_request(chat, &req);
     int code = EXIT_FAILED;
@@ -183,7 +201,7 @@ static int ask(struct chat *chat, struct stream_answer *answer)
     if (!call) {
         return code;
     }
-    code = stream_run(call, chat->what, chat->options->common.is_json, answer);
+    code = stream_run(call, chat->what, &how, answer);
     session_finish(call);
     return code;
 }
@@ -397,6 +415,7 @@ int run_run(const struct command *command, int argc, char **argv)
 static int complete(sluice_client *client, const char *model, const struct chat_options *options,
                     const struct prompt *prompt)
 {
+    struct stream_options how = stream_options_of(options);
     char what[160];
     sluice_request *req;
     int r = sluice_complete_new(model, prompt->bytes, prompt->n, &req);
@@ -417,7 +436,7 @@ static int complete(sluice_client *client, const char *model, const struct chat_
     if (!call) {
         return code;
     }
-    code = stream_run(call, what, options->common.is_json, NULL);
+    code = stream_run(call, what, &how, NULL);
     session_finish(call);
     return code;
 }

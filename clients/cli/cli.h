@@ -88,6 +88,9 @@ sluice_call *session_start(sluice_client *client, sluice_request *req, const cha
  * than -EINTR. */
 int session_next(sluice_call *call);
 
+/* The same, but -EAGAIN when nothing has come for timeout_usec. */
+int session_next_within(sluice_call *call, uint64_t timeout_usec);
+
 /* Frees the call that session_start() made. Accepts NULL. */
 void session_finish(sluice_call *call);
 
@@ -111,9 +114,14 @@ int run_cancel(const struct command *command, int argc, char **argv);
 int run_chat(const struct command *command, int argc, char **argv);
 int run_check_config(const struct command *command, int argc, char **argv);
 int run_complete(const struct command *command, int argc, char **argv);
+int run_drain(const struct command *command, int argc, char **argv);
 int run_embed(const struct command *command, int argc, char **argv);
 int run_key(const struct command *command, int argc, char **argv);
 int run_models(const struct command *command, int argc, char **argv);
+int run_ps(const struct command *command, int argc, char **argv);
+int run_reload(const struct command *command, int argc, char **argv);
 int run_run(const struct command *command, int argc, char **argv);
+int run_show(const struct command *command, int argc, char **argv);
 int run_status(const struct command *command, int argc, char **argv);
+int run_unload(const struct command *command, int argc, char **argv);
 int run_version(const struct command *command, int argc, char **argv);

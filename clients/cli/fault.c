@@ -140,6 +140,12 @@ static void advise(const sluice_call *call, char *out, size_t size)
         (void) snprintf(out, size, "; try again later");
     } else if (is_code(call, "model_not_found")) {
         (void) snprintf(out, size, "; `sluicectl models` lists the models");
+    } else if (is_code(call, "forbidden")) {
+        (void) snprintf(out, size, "; that is for root and the user that sluiced runs as: `sudo`");
+    } else if (is_code(call, "bad_configuration")) {
+        (void) snprintf(out, size, "; `sluicectl check-config` shows all that is wrong");
+    } else if (is_code(call, "not_implemented")) {
+        (void) snprintf(out, size, "; is sluiced older than sluicectl? `sluicectl version`");
     } else if (is_code(call, "connection_lost")) {
         (void) snprintf(out, size, "; look at `journalctl -u sluice`");
     }

@@ -137,3 +137,20 @@ void report_add_members(cJSON *object, const sluice_call *call, const struct col
                    sluice_call_reply_number(call, c->field));
     }
 }
+
+/* ---------------------------------------------------------------- durations */
+
+void report_duration(char *out, size_t size, uint64_t usec)
+{
+    unsigned long long s = usec / 1000000;
+
+    if (s >= 86400) {
+        (void) snprintf(out, size, "%llu d %llu h", s / 86400, s % 86400 / 3600);
+    } else if (s >= 3600) {
+        (void) snprintf(out, size, "%llu h %llu min", s / 3600, s % 3600 / 60);
+    } else if (s >= 60) {
+        (void) snprintf(out, size, "%llu min %llu s", s / 60, s % 60);
+    } else {
+        (void) snprintf(out, size, "%llu s", s);
+    }
+}

@@ -14,6 +14,12 @@
 sluice_call *report_ask(const struct common_options *options, const char *what, int r,
                         sluice_request *req, int *ret_exit_code);
 
+/* A command of the kind "ask, then print": where its options and its exit code go. */
+struct question {
+    struct common_options options;
+    int exit_code; /* while there is no reply */
+};
+
 /* Frees the call and its client. Accepts NULL. */
 void report_done(sluice_call *call);
 
@@ -47,3 +53,6 @@ void report_add_rows(cJSON *array, const struct table *table, const sluice_call 
 
 /* Values of the reply itself as members. */
 void report_add_members(cJSON *object, const sluice_call *call, const struct column *columns);
+
+/* "3 d 4 h", "2 h 5 min", "7 min 3 s", "12 s" */
+void report_duration(char *out, size_t size, uint64_t usec);

@@ -54,6 +54,29 @@ int session_next(sluice_call *call)
     return r;
 }
 
+int session_next_within(sluice_call *call, uint64_t timeout_usec)
+{
+    sluice_client *client = sluice_call_client(call);
+    int r;
+
+    for (;;) {
+        r = sluice_call_try_next(call);
+        if (r != -EAGAIN) {
+            return r;
+        }
+        r = sluice_client_wait(client, timeout_usec);
+        if (r == 0) {
+            return -EAGAIN;
+        }
+        if (r > 0 || r == -EINTR) {
+            r = sluice_client_process(client); /* after a Ctrl-C: tells the daemon */
+        }
+        if (r < 0 && r != -ENOTCONN) { /* a lost connection is the last event of the call */
+            return r;
+        }
+    }
+}
+
 sluice_call *session_ask(sluice_client *client, sluice_request *req, const char *what,
                          int *ret_exit_code)
 {

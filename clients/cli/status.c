@@ -1,23 +1,33 @@
 /*
  * sluicectl status: what the daemon is doing, for people as a page, for programs as a document.
+ * With --watch the same again whenever it has changed: the daemon looks and tells, nothing is
+ * polled from here.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli.h"
+#include "deployments.h"
 #include "report.h"
 #include "term.h"
 
-static const struct option_row status_rows[] = {OPTION_JSON, OPTION_SOCKET, {.name = NULL}};
+struct status_options {
+    struct common_options common;
+    uint64_t interval_usec; /* 0: the daemon's own, a second */
+    bool is_watch;
+};
 
-static const struct column deployment_columns[] = {
-    {"MODEL", "model", SLUICE_FIELD_MODEL, COLUMN_TEXT},
-    {"DEPLOYMENT", "id", SLUICE_FIELD_DEPLOYMENT, COLUMN_TEXT},
-    {"PROVIDER", "provider", SLUICE_FIELD_PROVIDER, COLUMN_TEXT},
-    {NULL, "slots", SLUICE_FIELD_SLOTS, COLUMN_NUMBER},
-    {NULL, "slots_in_use", SLUICE_FIELD_SLOTS_IN_USE, COLUMN_NUMBER},
-    {NULL, "available", SLUICE_FIELD_AVAILABLE, COLUMN_BOOL},
-    {NULL, "unavailable_reason", SLUICE_FIELD_UNAVAILABLE_REASON, COLUMN_TEXT},
+static const struct option_row status_rows[] = {
+    {"watch", 'w', OPTION_FLAG, NULL,
+     "go on: a live page on a terminal, else a line for each change",
+     offsetof(struct status_options, is_watch)},
+    {"interval", 'i', OPTION_DURATION, "TIME",
+     "watch, and look that often for changes, 100ms to 60s (default: 1s)",
+     offsetof(struct status_options, interval_usec)},
+    OPTION_JSON,
+    OPTION_SOCKET,
     {.name = NULL},
 };
 
@@ -41,22 +51,6 @@ static const struct column status_members[] = {
     {.name = NULL},
 };
 
-/* "3 d 4 h", "2 h 5 min", "7 min 3 s", "12 s" */
-static void print_duration(uint64_t usec)
-{
-    unsigned long long s = usec / 1000000;
-
-    if (s >= 86400) {
-        (void) printf("%llu d %llu h", s / 86400, s % 86400 / 3600);
-    } else if (s >= 3600) {
-        (void) printf("%llu h %llu min", s / 3600, s % 3600 / 60);
-    } else if (s >= 60) {
-        (void) printf("%llu min %llu s", s / 60, s % 60);
-    } else {
-        (void) printf("%llu s", s);
-    }
-}
-
 static unsigned long long number(const sluice_call *call, int field)
 {
     return sluice_call_reply_number(call, field);
@@ -68,12 +62,13 @@ static void print_head(const sluice_call *call)
                                          "critical: new calls are refused",
                                          "emergency: new calls are refused"};
     unsigned long long level = number(call, SLUICE_FIELD_PRESSURE_LEVEL);
+    char up[48];
 
     (void) printf("sluiced ");
     term_print(stdout, sluice_call_reply_text(call, SLUICE_FIELD_VERSION));
-    (void) printf(", up ");
-    print_duration(sluice_call_reply_number(call, SLUICE_FIELD_UPTIME_USEC));
-    (void) printf(", configuration %llu%s\n", number(call, SLUICE_FIELD_CONFIG_GENERATION),
+    report_duration(up, sizeof(up), number(call, SLUICE_FIELD_UPTIME_USEC));
+    (void) printf(", up %s, configuration %llu%s\n", up,
+                  number(call, SLUICE_FIELD_CONFIG_GENERATION),
                   number(call, SLUICE_FIELD_DRAINING) ? ", draining: no new calls" : "");
     (void) printf(
         "calls     %llu running, %llu waiting; since start %llu completed, %llu failed, %llu "
@@ -92,19 +87,8 @@ static void print_head(const sluice_call *call)
 
 static void print_slots_and_state(const sluice_call *call, size_t row)
 {
-    char slots[48];
-
-    (void) snprintf(
-        slots, sizeof(slots), "%llu/%llu",
-        (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_SLOTS_IN_USE),
-        (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_SLOTS));
-    (void) printf("%-6s  ", slots);
-    if (sluice_call_row_number(call, row, SLUICE_FIELD_AVAILABLE)) {
-        (void) printf("available");
-        return;
-    }
-    (void) printf("off: ");
-    term_print(stdout, sluice_call_row_text(call, row, SLUICE_FIELD_UNAVAILABLE_REASON));
+    deployments_print_slots(call, row);
+    deployments_print_state(call, row);
 }
 
 static const struct table deployments_table = {
@@ -126,24 +110,120 @@ static void print_document(const sluice_call *call)
     json_print(document);
 }
 
-int run_status(const struct command *command, int argc, char **argv)
-{
-    struct common_options options = {.socket = NULL};
-    sluice_request *req;
-    int code = options_parse(command, status_rows, argc, argv, &options);
+/* ---------------------------------------------------------------- watching */
 
-    code = code == OPTIONS_GO_ON ? options_want_words(command, argc, argv, &options, 0, 0) : code;
-    if (code != OPTIONS_GO_ON) {
+/* A page that replaces the one before. Written in one go: half a page would flicker. */
+static void redraw(const sluice_call *call)
+{
+    term_clear(stdout);
+    print_page(call);
+    term_style(stdout, STYLE_DIM);
+    (void) printf("\nCtrl-C ends\n");
+    term_style(stdout, STYLE_PLAIN);
+}
+
+/* A line for each state, as vmstat(8) has it: for pipes, files and plain terminals. */
+static void print_line(const sluice_call *call, bool is_first)
+{
+    time_t now = time(NULL);
+    struct tm local;
+    char clock[16] = "";
+
+    if (is_first) {
+        (void) printf("TIME      RUNNING  WAITING  CLIENTS  MEMORY  COMPLETED  FAILED  CANCELLED  "
+                      "REFUSED\n");
+    }
+    if (localtime_r(&now, &local)) {
+        (void) strftime(clock, sizeof(clock), "%H:%M:%S", &local);
+    }
+    (void) printf(
+        "%-8s  %7llu  %7llu  %7llu      L%llu  %9llu  %6llu  %9llu  %7llu%s\n", clock,
+        number(call, SLUICE_FIELD_CALLS_RUNNING), number(call, SLUICE_FIELD_CALLS_QUEUED),
+        number(call, SLUICE_FIELD_CONNECTIONS), number(call, SLUICE_FIELD_PRESSURE_LEVEL),
+        number(call, SLUICE_FIELD_CALLS_COMPLETED), number(call, SLUICE_FIELD_CALLS_FAILED),
+        number(call, SLUICE_FIELD_CALLS_CANCELLED), number(call, SLUICE_FIELD_CALLS_REFUSED),
+        number(call, SLUICE_FIELD_DRAINING) ? "  draining" : "");
+}
+
+/* Takes states until the end, which Ctrl-C or the daemon makes. */
+static int follow(sluice_call *call, bool is_json)
+{
+    bool is_live = !is_json && term_is_live(stdout), is_first = true;
+    int ev;
+
+    while ((ev = session_next(call)) > 0) {
+        if (!output_flush()) {
+            (void) sluice_call_cancel(call); /* nobody reads */
+        } else if (ev == SLUICE_EVENT_STATUS && is_json) {
+            print_document(call);
+        } else if (ev == SLUICE_EVENT_STATUS && is_live) {
+            redraw(call);
+        } else if (ev == SLUICE_EVENT_STATUS) {
+            print_line(call, is_first);
+        }
+        is_first = false;
+        (void) output_flush();
+    }
+    if (!output_flush()) {
+        return complain_output();
+    }
+    return ev < 0 ? complain_errno("status", ev) : complain_call(call, "status");
+}
+
+static int watch(const struct status_options *options)
+{
+    sluice_request *req;
+    int r = sluice_watch_new(options->interval_usec, &req);
+    int code = EXIT_FAILED;
+
+    if (r == -EINVAL) {
+        return complain_with(EXIT_USAGE, "usage", "status: --interval is to be from 100ms to 60s");
+    }
+    if (r < 0) {
+        return complain_errno("status", r);
+    }
+
+    sluice_client *client = session_connect(options->common.socket, &code);
+
+    if (!client) {
+        sluice_request_free(req);
         return code;
     }
 
+    sluice_call *call = session_start(client, req, "status", &code);
+
+    if (call) {
+        code = follow(call, options->common.is_json);
+    }
+    session_finish(call);
+    sluice_client_free(client);
+    return code;
+}
+
+/* ---------------------------------------------------------------- the command */
+
+int run_status(const struct command *command, int argc, char **argv)
+{
+    struct status_options options = {.is_watch = false};
+    sluice_request *req;
+    int code = options_parse(command, status_rows, argc, argv, &options.common);
+
+    code = code == OPTIONS_GO_ON ? options_want_words(command, argc, argv, &options.common, 0, 0)
+                                 : code;
+    if (code != OPTIONS_GO_ON) {
+        return code;
+    }
+    if (options.is_watch || options.interval_usec > 0) {
+        return watch(&options);
+    }
+
     int r = sluice_status_new(&req);
-    sluice_call *call = report_ask(&options, command->name, r, req, &code);
+    sluice_call *call = report_ask(&options.common, command->name, r, req, &code);
 
     if (!call) {
         return code;
     }
-    if (options.is_json) {
+    if (options.common.is_json) {
         print_document(call);
     } else {
         print_page(call);

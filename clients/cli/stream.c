@@ -7,20 +7,27 @@
  */
 #include "stream.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "json.h"
 #include "term.h"
 
+#define TICK_USEC 1000000 /* between two looks at the clock */
+
 struct shown {
     struct term_text text; /* of the channel that is being shown */
     bool is_live;          /* stdout is a terminal */
-    bool is_thinking;      /* that channel */
+    bool is_verbose;
+    bool is_thinking; /* that channel */
     bool has_text;
     bool is_line_begun; /* the last byte was no newline */
     struct stream_answer *answer;
+    uint32_t position;   /* in the queue; 0: it is being worked on */
+    uint64_t since_usec; /* that is so; CLOCK_MONOTONIC. 0: neither, or text has come */
 };
 
 static void keep(struct stream_answer *a, const char *bytes, size_t n)
@@ -73,6 +80,7 @@ static void show_text(struct shown *s, const sluice_call *call)
     if (n == 0 || (is_thinking && !s->is_live)) {
         return;
     }
+    s->since_usec = 0;
     term_progress(NULL);
     if (is_thinking != s->is_thinking) {
         end_channel(s);
@@ -128,27 +136,63 @@ static void show_summary(const sluice_call *call)
     term_style(stderr, STYLE_PLAIN);
 }
 
-static void show_queue(const sluice_call *call)
+static uint64_t now_usec(void)
 {
-    char text[64];
+    struct timespec ts;
 
-    (void) snprintf(text, sizeof(text), "waiting for a slot, position %u",
-                    sluice_call_queue_position(call));
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail with this clock */
+    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* What is waited for, and how long already: a model that has to be loaded takes its time. */
+static void show_progress(const struct shown *s)
+{
+    unsigned long long sec = (now_usec() - s->since_usec) / 1000000;
+    char text[96], time[32] = "";
+
+    if (sec > 0) {
+        (void) snprintf(time, sizeof(time), ", %llu s", sec);
+    }
+    if (s->position > 0) {
+        (void) snprintf(text, sizeof(text), "waiting for a slot, position %u%s", s->position, time);
+    } else {
+        (void) snprintf(text, sizeof(text), "working%s%s", sec > 0 ? time : " ...",
+                        sec > 2 ? ": the model may have to be loaded first" : "");
+    }
     term_progress(text);
+}
+
+static void begin_progress(struct shown *s, uint32_t position)
+{
+    if (s->is_live) {
+        s->position = position;
+        s->since_usec = now_usec();
+        show_progress(s);
+    }
+}
+
+/* session_next(), with the seconds counted where somebody looks. */
+static int next(struct shown *s, sluice_call *call)
+{
+    int r;
+
+    if (s->since_usec == 0) {
+        return session_next(call);
+    }
+    while ((r = session_next_within(call, TICK_USEC)) == -EAGAIN) {
+        show_progress(s);
+    }
+    return r;
 }
 
 static void show_event(struct shown *s, const sluice_call *call)
 {
     switch ((enum sluice_event) sluice_call_event(call)) {
     case SLUICE_EVENT_QUEUED:
-        if (s->is_live) {
-            show_queue(call);
-        }
+        begin_progress(s, sluice_call_queue_position(call));
         break;
     case SLUICE_EVENT_STARTED:
-        if (s->is_live) {
-            term_progress("working ...");
-        }
+        begin_progress(s, 0);
         break;
     case SLUICE_EVENT_TEXT:
         show_text(s, call);
@@ -156,7 +200,7 @@ static void show_event(struct shown *s, const sluice_call *call)
     case SLUICE_EVENT_DONE:
         term_progress(NULL);
         end_channel(s);
-        if (s->is_live) {
+        if (s->is_live || s->is_verbose) {
             (void) fflush(stdout);
             show_summary(call);
         }
@@ -170,18 +214,20 @@ static void show_event(struct shown *s, const sluice_call *call)
     }
 }
 
-int stream_run(sluice_call *call, const char *what, bool is_json, struct stream_answer *answer)
+int stream_run(sluice_call *call, const char *what, const struct stream_options *options,
+               struct stream_answer *answer)
 {
-    struct shown shown = {.is_live = term_is_tty(stdout), .answer = answer};
+    struct shown shown = {
+        .is_live = term_is_tty(stdout), .is_verbose = options->is_verbose, .answer = answer};
     struct term_text carry = {.n_held = 0};
     int ev;
 
-    while ((ev = session_next(call)) > 0) {
+    while ((ev = next(&shown, call)) > 0) {
         if (!output_flush()) {
             (void) sluice_call_cancel(call); /* nobody reads */
-        } else if (is_json && ev != SLUICE_EVENT_FAILED) {
+        } else if (options->is_json && ev != SLUICE_EVENT_FAILED) {
             json_print(json_event(call, &carry));
-        } else if (!is_json) {
+        } else if (!options->is_json) {
             show_event(&shown, call);
         }
     }

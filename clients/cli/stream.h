@@ -13,7 +13,13 @@ struct stream_answer {
 };
 #define STREAM_ANSWER_MAX_BYTES ((size_t) 1 << 20) /* what is over is shown but not kept */
 
+struct stream_options {
+    bool is_json;
+    bool is_verbose; /* the summary also where stdout is no terminal */
+};
+
 /*
  * Runs the call to its end. what: for messages. answer: NULL where nobody needs it. An exit code.
  */
-int stream_run(sluice_call *call, const char *what, bool is_json, struct stream_answer *answer);
+int stream_run(sluice_call *call, const char *what, const struct stream_options *options,
+               struct stream_answer *answer);

@@ -18,7 +18,7 @@ bool term_is_tty(FILE *f)
     return isatty(fileno(f)) == 1;
 }
 
-static bool has_colours(FILE *f)
+bool term_is_live(FILE *f)
 {
     const char *no = getenv("NO_COLOR");
     const char *term = getenv("TERM");
@@ -33,8 +33,15 @@ void term_style(FILE *f, enum style style)
     static const char *const codes[] = {
         [STYLE_PLAIN] = "\033[0m", [STYLE_DIM] = "\033[2m", [STYLE_BOLD] = "\033[1m"};
 
-    if (has_colours(f)) {
+    if (term_is_live(f)) {
         (void) fputs(codes[style], f);
+    }
+}
+
+void term_clear(FILE *f)
+{
+    if (term_is_live(f)) {
+        (void) fputs("\033[H\033[2J", f);
     }
 }
 
@@ -173,7 +180,7 @@ void term_progress(const char *text)
 {
     static bool is_shown;
 
-    if (!has_colours(stderr) || (!text && !is_shown)) {
+    if (!term_is_live(stderr) || (!text && !is_shown)) {
         return;
     }
     (void) fputs("\r\033[K", stderr);

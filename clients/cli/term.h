@@ -10,7 +10,14 @@ enum style { STYLE_PLAIN, STYLE_DIM, STYLE_BOLD };
 /* Is this stream a terminal? */
 bool term_is_tty(FILE *f);
 
-/* Switches the style, on a terminal and without NO_COLOR; else nothing. */
+/* May escape sequences be written to it: a terminal, with a TERM that is not "dumb", and without
+ * NO_COLOR? */
+bool term_is_live(FILE *f);
+
+/* Empties the screen; the next output is its first line. Only where term_is_live(). */
+void term_clear(FILE *f);
+
+/* Switches the style, where term_is_live(); else nothing. */
 void term_style(FILE *f, enum style style);
 
 /*

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
-import shutil
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 from testenv import paths
@@ -19,6 +16,7 @@ from testenv.cli import (
     TRY_LATER,
     UNREACHABLE,
     USAGE,
+    Elsewhere,
     document,
     environment,
     run,
@@ -26,8 +24,6 @@ from testenv.cli import (
 )
 from testenv.daemon import Daemon
 from testenv.upstream import Gate, stall, text, wait_for, whole
-
-NOBODY = 65534
 
 
 # ---------------------------------------------------------------------------------------------- exit codes
@@ -199,34 +195,12 @@ def test_daemon_that_takes_no_connection(env) -> None:
 # ---------------------------------------------------------------------------------------------- no permission
 
 
-class Elsewhere:
-    """sluicectl where a user without privileges can run it: a checkout may lie in somebody's home."""
-
-    def __init__(self, directory: Path):
-        directory.chmod(0o755)
-        self.program = str(paths.SLUICECTL)
-        library = paths.SLUICECTL.parent.parent / "lib" / "libsluice.so.0"
-        if library.exists():
-            for source, folder in ((paths.SLUICECTL, "bin"), (library, "lib")):
-                (directory / folder).mkdir(mode=0o755)
-                shutil.copy(source, directory / folder / source.name)
-                (directory / folder / source.name).chmod(0o755)
-            self.program = str(directory / "bin" / paths.SLUICECTL.name)
-        self.group = next(g for g in grp.getgrall() if g.gr_gid not in (0, NOBODY) and not g.gr_mem)
-
-    def denied(self, path: str, *groups: int) -> str:
-        def become_nobody() -> None:
-            os.setgroups(groups)
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-
-        result = run(
-            None, "models", "--json", program=self.program, preexec=become_nobody, SLUICE_SOCKET=path
-        )
-        assert result.returncode == UNREACHABLE
-        error = document(result)["error"]
-        assert error["code"] == "permission_denied" and error["message"] in said(result)
-        return said(result)
+def denied(elsewhere: Elsewhere, path: str, *groups: int) -> str:
+    result = elsewhere.run(path, "models", "--json", groups=groups)
+    assert result.returncode == UNREACHABLE
+    error = document(result)["error"]
+    assert error["code"] == "permission_denied" and error["message"] in said(result)
+    return said(result)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -234,20 +208,20 @@ def test_no_permission_says_which_group(env) -> None:
     sluice = env.start()
     elsewhere = Elsewhere(env.directory)
     group = elsewhere.group
-    user = pwd.getpwuid(NOBODY).pw_name
+    user = pwd.getpwuid(elsewhere.uid).pw_name
     sluice.directory.chmod(0o755)
     os.chown(sluice.rpc_path, 0, group.gr_gid)
     os.chmod(sluice.rpc_path, 0o660)
     advice = f"sudo usermod -aG {group.gr_name} {user}"
-    at_the_socket = elsewhere.denied(sluice.rpc_path)
+    at_the_socket = denied(elsewhere, sluice.rpc_path)
     assert sluice.rpc_path in at_the_socket and advice in at_the_socket
     os.chown(sluice.directory, 0, group.gr_gid)
     sluice.directory.chmod(0o750)
-    at_the_folder = elsewhere.denied(sluice.rpc_path)
+    at_the_folder = denied(elsewhere, sluice.rpc_path)
     assert f"{sluice.directory} " in at_the_folder and advice in at_the_folder
     sluice.directory.chmod(0o755)
     os.chmod(sluice.rpc_path, 0o600)
-    for_its_owner = elsewhere.denied(sluice.rpc_path, group.gr_gid)
+    for_its_owner = denied(elsewhere, sluice.rpc_path, group.gr_gid)
     assert "belongs to user root" in for_its_owner and "0600" in for_its_owner
     assert "usermod" not in for_its_owner
 

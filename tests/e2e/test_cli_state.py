@@ -1,13 +1,26 @@
-"""sluicectl's verbs about the daemon: models, status, version, cancel."""
+"""sluicectl's verbs about the daemon: models, show, ps, status and its watch, version, cancel."""
 
 from __future__ import annotations
 
 import json
+import re
+import signal
 import subprocess
 
 from testenv import paths
-from testenv.cli import FAILED, OK, USAGE, document, environment, run, said
-from testenv.daemon import mock
+from testenv.cli import (
+    FAILED,
+    INTERRUPTED,
+    OK,
+    TRY_LATER,
+    UNREACHABLE,
+    USAGE,
+    document,
+    environment,
+    run,
+    said,
+)
+from testenv.daemon import Daemon, mock
 from testenv.upstream import stall, text
 from testenv.waiting import eventually
 
@@ -104,4 +117,156 @@ def test_cancel_of_nothing(env) -> None:
     assert document(unknown)["error"]["code"] == "not_found"
     for args in ((), ("a", "b"), ("not an id",), ("x" * 65,), ("",)):
         wrong = run(sluice, "cancel", *args)
+        assert wrong.returncode == USAGE and said(wrong)
+
+
+# ---------------------------------------------------------------------------------------------- ps, show
+
+
+def test_ps_lists_what_works(env) -> None:
+    upstream = env.openai()
+    upstream.always(text("x"), stall())
+    sluice = env.start({"busy": upstream.deployment(), "quiet": mock()}, sluice={"slots": 2})
+    nothing = run(sluice, "ps")
+    assert nothing.returncode == OK and len(nothing.stdout.splitlines()) == 1, "the titles alone"
+    assert document(run(sluice, "ps", "--json")) == {"deployments": []}
+    with sluice.rpc() as rpc:
+        rpc.stream("Chat", rpc.chat_request("busy"))
+        upstream.wait_request()
+        people = run(sluice, "ps").stdout.decode().splitlines()
+        assert people[0].split() == ["MODEL", "DEPLOYMENT", "PROVIDER", "SLOTS", "LOADED", "IDLE"]
+        assert len(people) == 2 and people[1].split()[0] == "busy"
+        assert "1/2" in people[1] and people[1].endswith("in use")
+        (one,) = document(run(sluice, "ps", "--json"))["deployments"]
+    assert (one["model"], one["slots_in_use"], one["slots"]) == ("busy", 1, 2)
+    assert one["provider"] == "openai" and one["api_base"] == upstream.deployment()["api_base"]
+
+
+def test_ps_lists_what_is_loaded(env) -> None:
+    upstream = env.ollama()
+    sluice = env.start({"m": upstream.deployment(), "n": mock()})
+    assert run(sluice, "run", "m", "hello").returncode == OK
+    eventually(lambda: not sluice.status().calls_running, "the call is over")
+    (one,) = document(run(sluice, "ps", "--json"))["deployments"]
+    assert one["model"] == "m" and one["loaded"] is True and one["slots_in_use"] == 0
+    line = run(sluice, "ps").stdout.decode().splitlines()[1].split()
+    assert line[0] == "m" and "yes" in line and line[-1] == "s", "idle for some seconds"
+    assert "in memory" in run(sluice, "status").stdout.decode()
+
+
+def test_show(env) -> None:
+    upstream = env.ollama()
+    off = {"model": "openai/far", "api_base": "http://gpu.invalid:8000/v1", "api_key": "os.environ/SLUICE_TEST_NOT_SET"}
+    sluice = env.start({"two": [upstream.deployment(), off], "other": mock()})
+    people = run(sluice, "show", "two")
+    assert people.returncode == OK, people.stderr
+    shown = people.stdout.decode()
+    assert shown.startswith("two, 2 deployments\n") and "other" not in shown
+    assert upstream.deployment()["api_base"] in shown and "http://gpu.invalid:8000/v1" in shown
+    assert "far" in shown and "off: " in shown and "SLUICE_TEST_NOT_SET" in shown
+    assert "0 of 1 in use" in shown and "never" in shown
+    told = document(run(sluice, "show", "--json", "two"))
+    assert told["model"] == "two" and len(told["deployments"]) == 2
+    near, far = told["deployments"]
+    assert near["available"] is True and near["provider"] == "ollama"
+    assert far["available"] is False and "SLUICE_TEST_NOT_SET" in far["unavailable_reason"]
+    assert far["upstream_model"] == "far"
+    assert "1 deployment\n" in run(sluice, "show", "other").stdout.decode()
+    unknown = run(sluice, "show", "--json", "tw")
+    assert unknown.returncode == FAILED and "sluicectl models" in said(unknown)
+    assert document(unknown)["error"]["code"] == "model_not_found"
+    for args in ((), ("a", "b")):
+        assert run(sluice, "show", *args).returncode == USAGE
+
+
+# ---------------------------------------------------------------------------------------------- watch
+
+
+class Watching:
+    """sluicectl status --watch in a pipe."""
+
+    def __init__(self, sluice: Daemon, *args: str):
+        self.process = subprocess.Popen(
+            [str(paths.SLUICECTL), "status", "--interval", "100ms", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(sluice),
+        )
+
+    def line(self) -> str:
+        assert self.process.stdout
+        return self.process.stdout.readline().decode()
+
+    def end(self, signal_number: int) -> tuple[int, bytes, bytes]:
+        self.process.send_signal(signal_number)
+        return self.wait()
+
+    def wait(self) -> tuple[int, bytes, bytes]:
+        out, err = self.process.communicate(timeout=10)
+        return self.process.returncode, out, err
+
+
+def test_watch_in_a_pipe(env) -> None:
+    """A title, then a line for each change; Ctrl-C ends it without a word."""
+    sluice = env.start()
+    watching = Watching(sluice)
+    titles = watching.line().split()
+    assert titles[:3] == ["TIME", "RUNNING", "WAITING"] and "COMPLETED" in titles
+    first = watching.line().split()
+    assert len(first) == len(titles) and re.fullmatch(r"\d\d:\d\d:\d\d", first[0])
+    assert first[titles.index("COMPLETED")] == "0" and first[titles.index("MEMORY")] == "L0"
+    assert run(sluice, "chat", "-m", "m", "x").returncode == OK
+    while watching.line().split()[titles.index("COMPLETED")] != "1":
+        pass
+    assert watching.end(signal.SIGINT) == (INTERRUPTED, b"", b"")
+
+
+def test_watch_json(env) -> None:
+    """Each line is what `status --json` prints; the end is an error like any other."""
+    sluice = env.start()
+    once = document(run(sluice, "status", "--json"))
+    watching = Watching(sluice, "--json")
+    first = json.loads(watching.line())
+    assert set(first) == set(once) and first["deployments"] == once["deployments"]
+    assert run(sluice, "chat", "-m", "m", "x").returncode == OK
+    while json.loads(watching.line())["calls_completed"] != 1:
+        pass
+    status, out, err = watching.end(signal.SIGINT)
+    assert (status, err) == (INTERRUPTED, b"")
+    assert json.loads(out.splitlines()[-1])["error"]["code"] == "cancelled"
+
+
+def test_watch_ends_with_the_daemon(env) -> None:
+    sluice = env.start()
+    watching = Watching(sluice)
+    assert watching.line() and watching.line()
+    sluice.signal(signal.SIGTERM)
+    status, _, err = watching.wait()
+    assert status == TRY_LATER and b"draining" in err
+    assert sluice.wait_exit() == 0
+    sluice = env.start()
+    watching = Watching(sluice)
+    assert watching.line() and watching.line()
+    sluice.kill()
+    env.daemons.remove(sluice)
+    status, _, err = watching.wait()
+    assert status == UNREACHABLE and b"connection" in err
+
+
+def test_watch_ends_with_its_reader(env) -> None:
+    sluice = env.start()
+    watching = Watching(sluice)
+    assert watching.line() and watching.process.stdout
+    watching.process.stdout.close()
+    assert run(sluice, "chat", "-m", "m", "x").returncode == OK
+    assert watching.process.wait(10) == -signal.SIGPIPE
+    assert watching.process.stderr and watching.process.stderr.read() == b""
+    watching.process.stderr.close()
+
+
+def test_watch_interval(env) -> None:
+    sluice = env.start()
+    for interval in ("99ms", "61s", "5", "-1s"):
+        wrong = run(sluice, "status", "--watch", f"--interval={interval}")
         assert wrong.returncode == USAGE and said(wrong)

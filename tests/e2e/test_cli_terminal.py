@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from testenv import paths
-from testenv.cli import INTERRUPTED, OK, environment, terminal
+from testenv.cli import INTERRUPTED, OK, environment, run, terminal
 from testenv.daemon import Daemon, mock
+from testenv.http import chat_body
 from testenv.upstream import Gate, end, say, stall, text, wait_for, whole
 from testenv.waiting import eventually
 
@@ -31,6 +32,29 @@ def test_terminal_shows_live_tokens_and_a_summary(env) -> None:
     assert "first second" in t.screen
     summary = t.screen.split("first second")[1]
     assert "2 tokens" in summary and "total" in summary and "first token" in summary
+
+
+def test_terminal_counts_the_seconds_until_the_first_word(env) -> None:
+    """And Ctrl-C is heard while it counts."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    upstream.next(stall())
+    t = terminal(env, sluice, "run", "m", "x")
+    t.wait_for("working ...")
+    t.wait_for("working, 1 s")
+    t.press_interrupt()
+    assert t.wait_exit() == INTERRUPTED
+    assert upstream.wait_request().peer_left.wait(10)
+
+
+def test_summary_in_a_pipe_where_it_is_wanted(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    for verb in (("chat", "-m", "m"), ("run", "m"), ("complete", "-m", "m")):
+        result = run(sluice, *verb, "--verbose", "x")
+        assert (result.returncode, result.stdout) == (OK, b"Hello world\n")
+        assert b"2 tokens" in result.stderr and b"total" in result.stderr
+        assert result.stderr.count(b"\n") == 1 and b"\x1b" not in result.stderr
 
 
 def test_terminal_shows_the_queue(env) -> None:
@@ -113,6 +137,34 @@ def test_interrupt_in_a_conversation(env) -> None:
     t.wait_for("Hello world")
     t.type("/bye\n")
     assert t.wait_exit() == OK
+
+
+# ---------------------------------------------------------------------------------------------- a live page
+
+
+def test_watch_is_a_page_that_is_drawn_again(env) -> None:
+    sluice = env.start({"m": mock(), "other": mock()})
+    t = terminal(env, sluice, "status", "--interval", "100ms")
+    t.wait_for("Ctrl-C ends")
+    assert t.screen.startswith("\x1b[H\x1b[2J") and "since start 0 completed" in t.screen
+    assert "other" in t.screen
+    assert sluice.post("/v1/chat/completions", chat_body()).status == 200
+    t.wait_for("since start 1 completed")
+    t.press_interrupt()
+    assert t.wait_exit() == INTERRUPTED
+    assert t.screen.count("\x1b[H\x1b[2J") >= 2
+    assert "sluicectl:" not in t.screen
+
+
+def test_watch_on_a_plain_terminal_is_lines(env) -> None:
+    sluice = env.start()
+    for setting in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        t = terminal(env, sluice, "status", "--watch", **setting)
+        t.wait_for("RUNNING")
+        t.wait_for("L0")
+        t.press_interrupt()
+        assert t.wait_exit() == INTERRUPTED
+        assert "\x1b" not in t.screen
 
 
 # ---------------------------------------------------------------------------------------------- Ctrl-C

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any, Callable, Optional
 
 from . import paths
@@ -61,3 +64,33 @@ def document(result: subprocess.CompletedProcess) -> Any:
 def terminal(env: Any, sluice: Optional[Daemon], *args: str, **extra: str) -> Terminal:
     argv = [str(paths.SLUICECTL), *args]
     return env.closing(Terminal(argv, environment(sluice, **extra)))
+
+
+class Elsewhere:
+    """sluicectl as a user without privileges; only root can run it. A copy, as a checkout may lie in somebody's home."""
+
+    uid = 65534
+
+    def __init__(self, directory: Path):
+        directory.chmod(0o755)
+        self.program = str(paths.SLUICECTL)
+        library = paths.SLUICECTL.parent.parent / "lib" / "libsluice.so.0"
+        if library.exists():
+            for source, folder in ((paths.SLUICECTL, "bin"), (library, "lib")):
+                (directory / folder).mkdir(mode=0o755)
+                shutil.copy(source, directory / folder / source.name)
+                (directory / folder / source.name).chmod(0o755)
+            self.program = str(directory / "bin" / paths.SLUICECTL.name)
+        # a group that the user is not in, and root not by name
+        others = (g for g in grp.getgrall() if g.gr_gid not in (0, self.uid) and not g.gr_mem)
+        self.group = next(others)
+
+    def run(
+        self, socket: str, *args: str, groups: tuple[int, ...] = ()
+    ) -> subprocess.CompletedProcess:
+        def become_nobody() -> None:
+            os.setgroups(groups)
+            os.setgid(self.uid)
+            os.setuid(self.uid)
+
+        return run(None, *args, program=self.program, preexec=become_nobody, SLUICE_SOCKET=socket)
