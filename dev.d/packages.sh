@@ -49,7 +49,7 @@ packages_deb() {
 # What only `./dev test all` needs.
 packages_test_all() {
     packages_test
-    printf '%s\n' valgrind libc6-dbg
+    printf '%s\n' valgrind libc6-dbg zsh fish # the shells whose completions are tried where they are
 }
 
 # need_packages WHY PACKAGE...: installs those that are missing.
