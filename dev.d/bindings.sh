@@ -45,13 +45,12 @@ _make_binding_env() {
 
 # ---------------------------------------------------------------- tests
 
-# ./dev test's own Python runs everything, also what does not depend on its version; then libsluice with sanitizers; then the
-# other Pythons.
+# ./dev test's own Python runs everything, also what does not depend on its version. Then the other Pythons, and the own one once
+# more with a libsluice that has sanitizers, as many at a time as there are processors.
 suites_python() {
     suite "Python package, types" suite_python_types
     suite "Python package" suite_python
-    suite "Python package, libsluice with sanitizers" suite_python_sanitized
-    suite "Python package, other Pythons" suite_other_pythons
+    suite "Python package, other Pythons, and libsluice with sanitizers" suite_other_pythons
 }
 
 binding_pytest() {
@@ -68,12 +67,8 @@ suite_python_types() {
 
 suite_python() {
     build dev && build release && build_wheels &&
-        SLUICE_LIBRARY=$ROOT/build/release/lib/libsluice.so.0 SLUICE_TEST_DIST=$ROOT/$WHEEL_DIST binding_pytest "$PY"
-}
-
-suite_python_sanitized() {
-    LD_PRELOAD=$(gcc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
-        SLUICE_LIBRARY=$ROOT/build/dev/lib/libsluice.so.0 binding_pytest "$PY" -m "not once"
+        SLUICE_LIBRARY=$ROOT/build/release/lib/libsluice.so.0 SLUICE_TEST_DIST=$ROOT/$WHEEL_DIST \
+            SLUICE_TEST_BUILD_PYTHON=$CACHE/bindings/build/bin/python binding_pytest "$PY"
 }
 
 suite_other_pythons() {
@@ -89,16 +84,23 @@ suite_other_pythons() {
         fi
     done
     say "Pythons found beside $("$PY" -V): ${#found[@]} (${found[*]:-none}); not on this machine: ${#missing[@]} (${missing[*]:-none})"
-    [ ${#found[@]} -gt 0 ] || return 0
-    export BINDING CACHE ROOT
+    export BINDING CACHE ROOT PY
     export -f binding_pytest
-    each other_python_one "${found[@]}"
+    each other_python_one sanitized "${found[@]}"
 }
 
+# other_python_one VERSION|sanitized. The Python itself has no sanitizer, so that has to be loaded before it.
 other_python_one() {
-    local log=build/python-$1.log
-    export SLUICE_LIBRARY=$ROOT/build/release/lib/libsluice.so.0
-    if binding_pytest "$CACHE/bindings/$1/bin/python" -m "not once" >"$log" 2>&1; then
+    local log=build/python-$1.log python=$CACHE/bindings/$1/bin/python
+    if [ "$1" = sanitized ]; then
+        python=$PY
+        export SLUICE_LIBRARY=$ROOT/build/dev/lib/libsluice.so.0 ASAN_OPTIONS=detect_leaks=0
+        LD_PRELOAD=$(gcc -print-file-name=libasan.so)
+        export LD_PRELOAD
+    else
+        export SLUICE_LIBRARY=$ROOT/build/release/lib/libsluice.so.0
+    fi
+    if binding_pytest "$python" -m "not once" >"$log" 2>&1; then
         printf '   Python %s: %s\n' "$1" "$(tail -n 1 "$log")"
     else
         printf '   Python %s FAILED; the end of %s:\n' "$1" "$log"
@@ -125,20 +127,20 @@ build_wheels() {
         step wheel-library "building libsluice (wheel)" cmake --build "$WHEEL_BUILD" --target sluice &&
         strip -o "$WHEEL_BUILD/libsluice.so.0" "$WHEEL_BUILD/lib/libsluice.so.0" || return
     rm -rf "$WHEEL_DIST"
-    step wheel-pure "making the pure wheel and the sdist" _python_packages "" "" sdist bdist_wheel &&
-        step wheel-bundled "making the wheel with libsluice" _python_packages \
+    step wheel-sdist "making the sdist" _python_package "" "" sdist &&
+        step wheel-pure "making the pure wheel" _python_package "" "" bdist_wheel &&
+        step wheel-bundled "making the wheel with libsluice" _python_package \
             "$WHEEL_BUILD/libsluice.so.0" "$(_wheel_platform "$WHEEL_BUILD/libsluice.so.0")" bdist_wheel
 }
 
-# _python_packages LIBRARY PLATFORM COMMAND...: from a copy, because setuptools builds inside the source.
-_python_packages() {
-    local copy library=$1 platform=$2 out=$ROOT/$WHEEL_DIST rc=0
-    shift 2
+# _python_package LIBRARY PLATFORM COMMAND: from a copy, because setuptools builds inside the source.
+_python_package() {
+    local copy library=$1 platform=$2 rc=0
     copy=$(mktemp -d) || return
     cp -rL "$BINDING/." "$copy" && rm -rf "$copy"/build "$copy"/dist "$copy"/*.egg-info || return
     [ -z "$library" ] || cp "$library" "$copy/libsluice.so.0" || return
     (cd "$copy" && SLUICE_BUNDLE_LIBRARY=${library:+libsluice.so.0} SLUICE_BUNDLE_PLATFORM=$platform \
-        "$CACHE/bindings/build/bin/python" setup.py "$@" --dist-dir "$out") || rc=$?
+        "$CACHE/bindings/build/bin/python" setup.py "$3" --dist-dir "$ROOT/$WHEEL_DIST") || rc=$?
     rm -rf "$copy"
     return "$rc"
 }

@@ -9,7 +9,7 @@ interpreter's own interface, but not every machine. Without these variables the 
 import os
 import shutil
 
-from setuptools import setup
+from setuptools import Distribution, setup
 from setuptools.command.build_py import build_py
 
 try:
@@ -31,16 +31,16 @@ class BuildWithLibrary(build_py):
             shutil.copy(LIBRARY, os.path.join(folder, "libsluice.so.0"))
 
 
-class TaggedWheel(bdist_wheel):
-    def finalize_options(self):
-        super().finalize_options()
-        if LIBRARY:
-            self.root_is_pure = False  # else the library would be installed beside pure packages
+class WithLibrary(Distribution):
+    def has_ext_modules(self):
+        return bool(LIBRARY)  # what depends on the machine is installed apart from pure packages
 
+
+class TaggedWheel(bdist_wheel):
     def get_tag(self):
         return ("py3", "none", PLATFORM) if LIBRARY else super().get_tag()
 
 
 if LIBRARY and not PLATFORM:
     raise SystemExit("SLUICE_BUNDLE_LIBRARY needs SLUICE_BUNDLE_PLATFORM")
-setup(cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": TaggedWheel})
+setup(distclass=WithLibrary, cmdclass={"build_py": BuildWithLibrary, "bdist_wheel": TaggedWheel})

@@ -91,12 +91,14 @@ def test_everything_that_was_tried_is_told(bare: Path, tmp_path: Path) -> None:
     assert "SLUICE_LIBRARY" in result.stderr  # what to do
 
 
+@pytest.mark.once
 def test_something_else_under_that_name(bare: Path, tmp_path: Path) -> None:
     other = make_library(tmp_path, "other.so", "int other;")
     result = run(bare, SLUICE_LIBRARY=other)
     assert f"ImportError: {other} is not libsluice" in result.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version", ["0x10001", "0x0"])
 def test_the_wrong_binary_interface(bare: Path, tmp_path: Path, version: str) -> None:
     code = f"unsigned sluice_abi(void) {{ return {version}; }}"
@@ -106,6 +108,7 @@ def test_the_wrong_binary_interface(bare: Path, tmp_path: Path, version: str) ->
     assert f"ImportError: {other} has the binary interface {found}, and this package needs 0." in result.stderr
 
 
+@pytest.mark.once
 def test_a_library_that_lacks_a_function(bare: Path, tmp_path: Path) -> None:
     code = "unsigned sluice_abi(void) { return 0xffff; } unsigned sluice_version(void) { return 0; }"
     other = make_library(tmp_path, "other.so", code)
