@@ -4,11 +4,12 @@
 # Sourced, never run. Debian 12 (bookworm) and 13 (trixie). Nothing here runs apt-get while every package is there, so
 # a second run costs one dpkg-query. Root installs directly, anybody else by sudo, and never without saying what first.
 
-# What a release build needs. Debian 12 has llhttp only as the C sources inside node-llhttp.
+# packages_build [VERSION]: what a release build needs on that Debian (default: this one). Debian 12 has llhttp only as the C sources inside
+# node-llhttp.
 packages_build() {
     printf '%s\n' gcc libc6-dev cmake ninja-build pkg-config \
         libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libcjson-dev libyaml-dev libsystemd-dev scdoc
-    case $(_debian_version) in
+    case ${1:-$(_debian_version)} in
     12) echo node-llhttp ;;
     *) echo libllhttp-dev ;;
     esac
@@ -24,11 +25,12 @@ packages_demo() {
     printf '%s\n' g++ debian-archive-keyring
 }
 
-# What the tests need beside that: Check, clang with its sanitizer and fuzzer runtime, llvm for readable stack traces, systemd to judge the units.
+# What the tests need beside that: Check, clang with its sanitizer and fuzzer runtime, llvm for readable stack traces.
 packages_test() {
     packages_demo
     printf '%s\n' mandoc # reads the manual as strictly as it should be
-    printf '%s\n' check git clang llvm systemd
+    printf '%s\n' check git clang llvm
+    printf '%s\n' systemd systemd-container debootstrap # judge the units, boot them
     echo protobuf-compiler # protoc for the Go client; without Go and Rust those clients' tests are skipped
     case $(_debian_version) in
     12) echo libclang-rt-14-dev ;;

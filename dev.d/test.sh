@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # ./dev test and ./dev fuzz: which suites there are, what each needs, in which order they run.
 #
-# Sourced, never run. Every suite runs, also after one failed; the last line says which did, and the exit status is 1 if any.
+# Sourced, never run. Every suite runs, also after one failed; the last line says which did, and the exit status is 1 if any. A
+# suite that cannot run here says why and is counted.
 # ctest and pytest print straight to the terminal, so their own closing lines are there to read.
 
 FUZZ_SMOKE_SEC=5
@@ -11,8 +12,8 @@ test_command() {
     local suite=${1:-}
     [ $# -eq 0 ] || shift
     case $suite in
-    "" | all | unit | e2e | lint | fuzz | python) ;;
-    *) die "suites are unit, e2e, lint, fuzz, python and all, not $suite" ;;
+    "" | all | unit | e2e | boot | lint | fuzz | python) ;;
+    *) die "suites are unit, e2e, boot, lint, fuzz, python and all, not $suite" ;;
     esac
     # shellcheck disable=SC2046 # lists of words
     if [ "$suite" = all ]; then
@@ -25,19 +26,21 @@ test_command() {
     "" | all | e2e | python) need_model_server ;;
     esac
 
-    FAILED=()
+    FAILED=() SKIPPED=()
     case $suite in
     lint) suite "lint" suite_lint ;;
     unit) suites_unit ;;
     fuzz) suites_fuzz "$FUZZ_SMOKE_SEC" ;;
     e2e) suites_e2e "$@" ;;
     python) suites_python ;;
+    boot) suites_boot "$@" ;;
     "")
         suites_unit
         suites_fuzz "$FUZZ_SMOKE_SEC"
         suites_e2e -m "not slow"
         suites_memory
         suites_python
+        suites_boot
         ;;
     all)
         suites_unit
@@ -46,13 +49,15 @@ test_command() {
         suites_e2e
         suites_memory
         suites_python
+        suites_boot
         ;;
     esac
+    [ ${#SKIPPED[@]} -eq 0 ] || say "skipped ${#SKIPPED[@]}: ${SKIPPED[*]/%/;}"
     if [ ${#FAILED[@]} -gt 0 ]; then
         say "FAILED: ${FAILED[*]/%/;}"
         exit 1
     fi
-    say "all suites passed, in $SECONDS s"
+    say "all suites passed${SKIPPED:+ but ${#SKIPPED[@]} skipped}, in $SECONDS s"
 }
 
 # suite NAME COMMAND...: runs one suite, remembers whether it failed, and says how long it took.
@@ -172,4 +177,17 @@ suite_e2e() {
     build "$1" &&
         SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
             "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" tests/e2e </dev/null
+}
+
+# ---------------------------------------------------------------- systemd, booted
+
+suites_boot() {
+    local hindrance
+    hindrance=$(boot_hindrance)
+    if [ -n "$hindrance" ]; then
+        say "suite: booted systemd: SKIPPED: $hindrance"
+        SKIPPED+=("booted systemd ($hindrance)")
+        return
+    fi
+    suite "booted systemd" suite_boot "$@"
 }
