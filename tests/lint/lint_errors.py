@@ -2,9 +2,11 @@
 """proto/errors.def: each row well formed, names and message ids unique, every row used.
 
 A MESSAGE_ID is a promise to operators' scripts: 32 lower-case hex digits, one fact each, in the tree once. (That each has an
-entry in the journal's catalogue: lint_catalog.py.)
+entry in the journal's catalogue: lint_catalog.py.) The table of errors in docs/protocol.md is made from the rows; --write makes
+it again.
 """
 import re
+import sys
 
 import source_tree
 
@@ -16,6 +18,8 @@ TYPES = {
     "invalid_request_error", "permission_error", "rate_limit_error", "overloaded_error", "timeout_error", "api_error",
     "upstream_error", "cancelled",
 }
+DOC = "docs/protocol.md"
+DOC_TABLE = re.compile(r"(?<=<!-- generated: errors -->\n).*?(?=<!-- end -->)", re.S)
 # google.rpc.Code: the words that a ttrpc status can carry
 TTRPC_CODES = range(1, 17)
 
@@ -65,7 +69,24 @@ def message_ids(root):
     return places
 
 
+def check_doc(root, write):
+    """The table for who writes a client says what errors.def says."""
+    table = "| word | status | HTTP | again? | meaning |\n|---|---|---|---|---|\n"
+    for _, (_, http, _, code, ttrpc, retry, _, text) in rows(root / "proto/errors.def"):
+        table += f"| `{code}` | {ttrpc} | {http} | {'yes' if retry == '1' else ''} | {text} |\n"
+    page = (root / DOC).read_text(encoding="utf-8")
+    fresh, n = DOC_TABLE.subn(lambda _: table, page)
+    if n != 1:
+        yield f"{DOC}:1: the marks of the table of errors stand there {n} times"
+    elif write:
+        (root / DOC).write_text(fresh, encoding="utf-8")
+    elif fresh != page:
+        yield f"{DOC}:1: its table of errors is not proto/errors.def; run tests/lint/lint_errors.py --write"
+
+
 def main():
+    write = "--write" in sys.argv
+    sys.argv = [a for a in sys.argv if a != "--write"]
     root = source_tree.arguments(__doc__).source
     table = root / "proto/errors.def"
     findings, names = [], {}
@@ -81,6 +102,8 @@ def main():
         for name, number in names.items()
         if not re.search(rf"\bERRCODE_{name}\b", text)
     ]
+    if not findings:
+        findings += check_doc(root, write)
     known = message_ids(root)
     findings += [f"{places[1]}: MESSAGE_ID {found} also stands at {places[0]}"
                  for found, places in known.items() if len(places) > 1]
