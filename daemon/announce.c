@@ -121,6 +121,18 @@ void announce_level(const struct pressure *p, enum pressure_level from, enum pre
         p->full_permille % 10, does[to]);
 }
 
+void announce_memory_relief(size_t n_closed)
+{
+    struct log_fields f;
+
+    log_fields_init(&f);
+    log_fields_add_number(&f, "SLUICE_CONNECTIONS", n_closed);
+    message_write(MESSAGE_MEMORY_RELIEF, LOG_LEVEL_NOTICE, NULL, &f,
+                  "systemd says that memory is short: closed %zu idle connections, gave back what "
+                  "is not used",
+                  n_closed);
+}
+
 void announce_records_dropped(void)
 {
     /* how many stands in a field that every record has when some were dropped */

@@ -22,4 +22,6 @@ void announce_drain_cut(size_t n_calls);
 /* why: as above */
 void announce_idle_exit(const char *why);
 void announce_level(const struct pressure *p, enum pressure_level from, enum pressure_level to);
+/* n_closed: idle connections of clients */
+void announce_memory_relief(size_t n_closed);
 void announce_records_dropped(void);

@@ -34,6 +34,8 @@
 #include "incidents.h"
 #include "lifecycle.h"
 #include "log_watch.h"
+#include "memory_relief.h"
+#include "memory_watch.h"
 #include "plan.h"
 #include "psi_watch.h"
 #include "sockets.h"
@@ -63,6 +65,8 @@ struct server {
     struct incidents incidents;
     struct lifecycle lifecycle;
     struct idle_exit idle_exit;
+    struct memory_watch memory_watch;
+    struct memory_relief memory_relief;
     struct supervisor supervisor;
     struct watchdog watchdog;
 
@@ -134,12 +138,23 @@ static int turn(sd_event_source *source, void *ctx)
     }
     frontends_turn(&s->frontends, now);
     if (lifecycle_is_running(&s->lifecycle)) {
+        memory_relief_turn(&s->memory_relief, now);
         idle_exit_turn(&s->idle_exit, now);
     }
     lifecycle_turn(&s->lifecycle, s->run_wanted);
     view = supervisor_view(s);
     supervisor_turn(&s->supervisor, &view, now);
     return 0;
+}
+
+static void on_memory_pressure(void *ctx)
+{
+    struct server *s = ctx;
+
+    if (lifecycle_is_running(&s->lifecycle) &&
+        memory_relief_begin(&s->memory_relief, clock_now_usec())) {
+        want_turn(s);
+    }
 }
 
 static struct watchdog_view oldest_work(void *ctx)
@@ -488,8 +503,16 @@ static int init_lifecycle(struct server *s)
     };
     int r = supervisor_init(&s->supervisor, s->event);
 
+    s->memory_relief = (struct memory_relief) {.frontends = &s->frontends,
+                                               .upstreams = &s->upstreams,
+                                               .idle_exit = &s->idle_exit,
+                                               .sockets = &s->sockets};
+
     if (r >= 0) {
         r = watchdog_init(&s->watchdog, s->event, oldest_work, s);
+    }
+    if (r >= 0) {
+        r = memory_watch_init(&s->memory_watch, s->event, on_memory_pressure, s);
     }
     if (r >= 0) {
         r = idle_exit_init(&s->idle_exit, s->event, &s->registry, &s->frontends, &s->supervisor);
@@ -560,6 +583,7 @@ static void server_done(struct server *s)
     watchdog_done(&s->watchdog);
     supervisor_done(&s->supervisor);
     idle_exit_done(&s->idle_exit);
+    memory_watch_done(&s->memory_watch);
     lifecycle_done(&s->lifecycle);
     config_free(s->config);
     sd_event_unref(s->event);

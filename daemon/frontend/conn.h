@@ -80,6 +80,7 @@ struct conn {
     bool was_full;     /* conn_is_full() was true and on_drained is owed: a water mark, no state */
     bool has_hung_up;  /* on_hangup was called: the other direction may still be open */
     bool has_received; /* any byte, ever */
+    bool is_kept;      /* its client would not open another one: not closed for memory's sake */
     uint64_t deadline_at_usec; /* of the protocol; USEC_NEVER: none */
     uint64_t progress_at_usec; /* when output last moved, or began to wait; 0: none waits */
     size_t lingered_bytes;

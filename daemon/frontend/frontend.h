@@ -110,6 +110,11 @@ void frontends_close_door(struct frontends *f, uint64_t now_usec);
 /* Closes every connection that is between requests. */
 void frontends_close_idle(struct frontends *f, uint64_t now_usec);
 
+/*
+ * Closes connections that are between requests and whose clients come back by themselves. How many.
+ */
+size_t frontends_shed_idle(struct frontends *f, uint64_t now_usec);
+
 /* Is anything open besides listening sockets? */
 bool frontends_are_idle(const struct frontends *f);
 

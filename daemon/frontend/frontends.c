@@ -140,6 +140,21 @@ void frontends_close_idle(struct frontends *f, uint64_t now_usec)
     }
 }
 
+size_t frontends_shed_idle(struct frontends *f, uint64_t now_usec)
+{
+    size_t n = 0;
+
+    list_for_each_safe (l, &f->conns) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+
+        if (!c->is_kept && is_finished(c)) {
+            close_idle(c, now_usec);
+            n++;
+        }
+    }
+    return n;
+}
+
 bool frontends_are_idle(const struct frontends *f)
 {
     return f->n_conns == 0;

@@ -664,6 +664,7 @@ static struct conn *rpc_conn_new(struct frontends *f, int fd, const struct calle
         free(rpc);
         return NULL;
     }
+    rpc->conn.is_kept = true; /* programs open one and hold it: libsluice does not reconnect */
     return &rpc->conn;
 }
 

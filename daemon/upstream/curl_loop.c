@@ -35,6 +35,7 @@
 struct curl_loop {
     struct poller *poller; /* borrowed */
     CURLM *multi;
+    size_t n_attached; /* easy handles in it */
     sd_event_source *timer, *at_once;
     curl_done_fn on_done;
     CURL *idle_easy[MAX_IDLE_EASY];
@@ -53,6 +54,8 @@ static void read_done(struct curl_loop *loop)
             CURLcode result = msg->data.result;
 
             (void) curl_multi_remove_handle(loop->multi, easy); /* msg dies here */
+            assert(loop->n_attached > 0);
+            loop->n_attached--;
             loop->on_done(easy, result);
         }
     }
@@ -140,9 +143,8 @@ static int timer_callback(CURLM *multi, long timeout_msec, void *ctx)
     return 0;
 }
 
-static int set_options(struct curl_loop *loop)
+static int set_options(struct curl_loop *loop, CURLM *m)
 {
-    CURLM *m = loop->multi;
     bool ok = curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, socket_callback) == CURLM_OK &&
               curl_multi_setopt(m, CURLMOPT_SOCKETDATA, loop) == CURLM_OK &&
               curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, timer_callback) == CURLM_OK &&
@@ -174,7 +176,7 @@ int curl_loop_new(sd_event *event, struct poller *poller, curl_done_fn on_done,
     loop->poller = poller;
     loop->on_done = on_done;
     loop->multi = curl_multi_init();
-    r = loop->multi ? set_options(loop) : -ENOMEM;
+    r = loop->multi ? set_options(loop, loop->multi) : -ENOMEM;
     if (r >= 0) {
         r = sd_event_add_time(event, &loop->timer, CLOCK_MONOTONIC, USEC_NEVER, 1, on_timer, loop);
     }
@@ -195,14 +197,19 @@ int curl_loop_new(sd_event *event, struct poller *poller, curl_done_fn on_done,
     return 0;
 }
 
+static void free_idle_easy(struct curl_loop *loop)
+{
+    while (loop->n_idle_easy > 0) {
+        curl_easy_cleanup(loop->idle_easy[--loop->n_idle_easy]);
+    }
+}
+
 struct curl_loop *curl_loop_free(struct curl_loop *loop)
 {
     if (!loop) {
         return NULL;
     }
-    for (size_t i = 0; i < loop->n_idle_easy; i++) {
-        curl_easy_cleanup(loop->idle_easy[i]);
-    }
+    free_idle_easy(loop);
     if (loop->multi) {
         (void) curl_multi_cleanup(loop->multi); /* calls socket_callback: before the sources go */
     }
@@ -229,12 +236,42 @@ void curl_loop_run(struct curl_loop *loop)
 
 int curl_loop_add(struct curl_loop *loop, CURL *easy)
 {
-    return curl_multi_add_handle(loop->multi, easy) == CURLM_OK ? 0 : -ENOMEM;
+    if (curl_multi_add_handle(loop->multi, easy) != CURLM_OK) {
+        return -ENOMEM;
+    }
+    loop->n_attached++;
+    return 0;
 }
 
 void curl_loop_remove(struct curl_loop *loop, CURL *easy)
 {
-    (void) curl_multi_remove_handle(loop->multi, easy);
+    if (curl_multi_remove_handle(loop->multi, easy) == CURLM_OK) {
+        assert(loop->n_attached > 0);
+        loop->n_attached--;
+    }
+}
+
+/*
+ * libcurl has no call that closes kept connections (CURLMOPT_NETWORK_CHANGED is of 8.16), so the
+ * multi is exchanged for a new one. Without memory for that the old one stays.
+ */
+void curl_loop_shed_idle(struct curl_loop *loop)
+{
+    CURLM *fresh;
+
+    free_idle_easy(loop);
+    if (loop->n_attached > 0) {
+        return;
+    }
+    fresh = curl_multi_init();
+    if (!fresh || set_options(loop, fresh) < 0) {
+        (void) curl_multi_cleanup(fresh); /* accepts NULL */
+        return;
+    }
+    (void) curl_multi_cleanup(loop->multi); /* calls socket_callback, for this multi */
+    loop->multi = fresh;
+    (void) sd_event_source_set_enabled(loop->timer, SD_EVENT_OFF);
+    (void) sd_event_source_set_enabled(loop->at_once, SD_EVENT_OFF);
 }
 
 CURL *curl_loop_take_easy(struct curl_loop *loop)

@@ -41,6 +41,12 @@ void curl_loop_remove(struct curl_loop *loop, CURL *easy);
  */
 void curl_loop_run(struct curl_loop *loop);
 
+/*
+ * Frees idle easy handles, and while no transfer is attached all kept connections as well. Not from
+ * within a libcurl callback.
+ */
+void curl_loop_shed_idle(struct curl_loop *loop);
+
 /* Idle easy handles, kept for reuse (11 allocations less for each request). NULL: out of memory. */
 CURL *curl_loop_take_easy(struct curl_loop *loop);
 void curl_loop_give_easy(struct curl_loop *loop, CURL *easy);

@@ -28,6 +28,11 @@ void upstreams_done(struct upstreams *up)
     }
 }
 
+void upstreams_shed_idle(struct upstreams *up)
+{
+    curl_loop_shed_idle(up->curl);
+}
+
 void upstreams_turn(struct upstreams *up)
 {
     curl_loop_run(up->curl);

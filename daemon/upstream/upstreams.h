@@ -33,5 +33,8 @@ int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller,
                    const struct upstream_hooks *hooks) MUST_USE;
 void upstreams_done(struct upstreams *up); /* accepts a zeroed struct */
 
+/* Gives back what is kept for the next call: as far as no call is using it. */
+void upstreams_shed_idle(struct upstreams *up);
+
 /* Sends what was started in this wake-up. At its end, after registry_run(); jobs may end in it. */
 void upstreams_turn(struct upstreams *up);
