@@ -10,7 +10,7 @@ def test_uninstall(installed: Machine) -> None:
     for command in readme_commands("Uninstall"):
         installed.run(command)
     eventually_in("no process is left", lambda: installed.status("pidof sluiced") != 0)
-    left = installed.run("find /etc /usr /var/lib -xdev -name '*sluice*' -not -type d -not -path '/etc/sluice/*'").split()
+    left = installed.run("find /etc /usr /var/lib /run -xdev -name '*sluice*' -not -type d -not -path '/etc/sluice/*'").split()
     assert left == [], left
     assert installed.run("ls /etc/sluice").split() == ["sluice.yaml"]
     assert installed.run("systemctl list-unit-files --no-legend 'sluice*'", check=False) == ""
