@@ -4,6 +4,7 @@
 sluice.yaml(5)  The blocks between "; generated from" and "; end of generated" are made from the tables of the sources, and
                 `lint_man.py --write` makes them again. Keys whose row has no text have an entry by hand, with the type
                 that the row says; the keys of sluice: have one with type, default and bounds.
+sluiced(8)      Has an entry for each option, and names each variable that the daemon reads.
 libsluice(3)    Shows each prototype as the header has it, names each function in its text and each enumerator, and its
                 programs compile.
 all pages       scdoc takes them, and mandoc has nothing worse to say than what scdoc's output always makes it say.
@@ -20,6 +21,7 @@ import source_tree
 
 PAGES = "docs/man"
 CONFIG_PAGE = "docs/man/sluice.yaml.5.scd"
+DAEMON_PAGE = "docs/man/sluiced.8.scd"
 LIBRARY_PAGE = "docs/man/libsluice.3.scd"
 HEADER = "clients/c/sluice.h"
 SECTIONS = ("ROOT", "ENTRY", "PARAMS", "INFO", "ROUTER", "LITELLM", "GENERAL")
@@ -134,6 +136,42 @@ def generated(root, name):
     if name == "PROVIDERS":
         return "".join(provider_block(providers(root))) + "\n"
     return "".join(key_block(row for row in litellm_rows(root) if row[0] == name and not is_by_hand(row))) + "\n"
+
+
+# ---------------------------------------------------------------- sluiced(8)
+
+# set by libsystemd's callers, or for tests: not for people
+READ_ELSEWHERE = ("LISTEN_FDS", "WATCHDOG_USEC", "NOTIFY_SOCKET")
+FOR_TESTS = ("SLUICE_JOURNAL_SOCKET",)
+GETENV = re.compile(r'getenv\((?:"(\w+)"|([A-Z_]+))\)')
+
+
+def check_daemon_page(root):
+    page = root / DAEMON_PAGE
+    text = page.read_text(encoding="utf-8")
+    main = (root / "daemon/main.c").read_text(encoding="utf-8")
+    options = re.findall(r'\{"([a-z-]+)", (?:no|required|optional)_argument', main)
+    if not options:
+        yield "daemon/main.c:1: no option found"
+    shown = {name for line in text.splitlines() if line.startswith("*-") for name in re.findall(r"\*--([a-z-]+)\*", line)}
+    for name in sorted(set(options) ^ shown):
+        yield f"{DAEMON_PAGE}:1: --{name} is in daemon/main.c or here, and not in both"
+    names = set(READ_ELSEWHERE)
+    for path in sorted((root / "daemon").rglob("*.c")):
+        source = path.read_text(encoding="utf-8")
+        names.update(name or source_constant(root, constant) for name, constant in GETENV.findall(source))
+    for name in sorted(names - set(FOR_TESTS) - {""}):
+        if not re.search(rf"\*\$?{re.escape(name)}\*", text):
+            yield f"{DAEMON_PAGE}:1: the variable {name} is read and not named"
+
+
+def source_constant(root, constant):
+    """The text of a #define of daemon/, "" when there is none."""
+    for path in sorted((root / "daemon").rglob("*.h")):
+        found = re.search(rf'#define {constant}\s+"(\w+)"', path.read_text(encoding="utf-8"))
+        if found:
+            return found.group(1)
+    return ""
 
 
 # ---------------------------------------------------------------- sluice.yaml(5)
@@ -327,7 +365,7 @@ def main():
     write = "--write" in sys.argv
     sys.argv = [a for a in sys.argv if a != "--write"]
     root = source_tree.arguments(__doc__).source
-    findings = [*check_config_page(root, write), *check_library_page(root)]
+    findings = [*check_config_page(root, write), *check_daemon_page(root), *check_library_page(root)]
     for program in ("scdoc", "mandoc"):
         if not shutil.which(program):
             print(f"no {program}: what it would find in the pages is not found")
