@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "json.h"
 #include "options.h"
+#include "progress.h"
 #include "prompt.h"
 #include "term.h"
 
@@ -159,12 +160,13 @@ static int keep_vector(struct work *w, const sluice_call *call)
     return EXIT_OK;
 }
 
-static int receive(struct work *w, sluice_call *call)
+static int receive(struct work *w, sluice_call *call, bool is_watched)
 {
+    struct progress progress = {.is_wanted = is_watched};
     int code = EXIT_OK;
     int ev;
 
-    while (code == EXIT_OK && (ev = session_next(call)) > 0) {
+    while (code == EXIT_OK && (ev = progress_next(&progress, call)) > 0) {
         if (ev == SLUICE_EVENT_EMBEDDING) {
             code = keep_vector(w, call);
         }
@@ -292,7 +294,7 @@ static int embed(struct work *w, sluice_client *client, const char *model,
     if (!call) {
         return code;
     }
-    code = receive(w, call);
+    code = receive(w, call, !o->common.is_json && term_is_tty(stdout));
     if (code == EXIT_OK) {
         print_all(w, call, o->common.is_json);
     }

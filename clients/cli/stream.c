@@ -7,16 +7,13 @@
  */
 #include "stream.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "json.h"
+#include "progress.h"
 #include "term.h"
-
-#define TICK_USEC 1000000 /* between two looks at the clock */
 
 struct shown {
     struct term_text text; /* of the channel that is being shown */
@@ -26,8 +23,6 @@ struct shown {
     bool has_text;
     bool is_line_begun; /* the last byte was no newline */
     struct stream_answer *answer;
-    uint32_t position;   /* in the queue; 0: it is being worked on */
-    uint64_t since_usec; /* that is so; CLOCK_MONOTONIC. 0: neither, or text has come */
 };
 
 static void keep(struct stream_answer *a, const char *bytes, size_t n)
@@ -80,8 +75,6 @@ static void show_text(struct shown *s, const sluice_call *call)
     if (n == 0 || (is_thinking && !s->is_live)) {
         return;
     }
-    s->since_usec = 0;
-    term_progress(NULL);
     if (is_thinking != s->is_thinking) {
         end_channel(s);
         s->is_thinking = is_thinking;
@@ -136,69 +129,16 @@ static void show_summary(const sluice_call *call)
     term_style(stderr, STYLE_PLAIN);
 }
 
-static uint64_t now_usec(void)
-{
-    struct timespec ts;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts); /* cannot fail with this clock */
-    return (uint64_t) ts.tv_sec * 1000000 + (uint64_t) ts.tv_nsec / 1000;
-}
-
-/* What is waited for, and how long already: a model that has to be loaded takes its time. */
-static void show_progress(const struct shown *s)
-{
-    unsigned long long sec = (now_usec() - s->since_usec) / 1000000;
-    char text[96], time[32] = "";
-
-    if (sec > 0) {
-        (void) snprintf(time, sizeof(time), ", %llu s", sec);
-    }
-    if (s->position > 0) {
-        (void) snprintf(text, sizeof(text), "waiting for a slot, position %u%s", s->position, time);
-    } else {
-        (void) snprintf(text, sizeof(text), "working%s%s", sec > 0 ? time : " ...",
-                        sec > 2 ? ": the model may have to be loaded first" : "");
-    }
-    term_progress(text);
-}
-
-static void begin_progress(struct shown *s, uint32_t position)
-{
-    if (s->is_live) {
-        s->position = position;
-        s->since_usec = now_usec();
-        show_progress(s);
-    }
-}
-
-/* session_next(), with the seconds counted where somebody looks. */
-static int next(struct shown *s, sluice_call *call)
-{
-    int r;
-
-    if (s->since_usec == 0) {
-        return session_next(call);
-    }
-    while ((r = session_next_within(call, TICK_USEC)) == -EAGAIN) {
-        show_progress(s);
-    }
-    return r;
-}
-
 static void show_event(struct shown *s, const sluice_call *call)
 {
     switch ((enum sluice_event) sluice_call_event(call)) {
-    case SLUICE_EVENT_QUEUED:
-        begin_progress(s, sluice_call_queue_position(call));
-        break;
+    case SLUICE_EVENT_QUEUED: /* progress.c's */
     case SLUICE_EVENT_STARTED:
-        begin_progress(s, 0);
         break;
     case SLUICE_EVENT_TEXT:
         show_text(s, call);
         break;
     case SLUICE_EVENT_DONE:
-        term_progress(NULL);
         end_channel(s);
         if (s->is_live || s->is_verbose) {
             (void) fflush(stdout);
@@ -219,10 +159,11 @@ int stream_run(sluice_call *call, const char *what, const struct stream_options 
 {
     struct shown shown = {
         .is_live = term_is_tty(stdout), .is_verbose = options->is_verbose, .answer = answer};
+    struct progress progress = {.is_wanted = shown.is_live && !options->is_json};
     struct term_text carry = {.n_held = 0};
     int ev;
 
-    while ((ev = next(&shown, call)) > 0) {
+    while ((ev = progress_next(&progress, call)) > 0) {
         if (!output_flush()) {
             (void) sluice_call_cancel(call); /* nobody reads */
         } else if (options->is_json && ev != SLUICE_EVENT_FAILED) {
@@ -234,7 +175,6 @@ int stream_run(sluice_call *call, const char *what, const struct stream_options 
     if (ev == 0 && sluice_call_event(call) == SLUICE_EVENT_DONE) {
         return EXIT_OK;
     }
-    term_progress(NULL);
     end_channel(&shown);
     if (!output_flush()) {
         return complain_output();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import time
 from typing import Any
@@ -45,6 +46,21 @@ def test_terminal_counts_the_seconds_until_the_first_word(env) -> None:
     t.press_interrupt()
     assert t.wait_exit() == INTERRUPTED
     assert upstream.wait_request().peer_left.wait(10)
+
+
+def test_terminal_shows_what_embeddings_wait_for(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    gate = Gate()
+    upstream.next(wait_for(gate), *say("x"))
+    with sluice.rpc() as rpc:
+        rpc.stream("Chat", rpc.chat_request("m"))
+        upstream.wait_request()
+        t = terminal(env, sluice, "embed", "-m", "m", "a", "bbb")
+        t.wait_for("position 1")
+        gate.open()
+        assert t.wait_exit() == OK
+    assert "[1,97,0.5,-0.25]" in t.screen and "cosine similarity" in t.screen
 
 
 def test_summary_in_a_pipe_where_it_is_wanted(env) -> None:
@@ -224,3 +240,26 @@ def test_interrupt_of_embed(env) -> None:
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == INTERRUPTED
     assert exchange.peer_left.wait(10)
+
+
+@pytest.mark.parametrize("verb", ["models", "status", "ps", "reload"])
+def test_interrupt_of_a_daemon_that_says_nothing(env, verb: str) -> None:
+    """One Ctrl-C is enough."""
+    path = str(env.directory / "mute.sock")
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(path)
+        mute.listen(1)
+        process = subprocess.Popen(
+            [str(paths.SLUICECTL), verb],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(None, SLUICE_SOCKET=path),
+        )
+        connection, _ = mute.accept()
+        with connection:
+            connection.settimeout(10)
+            assert connection.recv(4096), "the request"
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+    assert (process.returncode, out, err) == (INTERRUPTED, b"", b"")

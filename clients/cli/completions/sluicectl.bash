@@ -11,6 +11,11 @@ _sluicectl_models() {
     done < <(timeout 2 "$@" models --names 2>/dev/null </dev/null)
 }
 
+_sluicectl_files() {
+    compopt -o filenames 2>/dev/null # folders go on without a blank
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+}
+
 # _sluicectl_of WORD...: those that the current word begins.
 _sluicectl_of() {
     local word
@@ -56,7 +61,7 @@ _sluicectl_wants_value() {
 
 _sluicectl_value() {
     case $1 in
-    --socket | -s) mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    --socket | -s) _sluicectl_files ;;
     --model | -m) _sluicectl_models "${daemon[@]}" ;;
     --class | -c) _sluicectl_of interactive batch background ;;
     --effort) _sluicectl_of none minimal low medium high max ;;
@@ -68,7 +73,7 @@ _sluicectl_words() {
     case $verb in
     run | show | unload | stop) [[ $n_words -eq 0 ]] && _sluicectl_models "${daemon[@]}" ;;
     key) [[ $n_words -eq 0 ]] && _sluicectl_of new ;;
-    check-config) [[ $n_words -eq 0 ]] && mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+    check-config) [[ $n_words -eq 0 ]] && _sluicectl_files ;;
     help) [[ $n_words -eq 0 ]] && _sluicectl_of "${verbs[@]}" ;;
     esac
 }
