@@ -28,6 +28,23 @@ static inline enum sink_answer event_sink_deliver(struct event_sink *sink, const
     return sink->deliver(sink, ev);
 }
 
+/* What came of asking a server to free a model's memory. */
+struct unload_result {
+    enum errcode code; /* ERRCODE_NONE: it is not loaded any more; else why that is not known */
+    const char *text;  /* of a failure, for people; borrowed; or NULL */
+    bool was_loaded;
+};
+
+struct unload_sink {
+    /* Once, from the loop, never from within unload(). The job is over. */
+    void (*on_unloaded)(struct unload_sink *sink, const struct unload_result *result);
+};
+
+/* An unload under way. It lives on when its backend is freed. */
+struct unload_job {
+    void (*cancel)(struct unload_job *job); /* looks no further, and says nothing */
+};
+
 struct backend_job; /* one request at work in a backend; what it is only the backend knows */
 
 struct backend {
@@ -58,4 +75,10 @@ struct backend_ops {
      * Optional. Does the server hold the model in memory, as far as is known without asking it?
      */
     bool (*is_loaded)(const struct backend *b, uint64_t now_usec);
+    /*
+     * Optional. Asks the server to free the model's memory. 0: sink will be told, unless the job is
+     * cancelled. -EOPNOTSUPP: such servers know no such request; -EBUSY: it is being loaded;
+     * -errno. sink is borrowed until then.
+     */
+    int (*unload)(struct backend *b, struct unload_sink *sink, struct unload_job **ret_job);
 };

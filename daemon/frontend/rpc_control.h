@@ -1,6 +1,6 @@
 #pragma once
 /*
- * What clients ask of the daemon beside running models: Cancel, Watch, Reload, Drain. Part of the
+ * What clients ask of the daemon beside running models: Cancel, Watch, Reload, Drain and Unload. Part of the
  * RPC frontend: one struct in each connection, for the streams that answer later.
  */
 #include "frontend/conn.h"
@@ -10,6 +10,7 @@
 struct rpc_control {
     struct conn *conn;   /* borrowed: what this is part of */
     struct list watches; /* rpc_watch.conn_link */
+    struct list unloads; /* rpc_unload.link */
 };
 
 void rpc_control_init(struct rpc_control *control, struct conn *conn);

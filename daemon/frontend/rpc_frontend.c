@@ -312,6 +312,7 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
         }
         break;
     case METHOD_WATCH:
+    case METHOD_UNLOAD:
         if (is_admitted(rpc, id)) {
             rpc_control_request(&rpc->control, id, method, frame, now_usec);
         }

@@ -16,6 +16,7 @@ enum rpc_method {
     METHOD_WATCH,
     METHOD_RELOAD,
     METHOD_DRAIN,
+    METHOD_UNLOAD,
     METHOD_LATER, /* known, not served yet */
     METHOD_UNKNOWN,
 };

@@ -510,6 +510,14 @@ static bool backend_is_loaded(const struct backend *backend, uint64_t now_usec)
     return b->loader && ollama_loader_trusts(b->loader, b->model, buf_str(&b->load_body), now_usec);
 }
 
+static int backend_unload(struct backend *backend, struct unload_sink *sink,
+                          struct unload_job **ret_job)
+{
+    const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    return b->dialect->unload ? b->dialect->unload(b, sink, ret_job) : -EOPNOTSUPP;
+}
+
 static const struct backend_ops ops = {
     .start = backend_start,
     .pause = backend_pause,
@@ -517,6 +525,7 @@ static const struct backend_ops ops = {
     .cancel = backend_cancel,
     .free = backend_free,
     .is_loaded = backend_is_loaded,
+    .unload = backend_unload,
 };
 
 int http_backend_new(struct upstreams *up, const struct provider_params *params,

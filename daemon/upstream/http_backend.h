@@ -38,6 +38,9 @@ struct http_dialect {
     /* Of a dialect with a loader: what only loads the model, and where it goes. */
     const char *(*load_path)(enum request_kind kind);
     int (*encode_load)(const struct http_backend *b, struct buf *out);
+    /* Optional: as backend_ops.unload. */
+    int (*unload)(const struct http_backend *b, struct unload_sink *sink,
+                  struct unload_job **ret_job);
 };
 
 struct http_backend {

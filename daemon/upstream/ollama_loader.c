@@ -407,6 +407,18 @@ bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, stru
     return false;
 }
 
+bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model)
+{
+    list_for_each (pos, &l->models) {
+        const struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        if (strcmp(m->model, model) == 0 && m->is_wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void load_waiter_leave(struct load_waiter *w)
 {
     list_remove(&w->link);
@@ -422,6 +434,12 @@ void ollama_loader_saw(struct ollama_loader *l, const char *model, bool answered
             m->trusted_until_usec = answered ? usec_add(now_usec, LOADER_TRUST_USEC) : 0;
         }
     }
+}
+
+struct ollama_loader *ollama_loader_retain(struct ollama_loader *l)
+{
+    l->n_refs++;
+    return l;
 }
 
 int ollama_loader_ref(struct upstreams *up, const char *api_base, struct ollama_loader **ret)

@@ -34,6 +34,8 @@ int ollama_loader_ref(struct upstreams *up, const char *api_base,
                       struct ollama_loader **ret) MUST_USE;
 struct ollama_loader *ollama_loader_unref(struct ollama_loader *l); /* accepts NULL, returns NULL */
 
+struct ollama_loader *ollama_loader_retain(struct ollama_loader *l); /* one more reference */
+
 struct load_waiter {
     struct list link; /* load.waiters */
     /*
@@ -60,6 +62,9 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
 /* Would ollama_loader_want() say so? body as in load_spec. */
 bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
                           uint64_t now_usec);
+
+/* Is a load of it under way, or waited for? With any options. */
+bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model);
 
 /* A load that is over, as upstreams.hooks.on_load has it; not of a server that is down. */
 struct load_report {

@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 
+#include "base/clock.h"
 #include "upstream/http_backend.h"
 #include "upstream/ollama_loader.h"
+#include "upstream/ollama_unload.h"
 #include "wire/ollama_json.h"
 
 static struct ollama_target target_of(const struct http_backend *b)
@@ -54,6 +56,24 @@ static bool decoder_is_over(const void *decoder)
     return ollama_decoder_is_over(decoder);
 }
 
+static int unload(const struct http_backend *b, struct unload_sink *sink,
+                  struct unload_job **ret_job)
+{
+    struct ollama_unload_spec spec = {
+        .up = b->up,
+        .address = &b->address,
+        .loader = b->loader,
+        .id = b->id,
+        .model = b->model,
+        .bearer = b->api_key,
+        .is_trusted =
+            ollama_loader_trusts(b->loader, b->model, buf_str(&b->load_body), clock_now_usec()),
+        .connect_usec = b->connect_usec,
+    };
+
+    return ollama_unload_start(&spec, sink, ret_job);
+}
+
 static const struct http_dialect dialect = {
     .accept = "application/x-ndjson",
     .path = ollama_path,
@@ -66,6 +86,7 @@ static const struct http_dialect dialect = {
     .map_error = ollama_map_error,
     .load_path = ollama_load_path,
     .encode_load = encode_load,
+    .unload = unload,
 };
 
 static int backend_new(struct upstreams *up, const struct provider_params *params,

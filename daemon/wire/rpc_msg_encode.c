@@ -25,7 +25,7 @@
 
 static const char *const features[] = {"chat",   "complete", "embed",    "cancel",
                                        "status", "images",   "thinking", "tools",
-                                       "watch",  "reload",   "drain"};
+                                       "watch",  "reload",   "drain",    "unload"};
 
 static char *borrowed(const char *z)
 {

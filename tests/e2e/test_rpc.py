@@ -30,6 +30,7 @@ def test_get_info(env) -> None:
     assert info.limits.calls_per_connection > 0 and info.limits.messages == 4096
     assert info.limits.output_high_water_bytes > 0 and info.limits.stalled_reader_usec > 0
     assert {"chat", "complete", "embed", "cancel"} <= set(info.features)
+    assert info.api_level >= 2 and {"watch", "reload", "drain", "unload"} <= set(info.features)
     for name in ("ChatRequest", "Event", "StatusResponse", "ErrorDetail"):
         assert getattr(rpc.schema, name)
 
@@ -91,7 +92,7 @@ def test_status(env) -> None:
     assert "SLUICE_TEST_NOT_SET" in deployments["off"].unavailable_reason
 
 
-@pytest.mark.parametrize("method", ["Load", "Unload", "Explain"])
+@pytest.mark.parametrize("method", ["Load", "Explain"])
 def test_methods_of_later(env, method: str) -> None:
     rpc = env.start().rpc()
     request = getattr(rpc.schema, f"{method}Request")().SerializeToString()

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "wire/json.h"
+#include "wire/ollama_unload.h"
 #include "wire/openai_request.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
@@ -153,6 +154,16 @@ static void fuzz_request(enum request_kind kind, struct str body)
     request_free(req);
 }
 
+/* The list of what is loaded. */
+static void fuzz_list(struct str body)
+{
+    bool has = false;
+    int r = ollama_list_has(body, "tiny", &has);
+
+    assert(r == 0 || r == -EBADMSG);
+    assert(r == 0 || !has);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     if (n == 0) {
@@ -169,6 +180,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         fuzz_request(kinds[what - 3], rest);
     } else {
         fuzz_error(rest);
+        fuzz_list(rest);
     }
     return 0;
 }

@@ -148,6 +148,11 @@ class OllamaServer:
             if Path(f"/proc/{pid}").exists():
                 os.kill(pid, signal.SIGKILL)
 
+    def loaded(self) -> set[str]:
+        """Names of the models in memory, with their tags."""
+        with urllib.request.urlopen(self.url + "/api/ps", timeout=20) as answer:
+            return {m["name"] for m in json.loads(answer.read())["models"]}
+
     def post(self, path: str, body: Any) -> bytes:
         request = urllib.request.Request(self.url + path, json.dumps(body).encode())
         with urllib.request.urlopen(request, timeout=20) as answer:

@@ -78,7 +78,7 @@ class Exchange:
 
     @property
     def kind(self) -> str:
-        """chat, complete, embed, load, or other."""
+        """chat, complete, embed, load, unload, list, or other."""
         return self.server.dialect.kind(self)
 
     # ---- the peer
@@ -296,7 +296,7 @@ def vector(value: Any) -> list[float]:
 
 
 class Ollama:
-    """/api/*: one JSON object per line; loads are requests without a prompt."""
+    """/api/*: one JSON object per line; loads and unloads are requests without a prompt."""
 
     name = "ollama"
     stream_type = "application/x-ndjson"
@@ -304,10 +304,10 @@ class Ollama:
     def kind(self, ex: Exchange) -> str:
         path = ex.path.split("?")[0]
         if ex.method != "POST" or path not in OLLAMA_PATHS:
-            return "other"
+            return "list" if path == "/api/ps" else "other"
         body = ex.json
         if not (body.get("prompt") or body.get("messages") or body.get("input")):
-            return "load"
+            return "unload" if body.get("keep_alive") == 0 else "load"
         if path == "/api/embed":
             return "embed"
         return "chat" if path == "/api/chat" else "complete"
@@ -370,10 +370,21 @@ class Ollama:
                     return
                 line = self._line(ex, **self._content(ex, ""), done=True, done_reason="load")
                 ex.whole(200, line)
+        elif ex.kind == "unload":
+            for step in server.unload_script:
+                step(ex)
+            if not ex.has_begun:
+                server.loaded.discard(ex.json["model"])
+                line = self._line(ex, **self._content(ex, ""), done=True, done_reason="unload")
+                ex.whole(200, line)
+        elif ex.kind == "list":
+            for step in server.list_script:
+                step(ex)
+            if not ex.has_begun:
+                names = [m if ":" in m else f"{m}:latest" for m in sorted(server.loaded)]
+                ex.whole(200, {"models": [{"name": n, "model": n} for n in names]})
         elif path == "/api/version":
             ex.whole(200, {"version": "0.34.3"})
-        elif path == "/api/ps":
-            ex.whole(200, {"models": [{"name": m, "model": m} for m in sorted(server.loaded)]})
         elif path == "/api/tags":
             ex.whole(200, {"models": []})
         elif path == "/":
@@ -553,6 +564,8 @@ class Upstream:
         self.scripts: list[list[Step]] = []
         self.default: list[Step] = say("Hello", " world")
         self.load_script: list[Step] = []
+        self.unload_script: list[Step] = []
+        self.list_script: list[Step] = []
         self.keeps_load_connections = True  # False: the next request needs a new connection
         self.loaded: set[str] = set()
         self.errors: list[BaseException] = []
@@ -589,6 +602,13 @@ class Upstream:
 
     def on_load(self, *steps: Any) -> None:
         self.load_script = _flat(steps)
+
+    def on_unload(self, *steps: Any) -> None:
+        self.unload_script = _flat(steps)
+
+    def on_list(self, *steps: Any) -> None:
+        """What /api/ps answers; without a script: the models that were loaded and not unloaded."""
+        self.list_script = _flat(steps)
 
     def requests(self, *kinds: str) -> list[Exchange]:
         wanted = kinds or ("chat", "complete", "embed")

@@ -1,0 +1,24 @@
+#pragma once
+/*
+ * Asks an Ollama server to free a model's memory, and looks until it has. One exchange at a time, on
+ * connections of its own; lives on when the backend that started it is freed.
+ */
+#include "core/ports.h"
+#include "upstream/ollama_loader.h"
+#include "upstream/server_address.h"
+#include "upstream/upstreams.h"
+
+struct ollama_unload_spec {
+    struct upstreams *up;                 /* borrowed; outlives the unload */
+    const struct server_address *address; /* copied, as are the strings */
+    struct ollama_loader *loader;         /* a reference is taken: what it knows is corrected */
+    const char *id;                       /* of the deployment, for messages */
+    const char *model;
+    const char *bearer; /* API key, or NULL */
+    bool is_trusted;    /* it counts as loaded, whether the server lists it or not */
+    uint64_t connect_usec;
+};
+
+/* As backend_ops.unload. */
+int ollama_unload_start(const struct ollama_unload_spec *spec, struct unload_sink *sink,
+                        struct unload_job **ret_job) MUST_USE;
