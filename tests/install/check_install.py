@@ -96,6 +96,27 @@ def build_by_cmake(i, source, consumer, folder):
     return folder / "consumer"
 
 
+def build_examples(i, folder, scratch):
+    """The examples with the two build files that lie beside them."""
+    flags = " ".join(SANITIZERS) if i.is_sanitized else ""
+    compiler = i.cache["CMAKE_C_COMPILER"]
+    run(["cmake", "-G", "Ninja", "-S", folder, "-B", scratch / "by-cmake", f"-DCMAKE_PREFIX_PATH={i.path(i.prefix)}",
+         f"-DCMAKE_C_COMPILER={compiler}", f"-DCMAKE_C_FLAGS={flags}"])
+    run(["cmake", "--build", scratch / "by-cmake"])
+    shutil.copytree(folder, scratch / "by-make")
+    wrapper = scratch / "pkg-config"  # the system's packages are not below the root where sluice was installed
+    wrapper.write_text(f"""#!/bin/sh
+case "$*" in
+*libsluice*) PKG_CONFIG_PATH={i.path(i.libdir / 'pkgconfig')} PKG_CONFIG_SYSROOT_DIR={i.root} exec {shutil.which('pkg-config')} "$@" ;;
+*) exec {shutil.which('pkg-config')} "$@" ;;
+esac
+""")
+    wrapper.chmod(0o755)
+    run(["make", "-C", scratch / "by-make", f"CC={compiler}", f"CFLAGS=-O1 -Wall -Wextra -Werror {flags}"],
+        env=dict(os.environ, PATH=f"{scratch}:{os.environ['PATH']}"))
+    return [scratch / "by-cmake/examples/chat_poll", scratch / "by-cmake/examples/chat_sdevent", scratch / "by-make/chat_poll"]
+
+
 def check_programs(i, tree, scratch):
     """Programs built both ways, and the installed CLI, get the installed daemon's answer."""
     (scratch / "mock.yaml").write_text(MOCK)
@@ -103,6 +124,7 @@ def check_programs(i, tree, scratch):
     for example in examples:
         build_by_pkg_config(i, example, scratch / example.stem)
     by_cmake = build_by_cmake(i, tree / "clients/examples/c/chat.c", tree / "tests/install/consumer", scratch / "cmake")
+    examples_built = build_examples(i, tree / "clients/examples/c", scratch)
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(scratch / "notify"))
     notify.settimeout(30)
@@ -115,7 +137,8 @@ def check_programs(i, tree, scratch):
         while b"READY=1" not in notify.recv(4096):
             pass
         cli = [i.path(i.prefix / "bin/sluicectl"), "chat", "--model", "echo", "hello"]
-        for command in ([scratch / "chat", "echo", "hello"], [by_cmake, "echo", "hello"], cli):
+        by_users = [[program, "echo", "hello"] for program in (scratch / "chat", by_cmake, *examples_built)]
+        for command in (*by_users, cli):
             answer = run(command, env=environment)
             assert "said by the installed daemon" in answer, f"{command}: {answer}"
     finally:
@@ -134,7 +157,7 @@ def main():
         n_files = check_files(args.source, i)
         n_examples = check_programs(i, args.source, Path(scratch))
         check_edited_stays(i)
-    print(f"{n_files} files, {n_examples} examples by pkg-config, one by CMake")
+    print(f"{n_files} files, {n_examples} examples by pkg-config, and by their own build files")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ FOREIGN = (
     ("systemd/sd-daemon.h", ("daemon/frontend/*", "daemon/*.c")),
     (
         "systemd/sd-event.h",
-        ("daemon/frontend/*", "daemon/upstream/curl_loop.*", "daemon/upstream/model_group.*", "daemon/upstream/upstreams.h", "daemon/*"),
+        ("daemon/frontend/*", "daemon/upstream/curl_loop.*", "daemon/upstream/model_group.*", "daemon/upstream/upstreams.h", "daemon/*",
+         "clients/examples/c/chat_sdevent.c"),
     ),
     ("cjson/*", ("clients/cli/*", "tests/fuzz/fuzz_json.c")),
     ("llhttp.h", ("daemon/wire/http1.*",)),
