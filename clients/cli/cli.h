@@ -116,6 +116,7 @@ int run_check_config(const struct command *command, int argc, char **argv);
 int run_complete(const struct command *command, int argc, char **argv);
 int run_drain(const struct command *command, int argc, char **argv);
 int run_embed(const struct command *command, int argc, char **argv);
+int run_log(const struct command *command, int argc, char **argv);
 int run_key(const struct command *command, int argc, char **argv);
 int run_models(const struct command *command, int argc, char **argv);
 int run_ps(const struct command *command, int argc, char **argv);

@@ -36,6 +36,7 @@ const struct command commands[] = {
     {"reload", "[OPTION]...", "Let the daemon read its configuration again.", run_reload},
     {"drain", "[OPTION]...", "Let the daemon finish what runs, take nothing new, and end.",
      run_drain},
+    {"log", "[OPTION]...", "Show the calls that have ended, from the journal.", run_log},
     {"key", "new [OPTION]...", "Make a new random API key.", run_key},
     {"check-config", "[OPTION]... [FILE]",
      "Say what each key of a configuration does, and whether it can be used.", run_check_config},

@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
@@ -30,8 +31,10 @@ bool term_is_live(FILE *f)
 
 void term_style(FILE *f, enum style style)
 {
-    static const char *const codes[] = {
-        [STYLE_PLAIN] = "\033[0m", [STYLE_DIM] = "\033[2m", [STYLE_BOLD] = "\033[1m"};
+    static const char *const codes[] = {[STYLE_PLAIN] = "\033[0m",
+                                        [STYLE_DIM] = "\033[2m",
+                                        [STYLE_BOLD] = "\033[1m",
+                                        [STYLE_RED] = "\033[31m"};
 
     if (term_is_live(f)) {
         (void) fputs(codes[style], f);
@@ -174,6 +177,21 @@ void term_column(FILE *f, const char *text, int width)
 
     term_print(f, text);
     (void) fprintf(f, "%*s", pad > 0 ? pad : 0, "");
+}
+
+int term_columns(FILE *f)
+{
+    const char *env = getenv("COLUMNS");
+    long n = env ? strtol(env, NULL, 10) : 0;
+    struct winsize size;
+
+    if (!term_is_tty(f)) {
+        return 0;
+    }
+    if (n <= 0 && ioctl(fileno(f), TIOCGWINSZ, &size) == 0) {
+        n = size.ws_col;
+    }
+    return n > 0 && n < 10000 ? (int) n : 80;
 }
 
 void term_progress(const char *text)

@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum style { STYLE_PLAIN, STYLE_DIM, STYLE_BOLD };
+enum style { STYLE_PLAIN, STYLE_DIM, STYLE_BOLD, STYLE_RED };
 
 /* Is this stream a terminal? */
 bool term_is_tty(FILE *f);
@@ -42,6 +42,9 @@ char *term_clean(struct term_text *t, const char *bytes, size_t n, bool keep_con
 /* Pads text with spaces to width columns (characters, not bytes). */
 void term_column(FILE *f, const char *text, int width);
 int term_width(const char *text);
+
+/* Characters in a line of this stream: of the terminal, or as $COLUMNS says. 0: it is no terminal. */
+int term_columns(FILE *f);
 
 /* A line on stderr that the next output replaces ("waiting, 3 before you"); only on a terminal.
  * NULL: gone. */

@@ -106,7 +106,7 @@ def test_help(env) -> None:
         assert by_option.returncode == OK and by_option.stdout == by_help.stdout, verb
         assert by_option.stdout.startswith(f"Usage: sluicectl {verb} ".encode())
         assert b"--json" in by_option.stdout and b"--help" in by_option.stdout
-        assert (b"--socket" in by_option.stdout) == (verb not in ("key", "check-config")), verb
+        assert (b"--socket" in by_option.stdout) == (verb not in ("key", "check-config", "log")), verb
     assert run(None, "help", "nope").returncode == USAGE
     assert b"sluicectl " in run(None, "--version").stdout
 

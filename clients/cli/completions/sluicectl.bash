@@ -27,11 +27,11 @@ _sluicectl_of() {
 _sluicectl_options() {
     local options=(--json --help)
     case $verb in
-    key | check-config) ;;
+    key | check-config | log) ;;
     *) options+=(--socket) ;;
     esac
     case $verb in
-    chat | complete | embed) options+=(--model) ;;
+    chat | complete | embed | log) options+=(--model) ;;
     esac
     case $verb in
     chat | run | complete) options+=(--max-tokens --temperature --top-p --seed --verbose) ;;
@@ -44,6 +44,7 @@ _sluicectl_options() {
     embed) options+=(--dimensions) ;;
     models | list | ls) options+=(--names) ;;
     status) options+=(--watch --interval) ;;
+    log) options+=(--follow --lines --since --uid --failed --stats --directory --file) ;;
     key) options+=(--count) ;;
     check-config) options+=(--strict) ;;
     esac
@@ -54,15 +55,18 @@ _sluicectl_options() {
 _sluicectl_wants_value() {
     case $1 in
     --socket | -s | --model | -m | --class | -c | --effort | --timeout | --interval | -i | --max-tokens | --count | -n | \
-        --temperature | -t | --top-p | --seed | --system | -S | --dimensions | -d) ;;
+        --temperature | -t | --top-p | --seed | --system | -S | --dimensions | -d | --lines | --since | --uid | -u | --directory | \
+        -D | --file) ;;
     *) return 1 ;;
     esac
 }
 
 _sluicectl_value() {
     case $1 in
-    --socket | -s) _sluicectl_files ;;
+    --socket | -s | --file | --directory | -D) _sluicectl_files ;;
     --model | -m) _sluicectl_models "${daemon[@]}" ;;
+    --uid | -u) mapfile -t COMPREPLY < <(compgen -u -- "$cur") ;;
+    --since) _sluicectl_of 10min 1h 1d today yesterday ;;
     --class | -c) _sluicectl_of interactive batch background ;;
     --effort) _sluicectl_of none minimal low medium high max ;;
     --timeout | --interval | -i) _sluicectl_of 500ms 5s 30s 2min ;;
@@ -79,8 +83,8 @@ _sluicectl_words() {
 }
 
 _sluicectl() {
-    local verbs=(chat run complete embed models list ls show ps status unload stop cancel reload drain key check-config
-        version help)
+    local verbs=(chat run complete embed models list ls show ps status unload stop cancel reload drain log key
+        check-config version help)
     local line=${COMP_LINE:0:COMP_POINT} words cur previous='' verb='' n_words=0 daemon i
     COMPREPLY=()
 

@@ -3,8 +3,8 @@
 # Model names come from the daemon that the line talks to; without one there are none, quickly and silently.
 # tests/lint/lint_cli.py compares this file with --help.
 
-set -g __sluicectl_verbs chat run complete embed models list ls show ps status unload stop cancel reload drain key check-config \
-    version help
+set -g __sluicectl_verbs chat run complete embed models list ls show ps status unload stop cancel reload drain log key \
+    check-config version help
 
 # The verb of the line, nothing while there is none.
 function __sluicectl_verb
@@ -56,7 +56,7 @@ complete -c sluicectl -f
 complete -c sluicectl -n 'not __sluicectl_verb' -l version -d 'Show the version'
 complete -c sluicectl -s h -l help -d 'Show what there is'
 complete -c sluicectl -s j -l json -d 'Print JSON'
-complete -c sluicectl -n 'not __sluicectl_is key check-config' -s s -l socket -r -F -d 'The daemon\'s socket'
+complete -c sluicectl -n 'not __sluicectl_is key check-config log' -s s -l socket -r -F -d 'The daemon\'s socket'
 
 complete -c sluicectl -n 'not __sluicectl_verb' -a chat -d 'Ask a model, or hold a conversation with it'
 complete -c sluicectl -n 'not __sluicectl_verb' -a run -d 'The same, with the model as the first word'
@@ -73,12 +73,13 @@ complete -c sluicectl -n 'not __sluicectl_verb' -a stop -d 'The same as unload'
 complete -c sluicectl -n 'not __sluicectl_verb' -a cancel -d 'End a running or waiting call by its request id'
 complete -c sluicectl -n 'not __sluicectl_verb' -a reload -d 'Let the daemon read its configuration again'
 complete -c sluicectl -n 'not __sluicectl_verb' -a drain -d 'Let the daemon finish what runs, take nothing new, and end'
+complete -c sluicectl -n 'not __sluicectl_verb' -a log -d 'Show the calls that have ended'
 complete -c sluicectl -n 'not __sluicectl_verb' -a key -d 'Make a new random API key'
 complete -c sluicectl -n 'not __sluicectl_verb' -a check-config -d 'Say what each key of a configuration does'
 complete -c sluicectl -n 'not __sluicectl_verb' -a version -d 'Show the versions'
 complete -c sluicectl -n 'not __sluicectl_verb' -a help -d 'Explain a command'
 
-complete -c sluicectl -n '__sluicectl_is chat complete embed' -s m -l model -x -a '(__sluicectl_models)' -d 'The model'
+complete -c sluicectl -n '__sluicectl_is chat complete embed log' -s m -l model -x -a '(__sluicectl_models)' -d 'The model'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -s n -l max-tokens -x -d 'Longest answer'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -s t -l temperature -x -d '0 for the likeliest answer, up to 2'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -l top-p -x -d 'Sample from the likeliest tokens'
@@ -92,6 +93,14 @@ complete -c sluicectl -n '__sluicectl_is embed' -s d -l dimensions -x -d 'Length
 complete -c sluicectl -n '__sluicectl_is models list ls' -s q -l names -d 'Print the names only'
 complete -c sluicectl -n '__sluicectl_is status' -s w -l watch -d 'Go on'
 complete -c sluicectl -n '__sluicectl_is status' -s i -l interval -x -a '500ms 1s 5s 30s' -d 'Watch, and look that often'
+complete -c sluicectl -n '__sluicectl_is log' -s f -l follow -d 'Go on'
+complete -c sluicectl -n '__sluicectl_is log' -s n -l lines -x -d 'The last ones'
+complete -c sluicectl -n '__sluicectl_is log' -l since -x -a '10min 1h 1d today yesterday' -d 'Ended since'
+complete -c sluicectl -n '__sluicectl_is log' -s u -l uid -x -a '(__fish_complete_users)' -d 'Calls of a user'
+complete -c sluicectl -n '__sluicectl_is log' -l failed -d 'Those that did not complete'
+complete -c sluicectl -n '__sluicectl_is log' -l stats -d 'In numbers'
+complete -c sluicectl -n '__sluicectl_is log' -s D -l directory -r -F -d 'Another journal'
+complete -c sluicectl -n '__sluicectl_is log' -l file -r -F -d 'A journal file'
 complete -c sluicectl -n '__sluicectl_is key' -s n -l count -x -d 'Make that many'
 complete -c sluicectl -n '__sluicectl_is check-config' -l strict -d 'Fail also where a key is not read exactly'
 
