@@ -2,6 +2,7 @@
 built by pkg-config and one built by CMake talk to the installed daemon, and so does the installed sluicectl.
 """
 import os
+import re
 import shutil
 import socket
 import stat
@@ -40,6 +41,8 @@ def expected_files(source, i):
         files.append(systemd / "catalog/sluice.catalog")
     if shutil.which("scdoc"):
         pages = [p.name[:-len(".scd")] for p in (source / "docs/man").glob("*.scd")]
+        functions = re.findall(r"^ +(sluice_\w+);", (source / "clients/c/libsluice.map").read_text(), re.M)
+        pages += [f"{function}.3" for function in functions]
         files += [share / f"man/man{page.rpartition('.')[2]}" / page for page in pages]
     completions = {"sluicectl.bash": "bash-completion/completions/sluicectl", "_sluicectl": "zsh/site-functions/_sluicectl",
                    "sluicectl.fish": "fish/vendor_completions.d/sluicectl.fish"}
