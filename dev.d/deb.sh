@@ -34,8 +34,9 @@ deb_sources() (
     fi
 )
 
+# With the system's programs only: a Python or CMake of a developer's own has not what Debian's has beside it.
 deb_build() (
-    cd "$1" && dpkg-buildpackage --unsigned-source --unsigned-changes "${@:2}"
+    cd "$1" && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage --unsigned-source --unsigned-changes "${@:2}"
 )
 
 # Errors fail, warnings are shown in the log.

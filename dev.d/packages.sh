@@ -43,7 +43,7 @@ packages_test() {
 # What Debian packages are built and judged with (debian/control says the first as well).
 packages_deb() {
     packages_build
-    printf '%s\n' build-essential debhelper dh-python check lintian pybuild-plugin-pyproject python3-all python3-setuptools
+    printf '%s\n' build-essential debhelper dh-python check lintian pybuild-plugin-pyproject python3-all python3-setuptools python3-wheel
     case $(_debian_version) in
     12) echo systemd ;;
     *) echo systemd-dev ;;
