@@ -1,21 +1,21 @@
 # shellcheck shell=bash
 # ./dev test boot: Debian roots in which systemd is booted with an installed sluice, and the tests that do so (tests/boot).
 #
-# Sourced, never run. A root is made once by debootstrap and never written to afterwards: builds and boots see it through an overlay. sluice
-# is built inside, so that it is linked with that Debian's libraries. Needs root and the right to make namespaces and mounts; where that is
-# missing the suite is skipped, says why, and is counted.
+# Sourced, never run. A root is made once by debootstrap, below the cache, and never written to afterwards: builds and boots see it read-only
+# through an overlay in memory, so several may at a time. sluice is built inside (into build/boot/SUITE), so that it is linked with that
+# Debian's libraries. Needs root and the right to make namespaces and mounts; where that is missing the suite is skipped, says why, and is
+# counted.
 
 BOOT=$CACHE/boot
 BOOT_SUITES=(bookworm:12 trixie:13)
 
 suite_boot() {
-    local suite version roots=""
+    local suite version
     for suite in "${BOOT_SUITES[@]}"; do
         version=${suite#*:} suite=${suite%:*}
         need_boot_root "$suite" "$version" && boot_build "$suite" || return
-        roots+=:$BOOT/$suite
     done
-    SLUICE_BOOT_ROOTS=${roots#:} "$PY" -m pytest -q -p no:cacheprovider -c tests/boot/pytest.ini "$@" tests/boot </dev/null
+    SLUICE_BOOT_ROOTS=$BOOT "$PY" -m pytest -q -p no:cacheprovider -c tests/boot/pytest.ini "$@" tests/boot </dev/null
 }
 
 # Why the suite cannot run here; nothing where it can.
@@ -44,14 +44,18 @@ need_boot_root() {
     local suite=$1 packages wanted
     packages=$(boot_packages "$2" | sort -u | paste -sd,)
     wanted=$(sha256sum <<<"$packages" | cut -c 1-16)
-    stamped "$BOOT/$suite/root.done" "$wanted" && return 0
-    step "root-$suite" "making a root of Debian $2 ($suite)" _make_boot_root "$suite" "$packages" || return
-    printf '%s\n' "$wanted" >"$BOOT/$suite/root.done"
+    mkdir -p "$BOOT"
+    (
+        flock 9 # somebody else's ./dev test may be making it
+        stamped "$BOOT/$suite.done" "$wanted" && exit 0
+        step "root-$suite" "making a root of Debian $2 ($suite)" _make_boot_root "$suite" "$packages" &&
+            printf '%s\n' "$wanted" >"$BOOT/$suite.done"
+    ) 9>"$BOOT/$suite.lock"
 }
 
 _make_boot_root() {
-    local root=$BOOT/$1/root mirror
-    rm -rf "$root" && mkdir -p "$root" &&
+    local root=$BOOT/$1 mirror
+    rm -rf "$root" "$root.done" && mkdir -p "$root" &&
         mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' | head -n 1) &&
         debootstrap --variant=minbase --include="$2" "$1" "$root" "$mirror" &&
         rm -f "$root"/var/cache/apt/archives/*.deb
@@ -60,8 +64,9 @@ _make_boot_root() {
 # The release, below /usr/local as the README installs it; rebuilt as far as sources changed.
 boot_build() {
     local suite=$1
-    mkdir -p "$BOOT/$suite/build"
-    step "boot-$suite" "building in $suite" systemd-nspawn --quiet --register=no --keep-unit --directory "$BOOT/$suite/root" \
-        --volatile=overlay --private-network --bind-ro="$ROOT:/src" --bind="$BOOT/$suite/build:/build" --console=pipe \
+    mkdir -p "$ROOT/build/boot/$suite"
+    step "boot-$suite" "building in $suite" systemd-nspawn --quiet --register=no --keep-unit --machine="sluice-build-$$" \
+        --directory "$BOOT/$suite" --read-only --volatile=overlay --private-network --bind-ro="$ROOT:/src" \
+        --bind="$ROOT/build/boot/$suite:/build" --console=pipe \
         sh -c 'cmake -G Ninja -S /src -B /build -DCMAKE_BUILD_TYPE=Release -DSLUICE_HARDEN=ON && cmake --build /build'
 }

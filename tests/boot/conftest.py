@@ -1,4 +1,4 @@
-"""Fixtures of the booted tests: one machine for each root in $SLUICE_BOOT_ROOTS (dev.d/boot.sh sets it), installed as the README says."""
+"""Fixtures of the booted tests: one machine for each root below $SLUICE_BOOT_ROOTS (dev.d/boot.sh sets it), installed as the README says."""
 from __future__ import annotations
 
 import os
@@ -10,7 +10,7 @@ import pytest
 from installation import CONFIGURATION, prepare
 from machine import CONFIG, Machine, eventually_in
 
-ROOTS = [Path(p) for p in os.environ.get("SLUICE_BOOT_ROOTS", "").split(":") if p]
+ROOTS = sorted(p for p in Path(os.environ["SLUICE_BOOT_ROOTS"]).iterdir() if p.is_dir())
 FIGURES: list[str] = []
 
 

@@ -35,15 +35,16 @@ class Failed(Exception):
 
 
 class Machine:
-    """A booted container. `folder` holds root/ and build/, see dev.d/boot.sh."""
+    """A booted container of the Debian in `root`, with the build of it, see dev.d/boot.sh."""
 
-    def __init__(self, folder: Path, scratch: Path):
-        self.suite = folder.name
+    def __init__(self, root: Path, scratch: Path):
+        self.suite = root.name
         self.installed_configuration = ""  # what installing put there, before any test changed it
         self.console = scratch / f"console.{self.suite}"
         self._nspawn = subprocess.Popen(
-            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--directory", str(folder / "root"),
-             "--volatile=overlay", "--private-network", f"--bind-ro={SOURCE}:/src", f"--bind={folder / 'build'}:/build",
+            ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--machine=sluice-{self.suite}-{os.getpid()}",
+             f"--directory={root}", "--read-only", "--volatile=overlay", "--private-network", f"--bind-ro={SOURCE}:/src",
+             f"--bind={SOURCE / 'build/boot' / self.suite}:/build",
              "--console=read-only", "--boot"],
             # systemd 257 boots with the unified hierarchy only, whatever the host has
             env=dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1"),
