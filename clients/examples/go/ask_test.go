@@ -391,6 +391,70 @@ func TestDaemonKilledMidStream(t *testing.T) {
 	}
 }
 
+// ------------------------------------------------------------------------------------------------ control
+
+// A watch tells the state at once and after each change, until it is cancelled by its request id.
+func TestWatch(t *testing.T) {
+	client := dial(t)
+	api, ctl := pb.NewEngineClient(client), control(t)
+	watch, err := ctl.Watch(within(t, patience), &pb.WatchRequest{IntervalUsec: 100_000, RequestId: "watch"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, err := watch.Recv(); err != nil || state.CallsRunning != 0 {
+		t.Fatalf("%v, %v", state, err)
+	}
+	stream, err := api.Chat(within(t, patience), chatRequest("hello", &pb.CallOptions{RequestId: "seen"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	untilText(t, stream)
+	for running := uint32(0); running != 1; {
+		state, err := watch.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		running = state.CallsRunning
+	}
+	for _, id := range []string{"watch", "seen"} {
+		if answer, err := api.Cancel(within(t, patience), &pb.CancelRequest{RequestId: id}); err != nil || !answer.Found {
+			t.Fatalf("%s: %v, %v", id, answer, err)
+		}
+	}
+	for err = nil; err == nil; {
+		_, err = watch.Recv()
+	}
+	expect(t, err, codes.Canceled, "cancelled")
+	_, _, err = collect(stream)
+	expect(t, err, codes.Canceled, "cancelled")
+}
+
+func TestReload(t *testing.T) {
+	answer, err := control(t).Reload(within(t, patience), &pb.ReloadRequest{})
+	if err != nil || answer.ConfigGeneration != 2 || answer.Models != 1 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+}
+
+// The model server behind "m" has no request for that.
+func TestUnload(t *testing.T) {
+	ctl := control(t)
+	answer, err := ctl.Unload(within(t, patience), &pb.UnloadRequest{Model: "m"})
+	if err != nil || answer.Unloaded != 0 || answer.Unchanged != 1 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+	_, err = ctl.Unload(within(t, patience), &pb.UnloadRequest{Model: "nope"})
+	expect(t, err, codes.NotFound, "model_not_found")
+}
+
+// The answer comes before the daemon goes. (The driver checks that it went well.)
+func TestDrain(t *testing.T) {
+	answer, err := control(t).Drain(within(t, patience), &pb.DrainRequest{})
+	if err != nil || answer.CallsRunning != 0 {
+		t.Fatalf("%v, %v", answer, err)
+	}
+}
+
 // ------------------------------------------------------------------------------------------------ refusals
 
 func TestUnknownModel(t *testing.T) {

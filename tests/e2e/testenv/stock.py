@@ -81,6 +81,10 @@ def _free(stage: Stage) -> None:
     stage.model_server_is_free()
 
 
+def _has_ended(stage: Stage) -> None:
+    assert stage.sluice.wait_exit() == 0
+
+
 UNFINISHED = (text("some"), stall())
 CLOSED = {"closed": lambda stage: (stage.model_server_is_free(), stage.sluice.expect_idle())}
 
@@ -104,6 +108,10 @@ SCENARIOS: dict[str, Scenario] = {
     "close_cancels_the_calls": Scenario(UNFINISHED, CLOSED),
     "daemon_killed_mid_stream": Scenario(UNFINISHED, {"kill": Stage.kill}),
     "unknown_model": Scenario(outcome="model_not_found"),
+    "watch": Scenario(UNFINISHED),
+    "reload": Scenario(),
+    "unload": Scenario(),
+    "drain": Scenario(after=_has_ended),
     "not_served": Scenario(),
     "frame_limit": Scenario(outcome="completed"),
 }

@@ -433,6 +433,100 @@ async fn daemon_killed_mid_stream() {
         .is_err());
 }
 
+// ---------------------------------------------------------------------------------------------- control
+
+/// A watch tells the state at once and after each change, until it is cancelled by its request id.
+#[tokio::test]
+#[ignore]
+async fn watch() {
+    let engine = engine().await;
+    let request = pb::WatchRequest {
+        interval_usec: 100_000,
+        request_id: "watch".into(),
+        ..Default::default()
+    };
+    let mut watch = control()
+        .await
+        .watch(Context::default(), &request)
+        .await
+        .unwrap();
+    assert_eq!(watch.recv().await.unwrap().unwrap().calls_running, 0);
+    let mut request = ask_m("hello");
+    request.options.mut_or_insert_default().request_id = "seen".into();
+    let mut stream = engine.chat(Context::default(), &request).await.unwrap();
+    until_text(&mut stream).await;
+    while watch
+        .recv()
+        .await
+        .unwrap()
+        .expect("no end yet")
+        .calls_running
+        != 1
+    {}
+    for id in ["watch", "seen"] {
+        let cancel = pb::CancelRequest {
+            request_id: id.into(),
+            ..Default::default()
+        };
+        assert!(
+            engine.cancel(patience(), &cancel).await.unwrap().found,
+            "{id}"
+        );
+    }
+    let ended = loop {
+        if let Err(e) = watch.recv().await {
+            break e;
+        }
+    };
+    expect(Err(ended.into()), Code::CANCELLED, "cancelled");
+    expect(collect(&mut stream).await.2, Code::CANCELLED, "cancelled");
+}
+
+#[tokio::test]
+#[ignore]
+async fn reload() {
+    let answer = control()
+        .await
+        .reload(patience(), &pb::ReloadRequest::new())
+        .await
+        .unwrap();
+    assert_eq!((answer.config_generation, answer.models), (2, 1));
+}
+
+/// The model server behind "m" has no request for that.
+#[tokio::test]
+#[ignore]
+async fn unload() {
+    let control = control().await;
+    let request = |model: &str| pb::UnloadRequest {
+        model: model.into(),
+        ..Default::default()
+    };
+    let answer = control.unload(patience(), &request("m")).await.unwrap();
+    assert_eq!((answer.unloaded, answer.unchanged), (0, 1));
+    let refused = control
+        .unload(patience(), &request("nope"))
+        .await
+        .map(|_| ());
+    expect(
+        refused.map_err(Failure::from),
+        Code::NOT_FOUND,
+        "model_not_found",
+    );
+}
+
+/// The answer comes before the daemon goes. (The driver checks that it went well.)
+#[tokio::test]
+#[ignore]
+async fn drain() {
+    let answer = control()
+        .await
+        .drain(patience(), &pb::DrainRequest::new())
+        .await
+        .unwrap();
+    assert_eq!(answer.calls_running, 0);
+}
+
 // ---------------------------------------------------------------------------------------------- refusals
 
 #[tokio::test]
