@@ -44,13 +44,14 @@ from ._connection import (
     Connection,
     Guard,
     abandon,
+    check_event,
     close_connections,
     open_calls,
     open_client,
     pick,
     timed_out,
 )
-from ._native import Event, lib
+from ._native import CallHandle, Event, lib
 from ._request import (
     Request,
     build_chat,
@@ -126,6 +127,12 @@ class _LoopConnection(Connection):
         self.arm()
         return call
 
+    def forget(self, call: Call, handle: CallHandle) -> None:
+        super().forget(call, handle)
+        waiter = self.waiters.pop(call, None)  # another task closes the stream that this one reads
+        if waiter is not None and not waiter.done() and not self.loop.is_closed():
+            waiter.set_result(None)
+
     async def next_event(self, call: Call, give_up_at: Optional[float]) -> int:
         while True:
             with self.guard:
@@ -158,10 +165,6 @@ class _LoopConnection(Connection):
             self.timer.cancel()
             self.timer = None
         super().close()
-        for waiter in list(self.waiters.values()):
-            if not waiter.done() and not self.loop.is_closed():
-                waiter.set_exception(RuntimeError("this client is closed"))
-        self.waiters.clear()
 
 
 def _fail(waiter: "asyncio.Future[None]", call: Call) -> None:
@@ -197,14 +200,16 @@ class AsyncStream(Generic[T]):
         call, client = self._call, self._client
         client._check_loop()
         connection: Any = call.connection
+        if call in connection.waiters:
+            raise RuntimeError("another task reads this stream already")
         try:
             event = await connection.next_event(call, client._give_up_at(call))
             with client._guard:
                 if event == Event.FAILED:
                     raise call.error()
                 self._pending.extend(self._feed(event))
-                if event in (Event.DONE, 0):
-                    self._end()
+            if event in (Event.DONE, 0):
+                self._end()
         except BaseException:  # CancelledError too: the daemon must not go on for nobody
             self._end()
             raise
@@ -404,10 +409,13 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Ends what still runs, and the connections."""
-        if self._guard.is_of_this_process:
-            self._check_loop()
-        self._is_closed = True
-        self._finalizer()
+        if not self._guard.is_of_this_process:
+            self._finalizer()
+            return
+        self._check_loop()
+        with self._guard:
+            self._is_closed = True
+            self._finalizer()
 
     aclose = close
 
@@ -467,8 +475,7 @@ class AsyncClient:
                 with self._guard:
                     if event == Event.DONE:
                         return collector.result()
-                    if event == Event.FAILED:
-                        raise call.error()
+                    check_event(call, event)
                     collector.feed(event)
         finally:
             call.close()
@@ -479,8 +486,7 @@ class AsyncClient:
         try:
             event = await connection.next_event(call, self._give_up_at(call))
             with self._guard:
-                if event == Event.FAILED:
-                    raise call.error()
+                check_event(call, event)
                 return read(call)
         finally:
             call.close()

@@ -10,6 +10,7 @@ It waits in poll(2) from Python and only asks the library for what can be had wi
 
 THREADS  A Client, with all its streams, is for one thread at a time: a second one that comes in while the first is inside gets a
     RuntimeError. Give each thread its own Client; they cost one Unix connection each. cancel() may be called from any thread.
+    The handler of a signal that comes while its own thread waits may cancel() and close(), and nothing else.
 FORK  A Client that has been used belongs to its process: in a child everything but close() is a RuntimeError. Make a new one there.
 """
 
@@ -43,6 +44,8 @@ from ._connection import (
     Connection,
     Guard,
     abandon,
+    cancel_all,
+    check_event,
     close_connections,
     open_calls,
     open_client,
@@ -77,9 +80,6 @@ class _Waiter(Connection):
 
     def __init__(self, path: Optional[str], guard: Guard):
         super().__init__(open_client(path), guard)
-        self.poller = select.poll()
-        self.poller.register(self.fd, select.POLLIN)
-        self.armed = select.POLLIN
 
     def next_event(self, call: Call, give_up_at: Optional[float]) -> int:
         """Waits. The guard is held meanwhile; a signal's handler may raise out of it."""
@@ -98,13 +98,10 @@ class _Waiter(Connection):
             self._poll(seconds)
 
     def _poll(self, seconds: Optional[float]) -> None:
-        events = self.events()
-        if events != self.armed:
-            self.poller.modify(self.fd, events)
-            self.armed = events
+        poller = select.poll()
+        poller.register(self.fd, self.events())
         # upwards, else the last millisecond is spent spinning
-        msec = None if seconds is None else math.ceil(min(seconds, _MAX_POLL_SEC) * 1000)
-        self.poller.poll(msec)
+        poller.poll(None if seconds is None else math.ceil(min(seconds, _MAX_POLL_SEC) * 1000))
 
 
 def _give_up_at(call: Call) -> Optional[float]:
@@ -379,6 +376,11 @@ class Client:
         if not self._guard.is_of_this_process:
             self._finalizer()
             return
+        if self._guard.is_interrupted:
+            self._is_closed = True
+            cancel_all(self._connections)
+            self._guard.later(self._finalizer)
+            return
         with self._guard:
             self._is_closed = True
             self._finalizer()
@@ -419,8 +421,7 @@ class Client:
                     event = call.connection.next_event(call, give_up_at)  # type: ignore[attr-defined]
                     if event == Event.DONE:
                         return collector.result()
-                    if event == Event.FAILED:
-                        raise call.error()
+                    check_event(call, event)
                     collector.feed(event)
             finally:
                 call.free()
@@ -430,8 +431,7 @@ class Client:
             call = self._start(request)
             try:
                 event = call.connection.next_event(call, _give_up_at(call))  # type: ignore[attr-defined]
-                if event == Event.FAILED:
-                    raise call.error()
+                check_event(call, event)
                 return read(call)
             finally:
                 call.free()
@@ -441,4 +441,4 @@ class Client:
         with self._guard:
             call = self._start(request)
             stream: Stream[Any] = Stream(self, call, pieces(call, include_usage).feed)
-            return stream._begin()
+        return stream._begin()

@@ -2,10 +2,11 @@
 
 Connection owns a sluice_client, Call a sluice_call. Three rules keep ctypes from crashing anybody:
 
-  - One thread at a time. Whoever calls into the library holds the connection's guard: a lock that never waits but raises, since two
-    threads on one client are a mistake of the program. It counts its owner's entries, so that a finalizer that the garbage collector
-    runs in the middle of a call of the same thread gets in.
-  - What a finalizer of another thread cannot free, because the guard is taken, it leaves to whoever holds it (`_left`).
+  - One thread at a time. Whoever calls into the library holds the client's guard: a lock that never waits but raises, since two
+    threads on one client are a mistake of the program. So is a signal's handler that asks something while its own thread waits: it would
+    take the events that the interrupted call sleeps for. Such a handler may cancel and close.
+  - Nothing is freed under somebody's feet. What such a handler closes, and what a finalizer of another thread cannot free because the
+    guard is taken, is left to whoever leaves the guard (`Guard.later`).
   - Cancel is safe from any thread: it needs no guard, only that the call is not freed meanwhile (Call._freeing).
 
 A connection belongs to the process that made it. In a child of fork() everything but close() is a RuntimeError.
@@ -45,11 +46,22 @@ class Guard:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._pid = os.getpid()
-        self._left: Deque[Call] = deque()  # freed by whoever has the guard next
+        self._is_taken = False  # by the thread that has the lock
+        self._later: Deque[Callable[[], object]] = deque()
 
     @property
     def is_of_this_process(self) -> bool:
         return os.getpid() == self._pid
+
+    @property
+    def is_interrupted(self) -> bool:
+        """This thread is inside already: a signal's handler runs, or a finalizer."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._is_taken
+        finally:
+            self._lock.release()
 
     def __enter__(self) -> None:
         if os.getpid() != self._pid:
@@ -61,23 +73,32 @@ class Guard:
                 "this client is in use by another thread: give each thread a client of its own "
                 "(cancel() alone may be called from any thread)"
             )
+        if self._is_taken:
+            self._lock.release()
+            raise RuntimeError(
+                "this client is at work in this thread: a signal's handler may only cancel() and close()"
+            )
+        self._is_taken = True
 
     def __exit__(self, *_: object) -> None:
+        self._is_taken = False
         self._lock.release()
-        if self._left:
-            self.free_left()
+        if self._later:
+            self._catch_up()
 
-    def free_later(self, call: "Call") -> None:
-        """From a finalizer, in whichever thread."""
-        self._left.append(call)
-        self.free_left()
+    def later(self, function: Callable[[], object]) -> None:
+        """Calls function now, or when the guard becomes free. From anywhere, also from a finalizer in whichever thread."""
+        self._later.append(function)
+        self._catch_up()
 
-    def free_left(self) -> None:
+    def _catch_up(self) -> None:
         # Looks again after the release: what came while the lock was held must not stay.
-        while self._left and self._lock.acquire(blocking=False):
+        while self._later and self._lock.acquire(blocking=False):
             try:
-                while self._left:
-                    self._left.popleft().free()
+                if self._is_taken:
+                    return  # an interrupted call of this thread is inside; it comes by here when it leaves
+                while self._later:
+                    self._later.popleft()()
             except IndexError:
                 pass  # somebody else took it
             finally:
@@ -104,6 +125,8 @@ class Call:
 
     def try_event(self) -> int:
         """The next event's type, 0 after the last, EAGAIN. QUEUED and STARTED are noted here."""
+        if not self.handle:
+            return 0  # closed meanwhile
         r: int = lib.sluice_call_try_next(self.handle)
         if r == Event.QUEUED:
             self.queue_position = lib.sluice_call_queue_position(self.handle)
@@ -128,7 +151,7 @@ class Call:
         with self._freeing:
             handle, self.handle = self.handle, CallHandle()
         if handle:
-            self.connection.calls.pop(handle.value or 0, None)
+            self.connection.forget(self, handle)
             lib.sluice_call_free(handle)
 
     def close(self) -> None:
@@ -138,6 +161,10 @@ class Call:
         guard = self.connection.guard
         if not guard.is_of_this_process:
             self.free()
+            return
+        if guard.is_interrupted:
+            self.cancel()  # wakes the call that waits
+            guard.later(self.free)
             return
         with guard:
             self.free()
@@ -188,6 +215,10 @@ class Connection:
         call = Call(self, handle, request)
         self.calls[handle.value or 0] = call
         return call
+
+    def forget(self, call: Call, handle: CallHandle) -> None:
+        """The call is about to be freed."""
+        self.calls.pop(handle.value or 0, None)
 
     def process(self) -> bool:
         """Sends and receives what is possible without waiting. True: events may have come."""
@@ -270,13 +301,27 @@ def abandon(call: Call, what: str) -> None:
     if call.handle and call.connection.guard.is_of_this_process:
         text = f"unclosed {what} {call.request_id}: use it to its end, in a with statement, or close() it"
         warnings.warn(text, ResourceWarning, stacklevel=2)
-    call.connection.guard.free_later(call)
+    call.connection.guard.later(call.free)
 
 
 def open_calls(connections: List[Any], request_id: str) -> List[Call]:
     """Of this client and this id. Any thread: the copies are made in one step."""
     calls = [call for connection in list(connections) for call in list(connection.calls.values())]
     return [call for call in calls if call.request_id == request_id]
+
+
+def cancel_all(connections: List[Any]) -> None:
+    for connection in connections:
+        for call in list(connection.calls.values()):
+            call.cancel()
+
+
+def check_event(call: Call, event: int) -> None:
+    """Raises what a call that answers as a whole cannot go on from."""
+    if event == Event.FAILED:
+        raise call.error()
+    if event == 0:
+        raise RuntimeError("this client is closed")  # meanwhile, by another task
 
 
 def timed_out(call: Call, seconds: Optional[float]) -> APITimeoutError:

@@ -127,6 +127,44 @@ def test_ways_to_end_a_stream(service: Service, how: str) -> None:
     asyncio.run(main())
 
 
+def test_two_tasks_and_one_stream(service: Service) -> None:
+    """Only one may read; another may close it, which ends the reader's loop."""
+    service.openai.next(text("a"), stall())
+
+    async def main() -> None:
+        async with sluice.AsyncClient(service.path, timeout=20) as client:
+            stream = await client.chat.completions.create(model="m", messages=USER, stream=True)
+
+            async def read() -> int:
+                return len([chunk async for chunk in stream])
+
+            task = asyncio.ensure_future(read())
+            while not client._connections[0].waiters:
+                await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="another task"):
+                await stream.__anext__()
+            await stream.close()
+            assert await task == 2
+
+    asyncio.run(main())
+
+
+def test_a_client_is_closed_while_a_task_waits(service: Service) -> None:
+    service.openai.next(stall())
+
+    async def main() -> None:
+        client = sluice.AsyncClient(service.path, timeout=20)
+        ask = client.chat.completions.create(model="m", messages=USER)
+        task = asyncio.ensure_future(ask)
+        while not client._connections or not client._connections[0].waiters:
+            await asyncio.sleep(0)
+        await client.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            await task
+
+    asyncio.run(main())
+
+
 def test_timeouts(service: Service) -> None:
     async def main() -> None:
         async with sluice.AsyncClient(service.path, timeout=0.05) as client:

@@ -1,4 +1,4 @@
-"""watch(), reload(), drain(): what operators do from Python."""
+"""watch(), reload(), drain(), unload(): what operators do from Python."""
 
 from __future__ import annotations
 
@@ -54,6 +54,17 @@ def test_reload(env: Any) -> None:
         assert client.status().config_generation == 2
 
 
+def test_unload(service: Service, client: sluice.Client) -> None:
+    client.chat.completions.create(model="o", messages=USER)
+    deployment = next(d for d in client.status().deployments if d.model == "o")
+    assert deployment.upstream_model == "the-model" and deployment.is_loaded
+    assert deployment.api_base == service.ollama.url and deployment.idle_seconds is not None
+    result = client.unload("o")
+    assert (result.unloaded, result.unchanged) == (1, 0)
+    with pytest.raises(sluice.NotFoundError):
+        client.unload("nope")
+
+
 def test_async(env: Any) -> None:
     daemon = env.start()
 
@@ -64,6 +75,7 @@ def test_async(env: Any) -> None:
                     assert state.config_generation == 1
                     break
             assert (await client.reload()).config_generation == 2
+            assert (await client.unload("m")).unchanged == 1
             assert (await client.drain()).calls_running == 0
 
     asyncio.run(main())

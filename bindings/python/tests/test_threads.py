@@ -179,9 +179,40 @@ def wait_until_asleep(pid: int) -> None:
     )
 
 
+@pytest.mark.parametrize("what", ["stream", "client"])
+def test_a_handler_closes_what_is_waited_for(
+    service: Service, client: sluice.Client, what: str
+) -> None:
+    """Nothing is freed under the feet of the call that the signal interrupts; that ends as cancelled."""
+    service.openai.next(text("a"), stall())
+    stream = client.chat.completions.create(model="m", messages=USER, stream=True)
+    again: List[Any] = []
+
+    def handler(number: int, frame: Any) -> None:
+        try:
+            next(stream)
+        except RuntimeError as e:
+            again.append(str(e))
+        (stream if what == "stream" else client).close()  # type: ignore[attr-defined]
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        next(stream), next(stream)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(sluice.APIStatusError) as e:
+            next(stream)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert e.value.code == "cancelled" and "at work in this thread" in again[0]
+    assert list(stream) == [] and service.openai.wait_request().peer_left.wait(10)
+    if what == "client":
+        assert client._connections == []
+
+
 # ---------------------------------------------------------------------------------------------- fork
 
 
+@pytest.mark.filterwarnings("ignore:This process")  # has threads: those of the scripted servers
 def test_fork(service: Service, client: sluice.Client) -> None:
     """In a child the client says whose it is; the parent's streams go on."""
     gate = Gate()
