@@ -7,12 +7,9 @@
  * are harmless. Out go whole frames only: Data 0x00 for events, Data 0x05 without bytes as the end,
  * a Response with a status and no payload for every failure.
  *
- * Reading does not wait for writing: while output is above the high water new calls are refused,
- * but Cancel is still read. Only when that has gone on for UNREAD_MAX frames nothing more is read
- * until the peer has read: a Go or Rust program that asks a thousand things at once is served so,
- * and one that never reads loses the connection as a stalled reader. What is buffered per connection is one incoming frame and the output. The
- * frame, and output above the high water (an embedding answer comes in one piece), are charged to
- * the common budget: an event that finds no room there ends its own call and no other.
+ * While output is above the high water new calls are refused. Output above it (an embedding answer
+ * comes in one piece) is charged to the common budget: an event that finds no room there ends its
+ * own call and no other. What comes in is rpc_input's.
  *
  * Owns rpc_calls: one for each stream id in use. An rpc_call ends with its terminal event, or with
  * the connection.
@@ -27,6 +24,7 @@
 #include "frontend/conn.h"
 #include "frontend/rpc_control.h"
 #include "frontend/rpc_info.h"
+#include "frontend/rpc_input.h"
 #include "frontend/rpc_method.h"
 #include "frontend/rpc_output.h"
 #include "proto/frame.h"
@@ -37,19 +35,12 @@
 #define ANSWERS_MAX_BYTES (1024 * 1024)      /* kept free for what is no event */
 #define OUT_MAX_BYTES     (HIGH_WATER_BYTES + EVENTS_MAX_BYTES + ANSWERS_MAX_BYTES)
 #define MESSAGE_MAX_BYTES (FRAME_MAX_BYTES - 256) /* an event: room for the envelope */
-#define FRAME_USEC        (10 * USEC_PER_SEC)     /* from the first byte of a frame to its last */
-#define STRIKES_MAX       8                       /* oversized frames before the connection goes */
-#define UNREAD_MAX        128 /* frames taken while output is full, before no more are read */
-#define HELD_MAX_BYTES    (64 * 1024) /* that were read already then: one read of conn.c */
 #define ARENA_FACTOR      4
 #define ARENA_EXTRA_BYTES (1024 * 1024) /* 4,096 messages of a few bytes each */
 
 struct rpc_conn {
     struct conn conn;
-    struct buf in;        /* the frame that is arriving, header included; paused: also more */
-    size_t discard_bytes; /* of an oversized frame, still to be thrown away */
-    unsigned n_strikes;
-    unsigned n_unread; /* frames that came while output was full */
+    struct rpc_input input;
     struct list calls; /* rpc_call.link */
     size_t n_calls;
     struct rpc_control control; /* streams that are no calls */
@@ -81,19 +72,11 @@ static void rpc_call_free(struct rpc_call *call)
     free(call);
 }
 
-/* Charges the frame under way and the output above the high water. false: the budget is spent. */
-static bool charge(struct rpc_conn *rpc, size_t in_bytes, size_t out_bytes)
-{
-    size_t over = out_bytes > HIGH_WATER_BYTES ? out_bytes - HIGH_WATER_BYTES : 0;
-
-    return conn_charge(&rpc->conn, in_bytes + over);
-}
-
 static bool has_room_for(struct rpc_conn *rpc, size_t bytes)
 {
     size_t out = conn_out(&rpc->conn)->len + FRAME_HEADER_BYTES + bytes;
 
-    return out <= HIGH_WATER_BYTES + EVENTS_MAX_BYTES && charge(rpc, rpc->in.len, out);
+    return out <= HIGH_WATER_BYTES + EVENTS_MAX_BYTES && rpc_input_charge(&rpc->input, out);
 }
 
 /* What cannot be kept ends the call, but not from here: a sink never calls into core. */
@@ -358,35 +341,14 @@ static void on_request_frame(struct rpc_conn *rpc, const struct frame_header *h,
     rpc_put_problem(&rpc->conn, h->stream_id, &p);
 }
 
-/* Has the peer left too many answers unread for more to be made? */
-static bool is_paused(const struct conn *c)
-{
-    return CONTAINER_OF(c, struct rpc_conn, conn)->n_unread > UNREAD_MAX;
-}
-
-/* Every frame may make an answer: counts those that find the output full. */
-static void count_unread(struct rpc_conn *rpc, uint64_t now_usec)
-{
-    if (conn_is_full(&rpc->conn)) {
-        conn_flush(&rpc->conn, now_usec); /* it may have read meanwhile */
-    }
-    if (conn_is_full(&rpc->conn)) {
-        rpc->n_unread++;
-    }
-}
-
-static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const uint8_t *payload,
+static void on_frame(struct conn *c, const struct frame_header *h, const uint8_t *payload,
                      uint64_t now_usec)
 {
     struct problem p = {.code = ERRCODE_INVALID_REQUEST};
 
-    count_unread(rpc, now_usec);
-    if (rpc->conn.state != CONN_OPEN) {
-        return;
-    }
     switch (h->type) {
     case FRAME_REQUEST:
-        on_request_frame(rpc, h, payload, now_usec);
+        on_request_frame(rpc_conn_of(c), h, payload, now_usec);
         break;
     case FRAME_DATA:
         /*
@@ -396,7 +358,7 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
         if (h->stream_id % 2 == 0) {
             (void) snprintf(p.text, sizeof p.text, "stream id %u is not a client's: those are odd",
                             h->stream_id);
-            rpc_put_problem(&rpc->conn, h->stream_id, &p);
+            rpc_put_problem(c, h->stream_id, &p);
         }
         break;
     case FRAME_RESPONSE: /* servers send these, clients do not */
@@ -405,140 +367,16 @@ static void on_frame(struct rpc_conn *rpc, const struct frame_header *h, const u
     }
 }
 
-/* ---------------------------------------------------------------- input */
-
-/*
- * The header says more than we take: what follows is thrown away as it comes. Only requests are
- * answered: anything else would end a stream that goes on, or one that is over.
- */
-static void refuse_oversized(struct rpc_conn *rpc, const struct frame_header *h, uint64_t now_usec)
-{
-    struct problem p = {.code = ERRCODE_PAYLOAD_TOO_LARGE};
-
-    if (h->payload_bytes >= FRAME_INSANE_BYTES || ++rpc->n_strikes > STRIKES_MAX) {
-        conn_close(&rpc->conn, now_usec);
-        return;
-    }
-    if (h->type == FRAME_REQUEST) {
-        (void) snprintf(p.text, sizeof p.text, "a frame of %u bytes; the limit is %u",
-                        h->payload_bytes, FRAME_MAX_BYTES);
-        rpc_put_problem(&rpc->conn, h->stream_id, &p);
-    }
-
-    size_t here = rpc->in.len - FRAME_HEADER_BYTES; /* what was held may go on behind it */
-
-    here = here < h->payload_bytes ? here : h->payload_bytes;
-    rpc->discard_bytes = h->payload_bytes - here;
-    buf_consume(&rpc->in, FRAME_HEADER_BYTES + here);
-}
-
-/*
- * One step: a whole frame out of rpc->in, or the decision that more must come. false: nothing more
- * to do now.
- */
-static bool take_frame(struct rpc_conn *rpc, uint64_t now_usec)
-{
-    struct frame_header h;
-
-    if (rpc->in.len < FRAME_HEADER_BYTES) {
-        return false;
-    }
-    frame_decode_header((const uint8_t *) buf_ptr(&rpc->in), &h);
-    if (h.payload_bytes > FRAME_MAX_BYTES) {
-        refuse_oversized(rpc, &h, now_usec);
-        return rpc->conn.state == CONN_OPEN;
-    }
-    if (rpc->in.len < FRAME_HEADER_BYTES + h.payload_bytes) {
-        return false;
-    }
-    on_frame(rpc, &h, (const uint8_t *) buf_ptr(&rpc->in) + FRAME_HEADER_BYTES, now_usec);
-    if (rpc->conn.state == CONN_OPEN) {
-        buf_consume(&rpc->in, FRAME_HEADER_BYTES + h.payload_bytes);
-    }
-    return rpc->conn.state == CONN_OPEN;
-}
-
-/* How many bytes the frame under way still wants; at least up to the end of its header. */
-static size_t wanted(const struct rpc_conn *rpc)
-{
-    struct frame_header h;
-
-    if (rpc->in.len < FRAME_HEADER_BYTES) {
-        return FRAME_HEADER_BYTES - rpc->in.len;
-    }
-    frame_decode_header((const uint8_t *) buf_ptr(&rpc->in), &h);
-    return FRAME_HEADER_BYTES + h.payload_bytes - rpc->in.len;
-}
-
-static size_t discard(struct rpc_conn *rpc, size_t n)
-{
-    n = n < rpc->discard_bytes ? n : rpc->discard_bytes;
-    rpc->discard_bytes -= n;
-    return n;
-}
-
-static size_t store(struct rpc_conn *rpc, struct str bytes, uint64_t now_usec)
-{
-    size_t n = is_paused(&rpc->conn) || bytes.len < wanted(rpc) ? bytes.len : wanted(rpc);
-
-    if (!charge(rpc, rpc->in.len + n, conn_out(&rpc->conn)->len) ||
-        buf_append(&rpc->in, bytes.ptr, n) < 0) {
-        /* no memory for this frame, and no way to skip half of it */
-        conn_close(&rpc->conn, now_usec);
-        return 0;
-    }
-    return n;
-}
-
-static bool is_mid_frame(const struct rpc_conn *rpc)
-{
-    return rpc->in.len > 0 || rpc->discard_bytes > 0;
-}
-
-/* Every whole frame that is there, unless or until paused. true: there was one. */
-static bool take_frames(struct rpc_conn *rpc, uint64_t now_usec)
-{
-    bool took_one = false;
-
-    while (rpc->conn.state == CONN_OPEN && rpc->discard_bytes == 0 && !is_paused(&rpc->conn) &&
-           take_frame(rpc, now_usec)) {
-        took_one = true;
-    }
-    return took_one;
-}
-
-/* Half a frame has a deadline, which begins with it; but not while it is we who do not read. */
-static void watch_frame(struct rpc_conn *rpc, bool is_another, uint64_t now_usec)
-{
-    struct conn *c = &rpc->conn;
-
-    if (c->state != CONN_OPEN) {
-        return;
-    }
-    if (!is_mid_frame(rpc)) {
-        buf_trim(&rpc->in);
-        (void) charge(rpc, 0, conn_out(c)->len);
-        conn_set_deadline(c, USEC_NEVER);
-    } else if (is_paused(c)) {
-        conn_set_deadline(c, USEC_NEVER);
-    } else if (is_another) {
-        conn_set_deadline(c, usec_add(now_usec, FRAME_USEC));
-    }
-}
+/* ---------------------------------------------------------------- the connection */
 
 static void on_bytes(struct conn *c, struct str bytes, uint64_t now_usec)
 {
-    struct rpc_conn *rpc = rpc_conn_of(c);
-    bool is_another = !is_mid_frame(rpc);
+    rpc_input_bytes(&rpc_conn_of(c)->input, bytes, now_usec);
+}
 
-    while (bytes.len > 0 && c->state == CONN_OPEN) {
-        size_t n = rpc->discard_bytes > 0 ? discard(rpc, bytes.len) : store(rpc, bytes, now_usec);
-
-        bytes.ptr += n;
-        bytes.len -= n;
-        is_another = take_frames(rpc, now_usec) || is_another;
-    }
-    watch_frame(rpc, is_another, now_usec);
+static bool is_paused(const struct conn *c)
+{
+    return rpc_input_is_paused(&CONTAINER_OF(c, struct rpc_conn, conn)->input);
 }
 
 static void on_hangup(struct conn *c, uint64_t now_usec)
@@ -550,11 +388,7 @@ static void on_drained(struct conn *c, uint64_t now_usec)
 {
     struct rpc_conn *rpc = rpc_conn_of(c);
 
-    if (is_paused(c) && is_mid_frame(rpc)) {
-        conn_set_deadline(c, usec_add(now_usec, FRAME_USEC)); /* on_turn takes what was held */
-    }
-    rpc->n_unread = 0;
-    (void) charge(rpc, rpc->in.len, conn_out(c)->len);
+    rpc_input_drained(&rpc->input, now_usec);
     list_for_each_safe (l, &rpc->calls) {
         struct rpc_call *call = CONTAINER_OF(l, struct rpc_call, link);
 
@@ -568,9 +402,7 @@ static void on_turn(struct conn *c, uint64_t now_usec)
 {
     struct rpc_conn *rpc = rpc_conn_of(c);
 
-    if (take_frames(rpc, now_usec)) {
-        watch_frame(rpc, true, now_usec);
-    }
+    rpc_input_turn(&rpc->input, now_usec);
     if (c->state != CONN_OPEN) {
         return;
     }
@@ -623,7 +455,7 @@ static void rpc_free(struct conn *c)
 
     assert(rpc->n_calls == 0);
     conn_done(c);
-    buf_done(&rpc->in);
+    rpc_input_done(&rpc->input);
     free(rpc);
 }
 
@@ -631,7 +463,8 @@ static bool is_idle(const struct conn *c)
 {
     const struct rpc_conn *rpc = CONTAINER_OF(c, struct rpc_conn, conn);
 
-    return rpc->n_calls == 0 && rpc_control_n_streams(&rpc->control) == 0 && !is_mid_frame(rpc);
+    return rpc->n_calls == 0 && rpc_control_n_streams(&rpc->control) == 0 &&
+           !rpc_input_is_mid_frame(&rpc->input);
 }
 
 static const struct conn_ops conn_ops = {
@@ -660,7 +493,7 @@ static struct conn *rpc_conn_new(struct frontends *f, int fd, const struct calle
     }
     list_init(&rpc->calls);
     rpc_control_init(&rpc->control, &rpc->conn);
-    buf_init(&rpc->in, FRAME_HEADER_BYTES + FRAME_MAX_BYTES + HELD_MAX_BYTES);
+    rpc_input_init(&rpc->input, &rpc->conn, on_frame);
     if (conn_init(&rpc->conn, f, &conn_ops, fd, caller, HIGH_WATER_BYTES, OUT_MAX_BYTES) < 0) {
         free(rpc);
         return NULL;
