@@ -21,7 +21,7 @@ static void print_values(const char *what, const struct log_values *v)
 
     (void) printf("  %-12s", what);
     for (size_t i = 0; i < N_PERCENTILES; i++) {
-        (void) printf("  %s %-7s", percentiles[i].name,
+        (void) printf("  %s %*s", percentiles[i].name, i + 1 < N_PERCENTILES ? -7 : 0,
                       log_duration(log_percentile(v, percentiles[i].permille), text));
     }
     (void) printf("\n");

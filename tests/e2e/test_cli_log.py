@@ -213,6 +213,7 @@ def test_stats(journal: Path) -> None:
     assert "all models" in text and "104: 101 completed, 3 queue_full" in text
     assert "p50 52ms" in text and "10.0 per second" in text
     assert max(map(len, text.splitlines())) <= 80
+    assert all(line == line.rstrip() for line in text.splitlines())
 
 
 @needs_journals
