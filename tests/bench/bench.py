@@ -275,6 +275,60 @@ class Bench:
             found = [r["latency_usec"]["p50"] for r in results[name]]
             line.values["sluice"] = statistics.median(found) - direct
 
+    # ---- the Python client
+
+    def python_client(self) -> None:
+        """CPU of the Python process that asks: this package beside openai over HTTP, at the same daemon."""
+        pin(self.sluice.pid, {self.gateway_cpu})
+        pin(self.upstream.pid, {self.gateway_cpu})
+        runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        kinds = [("call", "bench-16"), ("async", "bench-16"), ("stream", "bench-256")]
+        for _ in range(2 if self.is_quick else 3):
+            for how, model in kinds:
+                for client in ("openai", "sluice"):
+                    runs.setdefault((how, client), []).append(self.python_load(client, how, model))
+        self.raw["python"] = {" ".join(key): value for key, value in runs.items()}
+        rows = [
+            ("CPU in Python per call, short answer", "µs", "call", "cpu_usec", "answers"),
+            ("the same, asyncio, 16 at a time", "µs", "async", "cpu_usec", "answers"),
+            ("CPU in Python per token of a stream", "µs", "stream", "cpu_usec", "pieces"),
+            ("call from Python to answer, p50", "µs", "call", "latency_usec", None),
+            ("CPU of the import", "ms", "call", "import_msec", None),
+            ("memory of the import", "KiB", "call", "import_kib", None),
+        ]
+        for text, unit, how, value, count in rows:
+            line = self.add("Python", text, unit)
+            for client in ("sluice", "openai"):
+                found = [r[value] / (r[count] if count else 1) for r in runs[how, client]]
+                line.values[client] = statistics.median(found)
+            theirs = line.values["openai"]
+            line.note = f"openai {number(theirs)}, {theirs / line.values['sluice']:.1f} times"
+
+    def python_load(self, client: str, how: str, model: str) -> dict[str, Any]:
+        """A run in a process of its own, which tells what it used."""
+        root = Path(__file__).resolve().parents[2]
+        at = str(self.sluice.rpc_path)
+        if client == "openai":
+            at = f"http://{self.sluice.address}/v1"
+        argv = ["taskset", "-c", str(self.other_cpu), sys.executable]
+        argv += [str(Path(__file__).parent / "python_load.py"), client, "--at", at, "--key", KEY]
+        argv += ["--model", model, "--how", how, "--seconds", str(self.seconds(2, 0.5))]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(root / "bindings" / "python"),
+            "SLUICE_LIBRARY": str(self.build / "lib" / "libsluice.so.0"),
+        }
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=LOAD_SEC, check=False, env=environment
+        )
+        if done.returncode != 0:
+            raise BenchError(f"{client}, {how}: {done.stderr}")
+        result: dict[str, Any] = json.loads(done.stdout)
+        if result["pieces"] != int(model.split("-")[1]) * result["answers"]:
+            wrong = f"{result['pieces']} tokens in {result['answers']} answers"
+            raise BenchError(f"{client}, {how}, {model}: {wrong}")
+        return result
+
     # ---- size, start, memory
 
     def size(self) -> None:
@@ -404,6 +458,7 @@ class Bench:
 
     def steps(self) -> list[Callable[[], None]]:
         steps = [self.cpu_requests, self.cpu_chunks_fast, self.cpu_chunks_paced, self.latency]
+        steps += [self.python_client]
         steps += [self.size, self.start, self.idle, self.held_streams, self.hangups, self.restart]
         if not self.is_quick:
             steps[2:2] = [self.cpu_journal, self.cpu_embeddings]
@@ -480,7 +535,7 @@ def table(bench: Bench) -> str:
     rivals = [r.name for r in bench.rivals]
     head = ["", "unit", "sluice", "budget", "kept", *rivals, "sluice / nginx", "direct", ""]
     rows = [head, ["---"] * len(head)]
-    order = ["CPU", "latency", "memory", "size", "start", "leaving", "load"]
+    order = ["CPU", "latency", "memory", "size", "start", "leaving", "load", "Python"]
     for line in sorted(bench.lines, key=lambda entry: order.index(entry.section)):
         ours, nginx = line.values.get("sluice"), line.values.get("nginx")
         ratio = f"{ours / nginx:.2f}" if ours is not None and nginx else ""
