@@ -284,6 +284,9 @@ static void on_io(int fd, uint32_t revents, void *ctx)
 
     if (revents & EPOLLIN) {
         read_some(c, revents & EPOLLRDHUP, now);
+        if (is_paused(c)) {
+            update_events(c); /* also where what was read made no output that would lead there */
+        }
     }
     if (c->state != CONN_CLOSED && (revents & (EPOLLERR | EPOLLHUP))) {
         conn_close(c, now); /* both directions are gone */

@@ -39,7 +39,7 @@ struct notes {
 
 struct noting {
     struct conn conn;
-    bool is_busy, closes_on_bytes;
+    bool is_busy, closes_on_bytes, pauses_when_full;
 };
 
 static struct notes g_notes;
@@ -103,6 +103,11 @@ static bool is_idle(const struct conn *c)
     return !CONTAINER_OF(c, struct noting, conn)->is_busy;
 }
 
+static bool is_paused(const struct conn *c)
+{
+    return c->was_full && CONTAINER_OF(c, struct noting, conn)->pauses_when_full;
+}
+
 static const struct conn_ops ops = {
     .on_bytes = on_bytes,
     .on_hangup = on_hangup,
@@ -112,6 +117,7 @@ static const struct conn_ops ops = {
     .on_stalled = on_stalled,
     .on_closed = on_closed,
     .free = free_noting,
+    .is_paused = is_paused,
     .is_idle = is_idle,
 };
 
@@ -368,6 +374,65 @@ START_TEST(a_hang_up_is_told_once)
 }
 END_TEST
 
+/* A connection with more output than its peer takes, which pauses then. */
+static void fill_and_pause(struct world *w)
+{
+    w->noting->pauses_when_full = true;
+    say(w, 100 * 1000);
+    turn(w);
+    ck_assert(conn_is_full(&w->noting->conn));
+}
+
+START_TEST(nothing_is_read_while_paused)
+{
+    struct world w;
+
+    world_init(&w);
+    fill_and_pause(&w);
+    ck_assert_int_eq(send(w.peer, "hello", 5, MSG_NOSIGNAL), 5);
+    for (int i = 0; i < 5; i++) {
+        round_once(&w);
+    }
+    ck_assert_uint_eq(g_notes.bytes.len, 0);
+    for (int i = 0; i < MAX_ROUNDS && g_notes.bytes.len < 5; i++) {
+        ck_assert(g_notes.bytes.len == 0 || g_notes.n_drained == 1);
+        (void) peer_reads(&w);
+        round_once(&w);
+    }
+    ck_assert_uint_eq(g_notes.bytes.len, 5);
+    world_done(&w);
+}
+END_TEST
+
+START_TEST(a_paused_peer_that_leaves_is_seen)
+{
+    struct world w;
+
+    world_init(&w);
+    fill_and_pause(&w);
+    ck_assert_int_eq(send(w.peer, "last words", 10, MSG_NOSIGNAL), 10);
+    ck_assert_int_eq(shutdown(w.peer, SHUT_WR), 0);
+    run_until(&w, g_notes.n_hangups == 1);
+    ck_assert_uint_eq(g_notes.bytes.len, 0); /* nobody waits for the answers to them */
+    world_done(&w);
+}
+END_TEST
+
+/* And the loop sleeps until then: run_until() has not rounds enough for one that spins. */
+START_TEST(a_paused_reader_that_stalls_is_noticed)
+{
+    struct world w;
+
+    world_init(&w);
+    w.frontends.params.stalled_reader_usec = SOON_USEC;
+    fill_and_pause(&w);
+    ck_assert_int_eq(send(w.peer, "hello", 5, MSG_NOSIGNAL), 5);
+    run_until(&w, g_notes.n_stalled == 1);
+    ck_assert_uint_eq(w.frontends.n_conns, 0);
+    world_done(&w);
+}
+END_TEST
+
 START_TEST(closing_in_its_own_callback_frees_at_the_turn)
 {
     struct world w;
@@ -455,6 +520,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, closing_sends_what_is_there_and_waits_for_the_peer);
     tcase_add_test(tc, a_peer_that_talks_on_is_cut);
     tcase_add_test(tc, a_hang_up_is_told_once);
+    tcase_add_test(tc, nothing_is_read_while_paused);
+    tcase_add_test(tc, a_paused_peer_that_leaves_is_seen);
+    tcase_add_test(tc, a_paused_reader_that_stalls_is_noticed);
     tcase_add_test(tc, closing_in_its_own_callback_frees_at_the_turn);
     tcase_add_test(tc, closing_later_sends_nothing_more);
     tcase_add_test(tc, idle_ones_close_busy_ones_stay);
