@@ -12,7 +12,6 @@
  */
 #include "server.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,14 +19,15 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <systemd/sd-event.h>
-#include <unistd.h>
 
 #include "announce.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/poller.h"
 #include "call_record.h"
 #include "config.h"
 #include "config_open.h"
+#include "config_params.h"
 #include "core/call.h"
 #include "frontend/frontend.h"
 #include "idle_exit.h"
@@ -38,7 +38,9 @@
 #include "memory_watch.h"
 #include "plan.h"
 #include "psi_watch.h"
+#include "signals.h"
 #include "sockets.h"
+#include "state_dump.h"
 #include "supervisor.h"
 #include "upstream/upstreams.h"
 #include "watchdog.h"
@@ -213,44 +215,13 @@ static void on_level(void *ctx, enum pressure_level from, enum pressure_level to
 
 /* ---------------------------------------------------------------- configuration */
 
-static struct frontend_params frontend_params(const struct config *c)
-{
-    return (struct frontend_params) {
-        .max_connections = c->max_connections,
-        .max_connections_per_uid = c->max_connections_per_uid,
-        .max_calls_per_connection = c->max_calls_per_connection,
-        .max_head_bytes = c->max_head_bytes,
-        .max_body_bytes = c->max_body_bytes,
-        .max_buffered_bytes = c->max_buffered_bytes,
-        .head_usec = c->head_usec,
-        .body_usec = c->body_usec,
-        .keep_alive_usec = c->keep_alive_usec,
-        .stalled_reader_usec = c->stalled_reader_usec,
-        .heartbeat_usec = c->heartbeat_usec,
-        .master_key = c->master_key,
-        .allowed_hosts = (const char *const *) c->allowed_hosts,
-        .n_allowed_hosts = c->n_allowed_hosts,
-        .allowed_origins = (const char *const *) c->allowed_origins,
-        .n_allowed_origins = c->n_allowed_origins,
-    };
-}
-
-static struct admission_params admission_params(const struct config *c)
-{
-    struct admission_params p = {.max_queued = c->max_queued,
-                                 .max_queued_bytes = c->max_queued_bytes};
-
-    memcpy(p.max_wait_usec, c->max_wait_usec, sizeof p.max_wait_usec);
-    return p;
-}
-
 /*
  * Makes c the configuration. 0 or -errno, then nothing has changed. Takes c over when it succeeds.
  */
 static int adopt_config(struct server *s, struct config *c)
 {
     struct router_plan plan = {0};
-    struct admission_params admission = admission_params(c);
+    struct admission_params admission = config_params_admission(c);
     int r = plan_build(&plan, c, &s->router, &s->upstreams);
 
     if (r < 0) {
@@ -259,7 +230,7 @@ static int adopt_config(struct server *s, struct config *c)
     }
     router_commit(&s->router, &plan);
     admission_set_params(&s->admission, &admission);
-    s->frontends.params = frontend_params(c);
+    s->frontends.params = config_params_frontend(c);
     s->frontends.config_generation = ++s->generation;
     s->lifecycle.drain_usec = c->drain_usec;
     s->registry.unusable = NULL;
@@ -376,61 +347,11 @@ static int on_hup(sd_event_source *source, const struct signalfd_siginfo *si, vo
     return 0;
 }
 
-static void dump_call(const struct call *call, uint64_t now_usec)
-{
-    log_printf(LOG_LEVEL_NOTICE, "state: call %s %s model=%.*s deployment=%s age_usec=%llu%s",
-               call->request->id, call_state_name(call->state), STR_ARG(call->request->model),
-               call->deployment_id[0] ? call->deployment_id : "-",
-               (unsigned long long) usec_since(now_usec, call->arrived_at_usec),
-               call->is_full ? " paused" : "");
-}
-
 static int on_usr1(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
 {
-    struct server *s = ctx;
-    uint64_t now = clock_now_usec();
+    const struct server *s = ctx;
 
-    log_printf(
-        LOG_LEVEL_NOTICE,
-        "state: generation=%llu level=%d connections=%zu queued=%zu granted=%zu calls=%zu buffered_bytes=%zu "
-        "completed=%llu failed=%llu cancelled=%llu refused=%llu",
-        (unsigned long long) s->generation, s->pressure.level, s->frontends.n_conns,
-        s->admission.n_queued, s->admission.n_granted, s->registry.n_calls,
-        s->frontends.buffered_bytes, (unsigned long long) s->stats.n_completed,
-        (unsigned long long) s->stats.n_failed, (unsigned long long) s->stats.n_cancelled,
-        (unsigned long long) s->stats.n_refused);
-    list_for_each (l, &s->registry.running) {
-        dump_call(CONTAINER_OF(l, struct call, link), now);
-    }
-    list_for_each (l, &s->registry.waiting) {
-        dump_call(CONTAINER_OF(l, struct call, link), now);
-    }
-    return 0;
-}
-
-static int add_signals(struct server *s)
-{
-    struct {
-        int signal;
-        sd_event_signal_handler_t handler;
-    } all[] = {{SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hup}, {SIGUSR1, on_usr1}};
-    sigset_t mask;
-
-    (void) signal(SIGPIPE, SIG_IGN); /* libcurl with NOSIGNAL leaves it to us */
-    sigemptyset(&mask);
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        sigaddset(&mask, all[i].signal);
-    }
-    if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0) {
-        return -errno;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        int r = sd_event_add_signal(s->event, NULL, all[i].signal, all[i].handler, s);
-
-        if (r < 0) {
-            return r;
-        }
-    }
+    state_dump(&s->frontends, clock_now_usec());
     return 0;
 }
 
@@ -472,7 +393,7 @@ static int add_sources(struct server *s)
 
 static void wire_frontends(struct server *s)
 {
-    struct frontend_params params = frontend_params(s->config);
+    struct frontend_params params = config_params_frontend(s->config);
 
     frontends_init(&s->frontends, &params);
     s->frontends.event = s->event;
@@ -520,15 +441,12 @@ static int init_lifecycle(struct server *s)
     return r < 0 ? r : lifecycle_init(&s->lifecycle, &parts);
 }
 
-static const char *pressure_root(const struct config *c)
-{
-    return !c->pressure_enabled ? NULL : c->kernel_root ? c->kernel_root : "";
-}
-
 /* Everything but sockets. On failure server_done() cleans up. */
 static int init_modules(struct server *s, struct config *config)
 {
-    struct admission_params params = admission_params(config);
+    static const struct signals_row handlers[] = {
+        {SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hup}, {SIGUSR1, on_usr1}};
+    struct admission_params params = config_params_admission(config);
     struct call_hooks hooks = {.ctx = s, .on_work = want_run, .on_ended = on_ended};
     struct upstream_hooks upstream_hooks = incidents_upstream_hooks(&s->incidents);
     int r;
@@ -542,7 +460,7 @@ static int init_modules(struct server *s, struct config *config)
     wire_frontends(s);
     r = add_sources(s);
     if (r >= 0) {
-        r = add_signals(s);
+        r = signals_add(s->event, handlers, ARRAY_LEN(handlers), s);
     }
     if (r >= 0) {
         r = init_lifecycle(s);
@@ -554,7 +472,8 @@ static int init_modules(struct server *s, struct config *config)
         r = upstreams_init(&s->upstreams, s->event, &s->poller, &upstream_hooks);
     }
     if (r >= 0) {
-        r = psi_watch_init(&s->psi, s->event, pressure_root(config), &s->pressure, on_level, s);
+        r = psi_watch_init(&s->psi, s->event, config_params_kernel_root(config), &s->pressure,
+                           on_level, s);
     }
     if (r < 0) {
         return r;

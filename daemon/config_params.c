@@ -1,0 +1,40 @@
+/* See config_params.h. */
+#include "config_params.h"
+
+#include <string.h>
+
+struct frontend_params config_params_frontend(const struct config *c)
+{
+    return (struct frontend_params) {
+        .max_connections = c->max_connections,
+        .max_connections_per_uid = c->max_connections_per_uid,
+        .max_calls_per_connection = c->max_calls_per_connection,
+        .max_head_bytes = c->max_head_bytes,
+        .max_body_bytes = c->max_body_bytes,
+        .max_buffered_bytes = c->max_buffered_bytes,
+        .head_usec = c->head_usec,
+        .body_usec = c->body_usec,
+        .keep_alive_usec = c->keep_alive_usec,
+        .stalled_reader_usec = c->stalled_reader_usec,
+        .heartbeat_usec = c->heartbeat_usec,
+        .master_key = c->master_key,
+        .allowed_hosts = (const char *const *) c->allowed_hosts,
+        .n_allowed_hosts = c->n_allowed_hosts,
+        .allowed_origins = (const char *const *) c->allowed_origins,
+        .n_allowed_origins = c->n_allowed_origins,
+    };
+}
+
+struct admission_params config_params_admission(const struct config *c)
+{
+    struct admission_params p = {.max_queued = c->max_queued,
+                                 .max_queued_bytes = c->max_queued_bytes};
+
+    memcpy(p.max_wait_usec, c->max_wait_usec, sizeof p.max_wait_usec);
+    return p;
+}
+
+const char *config_params_kernel_root(const struct config *c)
+{
+    return !c->pressure_enabled ? NULL : c->kernel_root ? c->kernel_root : "";
+}
