@@ -12,8 +12,8 @@ test_command() {
     local suite=${1:-}
     [ $# -eq 0 ] || shift
     case $suite in
-    "" | all | unit | e2e | boot | lint | fuzz | python) ;;
-    *) die "suites are unit, e2e, boot, lint, fuzz, python and all, not $suite" ;;
+    "" | all | unit | e2e | boot | deb | lint | fuzz | python) ;;
+    *) die "suites are unit, e2e, boot, deb, lint, fuzz, python and all, not $suite" ;;
     esac
     # shellcheck disable=SC2046 # lists of words
     if [ "$suite" = all ]; then
@@ -34,6 +34,7 @@ test_command() {
     e2e) suites_e2e "$@" ;;
     python) suites_python ;;
     boot) suites_boot "$@" ;;
+    deb) suites_deb "$@" ;;
     "")
         suites_unit
         suites_fuzz "$FUZZ_SMOKE_SEC"
@@ -50,6 +51,7 @@ test_command() {
         suites_memory
         suites_python
         suites_boot
+        suites_deb
         ;;
     esac
     [ ${#SKIPPED[@]} -eq 0 ] || say "skipped ${#SKIPPED[@]}: ${SKIPPED[*]/%/;}"
@@ -179,15 +181,21 @@ suite_e2e() {
             "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" tests/e2e </dev/null
 }
 
-# ---------------------------------------------------------------- systemd, booted
+# ---------------------------------------------------------------- in containers
 
-suites_boot() {
+suites_boot() { container_suite "booted systemd" suite_boot "$@"; }
+
+# Built, installed, activated, upgraded, removed and purged on Debian 12 and 13.
+suites_deb() { container_suite "Debian packages" tests/deb/check_deb.py --work "$CACHE/deb" "$@"; }
+
+# A suite that boots containers: skipped, and counted, where that cannot be.
+container_suite() {
     local hindrance
     hindrance=$(boot_hindrance)
     if [ -n "$hindrance" ]; then
-        say "suite: booted systemd: SKIPPED: $hindrance"
-        SKIPPED+=("booted systemd ($hindrance)")
+        say "suite: $1: SKIPPED: $hindrance"
+        SKIPPED+=("$1 ($hindrance)")
         return
     fi
-    suite "booted systemd" suite_boot "$@"
+    suite "$@"
 }
