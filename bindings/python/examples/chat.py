@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A conversation on the terminal: each answer appears as it comes, Ctrl-C stops it and not the program.
 
-    chat.py MODEL
+chat.py MODEL
 """
 
 import sys

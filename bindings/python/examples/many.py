@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Many questions at a time with asyncio, as background work: whoever waits for an answer goes first.
 
-    many.py MODEL QUESTION...
+many.py MODEL QUESTION...
 """
 
 import asyncio

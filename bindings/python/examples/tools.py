@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A model that asks for the time: one round of tool calls.
 
-    tools.py MODEL
+tools.py MODEL
 """
 
 import datetime

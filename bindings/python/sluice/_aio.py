@@ -405,7 +405,9 @@ class AsyncClient:
         if own:
             return True
         name = name_bytes(request_id, "request_id")
-        return await self._unary(Request(lib.sluice_cancel_new, name, kind="cancel"), reply.found_of)
+        return await self._unary(
+            Request(lib.sluice_cancel_new, name, kind="cancel"), reply.found_of
+        )
 
     async def close(self) -> None:
         """Ends what still runs, and the connections."""
@@ -491,7 +493,9 @@ class AsyncClient:
         finally:
             call.close()
 
-    async def _stream(self, request: Request, pieces: Callable[[Call, bool], Any]) -> AsyncStream[Any]:
+    async def _stream(
+        self, request: Request, pieces: Callable[[Call, bool], Any]
+    ) -> AsyncStream[Any]:
         include_usage = request.include_usage
         call = self._start(request)
         stream: AsyncStream[Any] = AsyncStream(self, call, pieces(call, include_usage).feed)

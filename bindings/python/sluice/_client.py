@@ -292,7 +292,9 @@ def find_model(models: types.ModelList, name: str) -> types.Model:
     for model in models:
         if model.id == name:
             return model
-    raise NotFoundError(f"no model '{name}'", status_code=404, code="model_not_found", param="model")
+    raise NotFoundError(
+        f"no model '{name}'", status_code=404, code="model_not_found", param="model"
+    )
 
 
 class Client:
@@ -368,7 +370,9 @@ class Client:
         if own:
             return True
         name = name_bytes(request_id, "request_id")
-        with Client(self._path, timeout=self._timeout) as other:  # this one may be at work in its thread
+        with Client(
+            self._path, timeout=self._timeout
+        ) as other:  # this one may be at work in its thread
             return other._unary(Request(lib.sluice_cancel_new, name, kind="cancel"), reply.found_of)
 
     def close(self) -> None:

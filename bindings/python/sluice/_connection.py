@@ -133,7 +133,9 @@ class Call:
         elif r == Event.STARTED:
             self.queue_position = None
             self.model = lib.sluice_call_model(self.handle).decode("utf-8", "replace")
-            self.info.deployment = lib.sluice_call_deployment(self.handle).decode("utf-8", "replace")
+            self.info.deployment = lib.sluice_call_deployment(self.handle).decode(
+                "utf-8", "replace"
+            )
         elif r == -errno.ENOMEM:
             raise MemoryError
         elif r < 0 and r != EAGAIN:

@@ -9,7 +9,17 @@ Nothing here owns an object. No callbacks: the library needs none.
 from __future__ import annotations
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    c_char_p,
+    c_double,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any, Dict, Optional, Tuple
 
 from ._library import load
@@ -160,7 +170,9 @@ class Finish:
 
 
 class Counter:
-    BYTES_SENT, BYTES_RECEIVED, FRAMES_SENT, FRAMES_RECEIVED, CALLS_STARTED, CALLS_OPEN = range(1, 7)
+    BYTES_SENT, BYTES_RECEIVED, FRAMES_SENT, FRAMES_RECEIVED, CALLS_STARTED, CALLS_OPEN = range(
+        1, 7
+    )
 
 
 class Field:
@@ -199,7 +211,9 @@ def declare(library: ctypes.CDLL) -> None:
         try:
             function = getattr(library, name)
         except AttributeError:
-            raise ImportError(f"{library._name} has no {name}: it is older than this package") from None
+            raise ImportError(
+                f"{library._name} has no {name}: it is older than this package"
+            ) from None
         function.restype = result
         function.argtypes = list(arguments)
 

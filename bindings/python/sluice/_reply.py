@@ -81,7 +81,9 @@ def _token(t: Dict[str, Any]) -> types.ChatCompletionTokenLogprob:
         types.TopLogprob(o.get("token", ""), o.get("logprob", 0.0), o.get("bytes"))
         for o in t.get("top_logprobs") or []
     ]
-    return types.ChatCompletionTokenLogprob(t.get("token", ""), t.get("logprob", 0.0), t.get("bytes"), top)
+    return types.ChatCompletionTokenLogprob(
+        t.get("token", ""), t.get("logprob", 0.0), t.get("bytes"), top
+    )
 
 
 def _completion_logprobs(value: Optional[Dict[str, Any]]) -> Optional[types.Logprobs]:

@@ -13,7 +13,18 @@ import errno
 import json
 import os
 from dataclasses import dataclass, is_dataclass
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Tuple,
+    Union,
+)
 
 from ._errors import APIStatusError, bad_request
 from ._native import Class, Double, Int, RequestHandle, Role, Text, lib
@@ -166,7 +177,9 @@ def plain(value: Any) -> Any:
 
 def to_json(value: Any, param: str) -> str:
     try:
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain)
+        return json.dumps(
+            value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=plain
+        )
     except (TypeError, ValueError) as e:
         raise type(e)(f"{param}: {e}") from None
 
@@ -334,7 +347,12 @@ class Table:
 
     @property
     def names(self) -> List[str]:
-        return [*self.setters, *self.carried, *self.ignored, *(["extra_body"] if self.has_extra else [])]
+        return [
+            *self.setters,
+            *self.carried,
+            *self.ignored,
+            *(["extra_body"] if self.has_extra else []),
+        ]
 
 
 CHAT = Table(_CHAT, _CARRIED_CHAT, has_extra=True)

@@ -34,7 +34,9 @@ def tool_call(index: int, ident: bytes, name: bytes, arguments: bytes) -> bytes:
 
 
 def done(*reasons: int) -> bytes:
-    return blob(7, b"".join(number(1, r) for r in reasons or (1,)) + blob(2, number(1, 7) + number(3, 2)))
+    return blob(
+        7, b"".join(number(1, r) for r in reasons or (1,)) + blob(2, number(1, 7) + number(3, 2))
+    )
 
 
 class FakeDaemon:

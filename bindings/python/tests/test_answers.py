@@ -57,7 +57,9 @@ def test_stream_with_usage(service: Service, client: sluice.Client) -> None:
     service.openai.next(say("a", "b"))
     options = {"include_usage": True}
     chunks = list(
-        client.chat.completions.create(model="m", messages=USER, stream=True, stream_options=options)
+        client.chat.completions.create(
+            model="m", messages=USER, stream=True, stream_options=options
+        )
     )
     assert chunks[-1].choices == [] and chunks[-1].usage
     assert chunks[-1].usage.total_tokens == 9

@@ -97,7 +97,11 @@ def test_messages(service: Service, client: sluice.Client) -> None:
             {"role": "developer", "content": "be brief"},
             OwnMessage("user", "and the weather?"),
             answer,
-            {"role": "tool", "tool_call_id": "call_1", "content": [{"type": "text", "text": "rain"}]},
+            {
+                "role": "tool",
+                "tool_call_id": "call_1",
+                "content": [{"type": "text", "text": "rain"}],
+            },
             {"role": "user", "name": "ann", "content": [{"type": "text", "text": "a"}, "b"]},
         ],
     )
@@ -223,16 +227,26 @@ def test_what_is_typed_is_what_is_taken() -> None:
         ({"request_id": "no spaces"}, "request_id"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "wizard", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0]"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
+            "messages[0].content[0]",
+        ),
         ({"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0]"),
         (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "file:///x"}]}]},
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": "file:///x"}]}
+                ]
+            },
             "messages[0].content[0].image_url",
         ),
         (
             {
                 "messages": [
-                    {"role": "user", "content": [{"type": "image_url", "image_url": "data:;base64,%%"}]}
+                    {
+                        "role": "user",
+                        "content": [{"type": "image_url", "image_url": "data:;base64,%%"}],
+                    }
                 ]
             },
             "messages[0].content[0].image_url",
@@ -290,5 +304,7 @@ def test_too_large(service: Service, client: sluice.Client) -> None:
     assert e.value.status_code == 413 and e.value.code == "payload_too_large"
     service.openai.next(say("fine"))
     content = "x" * ((4 << 20) - 4096)
-    answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": content}])
+    answer = client.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": content}]
+    )
     assert answer.choices[0].message.content == "fine"

@@ -16,7 +16,12 @@ USER = [{"role": "user", "content": "hello"}]
 def test_watch(service: Service, client: sluice.Client) -> None:
     with client.watch(0.1) as states:
         first = next(states)
-        assert first.version and {d.model for d in first.deployments} == {"mock", "m", "o", "narrow"}
+        assert first.version and {d.model for d in first.deployments} == {
+            "mock",
+            "m",
+            "o",
+            "narrow",
+        }
         client.chat.completions.create(model="mock", messages=USER)
         for state in states:
             if state.calls_completed == first.calls_completed + 1:

@@ -49,7 +49,12 @@ def test_chat(service: Service) -> None:
 
 
 def test_tools(service: Service) -> None:
-    call = {"index": 0, "id": "a", "type": "function", "function": {"name": "now", "arguments": "{}"}}
+    call = {
+        "index": 0,
+        "id": "a",
+        "type": "function",
+        "function": {"name": "now", "arguments": "{}"},
+    }
     service.openai.next(*with_tool_calls([call]))
     service.openai.next(say("late"))
     assert run(service, "tools.py", "m") == "late\n"

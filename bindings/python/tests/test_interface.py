@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import re
-from ctypes import POINTER, c_char_p, c_double, c_int, c_int64, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    POINTER,
+    c_char_p,
+    c_double,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from typing import Any, Dict, List, Tuple
 
 from conftest import SOURCE
@@ -41,7 +51,7 @@ def header() -> str:
 
 
 def type_of(declaration: str) -> str:
-    """"const char *text" -> "char *"."""
+    """ "const char *text" -> "char *"."""
     match = re.match(r"(?:const )?(\w+) (\**)\w*$", declaration)
     assert match, declaration
     return f"{match.group(1)} {match.group(2)}".rstrip()

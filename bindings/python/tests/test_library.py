@@ -21,7 +21,9 @@ def run(directory: Path, script: str = SHOW, **env: str) -> "subprocess.Complete
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("SLUICE_", "LD_", "PYTHON"))}
     clean.update(env, PYTHONPATH=str(directory), PYTHONDONTWRITEBYTECODE="1")
     argv = [sys.executable, "-c", script]
-    return subprocess.run(argv, env=clean, cwd=str(directory), capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        argv, env=clean, cwd=str(directory), capture_output=True, text=True, timeout=30
+    )
 
 
 @pytest.fixture
@@ -104,13 +106,18 @@ def test_the_wrong_binary_interface(bare: Path, tmp_path: Path, version: str) ->
     code = f"unsigned sluice_abi(void) {{ return {version}; }}"
     other = make_library(tmp_path, "other.so", code)
     result = run(bare, SLUICE_LIBRARY=other)
-    found = f"{int(version, 16) >> 16}.{int(version, 16) & 0xffff}"
-    assert f"ImportError: {other} has the binary interface {found}, and this package needs 0." in result.stderr
+    found = f"{int(version, 16) >> 16}.{int(version, 16) & 0xFFFF}"
+    assert (
+        f"ImportError: {other} has the binary interface {found}, and this package needs 0."
+        in result.stderr
+    )
 
 
 @pytest.mark.once
 def test_a_library_that_lacks_a_function(bare: Path, tmp_path: Path) -> None:
-    code = "unsigned sluice_abi(void) { return 0xffff; } unsigned sluice_version(void) { return 0; }"
+    code = (
+        "unsigned sluice_abi(void) { return 0xffff; } unsigned sluice_version(void) { return 0; }"
+    )
     other = make_library(tmp_path, "other.so", code)
     result = run(bare, SLUICE_LIBRARY=other)
     assert f"ImportError: {other} has no sluice_version_string" in result.stderr

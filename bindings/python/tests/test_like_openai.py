@@ -62,10 +62,24 @@ def same(value: Any) -> Any:
 
 
 CALLS = with_tool_calls(
-    [{"index": 0, "id": "call_a", "type": "function", "function": {"name": "weather", "arguments": ""}}],
+    [
+        {
+            "index": 0,
+            "id": "call_a",
+            "type": "function",
+            "function": {"name": "weather", "arguments": ""},
+        }
+    ],
     [{"index": 0, "function": {"arguments": '{"city":'}}],
     [{"index": 0, "function": {"arguments": '"Zürich"}'}}],
-    [{"index": 1, "id": "call_b", "type": "function", "function": {"name": "now", "arguments": "{}"}}],
+    [
+        {
+            "index": 1,
+            "id": "call_b",
+            "type": "function",
+            "function": {"name": "now", "arguments": "{}"},
+        }
+    ],
 )
 
 
@@ -105,7 +119,11 @@ def test_tool_calls(pair: Pair) -> None:
     message = ours.choices[0].message
     assert [c.function.name for c in message.tool_calls] == ["weather", "now"]
     # and each side takes the other's message back
-    again = [*USER, theirs.choices[0].message, {"role": "tool", "tool_call_id": "call_a", "content": "rain"}]
+    again = [
+        *USER,
+        theirs.choices[0].message,
+        {"role": "tool", "tool_call_id": "call_a", "content": "rain"},
+    ]
     pair.ask(lambda c: c.chat.completions.create(model="m", messages=again), say("so"))
     http, rpc = [e.json["messages"] for e in pair.service.openai.requests()[-2:]]
     assert rpc[1]["tool_calls"] == http[1]["tool_calls"] and rpc[2] == http[2]

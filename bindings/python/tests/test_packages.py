@@ -76,7 +76,9 @@ def test_the_wheel_with_the_library(service: Service, tmp_path: Path) -> None:
 def test_the_pure_wheel(service: Service, tmp_path: Path) -> None:
     python = installed(package("*-py3-none-any.whl"), tmp_path)
     path = str(Path(library()).parent)
-    name, said = run([str(python), "-c", CALL, service.path], LD_LIBRARY_PATH=path).stdout.splitlines()
+    name, said = run(
+        [str(python), "-c", CALL, service.path], LD_LIBRARY_PATH=path
+    ).stdout.splitlines()
     assert (name, said) == ("libsluice.so.0", MOCK_TEXT)
 
 
@@ -90,7 +92,13 @@ def test_what_is_in_them() -> None:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
         license_ = next(m for m in archive.getmembers() if m.name.endswith("/LICENSE"))
         assert license_.isfile() and license_.size > 500
-    assert {"sluice/_native.py", "sluice/py.typed", "pyproject.toml", "setup.py", "README.md"} <= names
+    assert {
+        "sluice/_native.py",
+        "sluice/py.typed",
+        "pyproject.toml",
+        "setup.py",
+        "README.md",
+    } <= names
     assert not any(name.endswith(".so.0") for name in names)
 
 

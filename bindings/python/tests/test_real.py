@@ -28,7 +28,13 @@ def path(ollama_server: Any) -> Iterator[str]:
 
 def test_chat(path: str) -> None:
     with sluice.Client(path, timeout=60) as client:
-        options: Any = {"model": "chat", "messages": USER, "max_tokens": 12, "temperature": 0, "seed": 1}
+        options: Any = {
+            "model": "chat",
+            "messages": USER,
+            "max_tokens": 12,
+            "temperature": 0,
+            "seed": 1,
+        }
         answer = client.chat.completions.create(**options)
         assert answer.choices[0].message.content and answer.usage
         assert 0 < answer.usage.completion_tokens <= 12 and answer.usage.prompt_tokens > 0

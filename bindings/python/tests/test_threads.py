@@ -54,7 +54,11 @@ def test_one_thread_at_a_time(service: Service, client: sluice.Client) -> None:
     thread = threading.Thread(target=ask)
     thread.start()
     service.openai.wait_request()
-    for use in (client.status, client.close, lambda: client.embeddings.create(model="m", input="x")):
+    for use in (
+        client.status,
+        client.close,
+        lambda: client.embeddings.create(model="m", input="x"),
+    ):
         with pytest.raises(RuntimeError, match="in use by another thread"):
             use()
     gate.open()
