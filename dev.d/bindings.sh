@@ -56,7 +56,7 @@ suites_python() {
 binding_pytest() {
     local python=$1
     shift
-    SLUICED=$ROOT/build/dev/bin/sluiced SLUICECTL=$ROOT/build/dev/bin/sluicectl PYTHONDONTWRITEBYTECODE=1 \
+    SLUICED=${SLUICED:-$ROOT/build/dev/bin/sluiced} PYTHONDONTWRITEBYTECODE=1 \
         "$python" -m pytest -q -c "$BINDING/pyproject.toml" "$@" "$BINDING/tests" </dev/null
 }
 
@@ -98,7 +98,7 @@ other_python_one() {
         LD_PRELOAD=$(gcc -print-file-name=libasan.so)
         export LD_PRELOAD
     else
-        export SLUICE_LIBRARY=$ROOT/build/release/lib/libsluice.so.0
+        export SLUICE_LIBRARY=$ROOT/build/release/lib/libsluice.so.0 SLUICED=$ROOT/build/release/bin/sluiced
     fi
     if binding_pytest "$python" -m "not once" >"$log" 2>&1; then
         printf '   Python %s: %s\n' "$1" "$(tail -n 1 "$log")"
