@@ -257,24 +257,6 @@ static void start_call(struct rpc_conn *rpc, uint32_t id, const struct frame_req
     submit(rpc, id, req, now_usec);
 }
 
-static void tell(struct rpc_conn *rpc, uint32_t id, enum rpc_method method, uint64_t now_usec)
-{
-    const struct frontends *f = rpc->conn.frontends;
-    struct buf out;
-    int r;
-
-    buf_init(&out, MESSAGE_MAX_BYTES);
-    r = method == METHOD_GET_INFO      ? rpc_info_encode_info(f, HIGH_WATER_BYTES, &out)
-        : method == METHOD_LIST_MODELS ? rpc_info_encode_models(f, &out)
-                                       : rpc_info_encode_status(f, now_usec, &out);
-    if (r < 0) {
-        rpc_put_code(&rpc->conn, id, ERRCODE_OUT_OF_MEMORY);
-    } else {
-        rpc_put_payload(&rpc->conn, id, buf_str(&out));
-    }
-    buf_done(&out);
-}
-
 static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_request *frame,
                        uint64_t now_usec)
 {
@@ -285,7 +267,7 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
     case METHOD_GET_INFO:
     case METHOD_LIST_MODELS:
     case METHOD_STATUS:
-        tell(rpc, id, method, now_usec);
+        rpc_info_answer(&rpc->conn, id, method, now_usec);
         break;
     case METHOD_CHAT:
     case METHOD_COMPLETE:

@@ -5,10 +5,11 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "frontend/rpc_output.h"
 #include "proto/frame.h"
 #include "wire/rpc_msg.h"
 
-int rpc_info_encode_info(const struct frontends *f, uint64_t high_water_bytes, struct buf *out)
+static int encode_info(const struct frontends *f, uint64_t high_water_bytes, struct buf *out)
 {
     struct rpc_limits limits = {
         .frame_bytes = FRAME_MAX_BYTES,
@@ -30,7 +31,7 @@ static void describe(const struct model_group *g, struct rpc_model *ret)
     }
 }
 
-int rpc_info_encode_models(const struct frontends *f, struct buf *out)
+static int encode_models(const struct frontends *f, struct buf *out)
 {
     size_t n = f->router->n_groups;
     struct rpc_model *models = calloc(n + 1, sizeof *models);
@@ -131,4 +132,22 @@ int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct 
 int rpc_info_encode_comparable(const struct frontends *f, uint64_t now_usec, struct buf *out)
 {
     return encode_status(f, false, now_usec, out);
+}
+
+void rpc_info_answer(struct conn *c, uint32_t id, enum rpc_method method, uint64_t now_usec)
+{
+    const struct frontends *f = c->frontends;
+    struct buf out;
+    int r;
+
+    buf_init(&out, RPC_INFO_MAX_BYTES);
+    r = method == METHOD_GET_INFO      ? encode_info(f, c->high_bytes, &out)
+        : method == METHOD_LIST_MODELS ? encode_models(f, &out)
+                                       : rpc_info_encode_status(f, now_usec, &out);
+    if (r < 0) {
+        rpc_put_code(c, id, ERRCODE_OUT_OF_MEMORY);
+    } else {
+        rpc_put_payload(c, id, buf_str(&out));
+    }
+    buf_done(&out);
 }

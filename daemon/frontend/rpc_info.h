@@ -1,13 +1,18 @@
 #pragma once
-/* What sluice says of itself over RPC: GetInfo, ListModels, Status. 0 or -errno of buf. */
+/* What sluice says of itself over RPC: GetInfo, ListModels, Status. */
 #include "base/buf.h"
-#include "frontend/frontend.h"
+#include "frontend/conn.h"
+#include "frontend/rpc_method.h"
 
-int rpc_info_encode_info(const struct frontends *f, uint64_t high_water_bytes,
-                         struct buf *out) MUST_USE;
-int rpc_info_encode_models(const struct frontends *f, struct buf *out) MUST_USE;
+/* An answer, or a state of a watch: room for the envelope is left in the frame. */
+#define RPC_INFO_MAX_BYTES (FRAME_MAX_BYTES - 256)
+
+/* Answers METHOD_GET_INFO, METHOD_LIST_MODELS or METHOD_STATUS. */
+void rpc_info_answer(struct conn *c, uint32_t id, enum rpc_method method, uint64_t now_usec);
+
+/* A StatusResponse. 0 or -errno of buf. */
 int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct buf *out) MUST_USE;
 
-/* A status without what passes by itself (uptime, idle times): equal bytes, nothing has changed. */
+/* The same without what passes by itself (uptime, idle times): equal bytes, nothing has changed. */
 int rpc_info_encode_comparable(const struct frontends *f, uint64_t now_usec,
                                struct buf *out) MUST_USE;

@@ -27,7 +27,6 @@
 
 #define SILENCE_MAX_USEC (10 * USEC_PER_SEC) /* as sluice.proto has it */
 #define ACCURACY_USEC    (10 * USEC_PER_MSEC)
-#define STATE_MAX_BYTES  (FRAME_MAX_BYTES - 256) /* room for the envelope */
 
 struct rpc_watches {
     struct frontends *frontends; /* borrowed */
@@ -57,7 +56,7 @@ static int look(struct rpc_watches *all, uint64_t now_usec)
     struct buf now;
     int r;
 
-    buf_init(&now, STATE_MAX_BYTES);
+    buf_init(&now, RPC_INFO_MAX_BYTES);
     r = rpc_info_encode_comparable(all->frontends, now_usec, &now);
     if (r == 0 &&
         (now.len != all->last.len || memcmp(buf_ptr(&now), buf_ptr(&all->last), now.len) != 0)) {
@@ -130,7 +129,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
     bool is_known = look(all, now) == 0;
     struct buf state;
 
-    buf_init(&state, STATE_MAX_BYTES);
+    buf_init(&state, RPC_INFO_MAX_BYTES);
     list_for_each_safe (l, &all->all) {
         struct rpc_watch *w = CONTAINER_OF(l, struct rpc_watch, link);
 
@@ -162,7 +161,7 @@ static struct rpc_watches *watches_of(struct frontends *f)
     }
     all->frontends = f;
     list_init(&all->all);
-    buf_init(&all->last, STATE_MAX_BYTES);
+    buf_init(&all->last, RPC_INFO_MAX_BYTES);
     if (sd_event_add_time(f->event, &all->timer, CLOCK_MONOTONIC, USEC_NEVER, ACCURACY_USEC,
                           on_timer, all) < 0) {
         return rpc_watches_free(all);
@@ -200,7 +199,7 @@ static int tell_first(struct rpc_watch *w, uint64_t now_usec)
     struct buf state;
     int r = look(w->watches, now_usec);
 
-    buf_init(&state, STATE_MAX_BYTES);
+    buf_init(&state, RPC_INFO_MAX_BYTES);
     r = r < 0 ? r : tell(w, &state, now_usec);
     buf_done(&state);
     return r;
@@ -271,7 +270,7 @@ void rpc_watches_drain(struct list *of_conn, uint64_t now_usec)
 {
     struct buf state;
 
-    buf_init(&state, STATE_MAX_BYTES);
+    buf_init(&state, RPC_INFO_MAX_BYTES);
     list_for_each_safe (l, of_conn) {
         struct rpc_watch *w = CONTAINER_OF(l, struct rpc_watch, conn_link);
 
