@@ -88,11 +88,31 @@ void json_add_float(cJSON *array, float value)
     (void) add(array, NULL, cJSON_CreateRaw(digits));
 }
 
+/*
+ * cJSON escapes what JSON forbids, but DEL and the controls from U+0080 to U+009F it writes as they
+ * are, and a terminal obeys those as well. They stand in strings only, where \u does as well.
+ */
+static void write_escaped(const char *text)
+{
+    const unsigned char *c = (const unsigned char *) text;
+
+    for (; *c != '\0'; c++) {
+        if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) {
+            (void) printf("\\u%04x", (unsigned) *++c);
+        } else if (*c == 0x7f) {
+            (void) fputs("\\u007f", stdout);
+        } else {
+            (void) putchar(*c);
+        }
+    }
+    (void) putchar('\n');
+}
+
 void json_print(cJSON *value)
 {
     char *text = or_end(cJSON_PrintUnformatted(value));
 
-    (void) puts(text);
+    write_escaped(text);
     (void) output_flush();
     free(text);
     cJSON_Delete(value);

@@ -169,6 +169,9 @@ int main(int argc, char **argv)
     if (at < 0) {
         return -(at + 1);
     }
+    if (at == argc && options_is_json()) {
+        return complain_with(EXIT_USAGE, "usage", "there is no command; sluicectl help lists them");
+    }
     if (at == argc) {
         print_overview(stderr);
         return EXIT_USAGE;

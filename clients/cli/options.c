@@ -30,6 +30,11 @@ void options_set_json(void)
     fault_set_form(FAULT_DOCUMENT); /* until the command says otherwise */
 }
 
+bool options_is_json(void)
+{
+    return default_is_json;
+}
+
 static void print_help(const struct command *command, const struct option_row *rows)
 {
     (void) printf("Usage: sluicectl %s %s\n\n%s\n\nOptions:\n", command->name, command->arguments,

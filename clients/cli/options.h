@@ -74,6 +74,7 @@ int options_want_words(const struct command *command, int argc, char **argv,
 
 /* --json was given before the command: it counts for whichever command follows. */
 void options_set_json(void);
+bool options_is_json(void);
 
 /* The socket that was named before the command ("sluicectl --socket PATH chat"); NULL: none.
  * Default of every command. */

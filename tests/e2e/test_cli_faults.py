@@ -96,6 +96,8 @@ def test_wrong_command_lines(env, args: tuple[str, ...]) -> None:
 def test_help(env) -> None:
     nothing = run(None)
     assert nothing.returncode == USAGE and b"Commands:" in nothing.stderr and nothing.stdout == b""
+    nothing = run(None, "--json")
+    assert nothing.returncode == USAGE and document(nothing)["error"]["code"] == "usage"
     for args in (("--help",), ("-h",), ("help",), ("help", "help")):
         overview = run(None, *args)
         assert overview.returncode == OK and b"Commands:" in overview.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -94,6 +95,17 @@ def test_control_characters_of_a_model_do_not_reach_the_terminal(env) -> None:
     assert t.wait_exit() == OK
     assert "alert" in t.screen and "end" in t.screen
     assert "\x1b[31m" not in t.screen and "\x07" not in t.screen and "\x9b" not in t.screen
+
+
+def test_control_characters_are_escaped_in_json(env) -> None:
+    """Those that JSON allows as well: a terminal may look on, and the text is the same to a program."""
+    text_ = "red \x1b[31m \x07 \x7f \x80 \x9b2J \xa0 é \\ end"
+    sluice = env.start({"m": mock(text_)})
+    t = terminal(env, sluice, "run", "--json", "m", "x")
+    assert t.wait_exit() == OK
+    assert all(c.isprintable() or c in "\r\n\xa0" for c in t.screen), repr(t.screen)
+    events = [json.loads(line) for line in t.screen.splitlines()]
+    assert "".join(e["text"] for e in events if e["event"] == "text") == text_
 
 
 def test_colours_only_where_they_are_wanted(env) -> None:
