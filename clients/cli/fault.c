@@ -121,7 +121,7 @@ int exit_code_of(const sluice_call *call)
     if (is_code(call, "connection_lost")) {
         return EXIT_UNREACHABLE;
     }
-    if (sluice_call_error_is_retryable(call) && (status == 429 || status == 503)) {
+    if (sluice_call_error_is_retryable(call) && (status == 409 || status == 429 || status == 503)) {
         return EXIT_TRY_LATER;
     }
     return EXIT_FAILED;

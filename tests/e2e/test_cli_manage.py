@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 import pytest
-from testenv.cli import FAILED, OK, UNREACHABLE, USAGE, Elsewhere, document, run, said
+from testenv.cli import FAILED, OK, TRY_LATER, UNREACHABLE, USAGE, Elsewhere, document, run, said
 from testenv.daemon import mock, to_yaml
-from testenv.upstream import Gate, end, text, wait_for
+from testenv.upstream import Gate, end, stall, text, wait_for
+from testenv.waiting import eventually
 
 # ---------------------------------------------------------------------------------------------- reload
 
@@ -78,7 +79,7 @@ def test_others_may_look_but_not_manage(env) -> None:
     sluice.directory.chmod(0o755)
     os.chmod(sluice.rpc_path, 0o666)
     assert elsewhere.run(sluice.rpc_path, "status").returncode == OK
-    for args in (("reload",), ("drain",)):
+    for args in (("reload",), ("drain",), ("unload", "m"), ("stop", "m")):
         refused = elsewhere.run(sluice.rpc_path, *args, "--json")
         assert refused.returncode == FAILED and "root" in said(refused), args
         assert document(refused)["error"]["code"] == "forbidden"
@@ -89,3 +90,40 @@ def test_one_word_and_no_more(env) -> None:
     for args in (("reload", "x"), ("drain", "x"), ("unload",), ("unload", "a", "b"), ("stop",)):
         wrong = run(None, *args)
         assert wrong.returncode == USAGE and said(wrong)
+
+
+# ---------------------------------------------------------------------------------------------- unload
+
+
+@pytest.mark.parametrize("verb", ["unload", "stop"])
+def test_unload(env, verb: str) -> None:
+    """What is loaded leaves the memory of its server, and is no longer what ps lists."""
+    upstream = env.ollama()
+    sluice = env.start({"m": upstream.deployment(), "n": mock()})
+    nothing = run(sluice, verb, "m")
+    assert nothing.returncode == OK and b"nothing to unload" in nothing.stdout
+    assert run(sluice, "run", "m", "hello").returncode == OK
+    eventually(lambda: document(run(sluice, "ps", "--json"))["deployments"], "m is loaded")
+    people = run(sluice, verb, "m")
+    assert (people.returncode, people.stdout) == (OK, b"m: unloaded from 1 deployment\n")
+    assert document(run(sluice, "ps", "--json"))["deployments"] == []
+    assert run(sluice, "run", "m", "hello").returncode == OK
+    told = document(run(sluice, verb, "--json", "m"))
+    assert told == {"model": "m", "unloaded": 1, "unchanged": 0}
+    assert document(run(sluice, verb, "--json", "n")) == {"model": "n", "unloaded": 0, "unchanged": 1}
+
+
+def test_unload_of_what_is_in_use_or_unknown(env) -> None:
+    upstream = env.ollama()
+    upstream.always(text("x"), stall())
+    sluice = env.start({"m": upstream.deployment()})
+    with sluice.rpc() as rpc:
+        rpc.stream("Chat", rpc.chat_request("m"))
+        upstream.wait_request()
+        for args in ((), ("--json",)):
+            busy = run(sluice, "stop", "m", *args)
+            assert busy.returncode == TRY_LATER and said(busy)
+        assert document(busy)["error"]["code"] == "model_in_use"
+    unknown = run(sluice, "stop", "--json", "mm")
+    assert unknown.returncode == FAILED and "sluicectl models" in said(unknown)
+    assert document(unknown)["error"]["code"] == "model_not_found"
