@@ -10,7 +10,7 @@ from typing import Callable, Optional, TypeVar
 T = TypeVar("T")
 
 # Sanitizer builds on two busy cores are slow; a deadline only has to end a test that has already failed.
-PATIENCE_SEC = 10.0
+PATIENCE_SEC = 20.0
 POLL_SEC = 0.005
 
 _never = threading.Event()
