@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,20 +26,21 @@ def go_tests() -> dict[str, list[str]]:
     """Scenario -> how to run its test."""
     go = stock.tool("go", "the Go client")
     stock.tool("protoc", "the Go client")
-    directory = stock.source_copy("go")
     environment = {
         "GOMODCACHE": str(stock.CACHE / "go/mod"),
         "GOCACHE": str(stock.CACHE / "go/build"),
         "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false",
         "GOTOOLCHAIN": "local",
     }
-    stock.fetch([go, "mod", "download"], directory, environment)
-    proto = str(SOURCE / "proto/sluice.proto")
-    stock.build(["./generate.sh", proto], directory, environment)
-    stock.build([go, "vet", "."], directory, environment)
-    stock.build([go, "build", "-o", "ask", "."], directory, environment)
-    stock.build([go, "test", "-c", "-o", "ask.test", "."], directory, environment)
-    program = str(directory / "ask.test")
+    with stock.one_at_a_time() as worker:
+        directory = stock.source_copy("go")
+        stock.fetch([go, "mod", "download"], directory, environment)
+        proto = str(SOURCE / "proto/sluice.proto")
+        stock.build(["./generate.sh", proto], directory, environment)
+        stock.build([go, "vet", "."], directory, environment)
+        stock.build([go, "build", "-o", f"ask-{worker}", "."], directory, environment)
+        program = str(directory / f"ask-{worker}.test")
+        stock.build([go, "test", "-c", "-o", program, "."], directory, environment)
     listed = subprocess.run([program, "-test.list", "."], capture_output=True, text=True, check=True)
     return {
         snake(name): [program, "-test.v", "-test.run", f"^{name}$"]
@@ -60,4 +60,4 @@ def test_go(env: Any, go_tests: dict[str, list[str]], name: str) -> None:
 
 def test_the_example_itself(env: Any, go_tests: dict[str, list[str]]) -> None:
     """What a person would type."""
-    stock.try_example(env, str(Path(go_tests["chat"][0]).with_name("ask")), "0 [3 ")
+    stock.try_example(env, go_tests["chat"][0].removesuffix(".test"), "0 [3 ")

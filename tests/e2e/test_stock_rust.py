@@ -39,17 +39,18 @@ def programs() -> dict[str, str]:
     version = subprocess.run([cargo, "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(int(n) for n in version.split()[1].split(".")[:2]) < OLDEST_RUST:
         pytest.skip(f"the Rust client: {version.strip()} is too old for its crates")
-    directory = stock.source_copy("rust")
     environment = {
         # The crates themselves stay where cargo is set up to have them: CARGO_HOME says which registry is used.
         "CARGO_TARGET_DIR": str(stock.CACHE / "rust"),
         "SLUICE_PROTO": str(SOURCE / "proto/sluice.proto"),
     }
-    stock.fetch([cargo, "fetch", "--locked"], directory, environment)
-    offline = ["--locked", "--offline", "--message-format=json"]
-    found = executables(stock.build([cargo, "build", *offline], directory, environment))
-    tests = [cargo, "test", "--no-run", "--test", "ask", *offline]
-    return {**found, "test": executables(stock.build(tests, directory, environment))["test"]}
+    with stock.one_at_a_time():  # cargo leaves alone what is up to date
+        directory = stock.source_copy("rust")
+        stock.fetch([cargo, "fetch", "--locked"], directory, environment)
+        offline = ["--locked", "--offline", "--message-format=json"]
+        found = executables(stock.build([cargo, "build", *offline], directory, environment))
+        tests = [cargo, "test", "--no-run", "--test", "ask", *offline]
+        return {**found, "test": executables(stock.build(tests, directory, environment))["test"]}
 
 
 def test_every_test_has_its_scenario(programs: dict[str, str]) -> None:
