@@ -57,7 +57,7 @@ install(EXPORT sluiceTargets NAMESPACE sluice:: DESTINATION ${package_dir})
 if(SYSTEMD_VERSION VERSION_GREATER_EQUAL 253)
     set(SLUICE_UNIT_TYPE "Type=notify-reload")
 else()
-    set(SLUICE_UNIT_TYPE "Type=notify\nExecReload=kill -HUP $MAINPID")
+    set(SLUICE_UNIT_TYPE "Type=notify\nExecReload=sh -c \"kill -HUP $MAINPID\"") # a system without procps has no kill of its own
 endif()
 file(GLOB units RELATIVE ${CMAKE_SOURCE_DIR}/systemd CONFIGURE_DEPENDS
     systemd/*.socket systemd/*.service.in systemd/user/*.socket systemd/user/*.service.in)

@@ -9,7 +9,7 @@ def test_uninstall(installed: Machine) -> None:
     assert installed.knock("rpc")["is_good"]
     for command in readme_commands("Uninstall"):
         installed.run(command)
-    eventually_in("no process is left", lambda: installed.status("pidof sluiced") != 0)
+    eventually_in("no process is left", lambda: installed.status("grep -qx sluiced /proc/[0-9]*/comm") != 0)
     left = installed.run("find /etc /usr /var/lib /run -xdev -name '*sluice*' -not -type d -not -path '/etc/sluice/*'").split()
     assert left == [], left
     assert installed.run("ls /etc/sluice").split() == ["sluice.yaml"]
