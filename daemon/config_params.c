@@ -3,9 +3,11 @@
 
 #include <string.h>
 
+#include "memory_limit.h"
+
 struct frontend_params config_params_frontend(const struct config *c)
 {
-    return (struct frontend_params) {
+    struct frontend_params p = {
         .max_connections = c->max_connections,
         .max_connections_per_uid = c->max_connections_per_uid,
         .max_calls_per_connection = c->max_calls_per_connection,
@@ -23,6 +25,9 @@ struct frontend_params config_params_frontend(const struct config *c)
         .allowed_origins = (const char *const *) c->allowed_origins,
         .n_allowed_origins = c->n_allowed_origins,
     };
+
+    memory_limit_fit(c->kernel_root, &p.max_body_bytes, &p.max_buffered_bytes);
+    return p;
 }
 
 struct admission_params config_params_admission(const struct config *c)

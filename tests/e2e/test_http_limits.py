@@ -196,6 +196,20 @@ def test_connection_limit_of_a_user(env) -> None:
     eventually(lambda: sluice.status().connections <= 2, "room again")
 
 
+def test_the_service_managers_limit_goes_before_ours(env) -> None:
+    """With MemoryMax=64M the kernel would kill a sluiced that reads 32 MiB (limits.body); so it refuses them, and takes what fits."""
+    group = env.directory / "sys/fs/cgroup/sluice.service"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text(f"{64 << 20}\n")
+    (env.directory / "proc/self").mkdir(parents=True)
+    (env.directory / "proc/self/cgroup").write_text("0::/sluice.service\n")
+    sluice = env.start(sluice={"pressure": {"enabled": True, "kernel_root": str(env.directory)}})
+    http = sluice.http()
+    say_head(http, f"Content-Length: {(8 << 20) + 1}\r\n\r\n")
+    assert http.read_answer().status == 413
+    assert sluice.post(CHAT, chat_body(content="x" * (7 << 20))).status == 200
+
+
 def test_calls_do_not_buffer_without_bound(env) -> None:
     """The sum of all bodies is bounded as well: sluice.limits.buffered."""
     sluice = env.start(sluice={"limits": {"body": "1MiB", "buffered": "2MiB"}})
