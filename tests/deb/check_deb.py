@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import email.utils
+import fcntl
 import os
 import shutil
 import subprocess
@@ -214,6 +215,9 @@ def check(suite: str, work: Path, is_built: bool) -> None:
     (archives / "partial").mkdir(exist_ok=True)
     log.unlink(missing_ok=True)
     lower = bare_root(suite, work)
+    for stale in (work / f"{suite}.build/root", work / f"{suite}.run/root"):
+        if stale.is_mount():  # of a run that was killed
+            subprocess.run(["umount", "--recursive", str(stale)], check=True)
     if not is_built:
         shutil.rmtree(out, ignore_errors=True)
         with Layer(lower, work / f"{suite}.build", archives) as layer:
@@ -226,6 +230,15 @@ def check(suite: str, work: Path, is_built: bool) -> None:
     say(f"{suite}: passed in {time.monotonic() - began:.0f} s")
 
 
+def passes(suite: str, work: Path, is_built: bool) -> bool:
+    try:
+        check(suite, work, is_built)
+    except (Failed, subprocess.SubprocessError) as trouble:
+        print(trouble, flush=True)
+        return False
+    return True
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", action="append", choices=SUITES)
@@ -235,13 +248,9 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("check_deb.py: containers need root")
     arguments.work.mkdir(parents=True, exist_ok=True)
-    failed = []
-    for suite in arguments.suite or SUITES:
-        try:
-            check(suite, arguments.work.resolve(), arguments.built)
-        except (Failed, subprocess.SubprocessError) as trouble:
-            print(trouble, flush=True)
-            failed.append(suite)
+    with (arguments.work / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two runs at a time wait for each other
+        failed = [suite for suite in arguments.suite or SUITES if not passes(suite, arguments.work.resolve(), arguments.built)]
     if failed:
         sys.exit(f"FAILED: {', '.join(failed)}")
 
