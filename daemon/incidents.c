@@ -13,6 +13,7 @@
 #include "base/num.h"
 #include "messages.h"
 #include "upstream/ollama_loader.h"
+#include "upstream/ollama_unload.h"
 #include "upstream/server_state.h"
 
 #define DURATION_BYTES 32
@@ -78,9 +79,24 @@ static void on_load(void *ctx, const struct load_report *r)
     }
 }
 
+static void on_evicted(void *ctx, const struct eviction_report *r)
+{
+    char text[DURATION_BYTES];
+    struct log_fields f;
+
+    log_fields_init(&f);
+    log_fields_add(&f, "SLUICE_SERVER", str_from(r->server));
+    log_fields_add(&f, "SLUICE_MODEL", str_from(r->model));
+    log_fields_add_number(&f, "SLUICE_UNLOAD_USEC", r->took_usec);
+    message_write(MESSAGE_MODEL_EVICTED, LOG_LEVEL_NOTICE, NULL, &f,
+                  "model \"%.100s\" unloaded from %s, as asked, in %s", r->model, r->server,
+                  about(r->took_usec, text));
+}
+
 struct upstream_hooks incidents_upstream_hooks(struct incidents *in)
 {
-    return (struct upstream_hooks) {.ctx = in, .on_server = on_server, .on_load = on_load};
+    return (struct upstream_hooks) {
+        .ctx = in, .on_server = on_server, .on_load = on_load, .on_evicted = on_evicted};
 }
 
 /* ---------------------------------------------------------------- bursts */

@@ -107,6 +107,11 @@ static void distrust_variants(struct ollama_loader *l, const struct load *loaded
     }
 }
 
+const char *ollama_loader_server(const struct ollama_loader *l)
+{
+    return server_state_name(l->server);
+}
+
 static void report(struct ollama_loader *l, const struct load *m, const struct problem *problem)
 {
     const struct upstream_hooks *hooks = &l->up->hooks;

@@ -74,6 +74,9 @@ struct load_report {
     struct log_limit *limit;       /* of this server's loads */
 };
 
+/* The server's address as it may be shown. Valid as long as the loader. */
+const char *ollama_loader_server(const struct ollama_loader *l);
+
 /* w waits no more. The load goes on. Idempotent. */
 void load_waiter_leave(struct load_waiter *w);
 

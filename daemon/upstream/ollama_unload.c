@@ -22,7 +22,6 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "upstream/curl_loop.h"
 #include "upstream/transfer.h"
 #include "wire/ollama_json.h"
@@ -43,7 +42,7 @@ struct ollama_unload {
     struct ollama_loader *loader;
     char *id, *model, *unix_path, *bearer, *list_url, *tell_url; /* owned */
     bool is_local, is_trusted, could_not_start;
-    uint64_t connect_usec, ends_at_usec;
+    uint64_t connect_usec, began_at_usec, ends_at_usec;
     struct transfer *transfer;
     sd_event_source *timer;
     struct buf body, answer;
@@ -104,6 +103,19 @@ static void check_later(struct ollama_unload *u)
 
 /* ---------------------------------------------------------------- answers */
 
+static void evicted(struct ollama_unload *u, uint64_t now_usec)
+{
+    const struct upstream_hooks *hooks = &u->up->hooks;
+    struct eviction_report report = {.server = ollama_loader_server(u->loader),
+                                     .model = u->model,
+                                     .took_usec = usec_since(now_usec, u->began_at_usec)};
+
+    ollama_loader_saw(u->loader, u->model, false, now_usec);
+    if (hooks->on_evicted) {
+        hooks->on_evicted(hooks->ctx, &report);
+    }
+}
+
 static void on_list(struct ollama_unload *u)
 {
     bool is_listed;
@@ -120,8 +132,7 @@ static void on_list(struct ollama_unload *u)
     } else if (is_listed) {
         check_later(u);
     } else {
-        ollama_loader_saw(u->loader, u->model, false, clock_now_usec());
-        log_printf(LOG_LEVEL_NOTICE, "%s: model \"%s\" was unloaded as asked", u->id, u->model);
+        evicted(u, clock_now_usec());
         finish(u, &(struct unload_result) {.code = ERRCODE_NONE, .was_loaded = true});
     }
 }
@@ -277,8 +288,9 @@ int ollama_unload_start(const struct ollama_unload_spec *spec, struct unload_sin
         .is_local = spec->address->is_local,
         .is_trusted = spec->is_trusted,
         .connect_usec = spec->connect_usec,
-        .ends_at_usec = usec_add(clock_now_usec(), LIMIT_USEC),
+        .began_at_usec = clock_now_usec(),
     };
+    u->ends_at_usec = usec_add(u->began_at_usec, LIMIT_USEC);
     buf_init(&u->body, REQUEST_MAX_BYTES);
     buf_init(&u->answer, LIST_MAX_BYTES);
     r = fill(u, spec);

@@ -19,6 +19,12 @@ struct ollama_unload_spec {
     uint64_t connect_usec;
 };
 
+/* A model that is no longer in memory because of us, as upstreams.hooks.on_evicted has it. */
+struct eviction_report {
+    const char *server, *model;
+    uint64_t took_usec; /* from the first look to the one that did not find it */
+};
+
 /* As backend_ops.unload. */
 int ollama_unload_start(const struct ollama_unload_spec *spec, struct unload_sink *sink,
                         struct unload_job **ret_job) MUST_USE;

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from testenv.daemon import Daemon, mock
 from testenv.http import chat_body
+from testenv.ttrpc import CONTROL
 from testenv.upstream import Gate, Ollama, OpenAI, Upstream, say, stall, wait_for, whole
 from testenv.waiting import eventually
 
@@ -147,6 +148,12 @@ def test_loads(env) -> None:
     loaded = wait_event(sluice, "model_loaded")
     assert loaded["SLUICE_MODEL"] == "big:7b"
     assert int(loaded["SLUICE_LOAD_USEC"]) > 0
+    rpc = sluice.rpc()
+    request = rpc.schema.UnloadRequest(model="m")
+    assert rpc.unary(CONTROL, "Unload", request, "UnloadResponse").unloaded == 1
+    evicted = wait_event(sluice, "model_evicted")
+    assert evicted["SLUICE_MODEL"] == "big:7b" and evicted["SLUICE_SERVER"] == upstream.url
+    assert int(evicted["SLUICE_UNLOAD_USEC"]) > 0
     assert not events(sluice, "upstream_down")
 
 
