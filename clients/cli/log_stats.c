@@ -32,10 +32,23 @@ static int add_value(struct log_values *v, uint64_t value)
     return 0;
 }
 
-static int add_outcome(struct log_group *g, const char *name)
+/* The daemon's outcomes are ASCII. Another's may be no text at all, and become names in JSON. */
+static void make_plain(const char *text, char ret[LOG_TEXT_BYTES])
 {
+    size_t n = 0;
+
+    for (; text[n]; n++) {
+        ret[n] = (char) (text[n] >= ' ' && text[n] <= '~' ? text[n] : '?');
+    }
+    ret[n] = '\0';
+}
+
+static int add_outcome(struct log_group *g, const char *text)
+{
+    char name[LOG_TEXT_BYTES];
     size_t i = 0;
 
+    make_plain(text, name);
     if (!g->outcomes) {
         g->outcomes = calloc(LOG_MAX_OUTCOMES, sizeof(*g->outcomes));
     }

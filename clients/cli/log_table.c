@@ -98,21 +98,9 @@ static size_t clip(const char *text, int width)
     return at;
 }
 
-/* What may be shown of text: one line for each call, whatever the caller named it. free(). */
-static char *one_line(const char *text)
-{
-    struct term_text carry = {.n_held = 0};
-    char *clean = term_clean(&carry, text, strlen(text), false);
-
-    for (char *p = clean; p && *p; p++) {
-        *p = *p == '\n' || *p == '\t' ? ' ' : *p;
-    }
-    return clean;
-}
-
 static void print_cell(const struct log_table *t, int column, const char *text, bool is_last)
 {
-    char *clean = one_line(text);
+    char *clean = term_clean_line(text);
     const char *shown = clean ? clean : "?";
     int width = t->widths[column], n = term_width(shown);
     bool is_cut = t->is_cut && n > width;

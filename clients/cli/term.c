@@ -84,6 +84,7 @@ struct target {
     char *out; /* three bytes for each byte in */
     size_t n;
     bool keep_control;
+    bool is_line; /* of text that may have lines a blank is left of each newline and tab */
 };
 
 static void put(struct target *to, const void *bytes, size_t n)
@@ -100,6 +101,10 @@ static void put_character(struct target *to, const uint8_t *c, size_t n)
 {
     bool is_bad = to->keep_control ? c[0] == '\0' : is_control(c, n);
 
+    if (to->is_line && (c[0] == '\n' || c[0] == '\t')) {
+        put(to, " ", 1);
+        return;
+    }
     put(to, is_bad ? REPLACEMENT : (const char *) c, is_bad ? strlen(REPLACEMENT) : n);
 }
 
@@ -141,8 +146,24 @@ void term_print(FILE *f, const char *text)
 {
     struct term_text t = {.n_held = 0};
 
-    term_write(f, &t, text, strlen(text));
+    decode(&(struct target) {.f = f, .is_line = true}, &t, text, strlen(text));
     term_end(f, &t);
+}
+
+char *term_clean_line(const char *text)
+{
+    struct term_text t = {.n_held = 0};
+    struct target to = {.out = malloc(3 * strlen(text) + strlen(REPLACEMENT) + 1), .is_line = true};
+
+    if (!to.out) {
+        return NULL;
+    }
+    decode(&to, &t, text, strlen(text));
+    if (t.n_held > 0) {
+        put(&to, REPLACEMENT, strlen(REPLACEMENT));
+    }
+    to.out[to.n] = '\0';
+    return to.out;
 }
 
 char *term_clean(struct term_text *t, const char *bytes, size_t n, bool keep_control)

@@ -32,10 +32,14 @@ struct term_text {
 void term_write(FILE *f, struct term_text *t, const char *bytes, size_t n);
 void term_end(FILE *f, struct term_text *t); /* what is held is no character any more */
 
-/* The same for a whole string. */
+/* A whole string as part of one line: newlines and tabs become blanks, so that a name cannot pass
+ * for another row of a table. */
 void term_print(FILE *f, const char *text);
 
-/* The same as a string, for JSON: control characters stay when keep_control (JSON escapes them),
+/* The same as a string. Owned, free(); NULL: no memory. */
+char *term_clean_line(const char *text);
+
+/* What term_write() prints, as a string for JSON: control characters stay when keep_control (JSON escapes them),
  * but for NUL. Owned, free(); NULL: no memory. */
 char *term_clean(struct term_text *t, const char *bytes, size_t n, bool keep_control);
 

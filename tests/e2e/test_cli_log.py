@@ -157,23 +157,28 @@ def test_records_that_are_not_ours(journal: Path) -> None:
             call(6, **{k: "-1" for k in everything}),
             call(7, **{k: "1" + "0" * 18 for k in everything}),
             call(8),
+            call(9, SLUICE_MODEL="m\nm", SLUICE_OUTCOME=b"\xff\n\x1b[2J", SLUICE_REQUEST_ID="a\tb"),
         ],
     )
     table = log(journal)
     assert table.returncode == OK and table.stderr == b""
     lines = table.stdout.decode().splitlines()
-    assert len(lines) == 9  # the titles, and a line for each
+    assert len(lines) == 10  # the titles, and a line for each
     assert all(line.isprintable() for line in lines)
     assert lines[1].split()[2:] == ["-"] * 10
-    assert lines[-1].split()[-1] == "req-8"
+    assert lines[-2].split()[-1] == "req-8"
     calls = objects(log(journal, "--json"))
-    assert len(calls) == 8
+    assert len(calls) == 9
     assert set(calls[0]) == {"at_usec", "time"}
     assert len(calls[3]["model"]) == 256 and "uid" not in calls[3]
     assert calls[6]["tokens_in"] == 10**18
     stats = document(log(journal, "--stats", "--json"))
-    assert stats["calls"] == 8 and stats["tokens_in"] == 10**18 + 7
-    assert log(journal, "--stats").returncode == OK
+    assert stats["calls"] == 9 and stats["tokens_in"] == 10**18 + 14
+    assert stats["outcomes"]["???[2J"] == 1
+    text = log(journal, "--stats")
+    assert text.returncode == OK
+    assert all(line.isprintable() for line in text.stdout.decode().splitlines())
+    assert "m m" in text.stdout.decode().splitlines()
 
 
 @needs_journals

@@ -106,6 +106,18 @@ START_TEST(pace)
 }
 END_TEST
 
+/* They become names in JSON, which is Unicode. */
+START_TEST(outcomes_are_ascii)
+{
+    struct log_stats s = {.n_groups = 0};
+    struct log_call call = a_call("m", "\xff\n\x7f ok~", 1);
+
+    add(&s, &call);
+    ck_assert_str_eq(s.all.outcomes[0].name, "??? ok~");
+    log_stats_done(&s);
+}
+END_TEST
+
 /* Clients name models; a journal may hold any outcome. */
 START_TEST(bounded)
 {
@@ -173,6 +185,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, percentiles);
     tcase_add_test(tc, groups);
     tcase_add_test(tc, pace);
+    tcase_add_test(tc, outcomes_are_ascii);
     tcase_add_test(tc, bounded);
     tcase_add_test(tc, without_memory);
     tcase_add_test(tc, numbers);

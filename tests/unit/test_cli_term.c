@@ -85,11 +85,29 @@ static void clean_once(void)
     struct term_text t = {.n_held = 0};
 
     free(term_clean(&t, "text", 4, false));
+    free(term_clean_line("text"));
 }
 
 START_TEST(memory_may_fail)
 {
     for_each_failed_allocation(clean_once);
+}
+END_TEST
+
+/* A name with a newline in it must not look like another row. */
+START_TEST(a_string_is_part_of_a_line)
+{
+    char text[64] = "";
+    FILE *f = fmemopen(text, sizeof(text), "w");
+    char *clean = term_clean_line("a\nb\tc\xc3");
+
+    ck_assert_ptr_nonnull(f);
+    term_print(f, "a\nb\tc\xc3");
+    ck_assert_int_eq(fclose(f), 0);
+    ck_assert_str_eq(text, "a b c" BAD);
+    ck_assert_ptr_nonnull(clean);
+    ck_assert_str_eq(clean, text);
+    free(clean);
 }
 END_TEST
 
@@ -115,6 +133,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, broken_utf8_is_replaced);
     tcase_add_test(tc, json_keeps_controls_but_no_nul);
     tcase_add_test(tc, memory_may_fail);
+    tcase_add_test(tc, a_string_is_part_of_a_line);
     tcase_add_test(tc, columns_count_characters);
 }
 
