@@ -17,6 +17,7 @@
 #include "upstream/server_state.h"
 
 #define DURATION_BYTES 32
+#define NAME_SHOWN_MAX 100 /* bytes of the model name in the message; the field has all */
 
 static const struct burst_limits shed_limits = {INCIDENTS_SHED_N, INCIDENTS_SHED_USEC};
 static const struct burst_limits denied_limits = {INCIDENTS_DENIED_N, INCIDENTS_DENIED_USEC};
@@ -56,6 +57,7 @@ static void on_server(void *ctx, const struct server_report *r)
 
 static void on_load(void *ctx, const struct load_report *r)
 {
+    struct str model = str_clip(str_from(r->model), NAME_SHOWN_MAX);
     char text[DURATION_BYTES];
     struct log_fields f;
 
@@ -70,11 +72,11 @@ static void on_load(void *ctx, const struct load_report *r)
         log_fields_add(&f, "SLUICE_CODE", str_from(code->openai_code));
         log_fields_add(&f, "SLUICE_REASON", str_from(why));
         message_write(MESSAGE_MODEL_LOAD_REFUSED, LOG_LEVEL_WARNING, r->limit, &f,
-                      "model \"%.100s\" cannot be loaded on %s: %s", r->model, r->server, why);
+                      "model \"%.*s\" cannot be loaded on %s: %s", STR_ARG(model), r->server, why);
     } else {
         message_write(MESSAGE_MODEL_LOADED,
                       r->took_usec >= INCIDENTS_LOAD_NOTICE_USEC ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG,
-                      r->limit, &f, "model \"%.100s\" loaded on %s in %s", r->model, r->server,
+                      r->limit, &f, "model \"%.*s\" loaded on %s in %s", STR_ARG(model), r->server,
                       about(r->took_usec, text));
     }
 }

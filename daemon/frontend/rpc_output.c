@@ -66,6 +66,7 @@ void rpc_put_error(struct conn *c, uint32_t id, const struct rpc_error *error)
 
     /* a text that was cut to fit: Go refuses a frame that is not UTF-8 */
     text.len -= str_utf8_tail(text);
+    text = str_is_utf8(text) ? text : str_from(info->text);
     struct frame_response response = {
         .code = info->ttrpc_code,
         .message = {(const uint8_t *) text.ptr, text.len},

@@ -19,6 +19,7 @@
 #include "wire/ollama_json.h"
 
 #define ANSWER_MAX_BYTES 4096
+#define NAME_SHOWN_MAX   60 /* bytes of a name in a message */
 #define MODELS_MAX       64 /* heard of at one server; the one not used for longest is forgotten */
 
 /* A model that somebody asked for, with one set of load options. */
@@ -164,9 +165,10 @@ static void finish(struct ollama_loader *l, const struct problem *problem,
 
 static void fail(struct ollama_loader *l, enum errcode code, const char *text)
 {
+    struct str model = str_clip(str_from(l->current->model), NAME_SHOWN_MAX);
     struct problem p = {.code = code};
 
-    (void) snprintf(p.text, sizeof p.text, "loading model \"%.60s\" failed: %s", l->current->model,
+    (void) snprintf(p.text, sizeof p.text, "loading model \"%.*s\" failed: %s", STR_ARG(model),
                     text);
     finish(l, &p, 0);
 }

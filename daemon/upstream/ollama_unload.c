@@ -31,6 +31,7 @@
 #define LIMIT_USEC        (8 * USEC_PER_SEC) /* a GPU's memory takes up to 5 s to come back */
 #define LIST_MAX_BYTES    (256 * 1024)       /* a model on it has about 500 bytes */
 #define REQUEST_MAX_BYTES 4096
+#define NAME_SHOWN_MAX    60 /* bytes of a name in a message */
 
 enum unload_state { UNLOAD_LOOKING, UNLOAD_TELLING, UNLOAD_CHECKING };
 
@@ -84,10 +85,13 @@ static void finish(struct ollama_unload *u, const struct unload_result *result)
 
 static void fail(struct ollama_unload *u, enum errcode code, const char *text)
 {
+    struct str id = str_clip(str_from(u->id), NAME_SHOWN_MAX);
+    struct str model = str_clip(str_from(u->model), NAME_SHOWN_MAX);
     char said[PROBLEM_TEXT_MAX];
     struct unload_result result = {.code = code, .text = said};
 
-    (void) snprintf(said, sizeof said, "%.60s: unloading \"%.60s\": %s", u->id, u->model, text);
+    (void) snprintf(said, sizeof said, "%.*s: unloading \"%.*s\": %s", STR_ARG(id), STR_ARG(model),
+                    text);
     finish(u, &result);
 }
 

@@ -218,6 +218,22 @@ def test_lists_that_are_none(env, body: bytes) -> None:
     assert fails(lambda: unload(sluice.rpc(), "m")).detail.code == "upstream_garbage"
 
 
+@pytest.mark.parametrize("name", ["é" * 60, "x" + "é" * 60])
+def test_long_names_in_messages(env, name: str) -> None:
+    """They are cut between two characters: a client may refuse what is not UTF-8."""
+    upstream = env.ollama()
+    upstream.on_list(whole(200, b"[]"))
+    upstream.on_load(fin())
+    sluice = env.start({name: upstream.deployment(name)})
+    shown = name.encode()[:60].decode(errors="ignore")
+    assert f'unloading "{shown}": ' in fails(lambda: unload(sluice.rpc(), name)).message
+    with pytest.raises(RpcError) as e:
+        list(sluice.rpc().chat(name))
+    assert shown in e.value.message
+    record = sluice.wait_record(lambda r: r.get("SLUICE_EVENT") == "model_load_refused", "a refusal")
+    assert name.encode()[:100].decode(errors="ignore") in record["message"]
+
+
 def test_no_http_at_all(env) -> None:
     upstream = env.ollama()
     upstream.on_list(raw(b"SSH-2.0-OpenSSH_9.2\r\n"), fin())
