@@ -10,6 +10,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "messages.h"
 
 static bool is_late(uint64_t due_at_usec, uint64_t now_usec)
@@ -45,7 +46,8 @@ static const char *what_is_late(enum watchdog_verdict verdict)
 
 static void arm(struct watchdog *w, uint64_t now_usec)
 {
-    uint64_t half = w->interval_usec / 2;
+    uint64_t half =
+        w->interval_usec / 2 > WATCHDOG_MIN_USEC ? w->interval_usec / 2 : WATCHDOG_MIN_USEC;
     uint64_t next = w->is_late && WATCHDOG_RECHECK_USEC < half ? WATCHDOG_RECHECK_USEC : half;
 
     (void) sd_event_source_set_time(w->timer, usec_add(now_usec, next));
@@ -78,6 +80,9 @@ int watchdog_init(struct watchdog *w, sd_event *event, struct watchdog_view (*lo
     int r = sd_watchdog_enabled(0, &interval);
 
     *w = (struct watchdog) {.interval_usec = interval, .look = look, .ctx = ctx};
+    if (r < 0) {
+        log_printf(LOG_LEVEL_ERROR, "WATCHDOG_USEC or WATCHDOG_PID is no number that can be used");
+    }
     if (r <= 0) {
         return r;
     }

@@ -27,6 +27,8 @@
 #define WATCHDOG_MARGIN_USEC (10 * UINT64_C(1000000))
 /* the next look after one that found something late: well within any sensible WatchdogSec= */
 #define WATCHDOG_RECHECK_USEC UINT64_C(1000000)
+/* between two looks, whatever the interval: one of a microsecond would keep the loop turning */
+#define WATCHDOG_MIN_USEC UINT64_C(10000)
 
 /* The oldest work items. USEC_NEVER: there is none of that kind. */
 struct watchdog_view {

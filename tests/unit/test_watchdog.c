@@ -134,6 +134,25 @@ START_TEST(pings_while_healthy_and_not_while_late)
 }
 END_TEST
 
+/* An interval that nobody can keep is no reason to turn all the time. */
+START_TEST(tiny_interval)
+{
+    uint64_t began = clock_now_usec(), looks_max;
+    struct watchdog w;
+    sd_event *event = NULL;
+
+    open_manager("1");
+    ck_assert_int_ge(sd_event_new(&event), 0);
+    ck_assert_int_ge(watchdog_init(&w, event, look, &g_view), 0);
+    turn_until(event, 3);
+    looks_max = (clock_now_usec() - began) / WATCHDOG_MIN_USEC;
+    ck_assert_uint_le(g_looks, looks_max);
+    watchdog_done(&w);
+    sd_event_unref(event);
+    close_manager();
+}
+END_TEST
+
 START_TEST(no_timer_where_nobody_asks)
 {
     struct watchdog w;
@@ -164,6 +183,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, nothing_to_do_is_healthy);
     tcase_add_test(tc, each_kind_may_be_late_by_the_margin);
     tcase_add_test(tc, pings_while_healthy_and_not_while_late);
+    tcase_add_test(tc, tiny_interval);
     tcase_add_test(tc, no_timer_where_nobody_asks);
 }
 TEST_MAIN("watchdog", add_tests)
