@@ -6,7 +6,7 @@
 #include "log_call.h"
 
 #define LOG_MAX_GROUPS   200 /* models; a client may make names up: the rest is "(others)" */
-#define LOG_MAX_OUTCOMES 40  /* more than errors.def has; the rest is "(others)" */
+#define LOG_MAX_OUTCOMES 64  /* more than errors.def has; the rest is "(others)" */
 
 struct log_outcome {
     char name[LOG_TEXT_BYTES];
