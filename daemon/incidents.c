@@ -55,6 +55,52 @@ static void on_server(void *ctx, const struct server_report *r)
     }
 }
 
+static void write_opened(const struct deployment *d)
+{
+    struct log_fields f;
+
+    log_fields_init(&f);
+    log_fields_add(&f, "SLUICE_DEPLOYMENT", str_from(d->id));
+    log_fields_add(&f, "SLUICE_SERVER", str_from(d->api_base));
+    log_fields_add_number(&f, "SLUICE_FAILURES", d->health.n_failures);
+    log_fields_add_number(&f, "SLUICE_OPEN_USEC", d->health.open_usec);
+    message_write(MESSAGE_BREAKER_OPEN, LOG_LEVEL_WARNING, NULL, &f,
+                  "deployment \"%s\" is left alone for %llu s: its model server let %u calls in a "
+                  "row run into a time-out",
+                  d->id, (unsigned long long) (d->health.open_usec / USEC_PER_SEC),
+                  d->health.n_failures);
+}
+
+static void write_closed(const struct deployment *d, uint64_t now_usec)
+{
+    uint64_t open_usec = usec_since(now_usec, d->health.opened_at_usec);
+    char text[DURATION_BYTES];
+    struct log_fields f;
+
+    log_fields_init(&f);
+    log_fields_add(&f, "SLUICE_DEPLOYMENT", str_from(d->id));
+    log_fields_add(&f, "SLUICE_SERVER", str_from(d->api_base));
+    log_fields_add_number(&f, "SLUICE_FAILURES", d->health.n_probes_failed);
+    log_fields_add_number(&f, "SLUICE_OPEN_USEC", open_usec);
+    message_write(MESSAGE_BREAKER_CLOSED, LOG_LEVEL_NOTICE, NULL, &f,
+                  "deployment \"%s\" takes calls again after %s; probes that failed: %u", d->id,
+                  about(open_usec, text), d->health.n_probes_failed);
+}
+
+void incidents_breaker(const struct deployment *d, enum health_news news, uint64_t now_usec)
+{
+    switch (news) {
+    case HEALTH_NO_NEWS:
+        break;
+    case HEALTH_HAS_OPENED:
+        write_opened(d);
+        break;
+    case HEALTH_HAS_CLOSED:
+        write_closed(d, now_usec);
+        break;
+    }
+}
+
 static void on_load(void *ctx, const struct load_report *r)
 {
     struct str model = str_clip(str_from(r->model), NAME_SHOWN_MAX);

@@ -1,7 +1,7 @@
 #pragma once
 /*
  * What goes on outside of the daemon and is worth a message: model servers that stop answering,
- * loads, refused calls in numbers, wrong keys in numbers. Modules below report it; here it is
+ * breakers that open, loads, refused calls in numbers, wrong keys in numbers. Modules below report it; here it is
  * counted and told.
  */
 #include <stdint.h>
@@ -42,6 +42,9 @@ struct upstream_hooks incidents_upstream_hooks(struct incidents *in);
 
 /* A call has ended. */
 void incidents_call_ended(struct incidents *in, const struct call *call);
+
+/* A breaker has opened or closed. */
+void incidents_breaker(const struct deployment *d, enum health_news news, uint64_t now_usec);
 
 /* A request came with a key that is not known. */
 void incidents_denied(struct incidents *in, const struct caller *caller);

@@ -199,6 +199,12 @@ static void on_ended(void *ctx, const struct call *call)
     incidents_call_ended(&s->incidents, call);
 }
 
+static void on_breaker(void *ctx, const struct deployment *d, enum health_news news,
+                       uint64_t now_usec)
+{
+    incidents_breaker(d, news, now_usec);
+}
+
 static void on_denied(void *ctx, const struct caller *caller)
 {
     struct server *s = ctx;
@@ -447,7 +453,8 @@ static int init_modules(struct server *s, struct config *config)
     static const struct signals_row handlers[] = {
         {SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hup}, {SIGUSR1, on_usr1}};
     struct admission_params params = config_params_admission(config);
-    struct call_hooks hooks = {.ctx = s, .on_work = want_run, .on_ended = on_ended};
+    struct call_hooks hooks = {
+        .ctx = s, .on_work = want_run, .on_ended = on_ended, .on_breaker = on_breaker};
     struct upstream_hooks upstream_hooks = incidents_upstream_hooks(&s->incidents);
     int r;
 

@@ -3,8 +3,9 @@
  *
  * Invariants: n_queued is the length of the queue and queued_bytes the sum over it; n_granted is
  * the number of tickets in TICKET_GRANTED, and for each of them one slot of ticket.deployment is in
- * use; a queued ticket's deadline is never later than the class allows. A ticket for a group
- * without a free slot does not block those behind it: arrival order holds within a group.
+ * use, and its breaker has let one call through; a queued ticket's deadline is never later than the
+ * class allows. A ticket for a group without a free slot does not block those behind it: arrival
+ * order holds within a group. Where no breaker of a group lets calls through, none of it waits.
  *
  * Must not: read a clock, know calls or sinks, decide what a client is told beyond code and
  * Retry-After.
@@ -125,7 +126,7 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
 {
     list_for_each (l, &a->queue) {
         struct ticket *t = CONTAINER_OF(l, struct ticket, link);
-        struct deployment *d = router_pick(t->group);
+        struct deployment *d = router_pick(t->group, now_usec);
 
         if (!d) {
             continue;
@@ -133,6 +134,7 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
         leave_queue(a, t);
         t->state = TICKET_GRANTED;
         t->deployment = d;
+        t->run = health_take(&d->health, now_usec);
         a->n_granted++;
         if (a->last_grant_at_usec != 0 && now_usec > t->queued_at_usec) {
             /* only grants that somebody waited for say how fast the queue moves */
@@ -159,6 +161,22 @@ struct ticket *admission_expire(struct admission *a, uint64_t now_usec, struct v
     return NULL;
 }
 
+struct ticket *admission_refuse_broken(struct admission *a, uint64_t now_usec,
+                                       const struct deployment **ret_broken)
+{
+    list_for_each (l, &a->queue) {
+        struct ticket *t = CONTAINER_OF(l, struct ticket, link);
+        const struct deployment *broken = model_group_broken(t->group, now_usec);
+
+        if (broken) {
+            leave_queue(a, t);
+            *ret_broken = broken;
+            return t;
+        }
+    }
+    return NULL;
+}
+
 uint64_t admission_next_deadline(const struct admission *a)
 {
     uint64_t earliest = USEC_NEVER;
@@ -166,7 +184,10 @@ uint64_t admission_next_deadline(const struct admission *a)
     list_for_each (l, &a->queue) {
         const struct ticket *t = CONTAINER_OF(l, struct ticket, link);
 
+        uint64_t opens_at = model_group_opens_at(t->group);
+
         earliest = t->deadline_at_usec < earliest ? t->deadline_at_usec : earliest;
+        earliest = opens_at < earliest ? opens_at : earliest;
     }
     return earliest;
 }
@@ -180,6 +201,7 @@ void admission_release(struct admission *a, struct ticket *t, uint64_t now_usec)
         leave_queue(a, t);
         break;
     case TICKET_GRANTED:
+        health_leave(&t->deployment->health, &t->run);
         router_release(a->router, t->deployment, now_usec);
         t->deployment = NULL;
         t->state = TICKET_HOME;

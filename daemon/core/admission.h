@@ -34,6 +34,7 @@ struct ticket {
     struct list link;              /* admission.queue */
     struct model_group *group;     /* borrowed from the router; renewed at reload */
     struct deployment *deployment; /* TICKET_GRANTED: whose slot it holds */
+    struct health_run run;         /* TICKET_GRANTED: what its breaker let through */
     enum call_class class;
     size_t bytes; /* of the request: charged while queued */
     uint64_t queued_at_usec;
@@ -90,7 +91,18 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec);
 struct ticket *admission_expire(struct admission *a, uint64_t now_usec,
                                 struct verdict *ret_verdict);
 
-/* The earliest deadline in the queue, or USEC_NEVER. */
+/*
+ * A ticket that no deployment of its group will take, since their breakers are open, already home;
+ * NULL when there is none. *ret_broken: the deployment that will take calls first. After
+ * admission_next() said NULL. Call until NULL.
+ */
+struct ticket *admission_refuse_broken(struct admission *a, uint64_t now_usec,
+                                       const struct deployment **ret_broken);
+
+/*
+ * The earliest deadline in the queue, or moment at which a breaker lets one of it through; or
+ * USEC_NEVER.
+ */
 uint64_t admission_next_deadline(const struct admission *a);
 
 /* Brings a ticket home from wherever it is. */

@@ -81,6 +81,19 @@ static void call_set_state(struct call *call, enum call_state to)
     }
 }
 
+static void tell_health(struct call *call, enum health_news news, uint64_t now_usec)
+{
+    const struct call_hooks *hooks = &call->registry->hooks;
+
+    if (news == HEALTH_NO_NEWS) {
+        return;
+    }
+    want_run(call->registry); /* somebody may wait who can run now, or need not wait any more */
+    if (hooks->on_breaker) {
+        hooks->on_breaker(hooks->ctx, call->ticket.deployment, news, now_usec);
+    }
+}
+
 /*
  * The outcome is known: everything that the call holds goes home, the sink is told in
  * registry_run(). The job must be over or cancelled.
@@ -88,7 +101,12 @@ static void call_set_state(struct call *call, enum call_state to)
 static void call_end(struct call *call, enum errcode code, struct str text,
                      uint64_t retry_after_usec, uint64_t now_usec)
 {
+    struct ticket *t = &call->ticket;
+
     assert(!call->job);
+    if (t->state == TICKET_GRANTED) {
+        tell_health(call, health_ended(&t->deployment->health, &t->run, code, now_usec), now_usec);
+    }
     admission_release(call->registry->admission, &call->ticket, now_usec);
     call->outcome = code;
     call->retry_after_usec = retry_after_usec;
@@ -152,9 +170,12 @@ static void forward(struct call *call, const struct event *ev)
 
 static void first_content(struct call *call, uint64_t at_usec)
 {
+    struct ticket *t = &call->ticket;
+
     if (call->state == CALL_STARTING) {
         call->first_token_at_usec = at_usec;
         call_set_state(call, CALL_STREAMING);
+        tell_health(call, health_began(&t->deployment->health, &t->run), at_usec);
     }
 }
 
@@ -373,6 +394,24 @@ static void grant(struct call_registry *reg, uint64_t now_usec)
     }
 }
 
+/* Instead of a slot for each of them, which the next call would hold until it timed out as well. */
+static void refuse_broken(struct call_registry *reg, uint64_t now_usec)
+{
+    const struct deployment *d;
+    struct ticket *t;
+
+    while ((t = admission_refuse_broken(reg->admission, now_usec, &d))) {
+        char why[HEALTH_TEXT_BYTES], text[CALL_TEXT_MAX];
+        struct str id = str_clip(str_from(d->id), NAME_SHOWN_MAX);
+
+        (void) snprintf(text, sizeof text, "%s (%.*s): %s",
+                        errcode_info(ERRCODE_UPSTREAM_BREAKER)->text, STR_ARG(id),
+                        health_describe(&d->health, true, now_usec, why));
+        call_end(CONTAINER_OF(t, struct call, ticket), ERRCODE_UPSTREAM_BREAKER, str_from(text),
+                 health_retry_after(&d->health, now_usec), now_usec);
+    }
+}
+
 static void expire_queued(struct call_registry *reg, uint64_t now_usec)
 {
     struct verdict v;
@@ -457,6 +496,7 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
             admit(CONTAINER_OF(l, struct call, link), now_usec);
         }
         grant(reg, now_usec);
+        refuse_broken(reg, now_usec);
         expire_queued(reg, now_usec);
         while ((l = list_first(&reg->ending))) {
             tell_end(CONTAINER_OF(l, struct call, link), now_usec);

@@ -62,6 +62,9 @@ struct call_hooks {
     void (*on_work)(void *ctx); /* registry_run() is wanted at the end of this wake-up */
     /* once per call, before it dies: the log record */
     void (*on_ended)(void *ctx, const struct call *call);
+    /* the breaker of d has opened or closed; from anywhere, d is borrowed. May be NULL */
+    void (*on_breaker)(void *ctx, const struct deployment *d, enum health_news news,
+                       uint64_t now_usec);
 };
 
 struct call_registry {

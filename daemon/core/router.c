@@ -3,13 +3,16 @@
  *
  * Owns groups and deployments (and backends through them). Invariants: in_use <= slots for a live
  * deployment; a deployment is on exactly one of router.deployments and router.retired; one on
- * `retired` has slots in use. Knows nothing of requests, queues or health.
+ * `retired` has slots in use. Knows nothing of requests and queues, and never tells a breaker
+ * anything: who runs a call does.
  */
 #include "core/router.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+
+#include "base/clock.h"
 
 #define SUGGEST_NAME_MAX 64 /* longer names are not compared: the distance is quadratic */
 
@@ -299,14 +302,15 @@ static bool is_less_busy(const struct deployment *a, const struct deployment *b)
     return (uint64_t) a->in_use * b->slots < (uint64_t) b->in_use * a->slots;
 }
 
-struct deployment *router_pick(struct model_group *g)
+struct deployment *router_pick(struct model_group *g, uint64_t now_usec)
 {
     struct deployment *best = NULL;
 
     for (size_t i = 0; i < g->n_deployments; i++) {
         struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
 
-        if (d->backend && d->in_use < d->slots && (!best || is_less_busy(d, best))) {
+        if (d->backend && d->in_use < d->slots && health_can_take(&d->health, now_usec) &&
+            (!best || is_less_busy(d, best))) {
             best = d;
         }
     }
@@ -315,6 +319,44 @@ struct deployment *router_pick(struct model_group *g)
         g->next = (g->next + 1) % g->n_deployments;
     }
     return best;
+}
+
+const struct deployment *model_group_broken(const struct model_group *g, uint64_t now_usec)
+{
+    const struct deployment *soonest = NULL;
+    uint64_t shortest_usec = USEC_NEVER;
+
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        const struct deployment *d = g->deployments[i];
+        uint64_t wait_usec = health_retry_after(&d->health, now_usec);
+
+        if (!d->backend) {
+            continue;
+        }
+        if (wait_usec == 0) {
+            return NULL;
+        }
+        if (wait_usec < shortest_usec) {
+            shortest_usec = wait_usec;
+            soonest = d;
+        }
+    }
+    return soonest;
+}
+
+uint64_t model_group_opens_at(const struct model_group *g)
+{
+    uint64_t earliest = USEC_NEVER;
+
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        const struct deployment *d = g->deployments[i];
+
+        if (d->backend && d->in_use < d->slots && d->health.state == HEALTH_OPEN &&
+            d->health.open_until_usec < earliest) {
+            earliest = d->health.open_until_usec;
+        }
+    }
+    return earliest;
 }
 
 void router_release(struct router *r, struct deployment *d, uint64_t now_usec)

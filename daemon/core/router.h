@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "core/health.h"
 #include "core/ports.h"
 
 struct deployment {
@@ -27,6 +28,7 @@ struct deployment {
     unsigned slots;
     unsigned in_use;
     uint64_t last_used_at_usec; /* when a slot was given back; 0: never */
+    struct health health;       /* its breaker; told by who holds its slots */
     bool is_planned;            /* mark of router_commit(): part of the new plan */
 };
 
@@ -104,10 +106,22 @@ bool model_group_is_servable(const struct model_group *g);
 unsigned model_group_slots(const struct model_group *g);
 
 /*
- * A deployment of the group with a free slot, least busy first, ties in turn; NULL when there is
- * none. Takes the slot.
+ * A deployment of the group with a free slot that its breaker lets a call through to, least busy
+ * first, ties in turn; NULL when there is none. Takes the slot, not the leave of the breaker.
  */
-struct deployment *router_pick(struct model_group *g);
+struct deployment *router_pick(struct model_group *g, uint64_t now_usec);
+
+/*
+ * Where the breaker of each deployment that serves turns calls away: the deployment that will take
+ * one first. Else NULL: a call can run, or will when a slot is free.
+ */
+const struct deployment *model_group_broken(const struct model_group *g, uint64_t now_usec);
+
+/*
+ * When the next breaker of the group that is open lets a call through to a free slot, or
+ * USEC_NEVER.
+ */
+uint64_t model_group_opens_at(const struct model_group *g);
 
 /* Gives a slot back. May be called from deep within a backend's callback: frees nothing. */
 void router_release(struct router *r, struct deployment *d, uint64_t now_usec);

@@ -21,17 +21,19 @@ static int encode_info(const struct frontends *f, uint64_t high_water_bytes, str
     return rpc_encode_info(&limits, out);
 }
 
-static void describe(const struct model_group *g, struct rpc_model *ret)
+static void describe(const struct model_group *g, uint64_t now_usec, struct rpc_model *ret)
 {
     *ret = (struct rpc_model) {.name = g->name,
                                .provider = g->deployments[0]->provider,
                                .n_deployments = (unsigned) g->n_deployments};
     for (size_t i = 0; i < g->n_deployments; i++) {
-        ret->n_available += g->deployments[i]->backend != NULL;
+        const struct deployment *d = g->deployments[i];
+
+        ret->n_available += d->backend && health_can_take(&d->health, now_usec);
     }
 }
 
-static int encode_models(const struct frontends *f, struct buf *out)
+static int encode_models(const struct frontends *f, uint64_t now_usec, struct buf *out)
 {
     size_t n = f->router->n_groups;
     struct rpc_model *models = calloc(n + 1, sizeof *models);
@@ -41,15 +43,21 @@ static int encode_models(const struct frontends *f, struct buf *out)
         return -ENOMEM;
     }
     for (size_t i = 0; i < n; i++) {
-        describe(&f->router->groups[i], &models[i]);
+        describe(&f->router->groups[i], now_usec, &models[i]);
     }
     r = rpc_encode_models(models, n, out);
     free(models);
     return r;
 }
 
-static size_t list_deployments(const struct router *router, uint64_t now_usec,
-                               struct rpc_deployment *ret)
+/* What is said of a breaker; the rows of a status point to it. */
+struct breaker_text {
+    char text[HEALTH_TEXT_BYTES];
+};
+
+/* texts: as many as ret. with_times: also what passes by itself. */
+static size_t list_deployments(const struct router *router, bool with_times, uint64_t now_usec,
+                               struct breaker_text *texts, struct rpc_deployment *ret)
 {
     size_t n = 0;
 
@@ -58,18 +66,19 @@ static size_t list_deployments(const struct router *router, uint64_t now_usec,
 
         for (size_t k = 0; k < g->n_deployments; k++) {
             const struct deployment *d = g->deployments[k];
+            const char *breaker = health_describe(&d->health, with_times, now_usec, texts[n].text);
 
             ret[n++] = (struct rpc_deployment) {
                 .model = g->name,
                 .id = d->id,
                 .provider = d->provider,
-                .off_reason = d->off_reason,
+                .off_reason = d->off_reason ? d->off_reason : breaker,
                 .slots = d->slots,
                 .in_use = d->in_use,
                 .upstream_model = d->upstream_model,
                 .api_base = d->api_base,
                 .is_loaded = deployment_is_loaded(d, now_usec),
-                .idle_usec = deployment_idle_usec(d, now_usec),
+                .idle_usec = with_times ? deployment_idle_usec(d, now_usec) : 0,
             };
         }
     }
@@ -89,8 +98,9 @@ static size_t count_deployments(const struct router *router)
 static int encode_status(const struct frontends *f, bool with_times, uint64_t now_usec,
                          struct buf *out)
 {
-    struct rpc_deployment *deployments =
-        calloc(count_deployments(f->router) + 1, sizeof *deployments);
+    size_t n = count_deployments(f->router);
+    struct rpc_deployment *deployments = calloc(n + 1, sizeof *deployments);
+    struct breaker_text *texts = calloc(n + 1, sizeof *texts);
     struct rpc_status status = {
         .uptime_usec = with_times ? usec_since(now_usec, f->started_at_usec) : 0,
         .config_generation = f->config_generation,
@@ -112,15 +122,15 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
     };
     int r;
 
-    if (!deployments) {
+    if (!deployments || !texts) {
+        free(deployments);
+        free(texts);
         return -ENOMEM;
     }
-    status.n_deployments = list_deployments(f->router, now_usec, deployments);
-    for (size_t i = 0; i < status.n_deployments && !with_times; i++) {
-        deployments[i].idle_usec = 0;
-    }
+    status.n_deployments = list_deployments(f->router, with_times, now_usec, texts, deployments);
     r = rpc_encode_status(&status, out);
     free(deployments);
+    free(texts);
     return r;
 }
 
@@ -142,7 +152,7 @@ void rpc_info_answer(struct conn *c, uint32_t id, enum rpc_method method, uint64
 
     buf_init(&out, RPC_INFO_MAX_BYTES);
     r = method == METHOD_GET_INFO      ? encode_info(f, c->high_bytes, &out)
-        : method == METHOD_LIST_MODELS ? encode_models(f, &out)
+        : method == METHOD_LIST_MODELS ? encode_models(f, now_usec, &out)
                                        : rpc_info_encode_status(f, now_usec, &out);
     if (r < 0) {
         rpc_put_code(c, id, ERRCODE_OUT_OF_MEMORY);

@@ -157,7 +157,7 @@ static inline void world_init(struct world *w, unsigned slots, size_t max_queued
     struct admission_params params = {.max_queued = max_queued,
                                       .max_queued_bytes = 1000,
                                       .max_wait_usec = {15 * SEC, 120 * SEC, 600 * SEC}};
-    struct call_hooks hooks = {w, on_work, on_ended};
+    struct call_hooks hooks = {.ctx = w, .on_work = on_work, .on_ended = on_ended};
     struct router_plan plan = {0};
 
     *w = (struct world) {.now = 1000 * SEC, .puppet = calloc(1, sizeof *w->puppet)};
