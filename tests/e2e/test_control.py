@@ -9,7 +9,7 @@ import struct
 from typing import Any, Callable, Iterator, Optional
 
 import pytest
-from testenv import ttrpc
+from testenv import paths, ttrpc
 from testenv.daemon import Daemon, mock
 from testenv.rules import check_complete
 from testenv.http import chat_body
@@ -462,6 +462,7 @@ def test_the_user_that_sluiced_runs_as_may(env) -> None:
         os.setgid(65534)
         os.setuid(65534)
 
+    sluice.program = paths.copied(paths.SLUICED, env.directory)
     sluice.preexec = become_nobody
     sluice.start()
 

@@ -17,7 +17,7 @@ from testenv.http import Closed, Http, chat_body, contents
 from testenv.rules import check_complete
 from testenv.ttrpc import RpcError, text_of
 from testenv.upstream import Gate, Upstream, end, say, stall, text, vector, wait_for
-from testenv.waiting import eventually
+from testenv.waiting import eventually, is_listened_on
 
 CHAT = "/v1/chat/completions"
 MIB = 1 << 20
@@ -254,7 +254,7 @@ def test_log_that_nobody_reads(env) -> None:
     )
     assert process.stderr
     try:
-        eventually(lambda: Path(http_path).exists(), "it listens")
+        eventually(lambda: is_listened_on(http_path), "it listens")
         with Http(http_path) as http:
             for _ in range(600):
                 assert http.request("POST", CHAT, chat_body()).status == 200

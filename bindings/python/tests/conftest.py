@@ -100,6 +100,8 @@ def service(_service: Service) -> Iterator[Service]:
     yield _service
     gc.collect()
     _service.daemon.expect_idle()
+    for upstream in (_service.openai, _service.ollama):
+        upstream.settle()
 
 
 @pytest.fixture

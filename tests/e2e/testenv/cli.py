@@ -5,7 +5,6 @@ from __future__ import annotations
 import grp
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -67,20 +66,12 @@ def terminal(env: Any, sluice: Optional[Daemon], *args: str, **extra: str) -> Te
 
 
 class Elsewhere:
-    """sluicectl as a user without privileges; only root can run it. A copy, as a checkout may lie in somebody's home."""
+    """sluicectl as a user without privileges; only root can run it."""
 
     uid = 65534
 
     def __init__(self, directory: Path):
-        directory.chmod(0o755)
-        self.program = str(paths.SLUICECTL)
-        library = paths.SLUICECTL.parent.parent / "lib" / "libsluice.so.0"
-        if library.exists():
-            for source, folder in ((paths.SLUICECTL, "bin"), (library, "lib")):
-                (directory / folder).mkdir(mode=0o755)
-                shutil.copy(source, directory / folder / source.name)
-                (directory / folder / source.name).chmod(0o755)
-            self.program = str(directory / "bin" / paths.SLUICECTL.name)
+        self.program = str(paths.copied(paths.SLUICECTL, directory))
         # a group that the user is not in, and root not by name
         others = (g for g in grp.getgrall() if g.gr_gid not in (0, self.uid) and not g.gr_mem)
         self.group = next(others)

@@ -76,6 +76,7 @@ class Daemon:
         self.port = self.reserved.number
         self.args = args
         self.env = {**os.environ, **SANITIZER_ENV, **(env or {})}
+        self.program = paths.SLUICED
         self.preexec: Optional[Callable[[], None]] = None
         self.clients: list[Any] = []  # closed before the daemon has to be idle
         self.lines: list[str] = []
@@ -90,7 +91,7 @@ class Daemon:
         self.config_path.write_text(text)
 
     def start(self) -> "Daemon":
-        argv = [str(paths.SLUICED), "--config", str(self.config_path)]
+        argv = [str(self.program), "--config", str(self.config_path)]
         argv += ["--listen", f"rpc=unix:{self.rpc_path}"]
         argv += ["--listen", f"http=tcp:127.0.0.1:{self.port}"]
         argv += ["--listen", f"http=unix:{self.http_path}"]

@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from .waiting import PATIENCE_SEC
+from .waiting import PATIENCE_SEC, eventually
 
 OLLAMA_PATHS = ("/api/generate", "/api/chat", "/api/embed")
 
@@ -481,6 +481,15 @@ class OpenAI:
 # ---------------------------------------------------------------------------------------------- servers
 
 
+def _has_input(sock: socket.socket) -> bool:
+    poller = select.poll()
+    try:
+        poller.register(sock, select.POLLIN)
+    except ValueError:  # closed meanwhile
+        return False
+    return bool(poller.poll(0))
+
+
 class Connection:
     """One accepted connection and its thread."""
 
@@ -491,8 +500,14 @@ class Connection:
         self.closed = threading.Event()
         self.closed_at: Optional[float] = None
         self.buffer = bytearray()
+        self.is_resting = False  # between requests, and not yet told of bytes that came
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
+
+    @property
+    def is_settled(self) -> bool:
+        """Everything that came has been dealt with. In this order: what is read is no longer resting by then."""
+        return self.closed.is_set() or (not _has_input(self.sock) and self.is_resting)
 
     def _run(self) -> None:
         try:
@@ -512,7 +527,9 @@ class Connection:
         poller = select.poll()
         poller.register(self.sock, select.POLLIN)
         poller.register(self.server.stop_fd, select.POLLIN)
+        self.is_resting = not self.buffer
         ready = [fd for fd, _ in poller.poll()]
+        self.is_resting = False
         if self.server.stop_fd in ready:
             return False
         data = self.sock.recv(65536)
@@ -561,6 +578,7 @@ class Upstream:
         self.changed = threading.Condition()
         self.exchanges: list[Exchange] = []
         self.connections: list[Connection] = []
+        self.is_accepting = False
         self.scripts: list[list[Step]] = []
         self.default: list[Step] = say("Hello", " world")
         self.load_script: list[Step] = []
@@ -625,6 +643,17 @@ class Upstream:
                     raise AssertionError(f"request {n} of {kinds or 'any'} never came: {seen}")
             return self.requests(*kinds)[n - 1]
 
+    def settle(self) -> None:
+        """Waits until every request that was sent has been played: one that was given up early may come late, and take the script
+        of the next. To be called while nobody asks."""
+        eventually(lambda: self._is_settled, "the upstream has heard everything")
+
+    @property
+    def _is_settled(self) -> bool:
+        if _has_input(self.listener) or self.is_accepting:
+            return False
+        return all(c.is_settled for c in list(self.connections))
+
     def close(self) -> None:
         os.eventfd_write(self.stop_fd, 1)
         self.thread.join(PATIENCE_SEC)
@@ -642,9 +671,11 @@ class Upstream:
         poller.register(self.listener, select.POLLIN)
         poller.register(self.stop_fd, select.POLLIN)
         while self.stop_fd not in [fd for fd, _ in poller.poll()]:
+            self.is_accepting = True
             sock, _ = self.listener.accept()
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections.append(Connection(self, sock))
+            self.is_accepting = False
 
     def _play(self, exchange: Exchange) -> None:
         with self.changed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import socket
 import threading
 import time
 from typing import Callable, Optional, TypeVar
@@ -33,3 +34,13 @@ def is_readable(fd: object, timeout: float) -> bool:
     poller = select.poll()
     poller.register(fd, select.POLLIN)  # type: ignore[arg-type]
     return bool(poller.poll(max(0, int(timeout * 1000))))
+
+
+def is_listened_on(path: str) -> bool:
+    """Does a connection to the Unix socket succeed? The file is there before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
