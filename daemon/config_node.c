@@ -56,6 +56,11 @@ void config_node_path(const struct config_node *node, char ret_path[CONFIG_NODE_
     }
 }
 
+const char *config_node_shown(const struct config_node *node)
+{
+    return node->variable ? "os.environ/..." : node->text;
+}
+
 const char *config_node_kind_name(enum config_node_kind kind)
 {
     switch (kind) {

@@ -48,6 +48,9 @@ struct config_node *config_node_find(const struct config_node *node, const char 
  */
 void config_node_path(const struct config_node *node, char ret_path[CONFIG_NODE_PATH_MAX]);
 
+/* What a message may show of a scalar's text: of a variable's value nothing, it may be a key. */
+const char *config_node_shown(const struct config_node *node);
+
 /* What a message calls it: "a string", "a list". */
 const char *config_node_kind_name(enum config_node_kind kind);
 

@@ -29,6 +29,8 @@
 #include "config_yaml.h"
 #include "listen.h"
 
+#define MASTER_KEY_MAX_BYTES 4096 /* as of model servers; a request head has 16 KiB */
+
 /* ---------------------------------------------------------------- sections */
 
 /* A master key in the wrong place, or misspelt, is none: the door would stand open. */
@@ -93,12 +95,14 @@ static void read_litellm(struct config_reader *r, const struct config_node *sect
  */
 static bool is_key(const char *text)
 {
-    for (const char *p = text; *p; p++) {
+    const char *p = text;
+
+    for (; *p; p++) {
         if (*p <= ' ' || *p >= 0x7f) {
             return false;
         }
     }
-    return text[0] != '\0';
+    return p > text && p - text <= MASTER_KEY_MAX_BYTES;
 }
 
 static void read_master_key(struct config_reader *r, const struct config_node *key)
@@ -115,7 +119,8 @@ static void read_master_key(struct config_reader *r, const struct config_node *k
             key->kind == NODE_NULL ? "without the line any key will do" : "quote it");
     } else if (!is_key(key->text)) {
         config_reader_error(r, key, true,
-                            "expected ASCII characters without blanks, and at least one");
+                            "expected ASCII characters without blanks, at least one and at most %d",
+                            MASTER_KEY_MAX_BYTES);
     } else {
         r->config->master_key = config_reader_dup(r, key->text);
     }

@@ -177,7 +177,7 @@ static void read_size(struct config_reader *r, const struct config_node *at, con
             r, at, true,
             "\"%.32s\" is not a size; write a number and B, KiB, MiB, GiB, kB, MB or "
             "GB, such as 64KiB",
-            at->text);
+            config_node_shown(at));
     } else if (v < key->min || v > key->max || v > SIZE_MAX) {
         out_of_bounds(r, at, key);
     } else {
@@ -200,7 +200,7 @@ static void read_duration(struct config_reader *r, const struct config_node *at,
             r, at, true,
             "\"%.32s\" is not a duration; write a number and ms, s, m, h or d, such as "
             "30s",
-            at->text);
+            config_node_shown(at));
     } else if (v < key->min || v > key->max) {
         out_of_bounds(r, at, key);
     } else {

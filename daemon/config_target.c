@@ -370,6 +370,7 @@ static void not_served(struct config_entry *e, const struct config_node *at, str
     const struct config_provider *row = config_provider_find(prefix);
     const char *near;
 
+    prefix = at->variable ? str_from(config_node_shown(at)) : prefix;
     (void) snprintf(name, sizeof name, "%.*s", STR_ARG(prefix));
     near = config_provider_suggest(name);
     if (row) {
@@ -416,7 +417,8 @@ choose_provider(struct config_entry *e, const struct config_node *model, struct 
         config_deployment_off(e, model,
                               "\"%.100s\" names no provider; write ollama/%.100s, or "
                               "openai/%.100s with the api_base of its server",
-                              name.ptr, name.ptr, name.ptr);
+                              config_node_shown(model), config_node_shown(model),
+                              config_node_shown(model));
         return NULL;
     }
     if (!p || !p->provider) {

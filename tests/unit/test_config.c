@@ -246,7 +246,23 @@ START_TEST(variables)
     ck_assert_str_eq(c->deployments[2].api_key, "vk");
     config_free(c);
 
-    /* set, but of no use */
+    /* set, but of no use; what may be a key is not shown */
+    (void) setenv("SLUICE_TEST_A", "sk-1/x", 1);
+    config_free(
+        expect("sluice: {timeouts: {drain: os.environ/SLUICE_TEST_A}}\n", true,
+               "f:1:28: error: sluice.timeouts.drain: \"os.environ/...\" is not a duration"));
+    config_free(expect("sluice: {limits: {head: os.environ/SLUICE_TEST_A}}\n", true,
+                       "f:1:25: error: sluice.limits.head: \"os.environ/...\" is not a size"));
+    config_free(expect(
+        ONE("model: os.environ/SLUICE_TEST_A"), false,
+        "f:3:27: error: model_list[0].litellm_params.model: provider \"os.environ/...\" is not known"));
+    config_free(expect(
+        ONE("model: x, custom_llm_provider: os.environ/SLUICE_TEST_A"), false,
+        "f:3:51: error: model_list[0].litellm_params.custom_llm_provider: provider \"os.environ/...\" is not known"));
+    (void) setenv("SLUICE_TEST_A", "sk-1", 1);
+    config_free(expect(
+        ONE("model: os.environ/SLUICE_TEST_A"), false,
+        "f:3:27: error: model_list[0].litellm_params.model: \"os.environ/...\" names no provider"));
     (void) setenv("SLUICE_TEST_A", "", 1);
     config_free(expect(ONE("model: ollama/a, api_base: os.environ/SLUICE_TEST_A"), false,
                        "f:3:47: error: model_list[0].litellm_params.api_base: the environment"));
@@ -392,6 +408,19 @@ START_TEST(master_keys_and_listens)
     (void) setenv("SLUICE_TEST_A", "sk-a", 1);
     c = parse(FINE "general_settings: {master_key: os.environ/SLUICE_TEST_A}");
     ck_assert_str_eq(c->master_key, "sk-a");
+    config_free(c);
+
+    char key[4098]; /* longer than any request head has room for beside it */
+
+    memset(key, 'k', sizeof key - 1);
+    key[sizeof key - 1] = '\0';
+    (void) setenv("SLUICE_TEST_A", key, 1);
+    c = parse(FINE "general_settings: {master_key: os.environ/SLUICE_TEST_A}");
+    ck_assert_ptr_null(c->master_key);
+    config_free(c);
+    (void) setenv("SLUICE_TEST_A", key + 1, 1);
+    c = parse(FINE "general_settings: {master_key: os.environ/SLUICE_TEST_A}");
+    ck_assert_str_eq(c->master_key, key + 1);
     config_free(c);
     clean_environment();
 }
