@@ -22,7 +22,11 @@ def _dump(value: Any, exclude_none: bool) -> Any:
 class BaseModel:
     """The methods that programs know from openai's objects."""
 
-    def model_dump(self, *, exclude_none: bool = False, **_: Any) -> Dict[str, Any]:
+    def model_dump(
+        self, *, mode: str = "python", exclude_none: bool = False, exclude_unset: bool = False
+    ) -> Dict[str, Any]:
+        """Nothing is "unset" here: exclude_unset leaves out what is None. The modes are the same."""
+        exclude_none = exclude_none or exclude_unset
         out = {}
         for f in fields(self):  # type: ignore[arg-type]
             value = getattr(self, f.name)
@@ -30,12 +34,20 @@ class BaseModel:
                 out[f.name] = _dump(value, exclude_none)
         return out
 
-    def model_dump_json(self, *, indent: Optional[int] = None, exclude_none: bool = False) -> str:
+    def model_dump_json(
+        self,
+        *,
+        indent: Optional[int] = None,
+        exclude_none: bool = False,
+        exclude_unset: bool = False,
+    ) -> str:
         return json.dumps(
-            self.model_dump(exclude_none=exclude_none), indent=indent, ensure_ascii=False
+            self.model_dump(exclude_none=exclude_none, exclude_unset=exclude_unset),
+            indent=indent,
+            ensure_ascii=False,
         )
 
-    def to_dict(self) -> Dict[str, Any]:
+    def to_dict(self, *, mode: str = "python") -> Dict[str, Any]:
         return self.model_dump(exclude_none=True)
 
     def to_json(self, *, indent: Optional[int] = 2) -> str:

@@ -73,6 +73,10 @@ def test_objects_as_json(client: sluice.Client) -> None:
     assert "sluice" not in dumped and dumped["system_fingerprint"] is None
     assert json.loads(answer.model_dump_json()) == dumped
     assert "system_fingerprint" not in answer.to_dict()
+    assert answer.model_dump(exclude_unset=True) == answer.to_dict(mode="json")
+    assert json.loads(answer.model_dump_json(exclude_unset=True)) == answer.to_dict()
+    with pytest.raises(TypeError, match="exclude"):
+        answer.model_dump(exclude={"id"})
     assert answer == answer and "世界" in answer.model_dump_json()
 
 
