@@ -43,11 +43,13 @@ from ._connection import (
     Call,
     Connection,
     Guard,
+    NotCopied,
     abandon,
     check_event,
     close_connections,
     open_calls,
     open_client,
+    path_bytes,
     pick,
     timed_out,
 )
@@ -59,7 +61,10 @@ from ._request import (
     build_embed,
     build_unload,
     build_watch,
+    check_class,
+    flag_of,
     name_bytes,
+    seconds_of,
 )
 
 if TYPE_CHECKING:
@@ -113,14 +118,17 @@ class _LoopConnection(Connection):
         with self.guard:
             if not self.handle:
                 return
-            while self.process():
-                if not lib.sluice_client_is_connected(self.handle):
-                    break
+            super().catch_up()
             for call in self.ready_calls():
                 waiter = self.waiters.pop(call, None)
                 if waiter is not None and not waiter.done():
                     waiter.set_result(None)
             self.arm()
+
+    def catch_up(self) -> None:
+        super().catch_up()
+        if self.waiters:  # the descriptor no longer says that there is something for them
+            self.loop.call_soon(self.on_ready)
 
     def start(self, request: Request) -> Call:
         call = super().start(request)
@@ -172,7 +180,7 @@ def _fail(waiter: "asyncio.Future[None]", call: Call) -> None:
         waiter.set_exception(timed_out(call, call.timeout))
 
 
-class AsyncStream(Generic[T]):
+class AsyncStream(NotCopied, Generic[T]):
     """The pieces of an answer, as they come: `async for`, to its end, or in `async with`, or close() it."""
 
     def __init__(self, client: "AsyncClient", call: Call, feed: Callable[[int], List[T]]):
@@ -267,12 +275,23 @@ class AsyncCompletions:
         **options: "Unpack[ChatOptions]",
     ) -> AsyncStream[types.ChatCompletionChunk]: ...
 
+    @overload
+    async def create(
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str,
+        stream: bool,
+        **options: "Unpack[ChatOptions]",
+    ) -> Union[types.ChatCompletion, AsyncStream[types.ChatCompletionChunk]]: ...
+
     async def create(
         self, *, messages: Iterable[Any], model: str, stream: Optional[bool] = False, **options: Any
     ) -> Any:
         """A chat completion; arguments as for Client."""
+        is_stream = flag_of(stream, "stream")
         request = build_chat(model, messages, self._client._with_defaults(options))
-        if not stream:
+        if not is_stream:
             return await self._client._whole(request, reply.Collector)
         return await self._client._stream(request, reply.ChatChunks)
 
@@ -308,12 +327,23 @@ class AsyncTextCompletions:
         **options: "Unpack[CompleteOptions]",
     ) -> AsyncStream[types.Completion]: ...
 
+    @overload
+    async def create(
+        self,
+        *,
+        model: str,
+        prompt: str,
+        stream: bool,
+        **options: "Unpack[CompleteOptions]",
+    ) -> Union[types.Completion, AsyncStream[types.Completion]]: ...
+
     async def create(
         self, *, model: str, prompt: str, stream: Optional[bool] = False, **options: Any
     ) -> Any:
         """A text completion without a chat template."""
+        is_stream = flag_of(stream, "stream")
         request = build_complete(model, prompt, self._client._with_defaults(options))
-        if not stream:
+        if not is_stream:
             return await self._client._whole(request, reply.Collector)
         return await self._client._stream(request, reply.CompletionChunks)
 
@@ -341,10 +371,11 @@ class AsyncModels:
         return await self._client._unary(request, reply.models_of)
 
     async def retrieve(self, model: str) -> types.Model:
+        name_bytes(model, "model")
         return find_model(await self.list(), model)
 
 
-class AsyncClient:
+class AsyncClient(NotCopied):
     """Arguments as for Client. For one event loop: the one that uses it first."""
 
     def __init__(
@@ -354,8 +385,11 @@ class AsyncClient:
         timeout: Optional[float] = DEFAULT_TIMEOUT_SEC,
         class_: Optional[str] = None,
     ):
+        path_bytes(path)  # raises
+        if class_ is not None:
+            check_class(class_, "class_")
         self._path = path
-        self._timeout = timeout
+        self._timeout = None if timeout is None else seconds_of(timeout, "timeout")
         self._class = class_
         self._guard = Guard()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
@@ -406,7 +440,7 @@ class AsyncClient:
             return True
         name = name_bytes(request_id, "request_id")
         return await self._unary(
-            Request(lib.sluice_cancel_new, name, kind="cancel"), reply.found_of
+            Request(lib.sluice_cancel_new, name, kind="cancel", param="request_id"), reply.found_of
         )
 
     async def close(self) -> None:

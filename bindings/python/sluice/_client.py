@@ -43,12 +43,14 @@ from ._connection import (
     Call,
     Connection,
     Guard,
+    NotCopied,
     abandon,
     cancel_all,
     check_event,
     close_connections,
     open_calls,
     open_client,
+    path_bytes,
     pick,
     timed_out,
 )
@@ -61,7 +63,10 @@ from ._request import (
     build_embed,
     build_unload,
     build_watch,
+    check_class,
+    flag_of,
     name_bytes,
+    seconds_of,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +113,7 @@ def _give_up_at(call: Call) -> Optional[float]:
     return None if call.timeout is None else time.monotonic() + call.timeout
 
 
-class Stream(Generic[T]):
+class Stream(NotCopied, Generic[T]):
     """The pieces of an answer, as they come.
 
     Iterate over it to its end, or use it in a `with` statement, or close() it: a stream that is only dropped ends its call too, but with
@@ -205,6 +210,16 @@ class Completions:
         **options: "Unpack[ChatOptions]",
     ) -> Stream[types.ChatCompletionChunk]: ...
 
+    @overload
+    def create(
+        self,
+        *,
+        messages: Iterable[Any],
+        model: str,
+        stream: bool,
+        **options: "Unpack[ChatOptions]",
+    ) -> Union[types.ChatCompletion, Stream[types.ChatCompletionChunk]]: ...
+
     def create(
         self, *, messages: Iterable[Any], model: str, stream: Optional[bool] = False, **options: Any
     ) -> Any:
@@ -216,8 +231,9 @@ class Completions:
         request_id   1 to 64 of [A-Za-z0-9._-], for cancel() and the log
         extra_body   further parameters for the model server
         """
+        is_stream = flag_of(stream, "stream")
         request = build_chat(model, messages, self._client._with_defaults(options))
-        if not stream:
+        if not is_stream:
             return self._client._whole(request, reply.Collector)
         return self._client._stream(request, reply.ChatChunks)
 
@@ -253,12 +269,23 @@ class TextCompletions:
         **options: "Unpack[CompleteOptions]",
     ) -> Stream[types.Completion]: ...
 
+    @overload
+    def create(
+        self,
+        *,
+        model: str,
+        prompt: str,
+        stream: bool,
+        **options: "Unpack[CompleteOptions]",
+    ) -> Union[types.Completion, Stream[types.Completion]]: ...
+
     def create(
         self, *, model: str, prompt: str, stream: Optional[bool] = False, **options: Any
     ) -> Any:
         """A text completion without a chat template. Options as for chat, and suffix."""
+        is_stream = flag_of(stream, "stream")
         request = build_complete(model, prompt, self._client._with_defaults(options))
-        if not stream:
+        if not is_stream:
             return self._client._whole(request, reply.Collector)
         return self._client._stream(request, reply.CompletionChunks)
 
@@ -285,6 +312,7 @@ class Models:
         return self._client._unary(Request(lib.sluice_models_new, kind="models"), reply.models_of)
 
     def retrieve(self, model: str) -> types.Model:
+        name_bytes(model, "model")
         return find_model(self.list(), model)
 
 
@@ -297,7 +325,7 @@ def find_model(models: types.ModelList, name: str) -> types.Model:
     )
 
 
-class Client:
+class Client(NotCopied):
     """A connection to sluiced, made with the first call and made anew after it was lost.
 
     path       of the RPC socket; None: $SLUICE_SOCKET, else $XDG_RUNTIME_DIR/sluice/rpc.sock, else /run/sluice/rpc.sock
@@ -312,8 +340,11 @@ class Client:
         timeout: Optional[float] = DEFAULT_TIMEOUT_SEC,
         class_: Optional[str] = None,
     ):
+        path_bytes(path)  # raises
+        if class_ is not None:
+            check_class(class_, "class_")
         self._path = path
-        self._timeout = timeout
+        self._timeout = None if timeout is None else seconds_of(timeout, "timeout")
         self._class = class_
         self._guard = Guard()
         self._connections: List[_Waiter] = []
@@ -373,7 +404,8 @@ class Client:
         with Client(
             self._path, timeout=self._timeout
         ) as other:  # this one may be at work in its thread
-            return other._unary(Request(lib.sluice_cancel_new, name, kind="cancel"), reply.found_of)
+            request = Request(lib.sluice_cancel_new, name, kind="cancel", param="request_id")
+            return other._unary(request, reply.found_of)
 
     def close(self) -> None:
         """Ends what still runs, and the connection."""

@@ -200,9 +200,14 @@ class Connection:
         """False once the daemon has gone, also where nobody has looked at the socket since."""
         if not self.handle:
             return False
-        if not self.calls:
-            self.process()
+        self.catch_up()
         return bool(lib.sluice_client_is_connected(self.handle))
+
+    def catch_up(self) -> None:
+        """Takes what lies in the socket, to its end where the daemon has gone."""
+        while self.process():
+            if not lib.sluice_client_is_connected(self.handle):
+                return
 
     def start(self, request: Request) -> Call:
         """Sends a request. APIConnectionError where the connection is lost."""
@@ -257,10 +262,31 @@ class Connection:
         lib.sluice_client_free(handle)
 
 
+def path_bytes(path: Any) -> Optional[bytes]:
+    """Of the socket; checked when a client is made."""
+    if path is None:
+        return None
+    try:
+        data = os.fsencode(path)
+    except TypeError:
+        raise TypeError(f"path must be a path, not {type(path).__name__}") from None
+    if not data or b"\0" in data:
+        raise ValueError("path must not be empty or hold NUL characters")
+    return data
+
+
+class NotCopied:
+    """What belongs to one process and has one owner: no pickle, no copy."""
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        name = type(self).__name__
+        raise TypeError(f"{name} objects cannot be copied or pickled: make a new client")
+
+
 def open_client(path: Optional[str]) -> ClientHandle:
     """A connected sluice_client. Waits at most 5 s for a daemon that does not accept; a signal's handler may raise meanwhile."""
     handle = ClientHandle()
-    data = os.fsencode(path) if path is not None else None
+    data = path_bytes(path)
     while True:
         r = lib.sluice_connect(data, handle)
         if r >= 0:
@@ -300,10 +326,11 @@ def close_connections(connections: List[Any]) -> None:
 
 def abandon(call: Call, what: str) -> None:
     """The finalizer of streams that nobody closed. The call ends; the program is told where it wants to know."""
-    if call.handle and call.connection.guard.is_of_this_process:
+    is_news = bool(call.handle) and call.connection.guard.is_of_this_process
+    call.connection.guard.later(call.free)
+    if is_news:  # last: it raises where warnings are errors
         text = f"unclosed {what} {call.request_id}: use it to its end, in a with statement, or close() it"
         warnings.warn(text, ResourceWarning, stacklevel=2)
-    call.connection.guard.later(call.free)
 
 
 def open_calls(connections: List[Any], request_id: str) -> List[Call]:

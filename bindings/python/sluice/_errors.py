@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional, Type
+from typing import Any, Dict, Optional, Tuple, Type
 
 
 class SluiceError(Exception):
@@ -45,6 +45,14 @@ class APIError(SluiceError):
         self.request_id = request_id
         self.retry_after = retry_after
         self.is_retryable = is_retryable
+
+    def __reduce__(self) -> Tuple[Any, ...]:
+        """For processes (concurrent.futures): not by __init__, which wants keywords."""
+        return _rebuild, (type(self), self.args), self.__dict__
+
+
+def _rebuild(kind: Type[APIError], args: Tuple[Any, ...]) -> APIError:
+    return kind.__new__(kind, *args)
 
 
 class APIConnectionError(APIError):

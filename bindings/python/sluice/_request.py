@@ -98,7 +98,14 @@ _ROLES = {
 class Request:
     """A sluice_request and what Python has to know about the call. Close it once."""
 
-    def __init__(self, new: Callable[..., int], *arguments: Any, kind: str, model: str = ""):
+    def __init__(
+        self,
+        new: Callable[..., int],
+        *arguments: Any,
+        kind: str,
+        model: str = "",
+        param: str = "model",  # what the library judges when the request is made
+    ):
         self.handle = RequestHandle()
         self.kind = kind
         self.model = model
@@ -106,7 +113,7 @@ class Request:
         self.has_timeout = False
         self.include_usage = False
         self.wants_base64 = False
-        check(new(*arguments, self.handle), kind)
+        check(new(*arguments, self.handle), param)
 
     def close(self) -> None:
         handle, self.handle = self.handle, RequestHandle()
@@ -115,7 +122,7 @@ class Request:
     # ---- setters: what the library refuses is told with the argument's name
 
     def set_int(self, what: int, value: Any, param: str) -> None:
-        if not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int):
             raise TypeError(f"{param} must be an integer, not {type(value).__name__}")
         if not -(1 << 63) <= value < 1 << 63:
             raise bad_request(f"'{param}' is out of range", param)
@@ -124,6 +131,7 @@ class Request:
     def set_double(self, what: int, value: Any, param: str) -> None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise TypeError(f"{param} must be a number, not {type(value).__name__}")
+        check_float(value, param)
         check(lib.sluice_request_set_double(self.handle, what, value), param)
 
     def set_text(self, what: int, value: Any, param: str) -> None:
@@ -155,7 +163,39 @@ def check(r: int, param: str) -> None:
 def encode(value: Any, param: str) -> bytes:
     if not isinstance(value, str):
         raise TypeError(f"{param} must be a string, not {type(value).__name__}")
-    return value.encode()
+    try:
+        return value.encode()
+    except UnicodeEncodeError:
+        raise bad_request(f"'{param}' must not hold lone surrogates", param) from None
+
+
+def check_float(value: Any, param: str) -> None:
+    try:
+        float(value)
+    except OverflowError:
+        raise bad_request(f"'{param}' is out of range", param) from None
+
+
+def seconds_of(value: Any, param: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{param} must be seconds, not {type(value).__name__}")
+    check_float(value, param)
+    if not value > 0:  # nor NaN
+        raise bad_request(f"'{param}' must be a positive number of seconds", param)
+    return float(value)
+
+
+def flag_of(value: Any, param: str) -> bool:
+    if value is not None and not isinstance(value, bool):
+        raise TypeError(f"{param} must be True or False, not {type(value).__name__}")
+    return bool(value)
+
+
+def items_of(value: Any, param: str) -> List[Any]:
+    """Of a list or any other iterable, but not of what is one thing itself."""
+    if isinstance(value, (str, bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"{param} must be a list, not {type(value).__name__}")
+    return list(value)
 
 
 def name_bytes(value: Any, param: str) -> bytes:
@@ -199,9 +239,14 @@ def as_mapping(value: Any, param: str) -> Mapping[str, Any]:
 # ---------------------------------------------------------------------------------------------- options
 
 
-def _set_class(req: Request, value: Any, param: str) -> None:
+def check_class(value: Any, param: str) -> None:
+    encode(value, param)
     if value not in _CLASSES:
         raise bad_request(f"'{param}' must be one of {', '.join(_CLASSES)}", param)
+
+
+def _set_class(req: Request, value: Any, param: str) -> None:
+    check_class(value, param)
     req.set_int(Int.CLASS, _CLASSES[value], param)
 
 
@@ -219,13 +264,11 @@ def _set_deadline(req: Request, value: Any, param: str) -> None:
 
 
 def _set_timeout(req: Request, value: Any, param: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{param} must be seconds, not {type(value).__name__}")
-    req.timeout = float(value)
+    req.timeout = seconds_of(value, param)
 
 
 def _set_stop(req: Request, value: Any, param: str) -> None:
-    for text in [value] if isinstance(value, str) else value:
+    for text in [value] if isinstance(value, str) else items_of(value, param):
         data = encode(text, param)
         check(lib.sluice_request_add_stop(req.handle, data, len(data)), param)
 
@@ -237,7 +280,7 @@ def _set_n(req: Request, value: Any, param: str) -> None:
 
 
 def _set_logprobs_chat(req: Request, value: Any, param: str) -> None:
-    req.set_int(Int.LOGPROBS, int(bool(value)), param)
+    req.set_int(Int.LOGPROBS, int(flag_of(value, param)), param)
 
 
 def _set_logprobs_complete(req: Request, value: Any, param: str) -> None:
@@ -257,7 +300,7 @@ def _set_encoding_format(req: Request, value: Any, param: str) -> None:
 
 
 def _set_tools(req: Request, value: Any, param: str) -> None:
-    tools = list(value)
+    tools = [as_mapping(tool, f"{param}[{i}]") for i, tool in enumerate(items_of(value, param))]
     if tools:
         req.set_json(Text.TOOLS_JSON, tools, param)
 
@@ -454,15 +497,16 @@ def _tool_call(req: Request, value: Any, param: str) -> None:
 
 def _message(req: Request, value: Any, param: str) -> None:
     message = as_mapping(value, param)
-    role = _ROLES.get(message.get("role", ""))
+    name = message.get("role")
+    role = _ROLES.get(name) if isinstance(name, str) else None
     if role is None:
         raise bad_request(f"'{param}.role' must be one of {', '.join(_ROLES)}", f"{param}.role")
     text, images = _content(message.get("content"), f"{param}.content")
-    data = text.encode()
+    data = encode(text, f"{param}.content")
     check(lib.sluice_request_add_message(req.handle, role, data, len(data)), param)
     for url, at in images:
         _image(req, url, at)
-    for i, call in enumerate(message.get("tool_calls") or ()):
+    for i, call in enumerate(items_of(message.get("tool_calls") or (), f"{param}.tool_calls")):
         _tool_call(req, call, f"{param}.tool_calls[{i}]")
     for name, what in (
         ("name", Text.MESSAGE_NAME),
@@ -493,12 +537,10 @@ def build_chat(model: Any, messages: Any, options: Mapping[str, Any]) -> Request
 
     def fill() -> None:
         _apply(req, CHAT, options)
-        if isinstance(messages, (str, bytes, Mapping)):
-            raise TypeError("messages must be a list of messages")
-        n = 0
-        for n, message in enumerate(messages, 1):
-            _message(req, message, f"messages[{n - 1}]")
-        if n == 0:
+        given = items_of(messages, "messages")
+        for i, message in enumerate(given):
+            _message(req, message, f"messages[{i}]")
+        if not given:
             raise bad_request("'messages' must not be empty", "messages")
 
     return _filled(req, fill)
@@ -510,13 +552,16 @@ def build_complete(model: Any, prompt: Any, options: Mapping[str, Any]) -> Reque
         text = "'prompt' must be one string: lists and token ids are not supported"
         raise bad_request(text, "prompt", "unsupported_parameter")
     data = encode(prompt, "prompt")
-    req = Request(lib.sluice_complete_new, name, data, len(data), kind="complete", model=model)
+    parts = (name, data, len(data))
+    req = Request(
+        lib.sluice_complete_new, *parts, kind="complete", model=model, param="prompt"
+    )
     return _filled(req, lambda: _apply(req, COMPLETE, options))
 
 
 def build_embed(model: Any, inputs: Any, options: Mapping[str, Any]) -> Request:
     name = name_bytes(model, "model")
-    texts = [inputs] if isinstance(inputs, str) else list(inputs)
+    texts = [inputs] if isinstance(inputs, str) else items_of(inputs, "input")
     if not texts:
         raise bad_request("'input' must not be empty", "input")
     if not all(isinstance(text, str) for text in texts):
@@ -527,7 +572,7 @@ def build_embed(model: Any, inputs: Any, options: Mapping[str, Any]) -> Request:
     def fill() -> None:
         _apply(req, EMBED, options)
         for text in texts:
-            data = text.encode()
+            data = encode(text, "input")
             check(lib.sluice_request_add_input(req.handle, data, len(data)), "input")
 
     return _filled(req, fill)

@@ -252,6 +252,14 @@ def test_what_is_typed_is_what_is_taken() -> None:
             "messages[0].content[0].image_url",
         ),
         ({"model": "a\0b"}, "model"),
+        ({"model": "\ud800"}, "model"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content"),
+        ({"messages": [{"role": ["user"], "content": "a"}]}, "messages[0].role"),
+        ({"stop": "\ud800"}, "stop"),
+        ({"temperature": 10**400}, "temperature"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": 10**400}, "timeout"),
     ],
 )
 def test_bad_values(service: Service, client: sluice.Client, options: Any, param: str) -> None:
@@ -274,6 +282,19 @@ def test_bad_values(service: Service, client: sluice.Client, options: Any, param
         ({"messages": [7]}, "messages"),
         ({"messages": [{"role": "user", "content": 7}]}, "content"),
         ({"model": None}, "model"),
+        ({"class_": ["batch"]}, "class_"),
+        ({"priority": {}}, "priority"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"stop": 5}, "stop"),
+        ({"stop": {"a": 1}}, "stop"),
+        ({"logprobs": 2}, "logprobs"),
+        ({"stream": "no"}, "stream"),
+        ({"tools": "weather"}, "tools"),
+        ({"tools": TOOL}, "tools"),
+        ({"tools": 5}, "tools"),
+        ({"tools": [5]}, r"tools\[0\]"),
+        ({"messages": 5}, "messages"),
+        ({"messages": [{"role": "assistant", "tool_calls": 5}]}, r"messages\[0\].tool_calls"),
         ({"class_": "batch", "priority": "batch"}, "priority"),
     ],
 )
@@ -281,6 +302,42 @@ def test_wrong_types(client: sluice.Client, options: Any, name: str) -> None:
     arguments = {"model": "m", "messages": USER, **options}
     with pytest.raises(TypeError, match=name):
         client.chat.completions.create(**arguments)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"abc", {"a": 1}])
+def test_inputs_of_wrong_types(client: sluice.Client, value: Any) -> None:
+    with pytest.raises(TypeError, match="input"):
+        client.embeddings.create(model="m", input=value)
+
+
+def test_names_of_other_calls(client: sluice.Client) -> None:
+    """What is refused is told by the name of the argument."""
+    with pytest.raises(sluice.BadRequestError) as e:
+        client.completions.create(model="m", prompt="a\0b")
+    assert e.value.param == "prompt"
+    with pytest.raises(sluice.BadRequestError) as e:
+        client.cancel("not an id")
+    assert e.value.param == "request_id"
+    with pytest.raises(TypeError, match="model"):
+        client.models.retrieve(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", [sluice.Client, sluice.AsyncClient])
+@pytest.mark.parametrize(
+    "options, error, name",
+    [
+        ({"path": 5}, TypeError, "path"),
+        ({"path": ""}, ValueError, "path"),
+        ({"path": "a\0b"}, ValueError, "path"),
+        ({"timeout": "5"}, TypeError, "timeout"),
+        ({"timeout": -1}, sluice.BadRequestError, "timeout"),
+        ({"class_": "foo"}, sluice.BadRequestError, "class_"),
+        ({"class_": 5}, TypeError, "class_"),
+    ],
+)
+def test_clients_are_checked_when_made(kind: Any, options: Any, error: Any, name: str) -> None:
+    with pytest.raises(error, match=name):
+        kind(**options)
 
 
 def test_what_other_kinds_refuse(client: sluice.Client) -> None:

@@ -226,6 +226,13 @@ def test_daemon_dies_and_comes_back(env: Any) -> None:
         assert e.value.code == "connection_lost"
         daemon.start()
         assert (await client.status()).version
+        upstream.next(text("a"), wait_for(Gate()), end())
+        stream = await client.chat.completions.create(model="m", messages=USER, stream=True)
+        daemon.signal(signal.SIGKILL)
+        daemon.wait_exit()
+        daemon.start()
+        assert (await client.status()).version  # not on the connection of the stream
+        await stream.close()
         await client.close()
         with pytest.raises(RuntimeError, match="closed"):
             await client.status()

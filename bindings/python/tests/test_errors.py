@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import pickle
 import signal
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,25 @@ def test_codes_that_are_not_statuses() -> None:
     assert type(lost) is sluice.APIConnectionError
     late = make_error("x", status=504, code="deadline_exceeded")
     assert type(late) is sluice.APITimeoutError and isinstance(late, sluice.APIConnectionError)
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda e: pickle.loads(pickle.dumps(e))])
+@pytest.mark.parametrize("status, code", [(404, "model_not_found"), (503, "connection_lost")])
+def test_errors_travel(again: Any, status: int, code: str) -> None:
+    """Out of the processes of a pool; one that cannot be unpickled breaks the whole pool."""
+    error = make_error("said", status=status, code=code, request_id="id", retry_after=1.5)
+    other = again(error)
+    assert type(other) is type(error) and str(other) == "said" and other.args == error.args
+    assert vars(other) == vars(error)
+
+
+def test_clients_do_not_travel(service: Service, client: sluice.Client) -> None:
+    stream = client.chat.completions.create(model="mock", messages=USER, stream=True)
+    for thing in (client, stream, sluice.AsyncClient(service.path)):
+        for way in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(TypeError, match="cannot be copied"):
+                way(thing)
+    stream.close()
 
 
 def test_unknown_model(client: sluice.Client) -> None:
@@ -128,6 +149,21 @@ def test_daemon_restarts_between_calls(env: Any) -> None:
         daemon.stop()
         daemon.start()
         assert client.chat.completions.create(model="m", messages=USER).choices
+
+
+def test_daemon_restarts_under_an_open_stream(env: Any) -> None:
+    """A stream that nobody has read on since does not keep new calls on the lost connection."""
+    upstream = env.openai()
+    daemon = env.start({"m": upstream.deployment(), "mock": mock()})
+    with sluice.Client(daemon.rpc_path, timeout=20) as client:
+        upstream.next(text("a"), wait_for(Gate()), end())
+        stream = client.chat.completions.create(model="m", messages=USER, stream=True)
+        daemon.signal(signal.SIGKILL)
+        daemon.wait_exit()
+        daemon.start()
+        assert client.chat.completions.create(model="mock", messages=USER).choices
+        with pytest.raises(sluice.APIConnectionError):
+            list(stream)
 
 
 def test_closed_client(service: Service) -> None:

@@ -270,6 +270,20 @@ def test_a_dropped_stream_warns_and_ends(service: Service, client: sluice.Client
     assert client.status().version
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_dropped_stream_ends_where_warnings_are_errors(
+    service: Service, client: sluice.Client
+) -> None:
+    stream = open_stream(service, client)
+    exchange = service.openai.wait_request()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ResourceWarning)
+        del stream
+        gc.collect()
+    assert exchange.peer_left.wait(10)
+    assert client.status().version
+
+
 @pytest.mark.parametrize("how", ["close", "with", "break", "end"])
 def test_a_closed_stream_does_not_warn(service: Service, client: sluice.Client, how: str) -> None:
     with warnings.catch_warnings():

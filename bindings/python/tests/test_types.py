@@ -19,6 +19,7 @@ whole = client.chat.completions.create(model="m", messages=[], temperature=0.5, 
 reveal_type(whole)
 stream = client.chat.completions.create(model="m", messages=[], stream=True)
 reveal_type(stream)
+reveal_type(client.chat.completions.create(model="m", messages=[], stream=bool(whole)))
 client.chat.completions.create(model="m", messages=[], temprature=1)
 
 
@@ -58,9 +59,10 @@ def test_a_program(tmp_path: Path) -> None:
     assert types == [
         "sluice._types.ChatCompletion",
         "sluice._client.Stream[sluice._types.ChatCompletionChunk]",
+        "sluice._types.ChatCompletion | sluice._client.Stream[sluice._types.ChatCompletionChunk]",
         "sluice._aio.AsyncStream[sluice._types.ChatCompletionChunk]",
         "sluice._types.Status",
     ], result.stdout
     errors = [line for line in lines if ": error: " in line]
-    assert errors and all("program.py:9: " in line for line in errors), result.stdout
+    assert errors and all("program.py:10: " in line for line in errors), result.stdout
     assert any("temprature" in line for line in errors)
