@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from testenv import journal_file, paths
+from testenv import journal_file, nobody, paths
 from testenv.cli import FAILED, INTERRUPTED, OK, USAGE, document, environment, run, said, terminal
 from testenv.journal_file import BASE_USEC, call, other
 from testenv.paths import SLUICECTL
@@ -293,16 +293,11 @@ def test_may_not_be_read(journal: Path) -> None:
 
     program = str(paths.copied(paths.SLUICECTL, journal.parent.parent))
 
-    def nobody() -> None:
-        if os.getuid() == 0:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-
-    result = run(None, "log", "-D", str(journal.parent), program=program, preexec=nobody)
+    become = nobody.become if os.getuid() == 0 else None
+    result = run(None, "log", "-D", str(journal.parent), program=program, preexec=become)
     assert result.returncode == FAILED
     assert "systemd-journal" in said(result) and "adm" in said(result)
-    result = run(None, "log", "--json", "-D", str(journal.parent), program=program, preexec=nobody)
+    result = run(None, "log", "--json", "-D", str(journal.parent), program=program, preexec=become)
     assert document(result)["error"]["code"] == "permission_denied"
 
 

@@ -6,10 +6,10 @@ import os
 import signal
 import socket
 import struct
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator
 
 import pytest
-from testenv import paths, ttrpc
+from testenv import nobody, paths, ttrpc
 from testenv.daemon import Daemon, mock
 from testenv.rules import check_complete
 from testenv.http import chat_body
@@ -64,30 +64,6 @@ def fails(action: Callable[[], Any]) -> RpcError:
     with pytest.raises(RpcError) as e:
         action()
     return e.value
-
-
-def as_nobody(action: Callable[[], None]) -> Optional[str]:
-    """Runs action in a child without privileges; None, or what went wrong."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        said = "died"
-        try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            action()
-            said = ""
-        except BaseException as e:
-            said = repr(e)
-        finally:
-            os.write(write_end, said.encode())
-            os._exit(0)
-    os.close(write_end)
-    os.waitpid(pid, 0)
-    text_ = os.read(read_end, 65536).decode()
-    os.close(read_end)
-    return text_ or None
 
 
 def open_to_all(sluice: Daemon) -> None:
@@ -423,7 +399,7 @@ def test_others_may_look_but_not_touch(env) -> None:
                 assert "only root" in error.message and "uid 0" in error.message
             assert other.cancel("theirs") is True
 
-    assert as_nobody(try_all) is None
+    assert nobody.run(try_all) is None
     status = sluice.status()
     assert status.config_generation == 1 and not status.draining
 
@@ -441,7 +417,7 @@ def test_watches_belong_to_their_user(env) -> None:
             assert other.cancel("mine") is False
             next(states(other, watch(other, request_id="mine")))  # an id of their own
 
-    assert as_nobody(interfere) is None
+    assert nobody.run(interfere) is None
     assert rpc.cancel("mine") is True
 
 
@@ -454,23 +430,18 @@ def test_the_user_that_sluiced_runs_as_may(env) -> None:
     env.directory.chmod(0o711)
     sluice = _Daemon(directory, env.config({"m": mock()}))
     env.daemons.append(sluice)
-    os.chown(directory, 65534, 65534)
+    os.chown(directory, nobody.UID, nobody.UID)
     os.chmod(sluice.config_path, 0o644)
 
-    def become_nobody() -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-
     sluice.program = paths.copied(paths.SLUICED, env.directory)
-    sluice.preexec = become_nobody
+    sluice.preexec = nobody.become
     sluice.start()
 
     def control() -> None:
         with Client(sluice.rpc_path) as own:
             assert reload(own).config_generation == 2
 
-    assert as_nobody(control) is None
+    assert nobody.run(control) is None
     assert reload(sluice.rpc()).config_generation == 3, "root may as well"
 
 

@@ -8,10 +8,10 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator
 
 import pytest
-from testenv import paths
+from testenv import nobody, paths
 from testenv.bare import Bare, Supervisor
 from testenv.daemon import SANITIZER_ENV
 from testenv.http import Http, chat_body
@@ -289,30 +289,6 @@ def test_what_the_supervisor_hears(env, config: str) -> None:
 # ---------------------------------------------------------------------------------------------- other users
 
 
-def as_nobody(action: Any) -> Optional[str]:
-    """Runs action in a child without privileges; None, or what went wrong."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = "died"
-        try:
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            action()
-            status = ""
-        except BaseException as e:
-            status = repr(e)
-        finally:
-            os.write(write_end, status.encode())
-            os._exit(0)
-    os.close(write_end)
-    os.waitpid(pid, 0)
-    said = os.read(read_end, 65536).decode()
-    os.close(read_end)
-    return said or None
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 def test_calls_belong_to_their_user(env) -> None:
     """Another user cannot cancel a call, cannot see it, and may use its id for one of his own."""
@@ -333,7 +309,7 @@ def test_calls_belong_to_their_user(env) -> None:
             next(events)
             assert other.cancel("mine") is True
 
-    assert as_nobody(interfere) is None
+    assert nobody.run(interfere) is None
     assert sluice.status().calls_running == 1
     uids = {r["SLUICE_UID"] for r in sluice.wait_call_records(1)}
     assert uids == {"65534"}
@@ -346,9 +322,7 @@ def test_calls_belong_to_their_user(env) -> None:
     pause, go_on = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
+        nobody.become()
         leave_one_running()
         os._exit(0)
     eventually(lambda: sluice.status().calls_running == 2, "the other one runs")
@@ -369,4 +343,4 @@ def test_socket_keeps_others_out(env) -> None:
                 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
                     s.connect(path)
 
-    assert as_nobody(connect) is None
+    assert nobody.run(connect) is None

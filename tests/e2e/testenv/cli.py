@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from . import paths
+from . import nobody, paths
 from .daemon import SANITIZER_ENV, SANITIZER_REPORT, Daemon
 from .terminal import Terminal
 
@@ -68,7 +68,7 @@ def terminal(env: Any, sluice: Optional[Daemon], *args: str, **extra: str) -> Te
 class Elsewhere:
     """sluicectl as a user without privileges; only root can run it."""
 
-    uid = 65534
+    uid = nobody.UID
 
     def __init__(self, directory: Path):
         self.program = str(paths.copied(paths.SLUICECTL, directory))
@@ -79,9 +79,10 @@ class Elsewhere:
     def run(
         self, socket: str, *args: str, groups: tuple[int, ...] = ()
     ) -> subprocess.CompletedProcess:
-        def become_nobody() -> None:
-            os.setgroups(groups)
-            os.setgid(self.uid)
-            os.setuid(self.uid)
-
-        return run(None, *args, program=self.program, preexec=become_nobody, SLUICE_SOCKET=socket)
+        return run(
+            None,
+            *args,
+            program=self.program,
+            preexec=lambda: nobody.become(groups),
+            SLUICE_SOCKET=socket,
+        )
