@@ -3,7 +3,7 @@
  * A configuration for the daemon: what is wrong with it goes to the log, and the first reason for
  * which it cannot be used to whoever asked.
  */
-#include "config.h"
+#include "config/config.h"
 #include "wire/problem.h"
 
 /*

@@ -2,7 +2,7 @@
 /*
  * What modules below the composition are told of a configuration: they do not know struct config.
  */
-#include "config.h"
+#include "config/config.h"
 #include "core/admission.h"
 #include "frontend/frontend.h"
 

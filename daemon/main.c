@@ -9,8 +9,8 @@
 
 #include "base/fdio.h"
 #include "base/num.h"
-#include "config.h"
-#include "config_check.h"
+#include "config/config.h"
+#include "config/config_check.h"
 #include "credentials.h"
 #include "server.h"
 

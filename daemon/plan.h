@@ -3,7 +3,7 @@
  * From the configuration's deployments to the router's plan: keeps what did not change, makes
  * backends for what did.
  */
-#include "config.h"
+#include "config/config.h"
 #include "core/router.h"
 #include "upstream/upstreams.h"
 

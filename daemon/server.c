@@ -25,7 +25,7 @@
 #include "base/log.h"
 #include "base/poller.h"
 #include "call_record.h"
-#include "config.h"
+#include "config/config.h"
 #include "config_open.h"
 #include "config_params.h"
 #include "core/call.h"

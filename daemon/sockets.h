@@ -3,7 +3,7 @@
  * Which sockets the daemon listens on: those that systemd passed, else the command line's, else the
  * configuration's, else the defaults.
  */
-#include "config.h"
+#include "config/config.h"
 #include "frontend/frontend.h"
 #include "server.h"
 

@@ -51,7 +51,7 @@ def c_text(literals):
 
 def litellm_rows(root):
     """(section, name, status, use, text) of each row of config_keys.def."""
-    for line in (root / "daemon/config_keys.def").read_text(encoding="utf-8").splitlines():
+    for line in (root / "daemon/config/config_keys.def").read_text(encoding="utf-8").splitlines():
         match = ROW.match(line)
         if not match:
             continue
@@ -71,7 +71,7 @@ def is_by_hand(row):
 
 def providers(root):
     """(prefix, is_served, base, base variables, key variables, text) of each row of config_provider.c."""
-    source = source_tree.without_comments((root / "daemon/config_provider.c").read_text(encoding="utf-8"), keep_strings=True)
+    source = source_tree.without_comments((root / "daemon/config/config_provider.c").read_text(encoding="utf-8"), keep_strings=True)
     ollama = re.search(r'#define OLLAMA_BASE\s+("[^"]*")', source).group(1)
     table = re.search(r"providers\[\] = \{(.*?)\n\};", source, re.S).group(1).replace("OLLAMA_BASE", ollama)
     literal = r'((?:"(?:[^"\\]|\\.)*"\s*)+|NULL)'
@@ -84,7 +84,7 @@ def providers(root):
 
 def own_keys(root):
     """name -> (type, minimum, maximum) as C text of each key of sluice:."""
-    source = (root / "daemon/config_sluice.c").read_text(encoding="utf-8")
+    source = (root / "daemon/config/config_sluice.c").read_text(encoding="utf-8")
     table = source_tree.without_comments(re.search(r"struct key keys\[\] = \{(.*?)\n\};", source, re.S).group(1), True)
     rows = re.findall(r'\{\s*"([^"]+)",\s*TYPE_(\w+),\s*(?:AT\(.*?\)|0),\s*([^,]+),\s*([^,}]+?)\s*\}', table, re.S)
     return {name: (kind, least, most) for name, kind, least, most in rows}
@@ -259,7 +259,7 @@ def check_own_entry(kind, least, most, default, shown):
 def check_own_entries(root, entries):
     keys, defaults = own_keys(root), shown_defaults(root)
     if not keys:
-        yield "daemon/config_sluice.c:1: no key found"
+        yield "daemon/config/config_sluice.c:1: no key found"
     for name, (kind, least, most) in keys.items():
         shown = entries.get(f"sluice.{name}")
         if not shown:

@@ -2,7 +2,7 @@
  * sluiced --check-config without the process around it: the verdict, the document, and what happens
  * without memory, without the file and without a disk to write to.
  */
-#include "config_check.h"
+#include "config/config_check.h"
 
 #include "config_support.h"
 #include "wire/json.h"

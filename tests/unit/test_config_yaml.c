@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config_yaml.h"
+#include "config/config_yaml.h"
 #include "support.h"
 
 struct document {

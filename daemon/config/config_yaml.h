@@ -1,6 +1,6 @@
 #pragma once
 /* YAML text to a tree of nodes: the only place that knows libyaml. */
-#include "config_node.h"
+#include "config/config_node.h"
 
 #define CONFIG_YAML_MAX_DEPTH        32 /* LiteLLM's deepest key is at 6 */
 #define CONFIG_YAML_MAX_NODES        16384

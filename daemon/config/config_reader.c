@@ -12,7 +12,7 @@
  * proxy whose key was missing ran open (its issue 1851). The node is marked and whoever needs it
  * refuses.
  */
-#include "config_reader.h"
+#include "config/config_reader.h"
 
 #include <errno.h>
 #include <stdarg.h>

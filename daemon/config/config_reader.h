@@ -7,9 +7,9 @@
  * and config_parse() looks once at the end and gives everything back. A missing string is NULL, as
  * if the key were absent.
  */
-#include "config.h"
-#include "config_keys.h"
-#include "config_node.h"
+#include "config/config.h"
+#include "config/config_keys.h"
+#include "config/config_node.h"
 #include "credentials.h"
 
 struct config_reader {

@@ -6,13 +6,13 @@
  * litellm/llms/), so that a file that relies on them goes on working. A row without a base needs
  * api_base or one of its variables.
  */
-#include "config_provider.h"
+#include "config/config_provider.h"
 
 #include <stddef.h>
 #include <string.h>
 
 #include "base/macros.h"
-#include "config_keys.h"
+#include "config/config_keys.h"
 
 #define OLLAMA_BASE "http://localhost:11434"
 

@@ -10,13 +10,13 @@
  * An entry without a usable model_name has nothing that a client could ask for: it is reported and
  * left out.
  */
-#include "config_model_list.h"
+#include "config/config_model_list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_deployment.h"
+#include "config/config_deployment.h"
 
 /* of the model name in an id; with the hash and a number it stays below 64 */
 #define ID_NAME_MAX 48

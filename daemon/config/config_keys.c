@@ -2,7 +2,7 @@
  * See config_keys.h. The table is searched from front to back, a few hundred rows for each key of a
  * file that is read once: speed does not matter here.
  */
-#include "config_keys.h"
+#include "config/config_keys.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static const struct config_key keys[] = {
     {.name = nm, .text = txt, .section = SECTION_##sec, STATUS_##st, .use = USE_REPORT},
 #define P(nm, st, us, txt)                                                                         \
     {.name = nm, .text = txt, .section = SECTION_PARAMS, STATUS_##st, .use = USE_##us},
-#include "config_keys.def"
+#include "config/config_keys.def"
 #undef S
 #undef P
 };

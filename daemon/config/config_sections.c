@@ -19,14 +19,14 @@
  * The nodes are overwritten and freed before config_parse() returns: what the configuration keeps
  * are copies.
  */
-#include "config.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "config_model_list.h"
-#include "config_sluice.h"
-#include "config_yaml.h"
+#include "config/config_model_list.h"
+#include "config/config_sluice.h"
+#include "config/config_yaml.h"
 #include "listen.h"
 
 #define MASTER_KEY_MAX_BYTES 4096 /* as of model servers; a request head has 16 KiB */

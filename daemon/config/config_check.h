@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "base/macros.h"
-#include "config.h"
+#include "config/config.h"
 
 struct config_check {
     const char *path;

@@ -3,7 +3,7 @@
  * to run beside the daemon. The findings are printable (config_add_finding() sees to that); the
  * name of the file is not, and goes through the JSON writer like any other text.
  */
-#include "config_check.h"
+#include "config/config_check.h"
 
 #include <errno.h>
 #include <stdlib.h>

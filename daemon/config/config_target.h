@@ -1,6 +1,6 @@
 #pragma once
 /* Where a deployment's calls go: provider, model, base URL, key. */
-#include "config_deployment.h"
+#include "config/config_deployment.h"
 
 /*
  * Fills provider, model, api_base and api_key of e->deployment, and e->provider; or switches it

@@ -14,7 +14,7 @@
  * Options end up as JSON text by name. Integers and numbers are checked, as a model server's own
  * complaint about them would come with each call.
  */
-#include "config_deployment.h"
+#include "config/config_deployment.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -24,7 +24,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
-#include "config_target.h"
+#include "config/config_target.h"
 
 #define MAX_SECONDS      (7 * 86400) /* a week: longer is a slip; LiteLLM's own default is 6000 */
 #define MAX_SLOTS        1024

@@ -12,7 +12,7 @@
  * Owns nothing: nodes live in the arena of whoever parsed them. Must not read a file, the
  * environment or a clock, and must not log.
  */
-#include "config_node.h"
+#include "config/config_node.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -20,7 +20,7 @@
 #include <string.h>
 
 #include "base/num.h"
-#include "config_yaml.h"
+#include "config/config_yaml.h"
 #include "wire/json.h"
 
 struct config_node *config_node_find(const struct config_node *node, const char *key)

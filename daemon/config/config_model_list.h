@@ -1,6 +1,6 @@
 #pragma once
 /* model_list: the deployments. */
-#include "config_reader.h"
+#include "config/config_reader.h"
 
 /* Adds a deployment for each entry of the list. */
 void config_model_list_read(struct config_reader *r, const struct config_node *list);

@@ -22,7 +22,7 @@
  * Texts are wiped from the events before libyaml frees them. Its own input buffers it frees as they
  * are.
  */
-#include "config_yaml.h"
+#include "config/config_yaml.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -17,7 +17,7 @@
  *
  * Messages name keys, variables and providers; of values only model names.
  */
-#include "config_target.h"
+#include "config/config_target.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>

@@ -11,7 +11,7 @@
  * unit, not to know better: the smallest values still work, the largest still fit into the
  * arithmetic.
  */
-#include "config_sluice.h"
+#include "config/config_sluice.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 #pragma once
 /* One entry of model_list to one struct config_deployment. */
-#include "config_provider.h"
-#include "config_reader.h"
+#include "config/config_provider.h"
+#include "config/config_reader.h"
 
 /* What is known while an entry is read. */
 struct config_entry {

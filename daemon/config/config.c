@@ -11,7 +11,7 @@
  * which may carry one under a name that we do not know. The file's own text is overwritten by
  * config_load() and the nodes by config_parse().
  */
-#include "config.h"
+#include "config/config.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
