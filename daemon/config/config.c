@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/fdio.h"
 #include "base/num.h"
+#include "config/config_routing.h"
 
 #define KIB UINT64_C(1024)
 #define MIB (1024 * KIB)
@@ -69,7 +70,16 @@ struct config *config_new(void)
         .kernel_root = strdup(""),
         .pressure_enabled = true,
     };
+    config_routing_init(&c->routing);
     return c->kernel_root ? c : config_free(c);
+}
+
+/* They may hold keys. */
+static void wipe_values(struct kv *kv)
+{
+    for (size_t i = 0; i < kv->n_items; i++) {
+        explicit_bzero(kv->items[i].value, strlen(kv->items[i].value));
+    }
 }
 
 static void done_deployment(struct config_deployment *d)
@@ -81,10 +91,24 @@ static void done_deployment(struct config_deployment *d)
     free(d->api_base);
     wipe_free(d->api_key);
     free(d->off_reason);
-    for (size_t i = 0; i < d->options.n_items; i++) {
-        explicit_bzero(d->options.items[i].value, strlen(d->options.items[i].value));
-    }
+    wipe_values(&d->options);
     kv_done(&d->options);
+    config_names_done(&d->tags);
+    config_names_done(&d->dropped_params);
+    wipe_values(&d->headers);
+    kv_done(&d->headers);
+    wipe_values(&d->body);
+    kv_done(&d->body);
+    free(d->ca_file);
+    free(d->info);
+    free(d->litellm_model);
+}
+
+static void done_key(struct config_access_key *key)
+{
+    free(key->id);
+    explicit_bzero(key->sha256, sizeof key->sha256);
+    config_names_done(&key->models);
 }
 
 static void free_strings(char **strings, size_t n)
@@ -104,6 +128,11 @@ struct config *config_free(struct config *c)
         done_deployment(&c->deployments[i]);
     }
     free(c->deployments);
+    for (size_t i = 0; i < c->n_keys; i++) {
+        done_key(&c->keys[i]);
+    }
+    free(c->keys);
+    config_routing_done(&c->routing);
     for (size_t i = 0; i < c->n_listens; i++) {
         free(c->listens[i].name);
         free(c->listens[i].address);

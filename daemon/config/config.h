@@ -15,6 +15,7 @@
 #include "base/kv.h"
 #include "base/macros.h"
 #include "core/request.h"
+#include "core/routing.h"
 
 enum finding_kind {
     FINDING_EXACT,        /* does what LiteLLM does */
@@ -36,6 +37,12 @@ struct finding {
     bool is_fatal;
 };
 
+/* A list of words. */
+struct config_names {
+    char **items; /* owned, with its strings */
+    size_t n_items;
+};
+
 struct config_deployment {
     char *model_name;  /* public name */
     char *provider;    /* "ollama", "openai", "mock" */
@@ -50,6 +57,88 @@ struct config_deployment {
     uint64_t gap_usec;
     uint64_t connect_usec;
     unsigned slots; /* max_parallel_requests, else sluice.slots */
+
+    /* who serves among the deployments of a group; see core/routing.h */
+    unsigned order;    /* the lowest first; 0: none given, which counts as the first */
+    double weight;     /* of simple-shuffle: weight, else rpm, else tpm; 0 where none is given */
+    uint64_t rpm, tpm; /* 0: none */
+    bool
+        enforces_rates; /* rpm and tpm are limits (optional_pre_call_checks) and not only weights */
+    struct config_names tags;
+    bool is_local_only; /* tagged local_only: a call that it could serve never leaves the device */
+    int max_retries;    /* num_retries, max_retries; ROUTING_UNSET: as the group */
+    uint64_t cooldown_usec; /* cooldown_time; USEC_NEVER: as the router; 0: never cooled */
+    bool drops_params; /* drop_params: what the provider cannot say is left out, else refused */
+    struct config_names dropped_params; /* additional_drop_params: never sent */
+
+    /* how its server is spoken to */
+    struct kv headers; /* extra_headers: name -> value as it is sent */
+    struct kv body;    /* extra_body: name -> JSON text; wins over what the client sent */
+    char *ca_file;     /* ssl_verify: a path; or NULL: the system's */
+
+    /* what is known of the model; told on /model/info, and checked before a call where it can be */
+    char *info;                /* model_info as JSON object text, or NULL */
+    uint64_t max_input_tokens; /* 0: not known */
+    bool is_hidden;            /* not listed; can be asked for */
+    char *litellm_model;       /* litellm_params.model as the file has it */
+};
+
+/* Another name for a group: router_settings.model_group_alias. */
+struct config_alias {
+    char *name;  /* owned */
+    char *group; /* owned */
+    bool is_hidden;
+};
+
+/* One entry of fallbacks, context_window_fallbacks or content_policy_fallbacks. */
+struct config_fallback {
+    char *group; /* owned; "*": any */
+    struct config_names targets;
+};
+
+/* model_group_retry_policy */
+struct config_group_policy {
+    char *group; /* owned */
+    struct routing_policy retries;
+};
+
+/* router_settings, and the same keys under litellm_settings; router_settings wins. */
+struct config_routing {
+    enum routing_strategy strategy;
+    unsigned max_retries;      /* num_retries: attempts after the first, in each order level */
+    uint64_t retry_after_usec; /* least wait before a retry */
+    struct routing_policy retries;
+    struct config_group_policy *group_policies; /* owned */
+    size_t n_group_policies;
+    int allowed_fails; /* a minute; ROUTING_UNSET: the share of failures decides */
+    struct routing_policy allowed_fails_by_cause;
+    uint64_t cooldown_usec;
+    bool has_no_cooldowns;                            /* disable_cooldowns */
+    struct config_fallback *fallbacks[_FALLBACK_MAX]; /* owned */
+    size_t n_fallbacks[_FALLBACK_MAX];
+    struct config_names default_fallbacks;
+    unsigned max_fallbacks;
+    struct config_alias *aliases; /* owned */
+    size_t n_aliases;
+    bool has_tag_filter;   /* enable_tag_filtering */
+    bool tags_match_any;   /* tag_filtering_match_any */
+    bool checks_context;   /* enable_pre_call_checks: by max_input_tokens */
+    bool drops_params;     /* litellm_settings.drop_params: default of the deployments */
+    unsigned max_parallel; /* global_max_parallel_requests; 0: no limit beyond the slots */
+};
+
+#define CONFIG_SHA256_BYTES 32
+
+/* One of sluice.keys. The key itself is not here, only its SHA-256. */
+struct config_access_key {
+    char *id; /* owned; what people and the log call it */
+    uint8_t sha256[CONFIG_SHA256_BYTES];
+    struct config_names models; /* what it may ask for, * allowed; none: everything */
+    enum call_class class;      /* the highest class that it may have */
+    unsigned weight;            /* its share; 1 where none is given */
+    uint64_t rpm, tpm;          /* 0: no limit */
+    unsigned max_parallel;      /* 0: no limit */
+    uint64_t expires_at_sec;    /* Unix time; 0: never */
 };
 
 struct config_listen {
@@ -61,11 +150,19 @@ struct config_listen {
 #define CONFIG_MAX_FILE_BYTES  (1024 * 1024)
 #define CONFIG_MAX_HOSTS       32 /* allowed hosts, and as many origins */
 #define CONFIG_MAX_LISTENS     16
+#define CONFIG_MAX_NAMES       64  /* of one list of words */
+#define CONFIG_MAX_FALLBACKS   256 /* entries of one list */
+#define CONFIG_MAX_ALIASES     256
+#define CONFIG_MAX_KEYS        256
 
 struct config {
     struct config_deployment *deployments;
     size_t n_deployments;
     char *master_key; /* general_settings.master_key, or NULL: any key will do on loopback */
+
+    struct config_access_key *keys; /* sluice.keys; with a master key, that one beside them */
+    size_t n_keys;
+    struct config_routing routing;
 
     struct config_listen *listens; /* none: the defaults */
     size_t n_listens;

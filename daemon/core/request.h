@@ -91,13 +91,35 @@ struct request_member {
     struct str value;
 };
 
-/* Who asks. Taken once, at accept. */
+#define REQUEST_MAX_FALLBACKS 8
+#define REQUEST_MAX_TAGS      16
+#define REQUEST_KEY_ID_MAX    48
+
+/*
+ * What a request says about ways around a failure, in its body or in headers (LiteLLM's
+ * per-request overrides). All zero: as the configuration has it.
+ */
+struct request_routing {
+    bool has_retries, has_fallbacks;
+    unsigned max_retries;     /* has_retries: num_retries */
+    struct str *fallbacks;    /* has_fallbacks: instead of the configuration's */
+    size_t n_fallbacks;       /* at most REQUEST_MAX_FALLBACKS; 0 with has_fallbacks: none */
+    struct str *tags;         /* of the deployments that may serve it */
+    size_t n_tags;            /* at most REQUEST_MAX_TAGS */
+    uint64_t total_usec;      /* timeout: of one attempt, instead of the deployment's; 0: none */
+    uint64_t first_byte_usec; /* stream_timeout; 0: none */
+    bool is_local_only;       /* x-sluice-local-only: must not leave the device */
+};
+
+/* Who asks. Taken once, at accept; the key with each request. */
 struct caller {
     bool has_uid; /* a Unix socket: uid, gid and pid are real */
     uid_t uid;
     gid_t gid;
     pid_t pid;
     const char *frontend; /* "rpc", "http"; static */
+    char key_id[REQUEST_KEY_ID_MAX +
+                1]; /* of the API key it came with; "": none, or the master key */
 };
 
 struct request {
@@ -113,6 +135,7 @@ struct request {
     bool wants_base64;  /* OpenAI embeddings: encoding_format */
 
     struct sampling sampling;
+    struct request_routing routing;
 
     struct message *messages; /* REQUEST_CHAT */
     size_t n_messages;
