@@ -370,8 +370,11 @@ static void start(struct call *call, uint64_t now_usec)
     forward(call, &started);
 
     struct backend_job *job = NULL;
+    struct backend_order order = {.request = call->request,
+                                  .total_usec = call->request->routing.total_usec,
+                                  .first_byte_usec = call->request->routing.first_byte_usec};
 
-    r = call->backend->ops->start(call->backend, call->request, &call->inlet, now_usec, &job);
+    r = call->backend->ops->start(call->backend, &order, &call->inlet, now_usec, &job);
     if (r < 0) {
         call_end(call, r == -ENOMEM ? ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL, STR_NONE,
                  RETRY_AFTER_MIN_USEC, now_usec);

@@ -45,6 +45,17 @@ struct unload_job {
     void (*cancel)(struct unload_job *job); /* looks no further, and says nothing */
 };
 
+/*
+ * What a backend is asked to do. The order itself is borrowed by start(); what it points to stays
+ * valid until the job is over.
+ */
+struct backend_order {
+    const struct request *request;
+    /* the upstream's name for the model, of a deployment that serves many (a wildcard); NULL: its own */
+    const char *model;
+    uint64_t total_usec, first_byte_usec; /* instead of the deployment's; 0: those */
+};
+
 struct backend_job; /* one request at work in a backend; what it is only the backend knows */
 
 struct backend {
@@ -53,13 +64,13 @@ struct backend {
 
 struct backend_ops {
     /*
-     * Starts work for req and tells sink what comes of it, beginning with the first content event
-     * (STARTED is core's). req and sink stay valid until the job is over. 0: exactly one terminal
+     * Starts work and tells sink what comes of it, beginning with the first content event
+     * (STARTED is core's). sink stays valid until the job is over. 0: exactly one terminal
      * event will follow unless the job is cancelled; *ret_job is the handle, or NULL when the job
      * was over before start() returned. -errno: nothing was started and nothing delivered. The job
      * is over, and the handle dead, when its terminal event was delivered.
      */
-    int (*start)(struct backend *b, const struct request *req, struct event_sink *sink,
+    int (*start)(struct backend *b, const struct backend_order *order, struct event_sink *sink,
                  uint64_t now_usec, struct backend_job **ret_job);
     /* Stops reading from the source; idempotent. May be called from within deliver(). */
     void (*pause)(struct backend_job *job);

@@ -56,6 +56,7 @@ struct backend_job {
     uint64_t retry_after_usec;
     struct buf error_body;
     uint64_t started_at_usec, last_byte_at_usec;
+    uint64_t total_usec, first_byte_usec; /* the order's, else the backend's; total 0: no limit */
     bool has_problem; /* found while decoding: told when the transfer has stopped */
     bool is_broken;   /* the transfer failed while it was resumed: the timer ends the job */
     struct problem problem;
@@ -128,7 +129,7 @@ static uint64_t time_limit(const struct backend_job *job)
     case JOB_LOADING:
         break; /* the loader has its own */
     case JOB_SENT:
-        limit = usec_add(job->last_byte_at_usec, b->first_byte_usec);
+        limit = usec_add(job->last_byte_at_usec, job->first_byte_usec);
         break;
     case JOB_READING:
     case JOB_ERROR_BODY:
@@ -138,7 +139,8 @@ static uint64_t time_limit(const struct backend_job *job)
         return usec_add(job->last_byte_at_usec, TRAILING_USEC);
     }
 
-    uint64_t total = b->total_usec > 0 ? usec_add(job->started_at_usec, b->total_usec) : USEC_NEVER;
+    uint64_t total =
+        job->total_usec > 0 ? usec_add(job->started_at_usec, job->total_usec) : USEC_NEVER;
 
     return limit < total ? limit : total;
 }
@@ -152,9 +154,8 @@ static void arm_timer(struct backend_job *job)
 
 static void job_time_out(struct backend_job *job)
 {
-    const struct http_backend *b = job->backend;
-
-    if (b->total_usec > 0 && clock_now_usec() >= usec_add(job->started_at_usec, b->total_usec)) {
+    if (job->total_usec > 0 &&
+        clock_now_usec() >= usec_add(job->started_at_usec, job->total_usec)) {
         job_fail_with(job, ERRCODE_UPSTREAM_TIMEOUT, "no whole answer within its timeout");
     } else if (job->state == JOB_READING || job->state == JOB_ERROR_BODY) {
         job_fail_with(job, ERRCODE_UPSTREAM_STALLED, "no byte within the gap limit");
@@ -386,8 +387,8 @@ static int want_model(struct backend_job *job, uint64_t now_usec)
     return ollama_loader_want(b->loader, &spec, &job->waiter, now_usec);
 }
 
-static int job_new(struct http_backend *b, const struct request *req, struct event_sink *sink,
-                   uint64_t now_usec, struct backend_job **ret)
+static int job_new(struct http_backend *b, const struct backend_order *order,
+                   struct event_sink *sink, uint64_t now_usec, struct backend_job **ret)
 {
     struct backend_job *job = calloc(1, sizeof *job);
     int r;
@@ -398,17 +399,19 @@ static int job_new(struct http_backend *b, const struct request *req, struct eve
     *job = (struct backend_job) {
         .state = JOB_LOADING,
         .backend = b,
-        .request = req,
+        .request = order->request,
         .sink = sink,
         .waiter = {.on_loaded = on_loaded},
         .started_at_usec = now_usec,
         .last_byte_at_usec = now_usec,
+        .total_usec = order->total_usec > 0 ? order->total_usec : b->total_usec,
+        .first_byte_usec = order->first_byte_usec > 0 ? order->first_byte_usec : b->first_byte_usec,
     };
     list_append(&b->jobs, &job->link);
     list_init(&job->waiter.link);
     buf_init(&job->body, BODY_MAX_BYTES);
     buf_init(&job->error_body, ERROR_BODY_MAX_BYTES);
-    job->decoder = b->dialect->decoder_new(req, sink);
+    job->decoder = b->dialect->decoder_new(order->request, sink);
     r = job->decoder ? sd_event_add_time(b->up->event, &job->timer, CLOCK_MONOTONIC, USEC_NEVER, 1,
                                          on_timer, job)
                      : -ENOMEM;
@@ -421,7 +424,7 @@ static int job_new(struct http_backend *b, const struct request *req, struct eve
     return 0;
 }
 
-static int backend_start(struct backend *backend, const struct request *req,
+static int backend_start(struct backend *backend, const struct backend_order *order,
                          struct event_sink *sink, uint64_t now_usec, struct backend_job **ret_job)
 {
     struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
@@ -429,11 +432,11 @@ static int backend_start(struct backend *backend, const struct request *req,
     struct backend_job *job;
     int r;
 
-    r = job_new(b, req, sink, now_usec, &job);
+    r = job_new(b, order, sink, now_usec, &job);
     if (r < 0) {
         return r;
     }
-    r = b->dialect->encode(b, req, &job->body, &p);
+    r = b->dialect->encode(b, order, &job->body, &p);
     if (r == -EBADMSG) {
         tell_failure(job, &p, 0);
         job_free(job);

@@ -26,7 +26,7 @@ struct server_state;
 struct http_dialect {
     const char *accept;
     const char *(*path)(enum request_kind kind);
-    int (*encode)(const struct http_backend *b, const struct request *req, struct buf *out,
+    int (*encode)(const struct http_backend *b, const struct backend_order *order, struct buf *out,
                   struct problem *ret_problem);
     void *(*decoder_new)(const struct request *req, struct event_sink *sink);
     void (*decoder_free)(void *decoder);

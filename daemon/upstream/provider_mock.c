@@ -57,9 +57,10 @@ static void tell_vectors(const struct request *req, struct event_sink *sink, uin
     }
 }
 
-static int mock_start(struct backend *b, const struct request *req, struct event_sink *sink,
+static int mock_start(struct backend *b, const struct backend_order *order, struct event_sink *sink,
                       uint64_t now_usec, struct backend_job **ret_job)
 {
+    const struct request *req = order->request;
     const struct mock *m = CONTAINER_OF(b, struct mock, backend);
     static const enum finish_reason stop = FINISH_STOP;
     struct event usage = {.type = EVENT_USAGE, .at_usec = now_usec};

@@ -15,12 +15,13 @@ static struct ollama_target target_of(const struct http_backend *b)
     return (struct ollama_target) {.model = b->model, .options = &b->options};
 }
 
-static int encode(const struct http_backend *b, const struct request *req, struct buf *out,
+static int encode(const struct http_backend *b, const struct backend_order *order, struct buf *out,
                   struct problem *ret_problem)
 {
     struct ollama_target target = target_of(b);
 
-    return ollama_encode_request(req, &target, out, ret_problem);
+    target.model = order->model ? order->model : b->model;
+    return ollama_encode_request(order->request, &target, out, ret_problem);
 }
 
 static int encode_load(const struct http_backend *b, struct buf *out)

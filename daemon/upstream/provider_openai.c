@@ -5,12 +5,13 @@
 #include "upstream/http_backend.h"
 #include "wire/openai_upstream.h"
 
-static int encode(const struct http_backend *b, const struct request *req, struct buf *out,
+static int encode(const struct http_backend *b, const struct backend_order *order, struct buf *out,
                   struct problem *ret_problem)
 {
-    struct openai_target target = {.model = b->model, .defaults = &b->options};
+    struct openai_target target = {.model = order->model ? order->model : b->model,
+                                   .defaults = &b->options};
 
-    return openai_encode_request(req, &target, out, ret_problem);
+    return openai_encode_request(order->request, &target, out, ret_problem);
 }
 
 static void *decoder_new(const struct request *req, struct event_sink *sink)

@@ -59,7 +59,7 @@ static inline void tell(struct event_sink *sink, enum event_type type, uint64_t 
     event_sink_deliver(sink, &ev);
 }
 
-static inline int puppet_start(struct backend *b, const struct request *req,
+static inline int puppet_start(struct backend *b, const struct backend_order *order,
                                struct event_sink *sink, uint64_t now, struct backend_job **ret_job)
 {
     struct puppet *p = CONTAINER_OF(b, struct puppet, backend);
