@@ -12,8 +12,8 @@ test_command() {
     local suite=${1:-}
     [ $# -eq 0 ] || shift
     case $suite in
-    "" | all | unit | e2e | boot | deb | lint | fuzz | python) ;;
-    *) die "suites are unit, e2e, boot, deb, lint, fuzz, python and all, not $suite" ;;
+    "" | all | unit | e2e | boot | cluster | deb | lint | fuzz | python) ;;
+    *) die "suites are unit, e2e, boot, cluster, deb, lint, fuzz, python and all, not $suite" ;;
     esac
     # shellcheck disable=SC2046 # lists of words
     if [ "$suite" = all ]; then
@@ -34,6 +34,7 @@ test_command() {
     e2e) suites_e2e "$@" ;;
     python) suites_python ;;
     boot) suites_boot "$@" ;;
+    cluster) suites_cluster "$@" ;;
     deb) suites_deb "$@" ;;
     "")
         suites_unit
@@ -51,6 +52,7 @@ test_command() {
         suites_memory
         suites_python
         suites_boot
+        suites_cluster
         suites_deb
         ;;
     esac
