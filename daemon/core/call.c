@@ -196,6 +196,7 @@ static enum sink_answer on_event(struct event_sink *sink, const struct event *ev
     case EVENT_TEXT:
     case EVENT_TOOL_CALL:
     case EVENT_EMBEDDING:
+    case EVENT_RESULT:
         first_content(call, ev->at_usec);
         forward(call, ev);
         break;

@@ -42,6 +42,7 @@ static int stage_of(enum event_type type)
     case EVENT_TEXT:
     case EVENT_TOOL_CALL:
     case EVENT_EMBEDDING:
+    case EVENT_RESULT:
         return STAGE_CONTENT;
     case EVENT_USAGE:
         return STAGE_USAGE;

@@ -2,7 +2,7 @@
 /*
  * The neutral event: what comes back from a model, whatever protocol it speaks.
  *
- *   QUEUED* STARTED? (TEXT | TOOL_CALL | EMBEDDING)* USAGE? (END | FAILED)
+ *   QUEUED* STARTED? (TEXT | TOOL_CALL | EMBEDDING | RESULT)* USAGE? (END | FAILED)
  *
  * Exactly one terminal event (END or FAILED) ends every call. FAILED may come at any point.
  * Payloads are borrowed: they die when deliver() returns.
@@ -19,6 +19,7 @@ enum event_type {
     EVENT_TEXT,
     EVENT_TOOL_CALL,
     EVENT_EMBEDDING,
+    EVENT_RESULT,
     EVENT_USAGE,
     EVENT_END,
     EVENT_FAILED,
@@ -62,6 +63,11 @@ struct event {
             const float *values;
             size_t n_values;
         } embedding;
+        struct {
+            uint32_t index;  /* of the document or the input */
+            double score;    /* its relevance; of a class: the highest probability. Finite */
+            struct str json; /* all that the model server says of it: JSON text, never absent */
+        } result;
         struct usage usage;
         struct {
             const enum finish_reason *reasons; /* one for each choice */

@@ -49,9 +49,18 @@ const char *request_kind_name(enum request_kind kind)
         return "complete";
     case REQUEST_EMBED:
         return "embed";
+    case REQUEST_RERANK:
+        return "rerank";
+    case REQUEST_CLASSIFY:
+        return "classify";
     }
     assert(0);
     return "?";
+}
+
+bool request_kind_is_text(enum request_kind kind)
+{
+    return kind == REQUEST_CHAT || kind == REQUEST_COMPLETE;
 }
 
 const char *message_role_name(enum message_role role)

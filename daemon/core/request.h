@@ -20,7 +20,13 @@
 #define REQUEST_MAX_CHOICES  8
 #define REQUEST_MODEL_MAX    256 /* bytes of a model name */
 
-enum request_kind { REQUEST_CHAT, REQUEST_COMPLETE, REQUEST_EMBED };
+enum request_kind {
+    REQUEST_CHAT,
+    REQUEST_COMPLETE,
+    REQUEST_EMBED,
+    REQUEST_RERANK,   /* documents in the order of their relevance to a query */
+    REQUEST_CLASSIFY, /* texts to labels; what a label looks like is the model server's affair */
+};
 
 /* The dialect in which `body` and `members` are written, for providers that speak it too. */
 enum request_dialect { DIALECT_NONE, DIALECT_OPENAI };
@@ -146,9 +152,12 @@ struct request {
 
     struct str prompt, suffix; /* REQUEST_COMPLETE */
 
-    struct str *inputs; /* REQUEST_EMBED */
+    struct str *inputs; /* REQUEST_EMBED, REQUEST_CLASSIFY; REQUEST_RERANK: the documents */
     size_t n_inputs;
-    uint32_t dimensions; /* 0: the model's own */
+    uint32_t dimensions; /* REQUEST_EMBED; 0: the model's own */
+
+    struct str query; /* REQUEST_RERANK */
+    uint32_t top_n;   /* REQUEST_RERANK: how many results, the best ones; 0: all */
 
     /*
      * The input has a form (token ids, several prompts, opaque parts) that only a provider of
@@ -178,6 +187,9 @@ struct str request_member(const struct request *req, const char *name);
 const char *message_role_name(enum message_role role);
 
 const char *request_kind_name(enum request_kind kind);
+
+/* Is the answer generated text, in choices, which may be streamed? Else one body of results. */
+bool request_kind_is_text(enum request_kind kind);
 const char *call_class_name(enum call_class class);
 
 /* CLASS_... of a name ("interactive", "batch", "background"), or -EINVAL. */

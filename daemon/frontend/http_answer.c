@@ -283,7 +283,7 @@ void http_answer_heartbeat(struct http_conn *h, uint64_t now_usec)
 static bool is_content(const struct event *ev)
 {
     return ev->type == EVENT_TEXT || ev->type == EVENT_TOOL_CALL || ev->type == EVENT_EMBEDDING ||
-           ev->type == EVENT_END;
+           ev->type == EVENT_RESULT || ev->type == EVENT_END;
 }
 
 /* About what an event adds to a collected answer, before and after it is written as JSON. */
@@ -296,6 +296,8 @@ static size_t collected_size(const struct event *ev)
         return 2 * (ev->tool_call.arguments.len + ev->tool_call.name.len + ev->tool_call.id.len);
     case EVENT_EMBEDDING:
         return 2 * ev->embedding.n_values * sizeof(float) * 2; /* as base64 or as digits */
+    case EVENT_RESULT:
+        return 2 * ev->result.json.len;
     case EVENT_QUEUED:
     case EVENT_STARTED:
     case EVENT_USAGE:
@@ -408,6 +410,7 @@ enum sink_answer http_answer_deliver(struct event_sink *sink, const struct event
     case EVENT_TEXT:
     case EVENT_TOOL_CALL:
     case EVENT_EMBEDDING:
+    case EVENT_RESULT:
     case EVENT_USAGE:
         add_to_reply(h, ev);
         break;

@@ -69,7 +69,7 @@ static void submit(struct http_conn *h, struct request *req, uint64_t now_usec)
 
     req->caller = h->conn.caller;
     (void) snprintf(req->id, sizeof req->id, "%s", h->id);
-    h->is_stream = req->stream && req->kind != REQUEST_EMBED;
+    h->is_stream = req->stream && request_kind_is_text(req->kind);
     h->is_over_budget = false;
     h->reply = openai_reply_new(req, clock_wall_usec() / USEC_PER_SEC, HTTP_OUT_MAX_BYTES);
     if (!h->reply) {

@@ -106,7 +106,8 @@ static void note_times(struct rpc_call *call, const struct event *ev)
         call->granted_at_usec = ev->at_usec;
     }
     if (call->first_token_at_usec == 0 &&
-        (ev->type == EVENT_TEXT || ev->type == EVENT_TOOL_CALL || ev->type == EVENT_EMBEDDING)) {
+        (ev->type == EVENT_TEXT || ev->type == EVENT_TOOL_CALL || ev->type == EVENT_EMBEDDING ||
+         ev->type == EVENT_RESULT)) {
         call->first_token_at_usec = ev->at_usec;
     }
 }

@@ -65,11 +65,42 @@ void server_address_done(struct server_address *a)
     *a = (struct server_address) {0};
 }
 
+/* base without "/v1" (or another number) at its end. */
+static struct str without_version(struct str base)
+{
+    size_t n = base.len;
+
+    while (n > 0 && base.ptr[n - 1] >= '0' && base.ptr[n - 1] <= '9') {
+        n--;
+    }
+    if (n < base.len && n >= 2 && base.ptr[n - 1] == 'v' && base.ptr[n - 2] == '/') {
+        base.len = n - 2;
+    }
+    return base;
+}
+
+static bool ends_with_segment(struct str base, const char *path)
+{
+    size_t n = strlen(path);
+
+    return base.len > n && memcmp(base.ptr + base.len - n, path, n) == 0 &&
+           base.ptr[base.len - n - 1] == '/';
+}
+
 char *server_address_url(const struct server_address *a, const char *path)
 {
+    struct str base = str_from(a->base);
     char *url;
 
-    return asprintf(&url, "%s%s%s", a->base, path[0] == '/' ? "" : "/", path) < 0 ? NULL : url;
+    if (strncmp(path, "../", 3) == 0) {
+        path += 3;
+        base = without_version(base);
+    }
+    if (ends_with_segment(base, path)) {
+        return strndup(base.ptr, base.len);
+    }
+    return asprintf(&url, "%.*s%s%s", STR_ARG(base), path[0] == '/' ? "" : "/", path) < 0 ? NULL
+                                                                                          : url;
 }
 
 /*

@@ -25,5 +25,9 @@ void server_address_done(struct server_address *a);
  */
 char *server_address_shown(const char *api_base);
 
-/* base and path joined; to be freed by the caller; NULL: out of memory. */
+/*
+ * base and path joined; to be freed by the caller; NULL: out of memory. A path that begins with
+ * "../" stands beside the version ("/v1") that base may end with. A base that ends with the path
+ * already, as some write it into their configuration, is taken as it is.
+ */
 char *server_address_url(const struct server_address *a, const char *path);

@@ -174,6 +174,16 @@ static int check_messages(const struct request *req, struct problem *problem)
     return 0;
 }
 
+/* Ollama has neither; its embedding models can stand in for a reranker, but only a client knows. */
+static int refuse_kind(const struct request *req, struct problem *problem)
+{
+    int r = field_fail(problem, "model", "Ollama cannot %s; this needs vLLM or llama-server",
+                       request_kind_name(req->kind));
+
+    problem->code = ERRCODE_NOT_IMPLEMENTED;
+    return r;
+}
+
 int ollama_check_request(const struct request *req, struct problem *problem)
 {
     static int (*const checks[])(const struct request *, struct problem *) = {
@@ -182,6 +192,9 @@ int ollama_check_request(const struct request *req, struct problem *problem)
     };
     int r = 0;
 
+    if (req->kind == REQUEST_RERANK || req->kind == REQUEST_CLASSIFY) {
+        return refuse_kind(req, problem);
+    }
     if (req->is_raw_only) {
         return unsupported(problem, req->raw_only_param,
                            "this form of '%s' can only be sent to a server of OpenAI's dialect",

@@ -38,6 +38,9 @@ const char *ollama_path(enum request_kind kind)
         return "/api/generate";
     case REQUEST_EMBED:
         return "/api/embed";
+    case REQUEST_RERANK:
+    case REQUEST_CLASSIFY:
+        return "/"; /* never asked for: ollama_check_request() refuses them */
     }
     assert(0);
     return "";
@@ -278,6 +281,10 @@ static void put_kind(struct ollama_body *b)
         if (b->req->dimensions > 0) {
             put_u64(ollama_body_begin(b, "dimensions"), b->req->dimensions);
         }
+        break;
+    case REQUEST_RERANK:
+    case REQUEST_CLASSIFY:
+        assert(0);
         break;
     }
     if (ollama_deployment_value(b->target, "truncate").ptr) {

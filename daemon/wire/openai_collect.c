@@ -42,7 +42,7 @@ struct collect_choice {
 int openai_collect_init(struct openai_collect *c, const struct request *req, const char *req_id,
                         bool is_legacy, size_t max_bytes)
 {
-    size_t n = req->kind == REQUEST_EMBED ? 0 : openai_count_answers(req);
+    size_t n = !request_kind_is_text(req->kind) ? 0 : openai_count_answers(req);
 
     *c = (struct openai_collect) {.kind = req->kind,
                                   .wants_base64 = req->wants_base64,
@@ -313,6 +313,14 @@ static int add_embedding(struct openai_collect *c, const struct event *ev)
     return p.r < 0 ? p.r : charge(c, c->vectors.len - before);
 }
 
+/* As the model server wrote it. */
+static int add_result(struct openai_collect *c, const struct event *ev)
+{
+    int r = c->vectors.len > 0 ? keep(c, &c->vectors, STR_LIT(",")) : 0;
+
+    return r < 0 ? r : keep(c, &c->vectors, ev->result.json);
+}
+
 int openai_collect_add(struct openai_collect *c, const struct event *ev)
 {
     switch (ev->type) {
@@ -322,6 +330,8 @@ int openai_collect_add(struct openai_collect *c, const struct event *ev)
         return add_tool_call(c, ev);
     case EVENT_EMBEDDING:
         return add_embedding(c, ev);
+    case EVENT_RESULT:
+        return add_result(c, ev);
     case EVENT_QUEUED:
     case EVENT_STARTED:
     case EVENT_USAGE:

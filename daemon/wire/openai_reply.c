@@ -115,7 +115,7 @@ struct openai_reply *openai_reply_new(const struct request *req, uint64_t create
     }
     assert(max_bytes > 0);
     r->kind = req->kind;
-    r->is_stream = req->stream && req->kind != REQUEST_EMBED;
+    r->is_stream = req->stream && request_kind_is_text(req->kind);
     r->include_usage = req->include_usage;
     r->is_legacy = speaks_functions(req);
     memcpy(r->id, req->id, sizeof r->id);
@@ -459,6 +459,7 @@ static int add_to_stream(struct openai_reply *r, const struct event *ev, struct 
     case EVENT_QUEUED:
     case EVENT_STARTED:
     case EVENT_EMBEDDING:
+    case EVENT_RESULT:
         break;
     }
     return p->r;
@@ -470,6 +471,7 @@ static int add_to_body(struct openai_reply *r, const struct event *ev, struct pu
     case EVENT_TEXT:
     case EVENT_TOOL_CALL:
     case EVENT_EMBEDDING:
+    case EVENT_RESULT:
         return openai_collect_add(&r->collect, ev);
     case EVENT_USAGE:
         r->usage = ev->usage;

@@ -523,7 +523,10 @@ size_t openai_count_answers(const struct request *req)
     case REQUEST_COMPLETE:
         return req->sampling.n_choices * count_inputs(request_member(req, "prompt"));
     case REQUEST_EMBED:
+    case REQUEST_CLASSIFY:
         return req->n_inputs > 0 ? req->n_inputs : count_inputs(request_member(req, "input"));
+    case REQUEST_RERANK:
+        return req->n_inputs > 0 ? req->n_inputs : count_inputs(request_member(req, "documents"));
     }
     assert(0);
     return 0;

@@ -43,6 +43,10 @@ const char *openai_path(enum request_kind kind)
         return "completions";
     case REQUEST_EMBED:
         return "embeddings";
+    case REQUEST_RERANK:
+        return "rerank";
+    case REQUEST_CLASSIFY:
+        return "../classify"; /* vLLM has it beside /v1, not below */
     }
     assert(0);
     return "";
@@ -129,12 +133,13 @@ static bool is_forced(const struct encoder *e, struct str name)
  */
 static bool is_structural(struct str name)
 {
-    static const char *const names[] = {"messages", "prompt", "input", "n", "best_of"};
+    static const char *const names[] = {"messages", "prompt",    "input", "n",
+                                        "best_of",  "documents", "query", "top_n"};
 
     return is_one_of(name, names, ARRAY_LEN(names));
 }
 
-/* A deployment's sampling defaults are for text; servers refuse them beside embeddings. */
+/* A deployment's sampling defaults are for text; servers refuse them beside anything else. */
 static bool is_for_text(struct str name)
 {
     static const char *const names[] = {
@@ -184,7 +189,8 @@ static bool is_default_wanted(const struct encoder *e, const char *name)
     struct str s = str_from(name);
     bool is_cap = str_is(s, "max_tokens") || str_is(s, "max_completion_tokens");
 
-    if (is_forced(e, s) || is_structural(s) || (e->req->kind == REQUEST_EMBED && is_for_text(s))) {
+    if (is_forced(e, s) || is_structural(s) ||
+        (!request_kind_is_text(e->req->kind) && is_for_text(s))) {
         return false;
     }
     if (is_cap && (is_sent(e, "max_tokens") || is_sent(e, "max_completion_tokens"))) {
@@ -497,6 +503,16 @@ static void put_neutral(struct encoder *e)
         if (e->req->dimensions > 0) {
             put_u64(begin_own(e, "dimensions"), e->req->dimensions);
         }
+        break;
+    case REQUEST_RERANK:
+        put_json_string(begin_own(e, "query"), e->req->query);
+        put_strings(begin_own(e, "documents"), e->req->inputs, e->req->n_inputs);
+        if (e->req->top_n > 0) {
+            put_u64(begin_own(e, "top_n"), e->req->top_n);
+        }
+        break;
+    case REQUEST_CLASSIFY:
+        put_strings(begin_own(e, "input"), e->req->inputs, e->req->n_inputs);
         break;
     }
 }

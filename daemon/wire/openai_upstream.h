@@ -23,7 +23,10 @@ struct openai_target {
     const struct kv *defaults;
 };
 
-/* The path below the base URL: "chat/completions", "completions", "embeddings". */
+/*
+ * The path below the base URL: "chat/completions", "completions", "embeddings", "rerank"; or
+ * "../classify", beside the version that the base URL may end with.
+ */
 const char *openai_path(enum request_kind kind);
 
 /*

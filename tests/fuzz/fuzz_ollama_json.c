@@ -61,6 +61,7 @@ static enum sink_answer check(struct event_sink *sink, const struct event *ev)
         break;
     case EVENT_QUEUED:
     case EVENT_STARTED:
+    case EVENT_RESULT:
     case EVENT_FAILED:
         assert(0);
         break;

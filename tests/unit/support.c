@@ -134,6 +134,10 @@ static enum sink_answer record(struct event_sink *sink, const struct event *ev)
         }
         r = r < 0 ? r : buf_append_z(&s->lines, "\n");
         break;
+    case EVENT_RESULT:
+        r = buf_printf(&s->lines, "RESULT %u %g %.*s\n", ev->result.index, ev->result.score,
+                       STR_ARG(ev->result.json));
+        break;
     case EVENT_USAGE:
         r = buf_printf(&s->lines, "USAGE %llu %llu %llu\n",
                        (unsigned long long) ev->usage.tokens_in,

@@ -36,10 +36,11 @@ START_TEST(class_names)
 }
 END_TEST
 
-/* Letters: q QUEUED, s STARTED, t TEXT, c TOOL_CALL, e EMBEDDING, u USAGE, E END, F FAILED. */
+/* Letters: q QUEUED, s STARTED, t TEXT, c TOOL_CALL, e EMBEDDING, r RESULT,
+ * u USAGE, E END, F FAILED. */
 static int check(const char *letters)
 {
-    static const char all[] = "qstceuEF";
+    static const char all[] = "qstceruEF";
     struct event_grammar g = {0};
 
     for (; *letters; letters++) {
@@ -55,8 +56,8 @@ static int check(const char *letters)
 
 START_TEST(grammar)
 {
-    static const char *const good[] = {"sttuE", "qqqsttE", "sE",     "F",      "qF", "qqsF",
-                                       "stF",   "stuF",    "seeeuE", "stcctE", "tE", "E"};
+    static const char *const good[] = {"sttuE", "qqqsttE", "sE",     "F",      "qF", "qqsF", "stF",
+                                       "stuF",  "seeeuE",  "srrruE", "stcctE", "tE", "E"};
     static const char *const bad[] = {"EE",  "EF", "FF", "FE", "Et", "Fs", "ss",
                                       "sqt", "tq", "ts", "us", "ut", "uu", "suut"};
 
@@ -99,6 +100,25 @@ START_TEST(error_table)
 }
 END_TEST
 
+START_TEST(kinds)
+{
+    static const struct {
+        enum request_kind kind;
+        const char *name;
+        bool is_text;
+    } all[] = {
+        {REQUEST_CHAT, "chat", true},          {REQUEST_COMPLETE, "complete", true},
+        {REQUEST_EMBED, "embed", false},       {REQUEST_RERANK, "rerank", false},
+        {REQUEST_CLASSIFY, "classify", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        ck_assert_str_eq(request_kind_name(all[i].kind), all[i].name);
+        ck_assert(request_kind_is_text(all[i].kind) == all[i].is_text);
+    }
+}
+END_TEST
+
 START_TEST(counting)
 {
     struct stats s = {0};
@@ -123,6 +143,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, grammar);
     tcase_add_test(tc, failed_events_have_a_text);
     tcase_add_test(tc, error_table);
+    tcase_add_test(tc, kinds);
     tcase_add_test(tc, counting);
 }
 TEST_MAIN("model", add_tests)

@@ -27,6 +27,14 @@ START_TEST(addresses)
     expect("http://localhost:11434/", "/api/chat", "http://localhost:11434/api/chat", NULL, true);
     expect("http://127.0.0.1:8000/v1", "chat/completions",
            "http://127.0.0.1:8000/v1/chat/completions", NULL, true);
+    expect("http://127.0.0.1:8000/v1", "../classify", "http://127.0.0.1:8000/classify", NULL, true);
+    expect("http://127.0.0.1:8000/x/v12/", "../classify", "http://127.0.0.1:8000/x/classify", NULL,
+           true);
+    expect("http://127.0.0.1:8000", "../classify", "http://127.0.0.1:8000/classify", NULL, true);
+    expect("http://h/dev1", "../classify", "http://h/dev1/classify", NULL, false);
+    expect("http://h/v1/classify", "../classify", "http://h/v1/classify", NULL, false);
+    expect("http://h/v2/rerank/", "rerank", "http://h/v2/rerank", NULL, false);
+    expect("http://h/prerank", "rerank", "http://h/prerank/rerank", NULL, false);
     expect("http://[::1]:8000/v1//", "embeddings", "http://[::1]:8000/v1/embeddings", NULL, true);
     expect("https://api.example.com/v1", "embeddings", "https://api.example.com/v1/embeddings",
            NULL, false);
