@@ -27,6 +27,7 @@
 #include "frontend/http_access.h"
 #include "frontend/http_answer.h"
 #include "frontend/http_conn.h"
+#include "frontend/http_overrides.h"
 #include "wire/openai_request.h"
 
 #define HIGH_WATER_BYTES    (64 * 1024)
@@ -43,9 +44,9 @@ static void answer_code(struct http_conn *h, enum errcode code, uint64_t now_use
 
 static void set_id(struct http_conn *h, const struct http1_head *head)
 {
-    struct str given = http1_header(head, "x-request-id");
+    struct str given = http_overrides_call_id(head);
 
-    if (request_id_is_valid(given)) {
+    if (given.ptr) {
         (void) snprintf(h->id, sizeof h->id, "%.*s", STR_ARG(given));
     } else {
         frontends_make_id(h->conn.frontends, h->id);
@@ -94,6 +95,7 @@ static void decode_and_submit(struct http_conn *h, uint64_t now_usec)
     int r =
         req && conn_charge(&h->conn, 2 * body.len) ? openai_decode_request(req, body, &p) : -ENOMEM;
 
+    r = r < 0 ? r : http_overrides_read(http1_head(h->parser), req, &p);
     if (r < 0) {
         if (r == -ENOMEM) {
             p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY};

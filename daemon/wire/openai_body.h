@@ -2,7 +2,7 @@
 /*
  * The body of an OpenAI request while it is taken apart: what the source files of openai_request.h
  * share (openai_request.c the members that all kinds have and the inputs, openai_sampling.c,
- * openai_messages.c). Nobody else includes it.
+ * openai_messages.c, openai_gateway.c). Nobody else includes it.
  *
  * All readers return 0, -EBADMSG with the problem filled, or -ENOMEM.
  */
@@ -12,6 +12,7 @@
 struct openai_body {
     struct request *req; /* borrowed; its body and members are set */
     struct problem *problem;
+    bool has_disabled_fallbacks; /* said somewhere in the body: wins over its fallbacks */
 };
 
 static inline struct field openai_body_member(const struct openai_body *b, const char *name)
@@ -31,3 +32,6 @@ int openai_body_sampling(struct openai_body *b) MUST_USE;
 
 /* Fills req->messages; raw-only where a part has a form that only this dialect can carry. */
 int openai_body_messages(struct openai_body *b) MUST_USE;
+
+/* Fills req->routing; refuses what no request may say. req->model is set. */
+int openai_body_gateway(struct openai_body *b) MUST_USE;

@@ -475,9 +475,10 @@ static int decode_kind(struct openai_body *b)
 
 int openai_decode_request(struct request *req, struct str body, struct problem *ret_problem)
 {
-    static int (*const steps[])(struct openai_body *) = {decode_members, decode_model, decode_class,
-                                                         decode_stream, decode_kind};
-    struct openai_body b = {req, ret_problem};
+    static int (*const steps[])(struct openai_body *) = {decode_members,      decode_model,
+                                                         openai_body_gateway, decode_class,
+                                                         decode_stream,       decode_kind};
+    struct openai_body b = {.req = req, .problem = ret_problem};
     int r = check_body(body, ret_problem);
 
     assert(!req->body.ptr && req->n_members == 0);

@@ -14,8 +14,8 @@
 /*
  * Fills req (of the right kind, its arena empty) from body, which is copied into the arena. 0;
  * -EBADMSG with *ret_problem (400, param named); -ENOMEM (out of memory, or the arena's budget).
- * Sets model, class (from service_tier), stream, sampling and the kind's own members; leaves id,
- * caller and deadline alone.
+ * Sets model, routing, class (from service_tier), stream, sampling and the kind's own members;
+ * leaves id, caller and deadline alone.
  */
 int openai_decode_request(struct request *req, struct str body,
                           struct problem *ret_problem) MUST_USE;

@@ -7,9 +7,8 @@
  *
  *   forced    model, stream, stream_options, encoding_format: sluice's own, whatever the client
  *             sent
- *   dropped   what is said to a gateway, not to a model: LiteLLM's per-request overrides, Ollama's
- *             load options. Most of all where to connect and with which key: no caller of ours may
- *             choose that
+ *   dropped   what is said to a gateway, not to a model (openai_gateway.h): LiteLLM's per-request
+ *             overrides, Ollama's load options, where to connect and with which key
  *   null      the same as absent where the deployment has a default
  *
  * Other requests (RPC) are written from the neutral model, then the caller's extra members follow
@@ -21,6 +20,7 @@
 #include <errno.h>
 
 #include "wire/json.h"
+#include "wire/openai_gateway.h"
 #include "wire/put.h"
 
 #define MAX_WRITTEN 40 /* members that are written by name below: about 25 in the longest request */
@@ -62,62 +62,6 @@ static bool is_one_of(struct str name, const char *const *names, size_t n)
         }
     }
     return false;
-}
-
-/*
- * Said to the gateway. The first rows would let a caller send our key, or its requests, to a place
- * of its choice.
- */
-static bool is_dropped(struct str name)
-{
-    static const char *const names[] = {
-        "api_base",
-        "base_url",
-        "api_key",
-        "api_version",
-        "api_type",
-        "organization",
-        "custom_llm_provider",
-        "extra_headers",
-        "headers",
-        "extra_body",
-        "extra_query",
-        "model_list",
-        "user_config",
-        "litellm_params",
-        "litellm_metadata",
-        "litellm_call_id",
-        "litellm_credential_name",
-        "keep_alive",
-        "num_ctx",
-        "fallbacks",
-        "context_window_fallbacks",
-        "content_policy_fallbacks",
-        "default_fallbacks",
-        "disable_fallbacks",
-        "num_retries",
-        "max_retries",
-        "timeout",
-        "request_timeout",
-        "stream_timeout",
-        "priority",
-        "drop_params",
-        "additional_drop_params",
-        "allowed_openai_params",
-        "mock_response",
-        "mock_timeout",
-        "mock_testing_fallbacks",
-        "mock_testing_rate_limit_error",
-        "mock_testing_context_fallbacks",
-        "mock_testing_content_policy_fallbacks",
-        "cache",
-        "tags",
-        "guardrails",
-        "no-log",
-        "ttl",
-    };
-
-    return is_one_of(name, names, ARRAY_LEN(names));
 }
 
 /* Written by put_forced(). */
@@ -251,7 +195,7 @@ static void splice_members(struct encoder *e)
         const struct request_member *m = &e->req->members[i];
         bool is_replaced = json_is_null(m->value) && has_default(e, m->name);
 
-        if (!is_forced(e, m->name) && !is_dropped(m->name) && !is_replaced) {
+        if (!is_forced(e, m->name) && !openai_gateway_is_member(m->name) && !is_replaced) {
             put_str(begin_member(e, m->name), m->value);
         }
     }
@@ -548,7 +492,7 @@ static int put_extra(struct encoder *e, struct problem *ret_problem)
                                 ret_problem);
         }
         if (!is_one_of(name, e->written, e->n_written) && !is_forced(e, name) &&
-            !is_structural(name) && !is_dropped(name)) {
+            !is_structural(name) && !openai_gateway_is_member(name)) {
             put_str(begin_member(e, name), value);
         }
     }

@@ -70,11 +70,12 @@ START_TEST(what_is_said_to_the_gateway_stays_here)
 {
     struct request *req = decode(
         REQUEST_CHAT,
-        "{'model':'m','messages':[{'role':'user'}],'api_base':'http://evil','api_key':'k',"
-        "'base_url':'x','extra_headers':{},'keep_alive':5,'num_ctx':8,'fallbacks':[],'num_retries':1,"
-        "'timeout':1,'priority':0,'mock_response':'x','api\\u005fversion':'1','metadata':{'a':'b'}}");
+        "{'model':'m','messages':[{'role':'user'}],'api_base':null,'api_key':null,"
+        "'keep_alive':5,'num_ctx':8,'fallbacks':[],'num_retries':1,'tags':['a'],'disable_fallbacks':true,"
+        "'timeout':1,'stream_tim\\u0065out':2,'priority':0,'mock_response':'x','litellm_call_id':'c',"
+        "'metadata':{'a':'b','tags':['t']}}");
 
-    encodes(req, NULL, FORCED ",'messages':[{'role':'user'}],'metadata':{'a':'b'}}");
+    encodes(req, NULL, FORCED ",'messages':[{'role':'user'}],'metadata':{'a':'b','tags':['t']}}");
     request_free(req);
 }
 END_TEST

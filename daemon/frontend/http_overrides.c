@@ -1,0 +1,109 @@
+/*
+ * See http_overrides.h. One walk over the headers: nearly no request has any of these, and each
+ * look-up by name would walk all of them.
+ */
+#include "frontend/http_overrides.h"
+
+#include <errno.h>
+
+#include "wire/overrides.h"
+
+static bool has_prefix_nocase(struct str s, const char *prefix)
+{
+    size_t n = strlen(prefix);
+
+    return s.len >= n && str_is_nocase((struct str) {s.ptr, n}, prefix);
+}
+
+/* "a, b": each without the blanks around it; an empty one is a slip and no tag. */
+static int add_tags(const struct field *f, struct request *req)
+{
+    struct str rest = f->value;
+    int r = 0;
+
+    while (r == 0 && rest.len > 0) {
+        const char *comma = memchr(rest.ptr, ',', rest.len);
+        size_t n = comma ? (size_t) (comma - rest.ptr) : rest.len;
+        struct str tag = str_trim((struct str) {rest.ptr, n});
+
+        rest.ptr += comma ? n + 1 : n;
+        rest.len -= comma ? n + 1 : n;
+        if (tag.len == 0) {
+            continue;
+        }
+        if (!str_is_utf8(tag)) {
+            return field_fail(f->problem, f->name, "'%s' must be UTF-8", f->name);
+        }
+        tag = arena_copy(&req->arena, tag);
+        r = tag.ptr ? overrides_add_tag(f, tag, req) : -ENOMEM;
+    }
+    return r;
+}
+
+/* A promise about where a prompt goes: a word that is not understood must not pass for "no". */
+static int read_local_only(const struct field *f, struct request_routing *to)
+{
+    if (str_is_nocase(f->value, "true") || str_is(f->value, "1")) {
+        to->is_local_only = true;
+        return 0;
+    }
+    if (str_is_nocase(f->value, "false") || str_is(f->value, "0")) {
+        return 0;
+    }
+    return field_fail(f->problem, f->name, "'%s' must be true or false", f->name);
+}
+
+static int read_header(const struct http1_header *header, struct request *req,
+                       struct problem *problem)
+{
+    struct request_routing *to = &req->routing;
+    struct field f = {"", header->value, problem};
+
+    if (str_is_nocase(header->name, "x-litellm-timeout")) {
+        f.name = "x-litellm-timeout";
+        return overrides_read_seconds(&f, &to->total_usec);
+    }
+    if (str_is_nocase(header->name, "x-litellm-stream-timeout")) {
+        f.name = "x-litellm-stream-timeout";
+        return overrides_read_seconds(&f, &to->first_byte_usec);
+    }
+    if (str_is_nocase(header->name, "x-litellm-num-retries")) {
+        f.name = "x-litellm-num-retries";
+        return overrides_read_retries(&f, to);
+    }
+    if (str_is_nocase(header->name, "x-litellm-tags")) {
+        f.name = "x-litellm-tags";
+        return add_tags(&f, req);
+    }
+    if (str_is_nocase(header->name, "x-sluice-local-only")) {
+        f.name = "x-sluice-local-only";
+        return read_local_only(&f, to);
+    }
+    return 0;
+}
+
+int http_overrides_read(const struct http1_head *head, struct request *req,
+                        struct problem *ret_problem)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < head->n_headers; i++) {
+        const struct http1_header *header = &head->headers[i];
+
+        if (has_prefix_nocase(header->name, "x-litellm-") ||
+            has_prefix_nocase(header->name, "x-sluice-")) {
+            r = read_header(header, req, ret_problem);
+        }
+    }
+    return r;
+}
+
+struct str http_overrides_call_id(const struct http1_head *head)
+{
+    struct str id = http1_header(head, "x-litellm-call-id");
+
+    if (!request_id_is_valid(id)) {
+        id = http1_header(head, "x-request-id");
+    }
+    return request_id_is_valid(id) ? id : STR_NONE;
+}
