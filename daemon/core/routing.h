@@ -35,6 +35,12 @@ enum fail_cause {
     _FAIL_CAUSE_MAX,
 };
 
+/*
+ * The cause behind an error. _FAIL_CAUSE_MAX: none that says anything about the model server, as
+ * sluice or the caller ended the attempt.
+ */
+enum fail_cause fail_cause_of(enum errcode code);
+
 #define ROUTING_UNSET (-1)
 
 /* A number for each cause; ROUTING_UNSET: the file says none. */
@@ -42,6 +48,9 @@ struct routing_policy {
     int by_cause[_FAIL_CAUSE_MAX];
     int otherwise; /* DefaultRetries */
 };
+
+/* What the policy says of a cause: its own number, else the one for all; or ROUTING_UNSET. */
+int routing_policy_get(const struct routing_policy *policy, enum fail_cause cause);
 
 /* Which list of fallbacks an end of an attempt leads to. */
 enum fallback_kind {

@@ -115,12 +115,21 @@ static bool is_context_overflow(const struct report *rep)
            is_word(rep->type, "exceed_context_size_error");
 }
 
+/* OpenAI's word, and Azure's. */
+static bool is_content_filter(const struct report *rep)
+{
+    return is_word(rep->code, "content_policy_violation") || is_word(rep->code, "content_filter");
+}
+
 static enum errcode classify(int status, const struct report *rep)
 {
     enum errcode said = server_words_code(rep->message);
 
     if (status >= 400 && (is_context_overflow(rep) || said == ERRCODE_CONTEXT_LENGTH)) {
         return ERRCODE_CONTEXT_LENGTH;
+    }
+    if (status >= 400 && (is_content_filter(rep) || said == ERRCODE_CONTENT_FILTER)) {
+        return ERRCODE_CONTENT_FILTER;
     }
     if (status >= 500 && said == ERRCODE_UPSTREAM_OUT_OF_MEMORY) {
         return said;

@@ -53,6 +53,10 @@ enum errcode server_words_code(struct str sentence)
         {"`inputs` must have less than", ERRCODE_CONTEXT_LENGTH},      /* TEI */
         {"`inputs` tokens + `max_new_tokens`", ERRCODE_CONTEXT_LENGTH}, /* TGI */
 
+        {"content management policy", ERRCODE_CONTENT_FILTER},   /* Azure */
+        {"content_policy_violation", ERRCODE_CONTENT_FILTER},    /* quoted by gateways */
+        {"ContentPolicyViolationError", ERRCODE_CONTENT_FILTER}, /* LiteLLM */
+
         {"signal: killed", ERRCODE_UPSTREAM_OUT_OF_MEMORY}, /* Ollama, of its runner */
         {"requires more system memory", ERRCODE_UPSTREAM_OUT_OF_MEMORY},
         {"out of memory", ERRCODE_UPSTREAM_OUT_OF_MEMORY},

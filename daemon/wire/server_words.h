@@ -16,8 +16,8 @@ bool server_words_say(struct str text, const char *phrase);
 struct str server_words_plain(struct str body);
 
 /*
- * CONTEXT_LENGTH or UPSTREAM_OUT_OF_MEMORY where the sentence tells of it, else ERRCODE_NONE:
- * servers say both with whatever status.
+ * CONTEXT_LENGTH, CONTENT_FILTER or UPSTREAM_OUT_OF_MEMORY where the sentence tells of it, else
+ * ERRCODE_NONE: servers say them with whatever status.
  */
 enum errcode server_words_code(struct str sentence);
 

@@ -311,6 +311,22 @@ START_TEST(status_codes)
 }
 END_TEST
 
+START_TEST(content_filters_in_many_words)
+{
+    static const char *const bodies[] = {
+        "{'error':{'message':'x','code':'content_policy_violation'}}",
+        "{'error':{'message':'x','code':'content_filter'}}",
+        ERROR("The response was filtered due to the prompt triggering Azure OpenAI\\'s content "
+              "management policy."),
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+        openai_map_error(400, json(bodies[i]), &g_problem);
+        ck_assert_msg(g_problem.code == ERRCODE_CONTENT_FILTER, "%s", bodies[i]);
+    }
+}
+END_TEST
+
 START_TEST(context_overflow_in_many_words)
 {
     static const char *const bodies[] = {
@@ -442,6 +458,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, extra_members_follow_the_same_rules);
     tcase_add_test(tc, a_full_buffer_is_told);
     tcase_add_test(tc, status_codes);
+    tcase_add_test(tc, content_filters_in_many_words);
     tcase_add_test(tc, context_overflow_in_many_words);
     tcase_add_test(tc, other_exact_words);
     tcase_add_test(tc, odd_bodies);

@@ -46,6 +46,10 @@ START_TEST(codes)
         {"model requires more system memory (9 GiB) than is available",
          ERRCODE_UPSTREAM_OUT_OF_MEMORY},
         {"failed to allocate CPU_REPACK buffer", ERRCODE_UPSTREAM_OUT_OF_MEMORY},
+        {"The response was filtered due to the prompt triggering Azure OpenAI's content management "
+         "policy.",
+         ERRCODE_CONTENT_FILTER},
+        {"litellm.ContentPolicyViolationError: no", ERRCODE_CONTENT_FILTER},
         {"model 'x' not found", ERRCODE_NONE},
         {"", ERRCODE_NONE},
     };

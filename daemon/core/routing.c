@@ -1,0 +1,48 @@
+/*
+ * See routing.h: the words of LiteLLM's router_settings. Owns nothing, decides nothing.
+ *
+ * The causes follow LiteLLM's classes of exceptions, as its exception_mapping_utils makes them from
+ * what a server answers: 401 and 403, 408 and time-outs of its own, 429, a 400 that names the
+ * content policy, any other 4xx, 404, any other 5xx with a connection that fails, 503.
+ */
+#include "core/routing.h"
+
+#include <assert.h>
+
+enum fail_cause fail_cause_of(enum errcode code)
+{
+    /* with an offset of one, so that whatever is not named here is no cause */
+    static const unsigned char causes[_ERRCODE_MAX] = {
+        [ERRCODE_UPSTREAM_AUTH] = 1 + FAIL_AUTHENTICATION,
+        [ERRCODE_UPSTREAM_TIMEOUT] = 1 + FAIL_TIMEOUT,
+        [ERRCODE_UPSTREAM_STALLED] = 1 + FAIL_TIMEOUT,
+        [ERRCODE_UPSTREAM_RATE_LIMITED] = 1 + FAIL_RATE_LIMIT,
+        [ERRCODE_CONTENT_FILTER] = 1 + FAIL_CONTENT_POLICY,
+        [ERRCODE_INVALID_REQUEST] = 1 + FAIL_BAD_REQUEST,
+        [ERRCODE_UNSUPPORTED_PARAMETER] = 1 + FAIL_BAD_REQUEST,
+        [ERRCODE_CONTEXT_LENGTH] = 1 + FAIL_BAD_REQUEST,
+        [ERRCODE_PAYLOAD_TOO_LARGE] = 1 + FAIL_BAD_REQUEST,
+        [ERRCODE_NOT_IMPLEMENTED] = 1 + FAIL_BAD_REQUEST,
+        [ERRCODE_UPSTREAM_REJECTED] = 1 + FAIL_BAD_REQUEST,
+        [ERRCODE_MODEL_NOT_FOUND] = 1 + FAIL_NOT_FOUND,
+        [ERRCODE_UPSTREAM_UNREACHABLE] = 1 + FAIL_SERVER,
+        [ERRCODE_UPSTREAM_CUT] = 1 + FAIL_SERVER,
+        [ERRCODE_UPSTREAM_GARBAGE] = 1 + FAIL_SERVER,
+        [ERRCODE_UPSTREAM_ERROR] = 1 + FAIL_SERVER,
+        [ERRCODE_UPSTREAM_OVERLOADED] = 1 + FAIL_UNAVAILABLE,
+        [ERRCODE_UPSTREAM_OUT_OF_MEMORY] = 1 + FAIL_UNAVAILABLE,
+    };
+
+    assert(code < _ERRCODE_MAX);
+    if (code == ERRCODE_NONE || causes[code] == 0) {
+        return _FAIL_CAUSE_MAX;
+    }
+    return (enum fail_cause)(causes[code] - 1);
+}
+
+int routing_policy_get(const struct routing_policy *policy, enum fail_cause cause)
+{
+    int own = cause < _FAIL_CAUSE_MAX ? policy->by_cause[cause] : ROUTING_UNSET;
+
+    return own != ROUTING_UNSET ? own : policy->otherwise;
+}
