@@ -29,6 +29,15 @@ static void mix_text(uint64_t *hash, const char *text)
     mix(hash, text ? text : "\1", text ? strlen(text) : 1);
 }
 
+static void mix_kv(uint64_t *hash, const struct kv *kv)
+{
+    mix(hash, &kv->n_items, sizeof kv->n_items);
+    for (size_t i = 0; i < kv->n_items; i++) {
+        mix_text(hash, kv->items[i].name);
+        mix_text(hash, kv->items[i].value);
+    }
+}
+
 static void fingerprint(const struct config_deployment *d, char ret[FINGERPRINT_MAX])
 {
     const uint64_t numbers[] = {d->total_usec, d->first_byte_usec, d->gap_usec, d->connect_usec,
@@ -42,10 +51,10 @@ static void fingerprint(const struct config_deployment *d, char ret[FINGERPRINT_
     mix_text(&hash, d->api_key);
     mix_text(&hash, d->off_reason);
     mix(&hash, numbers, sizeof numbers);
-    for (size_t i = 0; i < d->options.n_items; i++) {
-        mix_text(&hash, d->options.items[i].name);
-        mix_text(&hash, d->options.items[i].value);
-    }
+    mix_text(&hash, d->ca_file);
+    mix_kv(&hash, &d->options);
+    mix_kv(&hash, &d->headers);
+    mix_kv(&hash, &d->body);
     (void) snprintf(ret, FINGERPRINT_MAX, "%016" PRIx64, hash);
 }
 
@@ -59,6 +68,9 @@ static int make_backend(const struct config_deployment *d, struct upstreams *up,
         .api_base = d->api_base,
         .api_key = d->api_key,
         .options = &d->options,
+        .headers = &d->headers,
+        .body = &d->body,
+        .ca_file = d->ca_file,
         .connect_usec = d->connect_usec,
         .first_byte_usec = d->first_byte_usec,
         .gap_usec = d->gap_usec,

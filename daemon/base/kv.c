@@ -4,6 +4,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
+void kv_wipe(struct kv *kv)
+{
+    for (size_t i = 0; i < kv->n_items; i++) {
+        explicit_bzero(kv->items[i].value, strlen(kv->items[i].value));
+    }
+}
+
 void kv_done(struct kv *kv)
 {
     for (size_t i = 0; i < kv->n_items; i++) {

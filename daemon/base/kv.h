@@ -20,6 +20,8 @@ struct kv {
     size_t n_items;
 };
 
+/* Overwrites the values: they may hold keys. Before kv_done(). */
+void kv_wipe(struct kv *kv);
 void kv_done(struct kv *kv); /* accepts a zeroed struct; leaves one behind */
 
 /* Sets or replaces. 0, -ENOMEM, -ENOBUFS (KV_MAX reached). */

@@ -74,14 +74,6 @@ struct config *config_new(void)
     return c->kernel_root ? c : config_free(c);
 }
 
-/* They may hold keys. */
-static void wipe_values(struct kv *kv)
-{
-    for (size_t i = 0; i < kv->n_items; i++) {
-        explicit_bzero(kv->items[i].value, strlen(kv->items[i].value));
-    }
-}
-
 static void done_deployment(struct config_deployment *d)
 {
     free(d->model_name);
@@ -91,13 +83,13 @@ static void done_deployment(struct config_deployment *d)
     free(d->api_base);
     wipe_free(d->api_key);
     free(d->off_reason);
-    wipe_values(&d->options);
+    kv_wipe(&d->options);
     kv_done(&d->options);
     config_names_done(&d->tags);
     config_names_done(&d->dropped_params);
-    wipe_values(&d->headers);
+    kv_wipe(&d->headers);
     kv_done(&d->headers);
-    wipe_values(&d->body);
+    kv_wipe(&d->body);
     kv_done(&d->body);
     free(d->ca_file);
     free(d->info);

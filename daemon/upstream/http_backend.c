@@ -301,6 +301,9 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
     case TRANSFER_REFUSED:
         job_fail_server(job, ERRCODE_UPSTREAM_UNREACHABLE, text);
         break;
+    case TRANSFER_UNTRUSTED:
+        job_fail_server(job, ERRCODE_UPSTREAM_UNTRUSTED, text);
+        break;
     case TRANSFER_CONNECT_TIMEOUT:
         job_fail_server(job, ERRCODE_UPSTREAM_TIMEOUT, text);
         break;
@@ -336,6 +339,8 @@ static int send_request(struct backend_job *job, uint64_t now_usec)
         .url = url,
         .unix_path = b->address.unix_path,
         .bearer = b->api_key,
+        .headers = &b->headers,
+        .ca_file = b->ca_file,
         .body = buf_str(&job->body),
         .accept = b->dialect->accept,
         .is_local = b->address.is_local,
@@ -498,6 +503,11 @@ static void backend_free(struct backend *backend)
     if (b->api_key) {
         explicit_bzero(b->api_key, strlen(b->api_key));
     }
+    kv_wipe(&b->headers);
+    kv_done(&b->headers);
+    kv_wipe(&b->body);
+    kv_done(&b->body);
+    free(b->ca_file);
     free(b->api_key);
     free(b->id);
     free(b->model);
@@ -550,6 +560,7 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
         .id = strdup(params->id),
         .model = strdup(params->model),
         .api_key = params->api_key ? strdup(params->api_key) : NULL,
+        .ca_file = params->ca_file ? strdup(params->ca_file) : NULL,
         .connect_usec = params->connect_usec,
         .first_byte_usec = params->first_byte_usec,
         .gap_usec = params->gap_usec,
@@ -558,7 +569,8 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     list_init(&b->jobs);
     buf_init(&b->load_body, LOAD_BODY_MAX_BYTES);
     r = !params->api_base ? -EINVAL : server_address_init(&b->address, params->api_base);
-    if (r >= 0 && (!b->id || !b->model || (params->api_key && !b->api_key))) {
+    if (r >= 0 && (!b->id || !b->model || (params->api_key && !b->api_key) ||
+                   (params->ca_file && !b->ca_file))) {
         r = -ENOMEM;
     }
     if (r >= 0) {
@@ -566,6 +578,12 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     }
     if (r >= 0) {
         r = kv_copy(params->options, &b->options);
+    }
+    if (r >= 0 && params->body) {
+        r = kv_copy(params->body, &b->body);
+    }
+    if (r >= 0 && params->headers) {
+        r = kv_copy(params->headers, &b->headers);
     }
     if (r >= 0 && loader) {
         r = dialect->encode_load(b, &b->load_body);

@@ -52,7 +52,9 @@ struct http_backend {
     struct server_state *server;  /* a reference */
     char *id, *model;             /* owned */
     char *api_key;                /* owned, or NULL; wiped */
-    struct kv options;
+    char *ca_file;                /* owned, or NULL */
+    struct kv options, body;
+    struct kv headers;    /* values are wiped: they may hold keys */
     struct buf load_body; /* the same for every load: encoded once; empty without a loader */
     uint64_t connect_usec, first_byte_usec, gap_usec, total_usec;
     struct list jobs; /* backend_job.link: running and trailing */

@@ -215,6 +215,9 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
     case TRANSFER_REFUSED:
         fail_server(l, ERRCODE_UPSTREAM_UNREACHABLE, text);
         return;
+    case TRANSFER_UNTRUSTED:
+        fail_server(l, ERRCODE_UPSTREAM_UNTRUSTED, text);
+        return;
     case TRANSFER_CONNECT_TIMEOUT:
         fail_server(l, ERRCODE_UPSTREAM_TIMEOUT, text);
         return;

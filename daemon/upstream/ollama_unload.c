@@ -179,6 +179,9 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
     case TRANSFER_REFUSED:
         fail(u, ERRCODE_UPSTREAM_UNREACHABLE, text);
         break;
+    case TRANSFER_UNTRUSTED:
+        fail(u, ERRCODE_UPSTREAM_UNTRUSTED, text);
+        break;
     case TRANSFER_CONNECT_TIMEOUT:
         fail(u, ERRCODE_UPSTREAM_TIMEOUT, text);
         break;

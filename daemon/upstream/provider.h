@@ -19,6 +19,9 @@ struct provider_params {
     /* "http://host:port[/path]", "unix:/path"; NULL for providers without a server */
     const char *api_base;
     const char *api_key;      /* or NULL */
+    const struct kv *headers; /* name -> value, sent with every request; or NULL */
+    const struct kv *body;    /* name -> JSON text: wins over what the client sends; or NULL */
+    const char *ca_file;      /* of the certificates to trust instead of the system's; or NULL */
     const struct kv *options; /* name -> JSON text; uninterpreted until here */
     uint64_t connect_usec;    /* time to get a connection */
     /* from sending to the first byte of the answer: load and prompt included */

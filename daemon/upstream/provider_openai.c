@@ -9,7 +9,8 @@ static int encode(const struct http_backend *b, const struct backend_order *orde
                   struct problem *ret_problem)
 {
     struct openai_target target = {.model = order->model ? order->model : b->model,
-                                   .defaults = &b->options};
+                                   .defaults = &b->options,
+                                   .overrides = &b->body};
 
     return openai_encode_request(order->request, &target, out, ret_problem);
 }

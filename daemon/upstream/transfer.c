@@ -155,11 +155,14 @@ static int add_header(struct transfer *t, const char *line)
     return 0;
 }
 
-/* Of any length: the tokens of some vendors have more than 1,000 characters. */
-static int add_bearer(struct transfer *t, const char *bearer)
+/*
+ * Of any length: the tokens of some vendors have more than 1,000 characters. May be a secret. An
+ * empty value needs libcurl's own form: "Name:" would remove the header.
+ */
+static int add_line(struct transfer *t, const char *name, const char *separator, const char *value)
 {
     char *line;
-    int n = asprintf(&line, "Authorization: Bearer %s", bearer), r;
+    int n = asprintf(&line, *value ? "%s%s%s" : "%s;", name, separator, value), r;
 
     if (n < 0) {
         return -ENOMEM;
@@ -170,20 +173,58 @@ static int add_bearer(struct transfer *t, const char *bearer)
     return r;
 }
 
-static int add_headers(struct transfer *t, const struct transfer_spec *spec)
+bool transfer_header_is_ours(const char *name)
 {
-    char line[256];
-    int r;
+    static const char *const ours[] = {"host",       "content-length", "transfer-encoding",
+                                       "connection", "expect",         "te",
+                                       "trailer",    "upgrade"};
 
-    r = add_header(t, "Expect:"); /* no 100-continue dance for large prompts */
-    if (r == 0 && spec->body.ptr) {
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++) {
+        if (str_is_nocase(str_from(name), ours[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_configured(const struct transfer_spec *spec, const char *name)
+{
+    for (size_t i = 0; spec->headers && i < spec->headers->n_items; i++) {
+        if (str_is_nocase(str_from(spec->headers->items[i].name), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int add_own(struct transfer *t, const struct transfer_spec *spec)
+{
+    int r = add_header(t, "Expect:"); /* no 100-continue dance for large prompts */
+
+    if (r == 0 && spec->body.ptr && !is_configured(spec, "content-type")) {
         r = add_header(t, "Content-Type: application/json");
     }
-    if (r == 0 && spec->accept) {
-        (void) snprintf(line, sizeof line, "Accept: %s", spec->accept);
-        r = add_header(t, line);
+    if (r == 0 && spec->accept && !is_configured(spec, "accept")) {
+        r = add_line(t, "Accept", ": ", spec->accept);
     }
-    return r == 0 && spec->bearer ? add_bearer(t, spec->bearer) : r;
+    if (r == 0 && spec->bearer && !is_configured(spec, "authorization")) {
+        r = add_line(t, "Authorization", ": Bearer ", spec->bearer);
+    }
+    return r;
+}
+
+static int add_headers(struct transfer *t, const struct transfer_spec *spec)
+{
+    int r = add_own(t, spec);
+
+    for (size_t i = 0; r == 0 && spec->headers && i < spec->headers->n_items; i++) {
+        const struct kv_item *h = &spec->headers->items[i];
+
+        if (!transfer_header_is_ours(h->name)) {
+            r = add_line(t, h->name, ": ", h->value);
+        }
+    }
+    return r;
 }
 
 /*
@@ -225,6 +266,10 @@ static int set_options(struct transfer *t, const struct transfer_spec *spec)
     SET(CURLOPT_USERAGENT, "sluice/" SLUICE_VERSION);
     if (spec->is_local) {
         SET(CURLOPT_PROXY, ""); /* else http_proxy of the environment would be asked */
+    }
+    if (spec->ca_file) {
+        SET(CURLOPT_CAINFO, spec->ca_file);
+        SET(CURLOPT_CAPATH, NULL); /* instead of the system's, not beside them */
     }
     if (spec->unix_path) {
         SET(CURLOPT_UNIX_SOCKET_PATH, spec->unix_path);
@@ -331,10 +376,14 @@ static enum transfer_result result_of(const struct transfer *t, CURLcode code)
         return TRANSFER_CONNECT_TIMEOUT; /* the only libcurl time-out that is set */
     }
     if (code == CURLE_COULDNT_CONNECT || code == CURLE_COULDNT_RESOLVE_HOST ||
-        code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_SSL_CONNECT_ERROR ||
-        code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
-        code == CURLE_INTERFACE_FAILED) {
+        code == CURLE_COULDNT_RESOLVE_PROXY || code == CURLE_INTERFACE_FAILED) {
         return TRANSFER_REFUSED;
+    }
+    if (code == CURLE_SSL_CONNECT_ERROR || code == CURLE_PEER_FAILED_VERIFICATION ||
+        code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_ISSUER_ERROR ||
+        code == CURLE_SSL_INVALIDCERTSTATUS || code == CURLE_SSL_CERTPROBLEM ||
+        code == CURLE_SSL_CIPHER) {
+        return TRANSFER_UNTRUSTED;
     }
     if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_WEIRD_SERVER_REPLY ||
         code == CURLE_HTTP2 || code == CURLE_BAD_CONTENT_ENCODING) {

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/kv.h"
 #include "base/macros.h"
 #include "base/str.h"
 
@@ -24,6 +25,12 @@ struct transfer_spec {
     const char *url;       /* "http://127.0.0.1:11434/api/chat" */
     const char *unix_path; /* connect there instead of to the url's host; or NULL */
     const char *bearer;    /* API key, or NULL */
+    /*
+     * Further headers, name -> value; or NULL. One of the same name as a header of ours replaces it,
+     * except those that say where a message ends (transfer_header_is_ours())
+     */
+    const struct kv *headers;
+    const char *ca_file; /* PEM: trusted instead of the system's certificates; or NULL */
     /*
      * POST with JSON; absent: GET. Borrowed until the transfer is over: libcurl sends it again on a
      * stale connection
@@ -44,7 +51,9 @@ struct transfer_head {
 
 enum transfer_result {
     TRANSFER_COMPLETE, /* the whole answer came */
-    TRANSFER_REFUSED,  /* no connection: refused, unreachable, name not resolved, TLS failed */
+    TRANSFER_REFUSED,  /* no connection: refused, unreachable, name not resolved */
+    /* the server has not proved who it is, or speaks no TLS that we do: nothing was sent */
+    TRANSFER_UNTRUSTED,
     TRANSFER_CONNECT_TIMEOUT,
     TRANSFER_CUT,     /* the connection broke before the answer was complete */
     TRANSFER_GARBAGE, /* not HTTP, or a head over the limits */
@@ -62,6 +71,12 @@ struct transfer_callbacks {
      */
     void (*on_done)(void *ctx, enum transfer_result result, const char *text);
 };
+
+/*
+ * Would a header of that name change where the message ends, or who is asked? Such are left out:
+ * Host, Content-Length, Transfer-Encoding, Connection, Expect, TE, Trailer, Upgrade.
+ */
+bool transfer_header_is_ours(const char *name);
 
 /* 0 or -ENOMEM. */
 int transfer_start(struct curl_loop *loop, const struct transfer_spec *spec,

@@ -12,7 +12,8 @@
  *   null      the same as absent where the deployment has a default
  *
  * Other requests (RPC) are written from the neutral model, then the caller's extra members follow
- * under the same rules. Last come the deployment's defaults. No name is written twice.
+ * under the same rules. Last come the deployment's overrides, which win over what the client sent,
+ * and its defaults, which do not. No name is written twice.
  */
 #include "wire/openai_upstream.h"
 
@@ -29,6 +30,7 @@ struct encoder {
     const struct request *req;
     const struct openai_target *target;
     struct put put;
+    struct put discarded; /* where the values of overridden members go: it takes nothing */
     const char *written[MAX_WRITTEN]; /* names of members that do not stem from the client's body */
     size_t n_written;
     bool is_empty; /* no member yet */
@@ -117,14 +119,25 @@ static bool is_sent(const struct encoder *e, const char *name)
            !json_is_null(e->req->extra.ptr ? json_find(e->req->extra, name) : STR_NONE);
 }
 
-static bool has_default(const struct encoder *e, struct str name)
+static bool kv_has(const struct kv *kv, struct str name)
 {
-    for (size_t i = 0; e->target->defaults && i < e->target->defaults->n_items; i++) {
-        if (str_is(name, e->target->defaults->items[i].name)) {
+    for (size_t i = 0; kv && i < kv->n_items; i++) {
+        if (str_is(name, kv->items[i].name)) {
             return true;
         }
     }
     return false;
+}
+
+static bool has_default(const struct encoder *e, struct str name)
+{
+    return kv_has(e->target->defaults, name);
+}
+
+/* Has the deployment a value that wins over the client's? */
+static bool is_overridden(const struct encoder *e, struct str name)
+{
+    return kv_has(e->target->overrides, name) && !is_forced(e, name) && !is_structural(name);
 }
 
 /* max_tokens and max_completion_tokens are one parameter with two names. */
@@ -140,7 +153,7 @@ static bool is_default_wanted(const struct encoder *e, const char *name)
     if (is_cap && (is_sent(e, "max_tokens") || is_sent(e, "max_completion_tokens"))) {
         return false;
     }
-    return !is_sent(e, name);
+    return !is_sent(e, name) && !is_overridden(e, s);
 }
 
 /* ---- writing members */
@@ -162,7 +175,7 @@ static struct put *begin_own(struct encoder *e, const char *name)
 {
     assert(e->n_written < MAX_WRITTEN);
     e->written[e->n_written++] = name;
-    return begin_member(e, str_from(name));
+    return is_overridden(e, str_from(name)) ? &e->discarded : begin_member(e, str_from(name));
 }
 
 static void put_forced(struct encoder *e)
@@ -174,6 +187,19 @@ static void put_forced(struct encoder *e)
     }
     put_z(begin_own(e, "stream"), "true");
     put_z(begin_own(e, "stream_options"), "{\"include_usage\":true}");
+}
+
+static void put_overrides(struct encoder *e)
+{
+    const struct kv *overrides = e->target->overrides;
+
+    for (size_t i = 0; overrides && i < overrides->n_items; i++) {
+        struct str name = str_from(overrides->items[i].name);
+
+        if (is_overridden(e, name)) {
+            put_z(begin_member(e, name), overrides->items[i].value);
+        }
+    }
 }
 
 static void put_defaults(struct encoder *e)
@@ -195,7 +221,8 @@ static void splice_members(struct encoder *e)
         const struct request_member *m = &e->req->members[i];
         bool is_replaced = json_is_null(m->value) && has_default(e, m->name);
 
-        if (!is_forced(e, m->name) && !openai_gateway_is_member(m->name) && !is_replaced) {
+        if (!is_forced(e, m->name) && !openai_gateway_is_member(m->name) && !is_replaced &&
+            !is_overridden(e, m->name)) {
             put_str(begin_member(e, m->name), m->value);
         }
     }
@@ -492,7 +519,7 @@ static int put_extra(struct encoder *e, struct problem *ret_problem)
                                 ret_problem);
         }
         if (!is_one_of(name, e->written, e->n_written) && !is_forced(e, name) &&
-            !is_structural(name) && !openai_gateway_is_member(name)) {
+            !is_structural(name) && !openai_gateway_is_member(name) && !is_overridden(e, name)) {
             put_str(begin_member(e, name), value);
         }
     }
@@ -502,7 +529,11 @@ static int put_extra(struct encoder *e, struct problem *ret_problem)
 int openai_encode_request(const struct request *req, const struct openai_target *target,
                           struct buf *out, struct problem *ret_problem)
 {
-    struct encoder e = {.req = req, .target = target, .put = {out, 0}, .is_empty = true};
+    struct encoder e = {.req = req,
+                        .target = target,
+                        .put = {out, 0},
+                        .discarded = {NULL, -ECANCELED},
+                        .is_empty = true};
     int r = 0;
 
     put_forced(&e);
@@ -518,6 +549,7 @@ int openai_encode_request(const struct request *req, const struct openai_target 
     if (r < 0) {
         return r;
     }
+    put_overrides(&e);
     put_defaults(&e);
     put_char(&e.put, '}');
     return e.put.r;

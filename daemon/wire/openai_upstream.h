@@ -21,6 +21,8 @@ struct openai_target {
      * names of Ollama's are the provider's business, not ours
      */
     const struct kv *defaults;
+    /* The same, but these win over what the client sent. Borrowed, may be NULL */
+    const struct kv *overrides;
 };
 
 /*

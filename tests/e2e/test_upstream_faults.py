@@ -135,7 +135,7 @@ def test_certificate_that_nobody_signed(env, prefix: str) -> None:
     server = env.closing(UnverifiedServer(env.directory))
     sluice = env.start({"m": {"model": f"{prefix}/x", "api_base": server.url, "api_key": "k"}})
     seen = ask(sluice, "http")
-    assert (seen.code, seen.status) == ("upstream_unreachable", 502), seen
+    assert (seen.code, seen.status) == ("upstream_untrusted", 502), seen
     assert server.received == b""
 
 

@@ -51,7 +51,7 @@ static void check_same(const struct request *a, const struct request *b)
 
 static void encode(const struct request *req, const struct kv *defaults, struct buf *out)
 {
-    struct openai_target target = {"up", defaults};
+    struct openai_target target = {.model = "up", .defaults = defaults, .overrides = defaults};
     struct problem problem;
     struct json_error error;
     int r;

@@ -5,6 +5,7 @@
 #include "openai_client.h"
 
 static struct buf g_out;
+static const struct kv *g_overrides; /* of the target; none unless a test says so */
 
 /* ---- requests */
 
@@ -20,7 +21,8 @@ static struct kv defaults_of(const char *const *pairs, size_t n)
 
 static int encode(const struct request *req, const struct kv *defaults)
 {
-    struct openai_target target = {"up/model", defaults};
+    struct openai_target target = {
+        .model = "up/model", .defaults = defaults, .overrides = g_overrides};
     struct json_error error;
     int r;
 
@@ -250,10 +252,43 @@ START_TEST(extra_members_follow_the_same_rules)
 }
 END_TEST
 
+START_TEST(overrides_win_over_clients_and_defaults)
+{
+    static const char *const pairs[] = {"temperature", "0.5",      "x_mode", "{'a':1}", "model",
+                                        "'evil'",      "messages", "[]",     "stream",  "false"};
+    static const char *const usual[] = {"temperature", "0.9", "top_p", "0.1"};
+    struct kv overrides = defaults_of(pairs, ARRAY_LEN(pairs)),
+              defaults = defaults_of(usual, ARRAY_LEN(usual));
+    struct content_part part = {.type = PART_TEXT, .text = STR_LIT("x")};
+    struct message m = {.role = ROLE_USER, .parts = &part, .n_parts = 1};
+    struct request neutral = {
+        .kind = REQUEST_CHAT,
+        .messages = &m,
+        .n_messages = 1,
+        .sampling = {.set = SAMPLING_TEMPERATURE, .temperature = 2, .n_choices = 1},
+        .extra = json("{'x_mode':7,'y':8}"),
+    };
+    struct request *req = decode(REQUEST_CHAT, "{'model':'m','temperature':1,'x_mode':2,'y':3,"
+                                               "'messages':[{'role':'user'}]}");
+
+    g_overrides = &overrides;
+    encodes(req, &defaults,
+            FORCED ",'y':3,'messages':[{'role':'user'}],'temperature':0.5,'x_mode':{'a':1},"
+                   "'top_p':0.1}");
+    encodes(&neutral, &defaults,
+            FORCED ",'messages':[{'role':'user','content':'x'}],'y':8,'temperature':0.5,"
+                   "'x_mode':{'a':1},'top_p':0.1}");
+    g_overrides = NULL;
+    request_free(req);
+    kv_done(&overrides);
+    kv_done(&defaults);
+}
+END_TEST
+
 START_TEST(a_full_buffer_is_told)
 {
     struct request *req = decode(REQUEST_EMBED, "{'model':'m','input':'x'}");
-    struct openai_target target = {"up", NULL};
+    struct openai_target target = {.model = "up"};
     struct buf out;
 
     for (size_t max = 1; max < 60; max++) {
@@ -422,7 +457,7 @@ static void encode_both_ways(void)
     struct content_part text = {.type = PART_TEXT, .text = STR_LIT("x")};
     struct message m = {.role = ROLE_USER, .parts = &text, .n_parts = 1};
     struct request req = {.kind = REQUEST_CHAT, .messages = &m, .n_messages = 1};
-    struct openai_target target = {"m", NULL};
+    struct openai_target target = {.model = "m"};
     struct buf out;
     int r;
 
@@ -456,6 +491,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_neutral_chat);
     tcase_add_test(tc, neutral_values);
     tcase_add_test(tc, extra_members_follow_the_same_rules);
+    tcase_add_test(tc, overrides_win_over_clients_and_defaults);
     tcase_add_test(tc, a_full_buffer_is_told);
     tcase_add_test(tc, status_codes);
     tcase_add_test(tc, content_filters_in_many_words);
