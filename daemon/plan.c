@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "config/config_provider.h"
 #include "upstream/provider.h"
 #include "upstream/server_address.h"
 
@@ -47,6 +48,8 @@ static void fingerprint(const struct config_deployment *d, char ret[FINGERPRINT_
     mix_text(&hash, d->model_name);
     mix_text(&hash, d->provider);
     mix_text(&hash, d->model);
+    mix_text(&hash, d->litellm_model);
+    mix_text(&hash, d->is_local_only ? "local only" : NULL);
     mix_text(&hash, d->api_base);
     mix_text(&hash, d->api_key);
     mix_text(&hash, d->off_reason);
@@ -80,6 +83,41 @@ static int make_backend(const struct config_deployment *d, struct upstreams *up,
     return provider ? provider->backend_new(up, &params, ret) : -EINVAL;
 }
 
+/*
+ * Does what is sent to it stay on this device? Only what is known to: a name that the resolver knows
+ * as this machine's is not looked up.
+ */
+static bool is_local(const struct config_deployment *d)
+{
+    struct server_address address;
+    bool answer;
+
+    if (d->is_local_only || strcmp(d->provider, "mock") == 0) {
+        return true;
+    }
+    if (!d->api_base) {
+        return strcmp(d->provider, "ollama") == 0; /* its default is localhost */
+    }
+    if (server_address_init(&address, d->api_base) < 0) {
+        return false;
+    }
+    answer = address.is_local;
+    server_address_done(&address);
+    return answer;
+}
+
+/* What the file has before the model's name: "ollama_chat/"; to be freed; NULL: out of memory. */
+static char *prefix_of(const struct config_deployment *d)
+{
+    const char *whole = d->litellm_model ? d->litellm_model : "";
+    size_t n_whole = strlen(whole), n_model = strlen(d->model);
+
+    if (n_whole < n_model || strcmp(whole + n_whole - n_model, d->model) != 0) {
+        return strdup("");
+    }
+    return strndup(whole, n_whole - n_model);
+}
+
 static int make_deployment(const struct config_deployment *d, const char *print,
                            struct upstreams *up, struct deployment **ret)
 {
@@ -97,16 +135,20 @@ static int make_deployment(const struct config_deployment *d, const char *print,
         }
     }
     char *api_base = server_address_shown(d->api_base);
+    char *prefix = prefix_of(d);
     struct deployment_spec spec = {.id = d->id,
                                    .fingerprint = print,
                                    .provider = d->provider,
                                    .upstream_model = d->model,
+                                   .prefix = prefix,
                                    .api_base = api_base,
+                                   .is_local = is_local(d),
                                    .off_reason = off,
                                    .slots = d->slots};
 
-    *ret = api_base ? deployment_new(&spec, backend) : NULL;
+    *ret = api_base && prefix ? deployment_new(&spec, backend) : NULL;
     free(api_base);
+    free(prefix);
     if (!*ret) {
         if (backend) {
             backend->ops->free(backend);
@@ -114,6 +156,18 @@ static int make_deployment(const struct config_deployment *d, const char *print,
         return -ENOMEM;
     }
     return 0;
+}
+
+static int plan_aliases(struct router_plan *plan, const struct config_routing *routing)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < routing->n_aliases; i++) {
+        const struct config_alias *a = &routing->aliases[i];
+
+        r = router_plan_alias(plan, a->name, a->group, a->is_hidden);
+    }
+    return r;
 }
 
 int plan_build(struct router_plan *plan, const struct config *config, struct router *router,
@@ -143,5 +197,12 @@ int plan_build(struct router_plan *plan, const struct config *config, struct rou
             return r;
         }
     }
-    return 0;
+    return plan_aliases(plan, &config->routing);
+}
+
+const char *plan_provider_of(struct str name)
+{
+    const struct config_provider *provider = config_provider_of_bare(name);
+
+    return provider ? provider->prefix : NULL;
 }

@@ -13,3 +13,6 @@
  */
 int plan_build(struct router_plan *plan, const struct config *config, struct router *router,
                struct upstreams *up) MUST_USE;
+
+/* For router.provider_of: the provider that a model's name alone stands for, or NULL. */
+const char *plan_provider_of(struct str name);

@@ -459,6 +459,7 @@ static int init_modules(struct server *s, struct config *config)
     int r;
 
     router_init(&s->router);
+    s->router.provider_of = plan_provider_of;
     pressure_init(&s->pressure);
     admission_init(&s->admission, &params, &s->router,
                    config->pressure_enabled ? &s->pressure : NULL);

@@ -102,6 +102,7 @@ struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct m
     *t = (struct ticket) {
         .state = TICKET_QUEUED,
         .group = group,
+        .wish = t->wish,
         .class = class,
         .bytes = bytes,
         .queued_at_usec = now_usec,
@@ -126,7 +127,7 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
 {
     list_for_each (l, &a->queue) {
         struct ticket *t = CONTAINER_OF(l, struct ticket, link);
-        struct deployment *d = router_pick(t->group, now_usec);
+        struct deployment *d = router_pick(a->router, t->group, t->wish, now_usec);
 
         if (!d) {
             continue;

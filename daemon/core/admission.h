@@ -31,10 +31,11 @@ enum ticket_state {
 
 struct ticket {
     enum ticket_state state;
-    struct list link;              /* admission.queue */
-    struct model_group *group;     /* borrowed from the router; renewed at reload */
-    struct deployment *deployment; /* TICKET_GRANTED: whose slot it holds */
-    struct health_run run;         /* TICKET_GRANTED: what its breaker let through */
+    struct list link;               /* admission.queue */
+    struct model_group *group;      /* borrowed from the router; renewed at reload */
+    struct deployment *deployment;  /* TICKET_GRANTED: whose slot it holds */
+    struct health_run run;          /* TICKET_GRANTED: what its breaker let through */
+    const struct router_wish *wish; /* borrowed while queued; set by its owner, who may change it */
     enum call_class class;
     size_t bytes; /* of the request: charged while queued */
     uint64_t queued_at_usec;

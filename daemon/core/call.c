@@ -295,6 +295,10 @@ int call_submit(struct call_registry *reg, struct request *req, struct event_sin
             req->deadline_usec > 0 ? usec_add(now_usec, req->deadline_usec) : USEC_NEVER,
         .outcome = ERRCODE_NONE,
     };
+    call->wish = (struct router_wish) {.tags = req->routing.tags,
+                                       .n_tags = req->routing.n_tags,
+                                       .is_local_only = req->routing.is_local_only};
+    call->ticket.wish = &call->wish;
     list_init(&call->link);
     list_init(&call->ticket.link);
     list_append(&reg->fresh, &call->link);
@@ -352,6 +356,17 @@ static void admit(struct call *call, uint64_t now_usec)
     call_set_state(call, CALL_WAITING);
 }
 
+/* What a wildcard's deployment is to ask its server for; kept with the request. 0 or -ENOMEM. */
+static int name_model(struct call *call)
+{
+    char text[ROUTER_MODEL_BYTES];
+    const char *model = router_upstream_model(call->registry->router, call->ticket.group,
+                                              call->ticket.deployment, call->request->model, text);
+
+    call->upstream_model = model ? arena_copy(&call->request->arena, str_from(model)).ptr : NULL;
+    return model && !call->upstream_model ? -ENOMEM : 0;
+}
+
 static void start(struct call *call, uint64_t now_usec)
 {
     struct deployment *d = call->ticket.deployment;
@@ -375,7 +390,11 @@ static void start(struct call *call, uint64_t now_usec)
                                   .total_usec = call->request->routing.total_usec,
                                   .first_byte_usec = call->request->routing.first_byte_usec};
 
-    r = call->backend->ops->start(call->backend, &order, &call->inlet, now_usec, &job);
+    r = name_model(call);
+    order.model = call->upstream_model;
+    if (r == 0) {
+        r = call->backend->ops->start(call->backend, &order, &call->inlet, now_usec, &job);
+    }
     if (r < 0) {
         call_end(call, r == -ENOMEM ? ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL, STR_NONE,
                  RETRY_AFTER_MIN_USEC, now_usec);

@@ -40,8 +40,10 @@ struct call {
     struct event_sink *sink; /* borrowed; NULL once detached or told the end */
     struct event_sink inlet; /* what the backend delivers to */
     struct ticket ticket;
-    struct backend *backend; /* of the deployment that serves it */
-    struct backend_job *job; /* NULL: not started, or over */
+    struct router_wish wish;    /* what the ticket points to */
+    struct backend *backend;    /* of the deployment that serves it */
+    const char *upstream_model; /* in the request's arena; backend_order.model */
+    struct backend_job *job;    /* NULL: not started, or over */
     struct event_grammar grammar;
     bool is_full; /* the sink said FULL and has not been drained: orthogonal to the state */
 

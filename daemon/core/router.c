@@ -1,5 +1,6 @@
 /*
- * Names to deployments, and slots.
+ * Groups, deployments and slots: how they are made, planned and retired. What a name leads to is in
+ * router_names.c, which deployment takes a call in router_pick.c.
  *
  * Owns groups and deployments (and backends through them). Invariants: in_use <= slots for a live
  * deployment; a deployment is on exactly one of router.deployments and router.retired; one on
@@ -11,10 +12,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-
-#include "base/clock.h"
-
-#define SUGGEST_NAME_MAX 64 /* longer names are not compared: the distance is quadratic */
 
 void router_init(struct router *r)
 {
@@ -37,6 +34,7 @@ struct deployment *deployment_free(struct deployment *d)
     free(d->fingerprint);
     free(d->provider);
     free(d->upstream_model);
+    free(d->prefix);
     free(d->api_base);
     free(d->off_reason);
     free(d);
@@ -63,10 +61,12 @@ struct deployment *deployment_new(const struct deployment_spec *spec, struct bac
     d->fingerprint = strdup(spec->fingerprint);
     d->provider = strdup(spec->provider);
     d->upstream_model = copy(spec->upstream_model);
+    d->prefix = copy(spec->prefix);
+    d->is_local = spec->is_local;
     d->api_base = copy(spec->api_base);
     d->off_reason = spec->off_reason ? strdup(spec->off_reason) : NULL;
-    if (!d->id || !d->fingerprint || !d->provider || !d->upstream_model || !d->api_base ||
-        (spec->off_reason && !d->off_reason)) {
+    if (!d->id || !d->fingerprint || !d->provider || !d->upstream_model || !d->prefix ||
+        !d->api_base || (spec->off_reason && !d->off_reason)) {
         return deployment_free(d);
     }
     d->backend = backend;
@@ -95,9 +95,25 @@ static void groups_free(struct model_group *groups, size_t n)
     free(groups);
 }
 
-void router_done(struct router *r)
+static void aliases_free(struct router_alias *aliases, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        free(aliases[i].name);
+        free(aliases[i].target);
+    }
+    free(aliases);
+}
+
+static void names_free(struct router *r)
 {
     groups_free(r->groups, r->n_groups);
+    groups_free(r->singles, r->n_singles);
+    aliases_free(r->aliases, r->n_aliases);
+}
+
+void router_done(struct router *r)
+{
+    names_free(r);
     assert(list_is_empty(&r->retired));
     list_for_each_safe (l, &r->deployments) {
         deployment_free(CONTAINER_OF(l, struct deployment, link));
@@ -117,6 +133,19 @@ struct deployment *router_find(struct router *r, const char *id, const char *fin
     return NULL;
 }
 
+/* A new last item of an array of groups; NULL: out of memory. */
+static struct model_group *group_add(struct model_group **groups, size_t *n, const char *name)
+{
+    struct model_group *grown = realloc(*groups, (*n + 1) * sizeof *grown);
+
+    if (!grown) {
+        return NULL;
+    }
+    *groups = grown;
+    grown[*n] = (struct model_group) {.name = strdup(name)};
+    return grown[*n].name ? &grown[(*n)++] : NULL;
+}
+
 static struct model_group *plan_group(struct router_plan *plan, const char *name)
 {
     for (size_t i = 0; i < plan->n_groups; i++) {
@@ -124,25 +153,11 @@ static struct model_group *plan_group(struct router_plan *plan, const char *name
             return &plan->groups[i];
         }
     }
-
-    struct model_group *grown = realloc(plan->groups, (plan->n_groups + 1) * sizeof *grown);
-
-    if (!grown) {
-        return NULL;
-    }
-    plan->groups = grown;
-    grown[plan->n_groups] = (struct model_group) {.name = strdup(name)};
-    return grown[plan->n_groups].name ? &grown[plan->n_groups++] : NULL;
+    return group_add(&plan->groups, &plan->n_groups, name);
 }
 
-int router_plan_add(struct router_plan *plan, const char *group, struct deployment *d)
+static int group_append(struct model_group *g, struct deployment *d)
 {
-    struct model_group *g = plan_group(plan, group);
-
-    if (!g) {
-        return -ENOMEM;
-    }
-
     struct deployment **grown = realloc(g->deployments, (g->n_deployments + 1) * sizeof *grown);
 
     if (!grown) {
@@ -150,8 +165,53 @@ int router_plan_add(struct router_plan *plan, const char *group, struct deployme
     }
     g->deployments = grown;
     grown[g->n_deployments++] = d;
+    return 0;
+}
+
+/* A wildcard's deployment has no name for a model that was not asked for by name. */
+static bool can_be_asked_by_id(const struct deployment *d)
+{
+    return !strchr(d->upstream_model, '*');
+}
+
+/*
+ * What is half made when memory runs out belongs to the plan, and is no danger: groups without
+ * deployments, and ids of deployments that were not added, are freed with it.
+ */
+int router_plan_add(struct router_plan *plan, const char *group, struct deployment *d)
+{
+    struct model_group *g = plan_group(plan, group);
+    struct model_group *single = NULL;
+
+    if (!g) {
+        return -ENOMEM;
+    }
+    if (can_be_asked_by_id(d)) {
+        single = group_add(&plan->singles, &plan->n_singles, d->id);
+        if (!single || group_append(single, d) < 0) {
+            return -ENOMEM;
+        }
+    }
+    if (group_append(g, d) < 0) {
+        return -ENOMEM;
+    }
     d->is_planned = true;
     return 0;
+}
+
+int router_plan_alias(struct router_plan *plan, const char *name, const char *target,
+                      bool is_hidden)
+{
+    struct router_alias *grown = realloc(plan->aliases, (plan->n_aliases + 1) * sizeof *grown);
+
+    if (!grown) {
+        return -ENOMEM;
+    }
+    plan->aliases = grown;
+    grown[plan->n_aliases] = (struct router_alias) {
+        .name = strdup(name), .target = strdup(target), .is_hidden = is_hidden};
+    plan->n_aliases++; /* what is half made is freed with the plan */
+    return grown[plan->n_aliases - 1].name && grown[plan->n_aliases - 1].target ? 0 : -ENOMEM;
 }
 
 void router_plan_done(struct router_plan *plan)
@@ -167,6 +227,8 @@ void router_plan_done(struct router_plan *plan)
         }
     }
     groups_free(plan->groups, plan->n_groups);
+    groups_free(plan->singles, plan->n_singles);
+    aliases_free(plan->aliases, plan->n_aliases);
     *plan = (struct router_plan) {0};
 }
 
@@ -194,91 +256,24 @@ static void retire_unplanned(struct router *r)
 void router_commit(struct router *r, struct router_plan *plan)
 {
     retire_unplanned(r);
-    groups_free(r->groups, r->n_groups);
+    names_free(r);
     r->groups = plan->groups;
     r->n_groups = plan->n_groups;
+    r->singles = plan->singles;
+    r->n_singles = plan->n_singles;
+    r->aliases = plan->aliases;
+    r->n_aliases = plan->n_aliases;
     *plan = (struct router_plan) {0};
     for (size_t i = 0; i < r->n_groups; i++) {
         for (size_t k = 0; k < r->groups[i].n_deployments; k++) {
             struct deployment *d = r->groups[i].deployments[k];
 
             d->is_planned = false;
+            d->serial = d->serial ? d->serial : ++r->last_serial;
             list_remove(&d->link);
             list_append(&r->deployments, &d->link); /* in configuration order */
         }
     }
-}
-
-struct model_group *router_resolve(struct router *r, struct str name)
-{
-    for (size_t i = 0; i < r->n_groups; i++) {
-        if (str_is(name, r->groups[i].name)) {
-            return &r->groups[i];
-        }
-    }
-    return NULL;
-}
-
-static unsigned char lower(char c)
-{
-    return (unsigned char) (c >= 'A' && c <= 'Z' ? c + 32 : c);
-}
-
-/* Levenshtein distance without regard to case; both at most SUGGEST_NAME_MAX long. */
-static unsigned edit_distance(struct str a, struct str b)
-{
-    unsigned row[SUGGEST_NAME_MAX + 1];
-
-    for (unsigned k = 0; k <= b.len; k++) {
-        row[k] = k;
-    }
-    for (unsigned i = 1; i <= a.len; i++) {
-        unsigned diagonal = row[0];
-
-        row[0] = i;
-        for (unsigned k = 1; k <= b.len; k++) {
-            unsigned replaced = diagonal + (lower(a.ptr[i - 1]) != lower(b.ptr[k - 1]));
-            unsigned best = row[k] < row[k - 1] ? row[k] + 1 : row[k - 1] + 1;
-
-            diagonal = row[k];
-            row[k] = best < replaced ? best : replaced;
-        }
-    }
-    return row[b.len];
-}
-
-size_t router_suggest(const struct router *r, struct str name, const char **ret_names, size_t max)
-{
-    unsigned distances[8];
-    size_t n = 0;
-
-    assert(max <= ARRAY_LEN(distances));
-    if (name.len > SUGGEST_NAME_MAX) {
-        name.len = SUGGEST_NAME_MAX;
-    }
-    for (size_t i = 0; i < r->n_groups; i++) {
-        struct str known = str_from(r->groups[i].name);
-
-        if (known.len > SUGGEST_NAME_MAX) {
-            continue;
-        }
-
-        unsigned d = edit_distance(name, known);
-        size_t at = n;
-
-        while (at > 0 && distances[at - 1] > d) {
-            at--;
-        }
-        if (at == max) {
-            continue;
-        }
-        n = n < max ? n + 1 : max;
-        memmove(&distances[at + 1], &distances[at], (n - at - 1) * sizeof distances[0]);
-        memmove(&ret_names[at + 1], &ret_names[at], (n - at - 1) * sizeof ret_names[0]);
-        distances[at] = d;
-        ret_names[at] = r->groups[i].name;
-    }
-    return n;
 }
 
 bool model_group_is_servable(const struct model_group *g)
@@ -294,69 +289,6 @@ unsigned model_group_slots(const struct model_group *g)
         n += g->deployments[i]->backend ? g->deployments[i]->slots : 0;
     }
     return n;
-}
-
-/* Is a less busy than b? Shares in_use/slots compared without dividing. */
-static bool is_less_busy(const struct deployment *a, const struct deployment *b)
-{
-    return (uint64_t) a->in_use * b->slots < (uint64_t) b->in_use * a->slots;
-}
-
-struct deployment *router_pick(struct model_group *g, uint64_t now_usec)
-{
-    struct deployment *best = NULL;
-
-    for (size_t i = 0; i < g->n_deployments; i++) {
-        struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
-
-        if (d->backend && d->in_use < d->slots && health_can_take(&d->health, now_usec) &&
-            (!best || is_less_busy(d, best))) {
-            best = d;
-        }
-    }
-    if (best) {
-        best->in_use++;
-        g->next = (g->next + 1) % g->n_deployments;
-    }
-    return best;
-}
-
-const struct deployment *model_group_broken(const struct model_group *g, uint64_t now_usec)
-{
-    const struct deployment *soonest = NULL;
-    uint64_t shortest_usec = USEC_NEVER;
-
-    for (size_t i = 0; i < g->n_deployments; i++) {
-        const struct deployment *d = g->deployments[i];
-        uint64_t wait_usec = health_retry_after(&d->health, now_usec);
-
-        if (!d->backend) {
-            continue;
-        }
-        if (wait_usec == 0) {
-            return NULL;
-        }
-        if (wait_usec < shortest_usec) {
-            shortest_usec = wait_usec;
-            soonest = d;
-        }
-    }
-    return soonest;
-}
-
-uint64_t model_group_opens_at(const struct model_group *g)
-{
-    uint64_t earliest = USEC_NEVER;
-
-    for (size_t i = 0; i < g->n_deployments; i++) {
-        const struct deployment *d = g->deployments[i];
-
-        if (d->backend && d->in_use < d->slots && d->health.state == HEALTH_OPEN &&
-            d->health.open_until_usec < earliest) {
-            earliest = d->health.open_until_usec;
-        }
-    }
-    return earliest;
 }
 
 void router_release(struct router *r, struct deployment *d, uint64_t now_usec)

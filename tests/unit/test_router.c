@@ -66,7 +66,7 @@ START_TEST(picks_least_busy_and_in_turn)
 
     ck_assert_uint_eq(model_group_slots(g), 5);
     for (int i = 0; i < 5; i++) {
-        struct deployment *d = router_pick(g, 1);
+        struct deployment *d = router_pick(&r, g, NULL, 1);
 
         ck_assert_ptr_nonnull(d);
         n_one += d == one;
@@ -74,9 +74,9 @@ START_TEST(picks_least_busy_and_in_turn)
     }
     ck_assert_uint_eq(n_one, 1);
     ck_assert_uint_eq(n_big, 4);
-    ck_assert_ptr_null(router_pick(g, 1));
+    ck_assert_ptr_null(router_pick(&r, g, NULL, 1));
     router_release(&r, one, 0);
-    ck_assert_ptr_eq(router_pick(g, 1), one);
+    ck_assert_ptr_eq(router_pick(&r, g, NULL, 1), one);
     router_release(&r, one, 0);
     for (int i = 0; i < 4; i++) {
         router_release(&r, big, 0);
@@ -99,7 +99,7 @@ START_TEST(ties_alternate)
     unsigned n_a = 0;
 
     for (int i = 0; i < 10; i++) {
-        struct deployment *d = router_pick(g, 1);
+        struct deployment *d = router_pick(&r, g, NULL, 1);
 
         n_a += d == a;
         router_release(&r, d, 0);
@@ -138,17 +138,17 @@ START_TEST(breakers_turn_calls_to_the_others)
     ck_assert_uint_eq(model_group_opens_at(g), UINT64_MAX);
     open_until(a, 100);
     for (int i = 0; i < 3; i++) {
-        ck_assert_ptr_eq(router_pick(g, 99), b);
-        ck_assert_ptr_null(router_pick(g, 99)); /* b is busy: a is still left alone */
+        ck_assert_ptr_eq(router_pick(&r, g, NULL, 99), b);
+        ck_assert_ptr_null(router_pick(&r, g, NULL, 99)); /* b is busy: a is still left alone */
         ck_assert_ptr_null(model_group_broken(g, 99));
         ck_assert_uint_eq(model_group_opens_at(g), 100);
         router_release(&r, b, 0);
     }
     open_until(b, 10 * UINT64_C(1000000));
     ck_assert_ptr_eq(model_group_broken(g, 99), a); /* the soonest; what is off is none */
-    ck_assert_ptr_null(router_pick(g, 99));
+    ck_assert_ptr_null(router_pick(&r, g, NULL, 99));
     ck_assert_ptr_null(model_group_broken(g, 100));
-    ck_assert_ptr_eq(router_pick(g, 100), a);
+    ck_assert_ptr_eq(router_pick(&r, g, NULL, 100), a);
     router_release(&r, a, 0);
     a->in_use = a->slots;
     ck_assert_uint_eq(model_group_opens_at(g), 10 * UINT64_C(1000000)); /* no use without a slot */
@@ -185,8 +185,8 @@ START_TEST(tells_how_long_it_rests_and_what_it_holds)
     ck_assert_str_eq(d->api_base, "http://h");
     ck_assert_str_eq(plain->api_base, "");
     ck_assert_uint_eq(deployment_idle_usec(d, 1000), 0); /* never used */
-    ck_assert_ptr_eq(router_pick(router_resolve(&r, str_from("m")), 1), d);
-    ck_assert_ptr_eq(router_pick(router_resolve(&r, str_from("m")), 1), d);
+    ck_assert_ptr_eq(router_pick(&r, router_resolve(&r, str_from("m")), NULL, 1), d);
+    ck_assert_ptr_eq(router_pick(&r, router_resolve(&r, str_from("m")), NULL, 1), d);
     router_release(&r, d, 1000);
     ck_assert_uint_eq(deployment_idle_usec(d, 1500), 0); /* the other slot is in use */
     router_release(&r, d, 2000);
@@ -218,7 +218,7 @@ START_TEST(switched_off_serves_nobody)
     struct model_group *g = router_resolve(&r, str_from("m"));
 
     ck_assert(!model_group_is_servable(g));
-    ck_assert_ptr_null(router_pick(g, 1));
+    ck_assert_ptr_null(router_pick(&r, g, NULL, 1));
     router_done(&r);
 }
 END_TEST

@@ -191,7 +191,8 @@ START_TEST(a_model_in_use_stays_under_every_name)
 
     router_commit(&g_router, &g_plan);
 
-    struct deployment *d = router_pick(router_resolve(&g_router, str_from("m")), 1);
+    struct deployment *d =
+        router_pick(&g_router, router_resolve(&g_router, str_from("m")), NULL, 1);
 
     ck_assert_int_eq(start(&u, "m"), ERRCODE_MODEL_IN_USE);
     unload_done(&u);
@@ -215,7 +216,8 @@ START_TEST(a_retired_deployment_in_use_counts)
     (void) add(&g_plan, "m", "old", "http://1", &asking);
     router_commit(&g_router, &g_plan);
 
-    struct deployment *old = router_pick(router_resolve(&g_router, str_from("m")), 1);
+    struct deployment *old =
+        router_pick(&g_router, router_resolve(&g_router, str_from("m")), NULL, 1);
     struct server *fresh = add(&g_plan, "m", "new", "http://1", &asking);
     struct unload u;
 
@@ -238,7 +240,8 @@ START_TEST(servers_without_an_address_are_not_one)
     (void) add(&g_plan, "n", "two", NULL, &deaf);
     router_commit(&g_router, &g_plan);
 
-    struct deployment *d = router_pick(router_resolve(&g_router, str_from("m")), 1);
+    struct deployment *d =
+        router_pick(&g_router, router_resolve(&g_router, str_from("m")), NULL, 1);
 
     ck_assert_int_eq(start(&u, "n"), ERRCODE_NONE);
     unload_done(&u);
