@@ -43,6 +43,7 @@ enum errcode server_words_code(struct str sentence)
         {"available context size", ERRCODE_CONTEXT_LENGTH},            /* llama-server */
         {"maximum context length", ERRCODE_CONTEXT_LENGTH},            /* OpenAI, vLLM, Mistral */
         {"maximum model length", ERRCODE_CONTEXT_LENGTH},              /* vLLM, newer */
+        {"context length is only", ERRCODE_CONTEXT_LENGTH},            /* vLLM, newest */
         {"exceeds the context length", ERRCODE_CONTEXT_LENGTH},        /* Ollama */
         {"context window", ERRCODE_CONTEXT_LENGTH},                    /* Anthropic's shims */
         {"context_length_exceeded", ERRCODE_CONTEXT_LENGTH},           /* quoted by gateways */

@@ -369,6 +369,7 @@ START_TEST(context_overflow_in_many_words)
         "{'error':{'code':400,'message':'request (3419 tokens) exceeds','type':'exceed_context_size_error'}}",
         ERROR("This model has a maximum context length of 4096 tokens. However"),
         ERROR("The decoder prompt (length 9) is longer than the maximum model length of 4."),
+        ERROR("You passed 9 input tokens. However, the context length is only 4 tokens."),
         ERROR("the input length exceeds the context length"),
         "{'error':'{\\'error\\':{\\'message\\':\\'exceeds the available context size (256)\\'}}'}",
         "{'object':'error','message':'Prompt is too long'}",
