@@ -14,25 +14,32 @@
 /* A file of CONFIG_MAX_FILE_BYTES has so many keys at most that this holds a finding for each. */
 #define DOCUMENT_MAX_BYTES ((size_t) 256 << 20)
 
-static bool is_exact(const struct config *c)
+#define N_KINDS (FINDING_ERROR + 1)
+
+/* How many findings of each kind there are. */
+static void count(const struct config *c, size_t ret_n[N_KINDS])
 {
+    memset(ret_n, 0, N_KINDS * sizeof *ret_n);
     for (size_t i = 0; i < c->n_findings; i++) {
-        if (c->findings[i].kind != FINDING_EXACT) {
-            return false;
-        }
+        ret_n[c->findings[i].kind]++;
     }
-    return true;
 }
 
 const char *config_check_verdict(const struct config *c, bool is_strict)
 {
+    size_t n[N_KINDS];
+
+    count(c, n);
     if (config_is_fatal(c)) {
         return "refused";
     }
-    if (config_has_errors(c)) {
+    if (n[FINDING_ERROR] > 0) {
         return "degraded";
     }
-    return is_strict && !is_exact(c) ? "not exact" : "ok";
+    if (n[FINDING_UNSUPPORTED] > 0) {
+        return "unsupported";
+    }
+    return is_strict && n[FINDING_APPROXIMATED] > 0 ? "not exact" : "ok";
 }
 
 static bool is_ok(const struct config *c, bool is_strict)
@@ -64,6 +71,27 @@ static void put_finding(struct put *p, const struct finding *f)
     put_z(p, f->is_fatal ? ",\"fatal\":true}" : ",\"fatal\":false}");
 }
 
+/* The name of a number of findings: errors are counted things, the rest are what they are. */
+static const char *plural(enum finding_kind kind)
+{
+    return kind == FINDING_ERROR ? "errors" : finding_kind_name(kind);
+}
+
+static void put_summary(struct put *p, const struct config *c)
+{
+    size_t n[N_KINDS];
+
+    count(c, n);
+    put_z(p, ",\"summary\":{");
+    for (int kind = 0; kind < N_KINDS; kind++) {
+        put_z(p, kind > 0 ? "," : "");
+        put_json_string(p, str_from(plural(kind)));
+        put_char(p, ':');
+        put_u64(p, n[kind]);
+    }
+    put_char(p, '}');
+}
+
 int config_check_json(const struct config *c, const struct config_check *check, struct buf *out)
 {
     struct put p = {.out = out};
@@ -75,6 +103,7 @@ int config_check_json(const struct config *c, const struct config_check *check, 
     put_z(&p, config_is_fatal(c) ? ",\"usable\":false" : ",\"usable\":true");
     put_z(&p, ",\"deployments\":");
     put_u64(&p, c->n_deployments);
+    put_summary(&p, c);
     put_z(&p, ",\"findings\":[");
     for (size_t i = 0; i < c->n_findings; i++) {
         put_z(&p, i > 0 ? "," : "");
@@ -102,17 +131,34 @@ static int unreadable_json(const struct config_check *check, int error, struct b
 
 /* ---------------------------------------------------------------- text */
 
+static const char *in_words(const struct config *c, bool is_strict)
+{
+    const char *verdict = config_check_verdict(c, is_strict);
+
+    if (config_is_fatal(c)) {
+        return "cannot be used";
+    }
+    return strcmp(verdict, "degraded") == 0
+               ? "can be used, with deployments switched off or mistaken keys "
+                 "without effect"
+           : strcmp(verdict, "unsupported") == 0 ? "can be used, but not every key is served"
+           : strcmp(verdict, "not exact") == 0
+               ? "can be used, but not every key does exactly what it does in LiteLLM"
+               : verdict;
+}
+
 static void print_text(const struct config *c, const struct config_check *check, FILE *out)
 {
-    const char *verdict =
-        config_is_fatal(c)     ? "cannot be used"
-        : config_has_errors(c) ? "can be used, with deployments switched off"
-        : is_ok(c, check->is_strict)
-            ? "ok"
-            : "can be used, but not every key does exactly what it does in LiteLLM";
+    size_t n[N_KINDS];
 
+    count(c, n);
     config_print_findings(c, check->path, true, out);
-    (void) fprintf(out, "%s: %s: %zu deployments\n", check->path, verdict, c->n_deployments);
+    (void) fprintf(out, "%s: %s: %zu deployments", check->path, in_words(c, check->is_strict),
+                   c->n_deployments);
+    for (int kind = 0; kind < N_KINDS; kind++) {
+        (void) fprintf(out, "%s%zu %s", kind > 0 ? ", " : "; ", n[kind], plural(kind));
+    }
+    (void) fputc('\n', out);
 }
 
 /* ---------------------------------------------------------------- both */

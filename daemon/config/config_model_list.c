@@ -187,8 +187,15 @@ static void derive_id(struct config_reader *r, struct config_deployment *d)
     d->id = config_reader_dup(r, id);
 }
 
+/* The first that is given. */
+static uint64_t first_of(uint64_t own, uint64_t common, uint64_t last)
+{
+    return own > 0 ? own : common > 0 ? common : last;
+}
+
 void config_model_list_finish(struct config_reader *r)
 {
+    const struct config_defaults *defaults = &r->defaults;
     struct config *c = r->config;
 
     for (size_t i = 0; i < c->n_deployments; i++) {
@@ -197,9 +204,12 @@ void config_model_list_finish(struct config_reader *r)
         if (!d->id) {
             derive_id(r, d);
         }
-        d->slots = d->slots > 0 ? d->slots : c->slots;
+        d->slots = (unsigned) first_of(d->slots, defaults->slots, c->slots);
         d->connect_usec = c->connect_usec;
-        d->first_byte_usec = d->first_byte_usec > 0 ? d->first_byte_usec : c->first_byte_usec;
-        d->gap_usec = d->gap_usec > 0 ? d->gap_usec : c->gap_usec;
+        d->total_usec = first_of(d->total_usec, defaults->total_usec, 0);
+        d->first_byte_usec =
+            first_of(d->first_byte_usec, defaults->first_byte_usec, c->first_byte_usec);
+        d->gap_usec = first_of(d->gap_usec, defaults->gap_usec, c->gap_usec);
+        d->enforces_rates = defaults->enforces_rates;
     }
 }

@@ -34,25 +34,24 @@ static void drop_finding(struct config *c, size_t i)
 
 /*
  * Would a finding say nothing new? A parameter that all deployments share is read with each of them
- * and reported once; and that a key is read exactly is not said where its value is wrong, whichever
- * of the two is found first.
+ * and reported once; and that a key is read exactly is not said where something else is said of it,
+ * whichever of the two is found first.
  */
 static bool is_known(struct config *c, const struct finding *f)
 {
     for (size_t i = c->n_findings; i-- > 0;) {
         const struct finding *other = &c->findings[i];
-        bool is_exact_and_error = ((other->kind == FINDING_EXACT && f->kind == FINDING_ERROR) ||
-                                   (other->kind == FINDING_ERROR && f->kind == FINDING_EXACT)) &&
-                                  f->path[0] && strcmp(other->path, f->path) == 0;
+        bool is_one_exact = (other->kind == FINDING_EXACT) != (f->kind == FINDING_EXACT) &&
+                            f->path[0] && strcmp(other->path, f->path) == 0;
 
         if (other->kind == f->kind && other->line == f->line && other->column == f->column &&
             strcmp(other->text, f->text) == 0) {
             return true;
         }
-        if (is_exact_and_error && f->kind == FINDING_EXACT) {
+        if (is_one_exact && f->kind == FINDING_EXACT) {
             return true;
         }
-        if (is_exact_and_error) {
+        if (is_one_exact) {
             drop_finding(c, i);
         }
     }

@@ -12,8 +12,16 @@
 #include "config/config_node.h"
 #include "credentials.h"
 
+/* What deployments take where they say nothing themselves, and what only concerns their reading. */
+struct config_defaults {
+    uint64_t total_usec, first_byte_usec, gap_usec; /* 0: none */
+    unsigned slots;                                 /* 0: sluice.slots */
+    bool enforces_rates;
+};
+
 struct config_reader {
     struct config *config;           /* borrowed: what is being filled */
+    struct config_defaults defaults; /* of router_settings, litellm_settings, general_settings */
     struct arena *arena;             /* borrowed: of the nodes */
     struct credentials *credentials; /* borrowed; what was read of them */
     const struct config_node *root;  /* a map */

@@ -6,9 +6,11 @@
  */
 #include "config/config_routing.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
-static void unset(struct routing_policy *policy)
+void config_routing_unset(struct routing_policy *policy)
 {
     for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
         policy->by_cause[i] = ROUTING_UNSET;
@@ -24,9 +26,36 @@ void config_routing_init(struct config_routing *routing)
         .allowed_fails = ROUTING_UNSET,
         .cooldown_usec = CONFIG_DEFAULT_COOLDOWN_USEC,
         .max_fallbacks = ROUTING_MAX_FALLBACKS,
+        .tags_match_any = true,
     };
-    unset(&routing->retries);
-    unset(&routing->allowed_fails_by_cause);
+    config_routing_unset(&routing->retries);
+    config_routing_unset(&routing->allowed_fails_by_cause);
+}
+
+int config_names_add(struct config_names *names, const char *text)
+{
+    char **grown = realloc(names->items, (names->n_items + 1) * sizeof *grown);
+
+    if (!grown) {
+        return -ENOMEM;
+    }
+    names->items = grown;
+    names->items[names->n_items] = strdup(text);
+    if (!names->items[names->n_items]) {
+        return -ENOMEM;
+    }
+    names->n_items++;
+    return 0;
+}
+
+bool config_names_has(const struct config_names *names, const char *text)
+{
+    for (size_t i = 0; i < names->n_items; i++) {
+        if (strcmp(names->items[i], text) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void config_names_done(struct config_names *names)

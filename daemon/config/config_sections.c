@@ -9,6 +9,8 @@
  *   config_deployment.c   one entry
  *   config_target.c       its provider, model, api_base, api_key
  *   config_provider.c     the table of prefixes
+ *   config_router.c       router_settings, and the same keys under litellm_settings
+ *   config_fallbacks.c    its fallbacks and aliases
  *   config_sluice.c       the sluice: key
  *
  * A configuration is refused as a whole (a fatal finding) for what would make it something else
@@ -25,6 +27,7 @@
 #include <string.h>
 
 #include "config/config_model_list.h"
+#include "config/config_router.h"
 #include "config/config_sluice.h"
 #include "config/config_yaml.h"
 #include "listen.h"
@@ -61,7 +64,11 @@ static bool report_section(struct config_reader *r, const struct config_node *se
     }
     config_node_for_each(key, section)
     {
-        (void) config_reader_report(r, which, key);
+        if (which == SECTION_LITELLM && config_router_overrides(r, key)) {
+            config_reader_note(r, key, FINDING_IGNORED, "router_settings has it as well, and wins");
+        } else {
+            (void) config_reader_report(r, which, key);
+        }
     }
     if (which != SECTION_GENERAL) {
         refuse_stray_master_key(r, section);
@@ -275,8 +282,10 @@ static int read_text(struct config *c, struct str text, struct arena *a)
         reader.root = root;
         config_reader_resolve_variables(&reader, root);
         read_sections(&reader);
+        config_router_read(&reader);
         check_whole(&reader);
         config_model_list_finish(&reader);
+        config_router_check(&reader);
         credentials_for_each_unusable(&credentials, report_credential, &reader);
         config_sort_findings(c);
     }

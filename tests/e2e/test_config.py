@@ -148,12 +148,39 @@ def test_unknown_key_gets_a_suggestion(env, name: str) -> None:
 def test_known_keys_without_effect_are_reported_and_fine(env) -> None:
     config = (
         GOOD
-        + "      rpm: 5\nrouter_settings:\n  routing_strategy: simple-shuffle\n  num_retries: 2\n"
+        + "      input_cost_per_token: 0\nrouter_settings:\n  redis_host: h\n  timeout: 600\n"
     )
     result = check_config(env, config)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "rpm" in finding(result, 6, 7)
-    assert "num_retries" in finding(result, 9, 3)
+    assert "ignored" in finding(result, 6, 7)
+    assert "ignored" in finding(result, 8, 3)
+    assert "approximated" in finding(result, 9, 3)
+    assert re.search(r"; \d+ exact, 1 approximated, 2 ignored, 0 unsupported, 0 errors$", result.stdout)
+
+
+def test_what_is_not_served_is_no_success(env) -> None:
+    result = check_config(env, GOOD + "guardrails: []\n")
+    assert result.returncode == 1
+    assert "unsupported" in finding(result, 6, 1)
+    assert "1 unsupported, 0 errors" in result.stdout
+
+
+def test_routing_keys_and_what_is_wrong_with_them(env) -> None:
+    config = (
+        GOOD
+        + "router_settings:\n"
+        + "  routing_strategy: least-bussy\n"
+        + "  fallbacks: [m]\n"
+        + "  context_window_fallbacks: [{m: [nobody]}]\n"
+        + "  num_retries: many\n"
+    )
+    result = check_config(env, config)
+    assert result.returncode == 1
+    assert "least-busy" in finding(result, 7, 21)
+    assert "default_fallbacks" in finding(result, 8, 15)
+    assert "nobody" in finding(result, 9, 35)
+    assert "whole number" in finding(result, 10, 16)
+    assert "4 errors" in result.stdout
 
 
 def test_large_and_deep_files(env) -> None:
@@ -242,9 +269,9 @@ def test_environment_variables(env) -> None:
 
 def test_findings_are_logged_at_start(env) -> None:
     config = env.config({"m": mock()})
-    config["router_settings"] = {"num_retries": 3}
+    config["router_settings"] = {"model_priorities": {"m": 1}}
     sluice = env.start(to_yaml(config))
-    assert "num_retries" in sluice.log_text
+    assert "model_priorities" in sluice.log_text
 
 
 # ---------------------------------------------------------------------------------------------- reload

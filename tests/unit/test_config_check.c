@@ -7,7 +7,9 @@
 #include "config_support.h"
 #include "wire/json.h"
 
-#define NOT_EXACT FINE "litellm_settings: {drop_params: true}\n"
+#define NOT_EXACT FINE "litellm_settings: {request_timeout: 60}\n"
+#define UNSERVED  FINE "litellm_settings: {modify_params: true}\n"
+#define IGNORED   FINE "litellm_settings: {cache: true}\n"
 #define DEGRADED  FINE "modle_list: []\n"
 #define REFUSED   "model_list: 5\n"
 
@@ -18,7 +20,9 @@ START_TEST(the_verdict_is_the_worst_finding)
     static const struct {
         const char *yaml, *lenient, *strict;
     } cases[] = {{FINE, "ok", "ok"},
+                 {IGNORED, "ok", "ok"},
                  {NOT_EXACT, "ok", "not exact"},
+                 {UNSERVED, "unsupported", "unsupported"},
                  {DEGRADED, "degraded", "degraded"},
                  {REFUSED, "refused", "refused"}};
 
@@ -49,6 +53,9 @@ START_TEST(the_document_is_json_whatever_the_texts_hold)
     ck_assert_str_is(json_find(buf_str(&out), "verdict"), "\"refused\"");
     ck_assert_str_is(json_find(buf_str(&out), "usable"), "false");
     ck_assert_str_is(json_find(buf_str(&out), "deployments"), "1");
+    ck_assert_str_is(
+        json_find(buf_str(&out), "summary"),
+        "{\"exact\":4,\"approximated\":0,\"ignored\":0,\"unsupported\":0,\"errors\":1}");
     json_iter_init(&it, json_find(buf_str(&out), "findings"));
     while (json_next(&it, NULL, &finding)) {
         n++;
@@ -130,6 +137,21 @@ START_TEST(a_file_that_cannot_be_read_is_told_in_either_form)
 }
 END_TEST
 
+START_TEST(the_last_line_counts_the_findings)
+{
+    struct config_check check = {.path = TEST_SOURCE "/config/examples/litellm-ollama.yaml"};
+    char *out = NULL, *err = NULL;
+
+    ck_assert_int_eq(run(&check, &out, &err), EXIT_SUCCESS);
+    ck_assert_msg(strstr(out,
+                         ": ok: 1 deployments; 5 exact, 0 approximated, 0 ignored, 0 unsupported, "
+                         "0 errors\n"),
+                  "%s", out);
+    free(out);
+    free(err);
+}
+END_TEST
+
 START_TEST(findings_that_cannot_be_written_are_no_success)
 {
     struct config_check check = {.path = TEST_SOURCE "/config/sluice.yaml"};
@@ -159,6 +181,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_document_that_does_not_fit_is_an_error);
     tcase_add_test(tc, without_memory_there_is_no_document);
     tcase_add_test(tc, a_file_that_cannot_be_read_is_told_in_either_form);
+    tcase_add_test(tc, the_last_line_counts_the_findings);
     tcase_add_test(tc, findings_that_cannot_be_written_are_no_success);
 }
 TEST_MAIN("config_check", add_tests)
