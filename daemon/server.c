@@ -36,6 +36,7 @@
 #include "log_watch.h"
 #include "memory_relief.h"
 #include "memory_watch.h"
+#include "model_info.h"
 #include "plan.h"
 #include "psi_watch.h"
 #include "signals.h"
@@ -335,6 +336,22 @@ static void control_drain(void *ctx)
     }
 }
 
+/* ---------------------------------------------------------------- asked by HTTP */
+
+static int write_models(void *ctx, struct str id, struct buf *out)
+{
+    const struct server *s = ctx;
+
+    return model_info_write(s->config, id, out);
+}
+
+static int write_groups(void *ctx, struct buf *out)
+{
+    const struct server *s = ctx;
+
+    return model_info_write_groups(s->config, out);
+}
+
 /* ---------------------------------------------------------------- signals */
 
 static int on_stop(sd_event_source *source, const struct signalfd_siginfo *si, void *ctx)
@@ -411,6 +428,7 @@ static void wire_frontends(struct server *s)
     s->frontends.stats = &s->stats;
     s->frontends.on_work = want_turn;
     s->frontends.control = (struct control_ops) {control_reload, control_drain};
+    s->frontends.info = (struct info_ops) {write_models, write_groups};
     s->frontends.on_denied = on_denied;
     s->frontends.ctx = s;
     s->frontends.started_at_usec = clock_now_usec();

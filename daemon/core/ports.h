@@ -86,6 +86,8 @@ struct backend_ops {
      * Optional. Does the server hold the model in memory, as far as is known without asking it?
      */
     bool (*is_loaded)(const struct backend *b, uint64_t now_usec);
+    /* Optional. Has its server failed to answer, and not answered since? */
+    bool (*is_down)(const struct backend *b);
     /*
      * Optional. Asks the server to free the model's memory. 0: sink will be told, unless the job is
      * cancelled. -EOPNOTSUPP: such servers know no such request; -EBUSY: it is being loaded;

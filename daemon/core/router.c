@@ -86,6 +86,11 @@ bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec)
            d->backend->ops->is_loaded(d->backend, now_usec);
 }
 
+bool deployment_is_down(const struct deployment *d)
+{
+    return d->backend && d->backend->ops->is_down && d->backend->ops->is_down(d->backend);
+}
+
 static void groups_free(struct model_group *groups, size_t n)
 {
     for (size_t i = 0; i < n; i++) {

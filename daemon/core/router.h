@@ -123,6 +123,9 @@ uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec);
 /* Does its server hold the model, as far as is known? */
 bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec);
 
+/* Did its server not answer when it was asked last? */
+bool deployment_is_down(const struct deployment *d);
+
 /*
  * Adds d to the group of that name, making the group where needed. 0 or -ENOMEM (d is then still
  * the caller's).

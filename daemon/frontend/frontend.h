@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 #include <time.h>
 
+#include "base/buf.h"
 #include "base/list.h"
 #include "base/macros.h"
 #include "core/admission.h"
@@ -42,6 +43,16 @@ struct control_ops {
     void (*drain)(void *ctx);
 };
 
+/*
+ * What the configuration says, as LiteLLM tells it: {"data":[...]}. The composition writes it. Return
+ * 0 or -errno of buf; ctx: frontends.ctx
+ */
+struct info_ops {
+    /* Deployments; of an id: that one, or -ENOENT. An empty id: all. */
+    int (*write_models)(void *ctx, struct str id, struct buf *out);
+    int (*write_groups)(void *ctx, struct buf *out);
+};
+
 /* What every connection can reach. Owned by the composition. Pointers are borrowed. */
 struct frontends {
     sd_event *event;
@@ -56,6 +67,7 @@ struct frontends {
     /* a request came with a wrong key; NULL: nobody counts them */
     void (*on_denied)(void *ctx, const struct caller *caller);
     struct control_ops control;
+    struct info_ops info;
     void *ctx;
 
     /* told by the composition, told on to clients */

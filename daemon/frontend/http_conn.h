@@ -26,6 +26,7 @@ struct http_conn {
 
     /* the exchange */
     enum http_route route;
+    struct str path_model; /* escaped, in the head under way; absent: the path names none */
     struct event_sink sink;
     struct call *call; /* borrowed from the registry; NULL: none at work */
     struct openai_reply *reply;

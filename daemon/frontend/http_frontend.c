@@ -27,6 +27,7 @@
 #include "frontend/http_access.h"
 #include "frontend/http_answer.h"
 #include "frontend/http_conn.h"
+#include "frontend/http_info.h"
 #include "frontend/http_overrides.h"
 #include "wire/openai_request.h"
 
@@ -34,6 +35,7 @@
 #define GET_MAX_BYTES       (1024 * 1024) /* a model list, the metrics */
 #define EARLY_MAX_BYTES     (64 * 1024)   /* of a next request; then the connection closes */
 #define PIPELINED_MAX_BYTES (1024 * 1024) /* of unread answers; then the next request waits */
+#define PATH_SHOWN_BYTES    160           /* of a path, in an error */
 #define ARENA_FACTOR        4             /* decoded request : its body */
 #define ARENA_EXTRA_BYTES   (1024 * 1024) /* 4,096 messages of a few bytes each */
 
@@ -85,6 +87,35 @@ static void submit(struct http_conn *h, struct request *req, uint64_t now_usec)
     }
 }
 
+/* The model that the path names, as Azure's clients have it: the body need not name one then. */
+static int take_path_model(const struct http_conn *h, struct request *req, struct problem *p)
+{
+    struct buf name;
+    int r = 0;
+
+    if (!h->path_model.ptr) {
+        return 0;
+    }
+    buf_init(&name, REQUEST_MODEL_MAX);
+    if (http1_unescape(h->path_model, &name) == 0) {
+        req->model = arena_copy(&req->arena, buf_str(&name));
+        r = req->model.ptr ? 0 : -ENOMEM;
+    } else {
+        *p = (struct problem) {.code = ERRCODE_MODEL_NOT_FOUND};
+        r = -EBADMSG;
+    }
+    buf_done(&name);
+    return r;
+}
+
+static int decode(struct http_conn *h, struct str body, struct request *req, struct problem *p)
+{
+    int r = conn_charge(&h->conn, 2 * body.len) ? take_path_model(h, req, p) : -ENOMEM;
+
+    r = r < 0 ? r : openai_decode_request(req, body, p);
+    return r < 0 ? r : http_overrides_read(http1_head(h->parser), req, p);
+}
+
 static void decode_and_submit(struct http_conn *h, uint64_t now_usec)
 {
     struct str body = http1_body(h->parser);
@@ -92,10 +123,8 @@ static void decode_and_submit(struct http_conn *h, uint64_t now_usec)
         request_new(http_route_kind(h->route), body.len * ARENA_FACTOR + ARENA_EXTRA_BYTES);
     struct problem p = {.code = ERRCODE_INVALID_REQUEST};
     struct buf spent;
-    int r =
-        req && conn_charge(&h->conn, 2 * body.len) ? openai_decode_request(req, body, &p) : -ENOMEM;
+    int r = req ? decode(h, body, req, &p) : -ENOMEM;
 
-    r = r < 0 ? r : http_overrides_read(http1_head(h->parser), req, &p);
     if (r < 0) {
         if (r == -ENOMEM) {
             p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY};
@@ -123,14 +152,13 @@ static void answer_unusable(struct http_conn *h, uint64_t now_usec)
 
 static void answer_get(struct http_conn *h, uint64_t now_usec)
 {
-    struct str rest;
+    struct http_info_ask ask = {h->route, h->path_model, http1_head(h->parser)->query};
     const char *type;
     struct buf body;
     enum errcode code;
 
-    (void) http_route_of(http1_head(h->parser)->path, &rest);
     buf_init(&body, GET_MAX_BYTES);
-    code = http_route_answer(h->conn.frontends, h->route, rest, &body, &type);
+    code = http_info_answer(h->conn.frontends, &ask, now_usec, &body, &type);
     if (code == ERRCODE_NONE) {
         http_answer_body(h, 200, type, buf_str(&body), now_usec);
     } else if (code == ERRCODE_MISCONFIGURED) {
@@ -162,12 +190,35 @@ static void tell_denied(const struct http_conn *h)
     }
 }
 
-static enum errcode check_head(struct http_conn *h, const struct http1_head *head)
+/* What is wrong with the path or the method, in words. */
+static enum errcode check_route(const struct http_conn *h, const struct http1_head *head,
+                                struct problem *p)
+{
+    struct str path = str_clip(head->path, PATH_SHOWN_BYTES);
+
+    if (h->route == ROUTE_NOT_SERVED) {
+        (void) snprintf(p->text, sizeof p->text, "sluice does not serve %.*s", STR_ARG(path));
+        return ERRCODE_NOT_IMPLEMENTED;
+    }
+    if (h->route == ROUTE_NONE) {
+        (void) snprintf(p->text, sizeof p->text, "there is nothing at %.*s", STR_ARG(path));
+        return ERRCODE_NOT_FOUND;
+    }
+    if (head->method == HTTP1_OTHER ||
+        (head->method == HTTP1_POST) != http_route_is_post(h->route)) {
+        return ERRCODE_METHOD_NOT_ALLOWED;
+    }
+    return ERRCODE_NONE;
+}
+
+/* Sets p's code, and its text where there is more to say than errors.def does. */
+static enum errcode check_head(struct http_conn *h, const struct http1_head *head,
+                               struct problem *p)
 {
     struct http_access access = http_access_check(h->conn.frontends, head, h->is_tcp);
-    struct str rest;
+    enum errcode code;
 
-    h->route = http_route_of(head->path, &rest);
+    h->route = http_route_of(head->path, &h->path_model);
     if (access.code != ERRCODE_NONE) {
         return access.code;
     }
@@ -177,19 +228,14 @@ static enum errcode check_head(struct http_conn *h, const struct http1_head *hea
     if (head->method == HTTP1_OPTIONS) {
         return ERRCODE_NONE;
     }
-    if (head->method == HTTP1_OTHER) {
-        return ERRCODE_METHOD_NOT_ALLOWED;
-    }
     if (h->is_tcp && !http_route_is_open(h->route) &&
         !http_access_key_is_good(h->conn.frontends, head)) {
         tell_denied(h);
         return ERRCODE_INVALID_API_KEY;
     }
-    if (h->route == ROUTE_NONE) {
-        return ERRCODE_NOT_FOUND;
-    }
-    if ((head->method == HTTP1_POST) != http_route_is_post(h->route)) {
-        return ERRCODE_METHOD_NOT_ALLOWED;
+    code = check_route(h, head, p);
+    if (code != ERRCODE_NONE) {
+        return code;
     }
     return http1_header(head, "content-encoding").ptr ? ERRCODE_UNSUPPORTED_MEDIA_TYPE
                                                       : ERRCODE_NONE;
@@ -205,7 +251,7 @@ static void on_head(struct http_conn *h, uint64_t now_usec)
     h->is_head_only = head->method == HTTP1_HEAD;
     h->keep_alive = head->keep_alive;
     set_id(h, head);
-    p.code = check_head(h, head);
+    p.code = check_head(h, head, &p);
     if (p.code != ERRCODE_NONE && head->has_body) {
         /* closing is cheaper than reading a body that nobody wants */
         http_answer_refusal(h, &p, now_usec);

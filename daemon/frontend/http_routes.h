@@ -1,10 +1,9 @@
 #pragma once
 /*
- * Which path is what over HTTP, and the answers that need no model: models, health, metrics.
+ * Which path is what over HTTP.
  */
-#include "base/buf.h"
-#include "frontend/frontend.h"
-#include "wire/http1.h"
+#include "base/str.h"
+#include "core/request.h"
 
 enum http_route {
     ROUTE_NONE,
@@ -12,15 +11,19 @@ enum http_route {
     ROUTE_COMPLETIONS,
     ROUTE_EMBEDDINGS,
     ROUTE_MODELS,
-    ROUTE_MODEL, /* one of them: the name follows */
+    ROUTE_MODEL,      /* one of them: its name follows */
+    ROUTE_MODEL_INFO, /* LiteLLM's: what the configuration says about deployments */
+    ROUTE_GROUP_INFO, /* and about groups */
+    ROUTE_HEALTH,
     ROUTE_LIVENESS,
     ROUTE_READINESS,
     ROUTE_METRICS,
+    ROUTE_NOT_SERVED, /* somebody else's path, known by its first segment */
 };
 
 /*
- * The route of a path: with or without /v1, with doubled and trailing slashes. ret_rest: what
- * follows "models/", still escaped.
+ * The route of a path: with or without /v1, with doubled and trailing slashes. ret_rest: the name of
+ * the model that the path holds, still escaped; absent where it holds none.
  */
 enum http_route http_route_of(struct str path, struct str *ret_rest);
 
@@ -32,10 +35,3 @@ enum request_kind http_route_kind(enum http_route route);
 
 /* May it be asked without a key? */
 bool http_route_is_open(enum http_route route);
-
-/*
- * Writes the body of a GET route. Returns an errcode, or ERRCODE_NONE with *ret_type set. Out of
- * memory is ERRCODE_OUT_OF_MEMORY.
- */
-enum errcode http_route_answer(const struct frontends *f, enum http_route route, struct str rest,
-                               struct buf *out, const char **ret_type);

@@ -523,6 +523,13 @@ static bool backend_is_loaded(const struct backend *backend, uint64_t now_usec)
     return b->loader && ollama_loader_trusts(b->loader, b->model, buf_str(&b->load_body), now_usec);
 }
 
+static bool backend_is_down(const struct backend *backend)
+{
+    const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    return server_state_is_down(b->server);
+}
+
 static int backend_unload(struct backend *backend, struct unload_sink *sink,
                           struct unload_job **ret_job)
 {
@@ -538,6 +545,7 @@ static const struct backend_ops ops = {
     .cancel = backend_cancel,
     .free = backend_free,
     .is_loaded = backend_is_loaded,
+    .is_down = backend_is_down,
     .unload = backend_unload,
 };
 

@@ -94,11 +94,15 @@ static bool has_control_characters(struct str s)
 static int decode_model(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "model");
-    struct str model = STR_NONE;
-    int r = field_string(&f, &b->req->arena, &model);
+    struct str model = b->req->model; /* set: the path named it, and wins */
+    bool is_given = model.ptr != NULL;
+    int r = is_given ? 0 : field_string(&f, &b->req->arena, &model);
 
     if (r < 0) {
         return r;
+    }
+    if (is_given && !str_is_utf8(model)) {
+        return field_fail(b->problem, f.name, "'model' must be UTF-8");
     }
     if (model.len == 0) {
         return field_fail(b->problem, f.name, "'model' is required");

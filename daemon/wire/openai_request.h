@@ -12,7 +12,8 @@
 #include "wire/problem.h"
 
 /*
- * Fills req (of the right kind, its arena empty) from body, which is copied into the arena. 0;
+ * Fills req (of the right kind, empty but for a model that was named elsewhere, which then wins)
+ * from body, which is copied into the arena. 0;
  * -EBADMSG with *ret_problem (400, param named); -ENOMEM (out of memory, or the arena's budget).
  * Sets model, routing, class (from service_tier), stream, sampling and the kind's own members;
  * leaves id, caller and deadline alone.

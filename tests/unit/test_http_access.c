@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "frontend/http_access.h"
 #include "frontend/http_routes.h"
+#include "frontend/http_routes.h"
 #include "support.h"
 
 static struct frontends g_frontends;
@@ -159,6 +160,25 @@ START_TEST(paths)
         {"/health/liveliness", ROUTE_LIVENESS},
         {"/health/readiness", ROUTE_READINESS},
         {"/metrics", ROUTE_METRICS},
+        {"/health", ROUTE_HEALTH},
+        {"/health/liveness/", ROUTE_LIVENESS},
+        {"/v1/model/info", ROUTE_MODEL_INFO},
+        {"/model/info/", ROUTE_MODEL_INFO},
+        {"/model_group/info", ROUTE_GROUP_INFO},
+        {"/v1/responses", ROUTE_NOT_SERVED},
+        {"/responses/resp_1/cancel", ROUTE_NOT_SERVED},
+        {"/v1//messages/count_tokens", ROUTE_NOT_SERVED},
+        {"/v1/audio/speech", ROUTE_NOT_SERVED},
+        {"/key/generate", ROUTE_NOT_SERVED},
+        {"/responsesx", ROUTE_NONE},
+        {"/engines/m/chat/completions", ROUTE_CHAT},
+        {"/v1/engines/m/completions", ROUTE_COMPLETIONS},
+        {"/openai/deployments/m/chat/completions", ROUTE_CHAT},
+        {"/openai/deployments/m/embeddings/", ROUTE_EMBEDDINGS},
+        {"/openai/deployments/chat/completions", ROUTE_COMPLETIONS}, /* of the model "chat" */
+        {"/openai/deployments/completions", ROUTE_NONE},
+        {"/openai/deployments//completions", ROUTE_NONE},
+        {"/engines/m", ROUTE_NONE},
         {"/", ROUTE_NONE},
         {"", ROUTE_NONE},
         {"/v1", ROUTE_NONE},
@@ -178,6 +198,15 @@ START_TEST(paths)
     ck_assert_str_is(rest, "org%2Fname:1");
     ck_assert_int_eq(http_route_of(str_from("/models/hf.co/a//b"), &rest), ROUTE_MODEL);
     ck_assert_str_is(rest, "hf.co/a//b");
+    ck_assert_int_eq(http_route_of(str_from("//v1//models//a/b//"), &rest), ROUTE_MODEL);
+    ck_assert_str_is(rest, "a/b");
+    ck_assert_int_eq(http_route_of(str_from("/openai/deployments/org/n%3A1/embeddings"), &rest),
+                     ROUTE_EMBEDDINGS);
+    ck_assert_str_is(rest, "org/n%3A1");
+    ck_assert_int_eq(http_route_of(str_from("/engines//e/chat//completions/"), &rest), ROUTE_CHAT);
+    ck_assert_str_is(rest, "e");
+    ck_assert_int_eq(http_route_of(str_from("/v1/chat/completions"), &rest), ROUTE_CHAT);
+    ck_assert(!rest.ptr);
 
     char longer[2000];
 

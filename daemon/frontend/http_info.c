@@ -1,0 +1,268 @@
+/*
+ * Answers from what sluice knows itself, in the shapes of OpenAI (models) and LiteLLM (the rest). None
+ * of them asks an upstream: a health check must not load a model, and a list must come quickly also
+ * when every model server is down.
+ */
+#include "frontend/http_info.h"
+
+#include <assert.h>
+#include <errno.h>
+
+#include "base/clock.h"
+#include "wire/http1.h"
+#include "wire/openai_reply.h"
+#include "wire/put.h"
+
+#define QUERY_VALUE_MAX 256
+
+/* ---- models */
+
+static uint64_t wall_start_sec(const struct frontends *f)
+{
+    return (clock_wall_usec() - usec_since(clock_now_usec(), f->started_at_usec)) / USEC_PER_SEC;
+}
+
+static int write_models(const struct frontends *f, struct buf *out)
+{
+    int r = openai_write_models_begin(out);
+
+    for (size_t i = 0; r == 0 && i < f->router->n_groups; i++) {
+        r = openai_write_model(out, str_from(f->router->groups[i].name), STR_LIT("sluice"),
+                               wall_start_sec(f));
+    }
+    return r < 0 ? r : openai_write_models_end(out);
+}
+
+static enum errcode answer_model(const struct frontends *f, struct str escaped, struct buf *out)
+{
+    struct buf name;
+    enum errcode code = ERRCODE_MODEL_NOT_FOUND;
+
+    buf_init(&name, REQUEST_MODEL_MAX);
+    if (http1_unescape(escaped, &name) == 0 && router_resolve(f->router, buf_str(&name))) {
+        code = openai_write_model(out, buf_str(&name), STR_LIT("sluice"), wall_start_sec(f)) < 0
+                   ? ERRCODE_OUT_OF_MEMORY
+                   : ERRCODE_NONE;
+    }
+    buf_done(&name);
+    return code;
+}
+
+/* The value of a parameter of the query, unescaped into out (empty where it has none). */
+static int query_value(struct str query, const char *name, struct buf *out)
+{
+    size_t n = strlen(name);
+
+    while (query.len > 0) {
+        const char *and = memchr(query.ptr, '&', query.len);
+        struct str one = {query.ptr, and? (size_t) (and-query.ptr) : query.len};
+
+        if (one.len > n && one.ptr[n] == '=' && memcmp(one.ptr, name, n) == 0) {
+            return http1_unescape((struct str) {one.ptr + n + 1, one.len - n - 1}, out);
+        }
+        query.ptr += one.len + (and? 1 : 0);
+        query.len -= one.len + (and? 1 : 0);
+    }
+    return 0;
+}
+
+static enum errcode answer_model_info(const struct frontends *f, struct str query, struct buf *out)
+{
+    struct buf id;
+    int r;
+
+    buf_init(&id, QUERY_VALUE_MAX);
+    r = query_value(query, "litellm_model_id", &id);
+    r = r < 0 ? -ENOENT : f->info.write_models(f->ctx, buf_str(&id), out);
+    buf_done(&id);
+    return r == -ENOENT ? ERRCODE_MODEL_NOT_FOUND : r < 0 ? ERRCODE_OUT_OF_MEMORY : ERRCODE_NONE;
+}
+
+/* ---- metrics */
+
+static int write_metric(struct buf *out, const char *name, const char *type, const char *help,
+                        uint64_t value)
+{
+    return buf_printf(out, "# HELP sluice_%s %s\n# TYPE sluice_%s %s\nsluice_%s %llu\n", name, help,
+                      name, type, name, (unsigned long long) value);
+}
+
+static int write_refusals(const struct stats *s, struct buf *out)
+{
+    int r = buf_append_z(out, "# HELP sluice_errors_total Calls that ended with an error, by code\n"
+                              "# TYPE sluice_errors_total counter\n");
+
+    for (int i = 0; r == 0 && i < _ERRCODE_MAX; i++) {
+        if (s->n_by_code[i] > 0) {
+            r = buf_printf(out, "sluice_errors_total{code=\"%s\"} %llu\n",
+                           errcode_info((enum errcode) i)->openai_code,
+                           (unsigned long long) s->n_by_code[i]);
+        }
+    }
+    return r;
+}
+
+static int write_metrics(const struct frontends *f, struct buf *out)
+{
+    const struct stats *s = f->stats;
+    struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } all[] = {
+        {"calls_completed_total", "counter", "Calls that were answered", s->n_completed},
+        {"calls_failed_total", "counter", "Calls that had a slot and failed", s->n_failed},
+        {"calls_cancelled_total", "counter", "Calls that their client cancelled", s->n_cancelled},
+        {"calls_refused_total", "counter", "Calls that never had a slot", s->n_refused},
+        {"tokens_input_total", "counter", "Prompt tokens, as upstreams counted them", s->tokens_in},
+        {"tokens_output_total", "counter", "Generated tokens, as upstreams counted them",
+         s->tokens_out},
+        {"calls_queued", "gauge", "Calls waiting for a slot", f->admission->n_queued},
+        {"calls_running", "gauge", "Calls that hold a slot", f->admission->n_granted},
+        {"connections", "gauge", "Open connections of clients", f->n_conns},
+        {"buffered_bytes", "gauge", "Request bodies and answers in memory", f->buffered_bytes},
+        {"pressure_level", "gauge", "Memory pressure, 0 to 4", f->pressure->level},
+    };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(all); i++) {
+        r = write_metric(out, all[i].name, all[i].type, all[i].help, all[i].value);
+    }
+    return r < 0 ? r : write_refusals(s, out);
+}
+
+/* ---- health */
+
+static enum errcode readiness(const struct frontends *f)
+{
+    return f->is_draining                      ? ERRCODE_DRAINING
+           : f->registry->unusable             ? ERRCODE_MISCONFIGURED
+           : f->pressure->level >= PRESSURE_L3 ? ERRCODE_MEMORY_PRESSURE
+                                               : ERRCODE_NONE;
+}
+
+/*
+ * LiteLLM's fields, for probes that read them: there is no database and no cache here.
+ */
+static int write_readiness(const struct frontends *f, struct buf *out)
+{
+    return buf_printf(out,
+                      "{\"status\":\"healthy\",\"db\":\"Not connected\",\"cache\":null,"
+                      "\"success_callbacks\":[],\"sluice_version\":\"%s\",\"pressure_level\":%d}",
+                      SLUICE_VERSION, f->pressure->level);
+}
+
+/*
+ * Why a deployment cannot serve now, or NULL: what its calls have shown. Whether one that nobody has
+ * called would answer is not known, and it counts as healthy.
+ */
+static const char *trouble_of(const struct deployment *d, uint64_t now_usec,
+                              char text[HEALTH_TEXT_BYTES])
+{
+    if (d->off_reason) {
+        return d->off_reason;
+    }
+    if (deployment_is_down(d)) {
+        return "the model server does not answer";
+    }
+    return health_describe(&d->health, true, now_usec, text);
+}
+
+static void put_endpoint(struct put *p, const struct deployment *d, const char *trouble)
+{
+    put_z(p, "{\"model\":");
+    put_json_string(p, str_from(d->upstream_model));
+    put_z(p, ",\"custom_llm_provider\":");
+    put_json_string(p, str_from(d->provider));
+    if (d->api_base[0]) {
+        put_z(p, ",\"api_base\":");
+        put_json_string(p, str_from(d->api_base));
+    }
+    put_z(p, ",\"model_id\":");
+    put_json_string(p, str_from(d->id));
+    if (trouble) {
+        put_z(p, ",\"error\":");
+        put_json_string(p, str_from(trouble));
+    }
+    put_char(p, '}');
+}
+
+/* Those that are healthy, or those that are not. How many. */
+static unsigned put_endpoints(struct put *p, const struct frontends *f, bool healthy,
+                              uint64_t now_usec)
+{
+    unsigned n = 0;
+
+    list_for_each (l, &f->router->deployments) {
+        const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
+        char text[HEALTH_TEXT_BYTES];
+        const char *trouble = trouble_of(d, now_usec, text);
+
+        if (healthy == !trouble) {
+            put_z(p, n++ > 0 ? "," : "");
+            put_endpoint(p, d, trouble);
+        }
+    }
+    return n;
+}
+
+static int write_health(const struct frontends *f, uint64_t now_usec, struct buf *out)
+{
+    struct put p = {out, 0};
+    unsigned n_healthy, n_unhealthy;
+
+    put_z(&p, "{\"healthy_endpoints\":[");
+    n_healthy = put_endpoints(&p, f, true, now_usec);
+    put_z(&p, "],\"unhealthy_endpoints\":[");
+    n_unhealthy = put_endpoints(&p, f, false, now_usec);
+    put_z(&p, "],\"healthy_count\":");
+    put_u64(&p, n_healthy);
+    put_z(&p, ",\"unhealthy_count\":");
+    put_u64(&p, n_unhealthy);
+    put_char(&p, '}');
+    return p.r;
+}
+
+/* ---- */
+
+enum errcode http_info_answer(const struct frontends *f, const struct http_info_ask *ask,
+                              uint64_t now_usec, struct buf *out, const char **ret_type)
+{
+    enum errcode code = ERRCODE_NONE;
+    int r = 0;
+
+    *ret_type = "application/json";
+    switch (ask->route) {
+    case ROUTE_MODELS:
+        r = write_models(f, out);
+        break;
+    case ROUTE_MODEL:
+        return answer_model(f, ask->model, out);
+    case ROUTE_MODEL_INFO:
+        return answer_model_info(f, ask->query, out);
+    case ROUTE_GROUP_INFO:
+        r = f->info.write_groups(f->ctx, out);
+        break;
+    case ROUTE_HEALTH:
+        r = write_health(f, now_usec, out);
+        break;
+    case ROUTE_LIVENESS:
+        r = buf_append_z(out, "\"I'm alive!\""); /* LiteLLM's words: probes compare them */
+        break;
+    case ROUTE_READINESS:
+        code = readiness(f);
+        r = code == ERRCODE_NONE ? write_readiness(f, out) : 0;
+        break;
+    case ROUTE_METRICS:
+        *ret_type = "text/plain; version=0.0.4";
+        r = write_metrics(f, out);
+        break;
+    case ROUTE_NONE:
+    case ROUTE_NOT_SERVED:
+    case ROUTE_CHAT:
+    case ROUTE_COMPLETIONS:
+    case ROUTE_EMBEDDINGS:
+        assert(0);
+        break;
+    }
+    return r < 0 ? ERRCODE_OUT_OF_MEMORY : code;
+}
