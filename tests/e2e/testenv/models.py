@@ -25,7 +25,10 @@ from .http import Closed, Http
 from .port import Port
 from .waiting import eventually
 
-NEEDED_MODELS = ("smollm2", "all-minilm", "script", "loop", "tiny", "tiny2", "tiny-embed")
+NEEDED_MODELS = (
+    *("smollm2", "all-minilm", "script", "script-call", "script-think"),
+    *("loop", "tiny", "tiny2", "tiny-embed", "tiny-rank"),
+)
 
 
 @dataclass
