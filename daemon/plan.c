@@ -41,8 +41,8 @@ static void mix_kv(uint64_t *hash, const struct kv *kv)
 
 static void fingerprint(const struct config_deployment *d, char ret[FINGERPRINT_MAX])
 {
-    const uint64_t numbers[] = {d->total_usec, d->first_byte_usec, d->gap_usec, d->connect_usec,
-                                d->slots};
+    const uint64_t numbers[] = {d->total_usec,   d->first_byte_usec, d->gap_usec,
+                                d->connect_usec, d->slots,           d->drops_params};
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
     mix_text(&hash, d->model_name);
@@ -58,6 +58,9 @@ static void fingerprint(const struct config_deployment *d, char ret[FINGERPRINT_
     mix_kv(&hash, &d->options);
     mix_kv(&hash, &d->headers);
     mix_kv(&hash, &d->body);
+    for (size_t i = 0; i < d->dropped_params.n_items; i++) {
+        mix_text(&hash, d->dropped_params.items[i]);
+    }
     (void) snprintf(ret, FINGERPRINT_MAX, "%016" PRIx64, hash);
 }
 
@@ -74,6 +77,9 @@ static int make_backend(const struct config_deployment *d, struct upstreams *up,
         .headers = &d->headers,
         .body = &d->body,
         .ca_file = d->ca_file,
+        .drops_params = d->drops_params,
+        .dropped_params = d->dropped_params.items,
+        .n_dropped_params = d->dropped_params.n_items,
         .connect_usec = d->connect_usec,
         .first_byte_usec = d->first_byte_usec,
         .gap_usec = d->gap_usec,

@@ -150,7 +150,9 @@ struct request {
     struct str response_format;  /* JSON object text, or absent */
     struct str reasoning_effort; /* plain text, or absent */
 
-    struct str prompt, suffix; /* REQUEST_COMPLETE */
+    struct str prompt, suffix; /* REQUEST_COMPLETE; prompt: the first */
+    struct str *prompts;       /* all of them: each wants n_choices answers; NULL with one */
+    size_t n_prompts;          /* 0 with one */
 
     struct str *inputs; /* REQUEST_EMBED, REQUEST_CLASSIFY; REQUEST_RERANK: the documents */
     size_t n_inputs;
@@ -160,7 +162,7 @@ struct request {
     uint32_t top_n;   /* REQUEST_RERANK: how many results, the best ones; 0: all */
 
     /*
-     * The input has a form (token ids, several prompts, opaque parts) that only a provider of
+     * The input has a form (token ids, opaque parts) that only a provider of
      * `dialect` can carry. param names it.
      */
     bool is_raw_only;

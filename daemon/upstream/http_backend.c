@@ -512,6 +512,7 @@ static void backend_free(struct backend *backend)
     free(b->id);
     free(b->model);
     kv_done(&b->options);
+    kv_done(&b->dropped);
     buf_done(&b->load_body);
     free(b);
 }
@@ -573,6 +574,7 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
         .first_byte_usec = params->first_byte_usec,
         .gap_usec = params->gap_usec,
         .total_usec = params->total_usec,
+        .drops_params = params->drops_params,
     };
     list_init(&b->jobs);
     buf_init(&b->load_body, LOAD_BODY_MAX_BYTES);
@@ -592,6 +594,9 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     }
     if (r >= 0 && params->headers) {
         r = kv_copy(params->headers, &b->headers);
+    }
+    for (size_t i = 0; r >= 0 && i < params->n_dropped_params; i++) {
+        r = kv_set(&b->dropped, str_from(params->dropped_params[i]), STR_LIT(""));
     }
     if (r >= 0 && loader) {
         r = dialect->encode_load(b, &b->load_body);

@@ -54,7 +54,9 @@ struct http_backend {
     char *api_key;                /* owned, or NULL; wiped */
     char *ca_file;                /* owned, or NULL */
     struct kv options, body;
-    struct kv headers;    /* values are wiped: they may hold keys */
+    struct kv headers; /* values are wiped: they may hold keys */
+    bool drops_params;
+    struct kv dropped;    /* names of parameters that are never sent; the values are empty */
     struct buf load_body; /* the same for every load: encoded once; empty without a loader */
     uint64_t connect_usec, first_byte_usec, gap_usec, total_usec;
     struct list jobs; /* backend_job.link: running and trailing */

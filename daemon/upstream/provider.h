@@ -23,7 +23,11 @@ struct provider_params {
     const struct kv *body;    /* name -> JSON text: wins over what the client sends; or NULL */
     const char *ca_file;      /* of the certificates to trust instead of the system's; or NULL */
     const struct kv *options; /* name -> JSON text; uninterpreted until here */
-    uint64_t connect_usec;    /* time to get a connection */
+    /* drop_params: what the provider cannot say is left out, else refused */
+    bool drops_params;
+    char *const *dropped_params; /* additional_drop_params: never sent */
+    size_t n_dropped_params;
+    uint64_t connect_usec; /* time to get a connection */
     /* from sending to the first byte of the answer: load and prompt included */
     uint64_t first_byte_usec;
     uint64_t gap_usec;   /* between bytes of a started answer */

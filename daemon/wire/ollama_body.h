@@ -18,9 +18,13 @@ struct ollama_body {
 
 /*
  * A member of the client's body that the neutral request has no place for (HTTP's body, extra_json
- * of the RPC); absent for null.
+ * of the RPC); absent for null, and where the deployment drops it.
  */
-struct str ollama_client_value(const struct request *req, const char *name);
+struct str ollama_client_value(const struct request *req, const struct ollama_target *target,
+                               const char *name);
+
+/* Does the deployment leave out what a client says of it (additional_drop_params)? */
+bool ollama_drops(const struct ollama_target *target, const char *name);
 
 /* JSON text out of the configuration, absent where there is none or null. */
 struct str ollama_deployment_value(const struct ollama_target *target, const char *name);
@@ -44,10 +48,21 @@ void ollama_body_options(struct ollama_body *b);
 /*
  * 0; -EBADMSG with *ret_problem: a client's value has the wrong type for an option that it may set.
  */
-int ollama_check_options(const struct request *req, struct problem *ret_problem) MUST_USE;
+int ollama_check_options(const struct request *req, const struct ollama_target *target,
+                         struct problem *ret_problem) MUST_USE;
 
 /* The value of "think" for a reasoning_effort; absent where there is no such effort. */
 struct str ollama_think_of(struct str effort);
 
 /* 0; -EBADMSG with *ret_problem: this request cannot be said in Ollama's dialect; -ENOMEM. */
-int ollama_check_request(const struct request *req, struct problem *ret_problem) MUST_USE;
+int ollama_check_request(const struct request *req, const struct ollama_target *target,
+                         struct problem *ret_problem) MUST_USE;
+
+/*
+ * How long a client wants the model to stay: Ollama's words (seconds, or "5m"), also a number in
+ * quotes. *ret_sec is within OLLAMA_KEEP_ALIVE_MIN_SEC and _MAX_SEC, whatever was asked. 0 or
+ * -EINVAL.
+ */
+#define OLLAMA_KEEP_ALIVE_MIN_SEC 60 /* twice as long as a model counts as loaded after a call */
+#define OLLAMA_KEEP_ALIVE_MAX_SEC (24 * 60 * 60)
+int ollama_keep_alive(struct str json, uint64_t *ret_sec) MUST_USE;

@@ -31,40 +31,71 @@ static int unsupported(struct problem *problem, const char *param, const char *f
     return r;
 }
 
+/* Does the value ask for something else than text? Clients send ["text"] as a matter of course. */
+static bool wants_sound(struct str modalities)
+{
+    struct json_iter it;
+    struct str one;
+
+    if (json_type(modalities) != JSON_ARRAY) {
+        return false;
+    }
+    json_iter_init(&it, modalities);
+    while (json_next(&it, NULL, &one)) {
+        if (!str_is(one, "\"text\"")) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * Members that change the answer in a way that Ollama has no word for. Silence would lie; sampling
  * hints it ignores do no harm.
  */
-static int check_members(const struct request *req, struct problem *problem)
+static int check_members(const struct request *req, const struct ollama_target *target,
+                         struct problem *problem)
 {
-    struct str bias = ollama_client_value(req, "logit_bias"),
-               best_of = ollama_client_value(req, "best_of");
+    struct str bias = ollama_client_value(req, target, "logit_bias"),
+               best_of = ollama_client_value(req, target, "best_of");
     int64_t n;
 
+    if (target->drops_params) {
+        return 0;
+    }
     if (bias.ptr && field_count(bias) > 0) {
         return unsupported(problem, "logit_bias", "Ollama has no 'logit_bias'");
     }
-    if (json_is_true(ollama_client_value(req, "echo"))) {
+    if (json_is_true(ollama_client_value(req, target, "echo"))) {
         return unsupported(problem, "echo", "Ollama cannot repeat the prompt ('echo')");
     }
     if (best_of.ptr && (json_i64(best_of, &n) < 0 || n > 1)) {
         return unsupported(problem, "best_of", "Ollama makes one answer, not the best of several");
     }
+    if (wants_sound(ollama_client_value(req, target, "modalities"))) {
+        return unsupported(problem, "modalities", "Ollama writes text only");
+    }
+    if (ollama_client_value(req, target, "web_search_options").ptr) {
+        return unsupported(problem, "web_search_options", "Ollama does not search the web here");
+    }
     return 0;
 }
 
-static int check_tool_choice(const struct request *req, struct problem *problem)
+static int check_tool_choice(const struct request *req, const struct ollama_target *target,
+                             struct problem *problem)
 {
     struct str choice = req->tool_choice;
 
-    if (!choice.ptr || str_is(choice, "\"auto\"") || str_is(choice, "\"none\"")) {
+    if (!choice.ptr || str_is(choice, "\"auto\"") || str_is(choice, "\"none\"") ||
+        target->drops_params) {
         return 0;
     }
     return unsupported(problem, "tool_choice",
                        "Ollama cannot be made to call a tool; 'tool_choice' may be auto or none");
 }
 
-static int check_format(const struct request *req, struct problem *problem)
+static int check_format(const struct request *req, const struct ollama_target *target,
+                        struct problem *problem)
 {
     static const char name[] = "response_format";
     struct str format = req->response_format, type, schema;
@@ -74,6 +105,9 @@ static int check_format(const struct request *req, struct problem *problem)
     }
     type = json_find(format, "type");
     if (str_is(type, "\"text\"") || str_is(type, "\"json_object\"")) {
+        return 0;
+    }
+    if (!str_is(type, "\"json_schema\"") && target->drops_params) {
         return 0;
     }
     if (!str_is(type, "\"json_schema\"")) {
@@ -112,11 +146,13 @@ static bool is_think_value(struct str value)
            str_is(value, "\"max\"");
 }
 
-static int check_thinking(const struct request *req, struct problem *problem)
+static int check_thinking(const struct request *req, const struct ollama_target *target,
+                          struct problem *problem)
 {
-    struct str think = ollama_client_value(req, "think");
+    struct str think = ollama_client_value(req, target, "think");
 
-    if (req->reasoning_effort.len > 0 && !ollama_think_of(req->reasoning_effort).ptr) {
+    if (req->reasoning_effort.len > 0 && !ollama_think_of(req->reasoning_effort).ptr &&
+        !target->drops_params) {
         return unsupported(
             problem, "reasoning_effort",
             "'reasoning_effort' may be none, minimal, low, medium, high, xhigh or max");
@@ -159,7 +195,8 @@ static int check_calls(const struct message *m, struct problem *problem)
     return 0;
 }
 
-static int check_messages(const struct request *req, struct problem *problem)
+static int check_messages(const struct request *req, const struct ollama_target *target,
+                          struct problem *problem)
 {
     for (size_t i = 0; i < req->n_messages; i++) {
         int r = check_parts(&req->messages[i], problem);
@@ -184,11 +221,40 @@ static int refuse_kind(const struct request *req, struct problem *problem)
     return r;
 }
 
-int ollama_check_request(const struct request *req, struct problem *problem)
+static int check_keep_alive(const struct request *req, const struct ollama_target *target,
+                            struct problem *problem)
 {
-    static int (*const checks[])(const struct request *, struct problem *) = {
-        check_members,  check_tool_choice,    check_format,
-        check_thinking, ollama_check_options, check_messages,
+    struct str value = ollama_client_value(req, target, "keep_alive");
+    uint64_t sec;
+
+    if (value.ptr && ollama_keep_alive(value, &sec) < 0) {
+        return field_fail(problem, "keep_alive",
+                          "'keep_alive' must be a number of seconds, or a duration such as \"5m\"");
+    }
+    return 0;
+}
+
+/* All of several: an empty one must not be found when others have been answered. */
+static int check_prompts(const struct request *req, struct problem *problem)
+{
+    if (req->prompt.len == 0) {
+        return field_fail(problem, "prompt", "'prompt' must not be empty");
+    }
+    for (size_t i = 0; i < req->n_prompts; i++) {
+        if (req->prompts[i].len == 0) {
+            return field_fail(problem, "prompt", "'prompt' must not hold an empty text");
+        }
+    }
+    return 0;
+}
+
+int ollama_check_request(const struct request *req, const struct ollama_target *target,
+                         struct problem *problem)
+{
+    static int (*const checks[])(const struct request *, const struct ollama_target *,
+                                 struct problem *) = {
+        check_members,        check_tool_choice, check_format,   check_thinking,
+        ollama_check_options, check_keep_alive,  check_messages,
     };
     int r = 0;
 
@@ -201,16 +267,13 @@ int ollama_check_request(const struct request *req, struct problem *problem)
                            req->raw_only_param);
     }
     if (req->kind == REQUEST_EMBED) {
-        return 0;
+        return check_keep_alive(req, target, problem);
     }
-    if (req->sampling.n_choices > 1) {
-        return unsupported(problem, "n", "Ollama makes one answer for each request; 'n' must be 1");
-    }
-    if (req->kind == REQUEST_COMPLETE && req->prompt.len == 0) {
-        return field_fail(problem, "prompt", "'prompt' must not be empty");
+    if (req->kind == REQUEST_COMPLETE) {
+        r = check_prompts(req, problem);
     }
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(checks); i++) {
-        r = checks[i](req, problem);
+        r = checks[i](req, target, problem);
     }
     return r;
 }

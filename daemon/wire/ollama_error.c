@@ -10,6 +10,9 @@
  */
 #include "wire/ollama_json.h"
 
+#include <ctype.h>
+#include <stdarg.h>
+
 #include "wire/json.h"
 #include "wire/server_words.h"
 
@@ -40,6 +43,8 @@ static const struct rule {
      "this model does not chat, it only makes embeddings"},
     {"does not support generate", ERRCODE_UNSUPPORTED_PARAMETER, "model",
      "this model does not write text, it only makes embeddings"},
+    {"does not support multimodal", ERRCODE_UNSUPPORTED_PARAMETER, "messages",
+     "this model cannot see images"}, /* llama-server */
     {"does not support embeddings", ERRCODE_UNSUPPORTED_PARAMETER, "model",
      "this model does not make embeddings"},
     {"does not support ", ERRCODE_UNSUPPORTED_PARAMETER, "", NULL},
@@ -150,6 +155,79 @@ static const char *introduction(int status, enum errcode code)
                                              : NULL;
 }
 
+static void append(struct problem *p, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void append(struct problem *p, const char *fmt, ...)
+{
+    size_t n = strlen(p->text);
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void) vsnprintf(p->text + n, sizeof p->text - n, fmt, ap);
+    va_end(ap);
+}
+
+/* The digits behind a phrase; absent where there are none. */
+static struct str digits_behind(struct str text, const char *phrase)
+{
+    size_t n = strlen(phrase), len = 0;
+    const char *at = text.len > 0 ? memmem(text.ptr, text.len, phrase, n) : NULL;
+
+    if (!at) {
+        return STR_NONE;
+    }
+    at += n;
+    while (at + len < text.ptr + text.len && isdigit((unsigned char) at[len]) && len < 20) {
+        len++;
+    }
+    return len > 0 ? (struct str) {at, len} : STR_NONE;
+}
+
+/*
+ * llama-server's "request (3419 tokens) exceeds the available context size (256 tokens), try
+ * increasing it" in the words that clients look for, both numbers in them. false: it says something
+ * else.
+ */
+static bool say_context(struct problem *p, struct str sentence)
+{
+    struct str n_prompt = digits_behind(sentence, "request (");
+    struct str n_context = digits_behind(sentence, "available context size (");
+
+    if (p->code != ERRCODE_CONTEXT_LENGTH || !n_prompt.ptr || !n_context.ptr) {
+        return false;
+    }
+    append(p, "the maximum context length is %.*s tokens, and the prompt has %.*s tokens",
+           STR_ARG(n_context), STR_ARG(n_prompt));
+    return true;
+}
+
+/* Between the first quotes, of either kind. */
+static struct str quoted(struct str sentence)
+{
+    for (size_t i = 0; i < sentence.len; i++) {
+        char c = sentence.ptr[i];
+        const char *end =
+            c == '\'' || c == '"' ? memchr(sentence.ptr + i + 1, c, sentence.len - i - 1) : NULL;
+
+        if (end) {
+            return (struct str) {sentence.ptr + i + 1, (size_t) (end - sentence.ptr - i - 1)};
+        }
+    }
+    return STR_NONE;
+}
+
+/* What would help against "model 'x' not found". */
+static void hint_at_pull(struct problem *p, struct str sentence)
+{
+    struct str name = quoted(sentence);
+
+    if (p->code == ERRCODE_MODEL_NOT_FOUND && name.len > 0) {
+        append(p, " (ollama pull ");
+        server_words_append(p, name);
+        append(p, ")");
+    }
+}
+
 void ollama_map_error(int status, struct str body, struct problem *ret_problem)
 {
     struct buf levels[MAX_NESTING] = {0};
@@ -166,10 +244,12 @@ void ollama_map_error(int status, struct str body, struct problem *ret_problem)
         sentence = STR_NONE; /* it says the same, with the full address of the model */
     }
     if (intro) {
-        (void) snprintf(ret_problem->text, sizeof ret_problem->text, "%s%s", intro,
-                        sentence.len > 0 ? ": " : "");
+        append(ret_problem, "%s%s", intro, sentence.len > 0 ? ": " : "");
     }
-    server_words_append(ret_problem, sentence);
+    if (!say_context(ret_problem, sentence)) {
+        server_words_append(ret_problem, sentence);
+    }
+    hint_at_pull(ret_problem, sentence);
     if (ret_problem->text[0] == '\0') {
         (void) snprintf(ret_problem->text, sizeof ret_problem->text, "%s",
                         errcode_info(code)->text);

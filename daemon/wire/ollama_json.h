@@ -4,7 +4,8 @@
  * writes it.
  *
  * Load options (num_ctx, num_batch, num_gpu, main_gpu, use_mmap, num_thread) come from the
- * deployment only: a client that changed one would make Ollama reload the model. max_tokens becomes
+ * deployment only: a client that changed one would make Ollama reload the model. A client's
+ * keep_alive counts where the deployment has none, within bounds. max_tokens becomes
  * num_predict, response_format becomes format, reasoning_effort becomes think, tool arguments
  * change between JSON text and object. The end is done:true and nothing else.
  */
@@ -23,14 +24,18 @@ struct ollama_target {
      * (max_tokens is num_predict); other names are not sent. Borrowed; may be NULL.
      */
     const struct kv *options;
+    /* LiteLLM's drop_params: what cannot be said is left out instead of refused */
+    bool drops_params;
+    const struct kv *dropped; /* additional_drop_params: names that count as not sent; or NULL */
 };
 
 /* "/api/chat", "/api/generate", "/api/embed". */
 const char *ollama_path(enum request_kind kind);
 
 /*
- * Appends the body. 0; -EBADMSG with *ret_problem (UNSUPPORTED_PARAMETER: n > 1, images by URL,
- * token ids, tool_choice that forces, logit_bias ...); -errno of buf.
+ * Appends the body, for one answer: to req->prompt, where there are several. 0; -EBADMSG with
+ * *ret_problem (UNSUPPORTED_PARAMETER: images by URL, token ids, tool_choice that forces,
+ * logit_bias ...); -errno of buf.
  */
 int ollama_encode_request(const struct request *req, const struct ollama_target *target,
                           struct buf *out, struct problem *ret_problem) MUST_USE;

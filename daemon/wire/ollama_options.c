@@ -62,10 +62,19 @@ static const struct option_rule {
 
 /* ---- where values come from */
 
-struct str ollama_client_value(const struct request *req, const char *name)
+bool ollama_drops(const struct ollama_target *target, const char *name)
+{
+    return target->dropped && kv_find(target->dropped, name);
+}
+
+struct str ollama_client_value(const struct request *req, const struct ollama_target *target,
+                               const char *name)
 {
     struct str value = request_member(req, name);
 
+    if (ollama_drops(target, name)) {
+        return STR_NONE;
+    }
     if (json_is_null(value) && req->extra.ptr) {
         value = json_find(req->extra, name);
     }
@@ -180,7 +189,7 @@ static void put_option(struct ollama_body *b, const struct option_rule *rule)
         return;
     }
     if (b->req && rule->kind == OPTION_RUN && rule->bit != SAMPLING_STOP) {
-        value = ollama_client_value(b->req, rule->name);
+        value = ollama_client_value(b->req, b->target, rule->name);
     }
     if (value.ptr) {
         put_str(ollama_body_begin(b, rule->name), value);
@@ -211,12 +220,13 @@ void ollama_body_options(struct ollama_body *b)
 }
 
 /* Ollama answers 500 for an option of the wrong type, which would look like its own fault. */
-int ollama_check_options(const struct request *req, struct problem *problem)
+int ollama_check_options(const struct request *req, const struct ollama_target *target,
+                         struct problem *problem)
 {
     for (size_t i = 0; i < ARRAY_LEN(option_rules); i++) {
         const struct option_rule *rule = &option_rules[i];
         bool is_read = rule->kind == OPTION_RUN && !(req->sampling.set & rule->bit);
-        struct str value = is_read ? ollama_client_value(req, rule->name) : STR_NONE;
+        struct str value = is_read ? ollama_client_value(req, target, rule->name) : STR_NONE;
         enum json_type type = json_type(value);
         bool is_flag = strcmp(rule->name, "penalize_newline") == 0;
 

@@ -36,6 +36,7 @@ struct ollama_decoder *ollama_decoder_new(const struct request *req, struct even
     d->kind = req->kind;
     d->sink = sink;
     d->n_inputs = req->n_inputs;
+    d->n_dimensions = req->dimensions;
     d->id_seed = UINT64_C(0xcbf29ce484222325); /* FNV-1a, 64 bits */
     for (const char *p = req->id; *p; p++) {
         d->id_seed = (d->id_seed ^ (uint8_t) *p) * UINT64_C(0x100000001b3);

@@ -26,6 +26,7 @@ struct ollama_decoder {
     enum request_kind kind;
     struct event_sink *sink; /* borrowed */
     size_t n_inputs;         /* REQUEST_EMBED: how many vectors a complete answer has */
+    size_t n_dimensions;     /* REQUEST_EMBED: how long they are wanted; 0: as they are */
     uint64_t id_seed;        /* of tool calls that Ollama gave no id */
     struct lines lines;      /* chat, complete */
     struct buf body;         /* embed: all of it, until the end */

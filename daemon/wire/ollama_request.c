@@ -4,8 +4,10 @@
  * ollama_error.c the answers.
  *
  * Decisions:
- *   - keep_alive, shift and truncate are the deployment's alone, as the load options are; think and
- *     format are the client's, else the deployment's.
+ *   - shift and truncate are the deployment's alone, as the load options are; think and format are
+ *     the client's, else the deployment's. keep_alive is the deployment's, else the client's within
+ *     bounds: one client's 0 would make all others wait for a load, one client's -1 would keep the
+ *     memory for ever.
  *   - truncate is false unless the deployment says otherwise: Ollama halves a prompt that is too
  *     long and says nothing (measured, 0.34).
  *   - completions are raw: no chat template around the prompt, as with every other server of
@@ -223,7 +225,7 @@ static void put_think(struct ollama_body *b)
     struct str think = ollama_think_of(b->req->reasoning_effort), effort;
 
     if (!think.ptr) {
-        think = ollama_client_value(b->req, "think");
+        think = ollama_client_value(b->req, b->target, "think");
     }
     if (!think.ptr) {
         think = ollama_deployment_value(b->target, "think");
@@ -257,6 +259,18 @@ static void put_generation(struct ollama_body *b)
     put_think(b);
     put_logprobs(b);
     put_top_level(b, "shift");
+}
+
+static void put_keep_alive(struct ollama_body *b)
+{
+    struct str wish = ollama_client_value(b->req, b->target, "keep_alive");
+    uint64_t sec;
+
+    if (ollama_deployment_value(b->target, "keep_alive").ptr) {
+        put_top_level(b, "keep_alive");
+    } else if (wish.ptr && ollama_keep_alive(wish, &sec) == 0) {
+        put_u64(ollama_body_begin(b, "keep_alive"), sec);
+    }
 }
 
 static void put_kind(struct ollama_body *b)
@@ -294,18 +308,69 @@ static void put_kind(struct ollama_body *b)
     }
 }
 
+/* What the neutral request has a place for, and the deployment does not want. */
+static void drop(struct request *req, const struct ollama_target *target)
+{
+    static const struct {
+        const char *name;
+        enum sampling_bit bit;
+    } numbers[] = {
+        {"temperature", SAMPLING_TEMPERATURE},
+        {"top_p", SAMPLING_TOP_P},
+        {"seed", SAMPLING_SEED},
+        {"frequency_penalty", SAMPLING_FREQUENCY_PENALTY},
+        {"presence_penalty", SAMPLING_PRESENCE_PENALTY},
+        {"top_k", SAMPLING_TOP_K},
+        {"min_p", SAMPLING_MIN_P},
+        {"max_tokens", SAMPLING_MAX_TOKENS},
+        {"max_completion_tokens", SAMPLING_MAX_TOKENS},
+        {"stop", SAMPLING_STOP},
+    };
+    struct {
+        const char *name;
+        struct str *text;
+    } texts[] = {
+        {"tools", &req->tools},
+        {"tool_choice", &req->tool_choice},
+        {"response_format", &req->response_format},
+        {"reasoning_effort", &req->reasoning_effort},
+        {"suffix", &req->suffix},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        req->sampling.set &= ollama_drops(target, numbers[i].name) ? ~numbers[i].bit : ~0U;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        *texts[i].text = ollama_drops(target, texts[i].name) ? STR_NONE : *texts[i].text;
+    }
+    req->sampling.logprobs = req->sampling.logprobs && !ollama_drops(target, "logprobs");
+    if (ollama_drops(target, "top_logprobs")) {
+        req->sampling.top_logprobs = 0;
+    }
+    if (ollama_drops(target, "dimensions")) {
+        req->dimensions = 0;
+    }
+}
+
 int ollama_encode_request(const struct request *req, const struct ollama_target *target,
                           struct buf *out, struct problem *ret_problem)
 {
     struct ollama_body b = {.req = req, .target = target, .put = {.out = out}, .is_empty = true};
-    int r = ollama_check_request(req, ret_problem);
+    struct request less;
+    int r;
 
+    if (target->dropped && target->dropped->n_items > 0) {
+        less = *req;
+        drop(&less, target);
+        b.req = &less;
+    }
+    r = ollama_check_request(b.req, target, ret_problem);
     if (r < 0) {
         return r;
     }
     put_json_string(ollama_body_begin(&b, "model"), str_from(target->model));
     put_kind(&b);
-    put_top_level(&b, "keep_alive");
+    put_keep_alive(&b);
     ollama_body_options(&b);
     put_char(&b.put, '}');
     return b.put.r;

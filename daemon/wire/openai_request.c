@@ -4,7 +4,7 @@
  * that the neutral request has a place for. What is not looked up stays in `members` and is never
  * an error.
  *
- * Where a value is legal but the neutral request cannot say it (token ids, several prompts, unknown
+ * Where a value is legal but the neutral request cannot say it (token ids, unknown
  * content parts, deprecated functions), the request becomes raw-only: a provider of this dialect
  * sends the body as it is, others refuse with the member named.
  *
@@ -429,10 +429,12 @@ static int decode_complete(struct openai_body *b)
     if (r < 0) {
         return r;
     }
-    if (n == 1) {
+    if (n > 0) {
         b->req->prompt = prompts[0];
-    } else if (n > 1) {
-        openai_body_mark_raw_only(b, "prompt");
+    }
+    if (n > 1) {
+        b->req->prompts = prompts;
+        b->req->n_prompts = n;
     }
     return field_string(&suffix, &b->req->arena, &b->req->suffix);
 }

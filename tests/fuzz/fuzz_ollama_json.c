@@ -134,7 +134,7 @@ static void fuzz_error(struct str bytes)
 static void fuzz_request(enum request_kind kind, struct str body)
 {
     struct request *req = request_new(kind, 16 * body.len + 65536);
-    struct ollama_target target = {"tiny", NULL};
+    struct ollama_target target = {.model = "tiny", .drops_params = body.len % 2 == 0};
     struct problem problem = {.code = ERRCODE_NONE};
     struct buf out;
     int r;

@@ -10,7 +10,8 @@
 #include "wire/json.h"
 #include "wire/openai_request.h"
 
-static struct kv g_options;
+static struct kv g_options, g_dropped;
+static bool g_drops_params;
 static struct buf g_out;
 static struct request *g_req;
 static struct problem g_problem;
@@ -23,6 +24,8 @@ static void setup(void)
 static void teardown(void)
 {
     kv_done(&g_options);
+    kv_done(&g_dropped);
+    g_drops_params = false;
     buf_done(&g_out);
     g_req = request_free(g_req);
 }
@@ -41,9 +44,17 @@ static void take(enum request_kind kind, const char *body)
                   g_problem.text);
 }
 
+static struct ollama_target deployment(void)
+{
+    return (struct ollama_target) {.model = "tiny",
+                                   .options = &g_options,
+                                   .drops_params = g_drops_params,
+                                   .dropped = &g_dropped};
+}
+
 static int encode(void)
 {
-    struct ollama_target target = {"tiny", &g_options};
+    struct ollama_target target = deployment();
 
     buf_clear(&g_out);
     memset(&g_problem, 0, sizeof g_problem);
@@ -398,7 +409,7 @@ END_TEST
 
 START_TEST(a_load_has_the_same_load_options)
 {
-    struct ollama_target target = {"tiny", &g_options}, bare = {"a\"b", NULL};
+    struct ollama_target target = deployment(), bare = {.model = "a\"b"};
 
     set_option("num_ctx", "2048");
     set_option("num_thread", "1");
@@ -422,7 +433,8 @@ START_TEST(what_ollama_cannot_say_is_refused)
         const char *members, *param;
         enum errcode code;
     } cases[] = {
-        {"\"n\":2", "n", ERRCODE_UNSUPPORTED_PARAMETER},
+        {"\"modalities\":[\"text\",\"audio\"]", "modalities", ERRCODE_UNSUPPORTED_PARAMETER},
+        {"\"web_search_options\":{}", "web_search_options", ERRCODE_UNSUPPORTED_PARAMETER},
         {"\"logit_bias\":{\"50256\":-100}", "logit_bias", ERRCODE_UNSUPPORTED_PARAMETER},
         {"\"tool_choice\":\"required\"", "tool_choice", ERRCODE_UNSUPPORTED_PARAMETER},
         {"\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}", "tool_choice",
@@ -445,12 +457,92 @@ START_TEST(what_ollama_cannot_say_is_refused)
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "messages");
     take(REQUEST_EMBED, "{\"model\":\"m\",\"input\":[1,2,3]}");
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "input");
-    take(REQUEST_COMPLETE, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"]}");
+    take(REQUEST_COMPLETE, "{\"model\":\"m\",\"prompt\":[[1,2],[3]]}");
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "prompt");
     take(REQUEST_COMPLETE, "{\"model\":\"m\",\"prompt\":\"a\",\"echo\":true}");
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "echo");
     take(REQUEST_COMPLETE, "{\"model\":\"m\",\"prompt\":\"a\",\"best_of\":3}");
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "best_of");
+}
+END_TEST
+
+/* One body is for one answer; who asks several times is fan_out. */
+START_TEST(several_prompts_are_checked_before_the_first)
+{
+    take(REQUEST_COMPLETE, "{\"model\":\"m\",\"prompt\":[\"a\",\"b\"],\"n\":2}");
+    ck_assert_int_eq(encode(), 0);
+    ck_assert_str_is(member("prompt"), "\"a\"");
+    take(REQUEST_COMPLETE, "{\"model\":\"m\",\"prompt\":[\"a\",\"\"]}");
+    ck_assert_refused(ERRCODE_INVALID_REQUEST, "prompt");
+}
+END_TEST
+
+/* LiteLLM's drop_params, which most files for Ollama have. */
+START_TEST(what_ollama_cannot_say_is_left_out)
+{
+    g_drops_params = true;
+    take_chat("\"logit_bias\":{\"1\":1},\"tool_choice\":\"required\",\"modalities\":[\"audio\"],"
+              "\"web_search_options\":{},\"reasoning_effort\":\"utmost\",\"best_of\":3,"
+              "\"response_format\":{\"type\":\"grammar\"},\"echo\":true");
+    ck_assert_body("{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
+                   "\"stream\":true,\"truncate\":false,\"options\":{}}");
+    take_chat("\"repeat_penalty\":\"1.1\""); /* it could be said, but it is wrong */
+    ck_assert_refused(ERRCODE_INVALID_REQUEST, "repeat_penalty");
+    take(REQUEST_EMBED, "{\"model\":\"m\",\"input\":[1,2,3]}"); /* nothing would be left */
+    ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "input");
+}
+END_TEST
+
+START_TEST(dropped_parameters_are_never_sent)
+{
+    static const char *const names[] = {
+        "temperature",      "max_tokens",        "stop",     "tools",          "response_format",
+        "reasoning_effort", "frequency_penalty", "logprobs", "repeat_penalty", "logit_bias",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        ck_assert_int_eq(kv_set(&g_dropped, str_from(names[i]), STR_LIT("")), 0);
+    }
+    set_option("temperature", "0.5"); /* the deployment's own stays */
+    take_chat(
+        "\"temperature\":1,\"max_tokens\":5,\"stop\":\"x\",\"top_p\":0.5,\"tools\":[{\"type\":"
+        "\"function\",\"function\":{\"name\":\"f\"}}],\"response_format\":{\"type\":"
+        "\"json_object\"},\"reasoning_effort\":\"utmost\",\"frequency_penalty\":1,"
+        "\"logprobs\":true,\"repeat_penalty\":\"x\",\"logit_bias\":{\"1\":1}");
+    ck_assert_body("{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
+                   "\"stream\":true,\"truncate\":false,\"options\":{\"temperature\":0.5,"
+                   "\"top_p\":0.5}}");
+}
+END_TEST
+
+/* The deployment's, else the client's, between a minute and a day. */
+START_TEST(keep_alive_of_a_client)
+{
+    static const char *const cases[][2] = {
+        {"300", "300"},      {"\"5m\"", "300"},       {"\"1h30m\"", "5400"}, {"\"1.5h\"", "5400"},
+        {"\"300\"", "300"},  {"\"90s\"", "90"},       {"0", "60"},           {"\"0\"", "60"},
+        {"\"250ms\"", "60"}, {"-1", "86400"},         {"\"-1s\"", "86400"},  {"\"-1\"", "86400"},
+        {"1e300", "86400"},  {"\"99999h\"", "86400"}, {"61.9", "61"},        {"\"2m5us\"", "120"},
+        {"\"1e3\"", NULL},   {"true", NULL},          {"[5]", NULL},         {"\"\"", NULL},
+        {"\"soon\"", NULL},  {"\"5 m\"", NULL},       {"\"5m3\"", NULL},     {"\"-\"", NULL},
+        {"\".\"", NULL},     {"\"1..5s\"", NULL},     {"\"5mm\"", NULL},     {"1e999", NULL},
+    };
+    char members[64];
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        (void) snprintf(members, sizeof members, "\"keep_alive\":%s", cases[i][0]);
+        take_chat(members);
+        if (cases[i][1]) {
+            ck_assert_msg(encode() == 0, "%s: %s", cases[i][0], g_problem.text);
+            ck_assert_str_is(member("keep_alive"), cases[i][1]);
+        } else {
+            ck_assert_refused(ERRCODE_INVALID_REQUEST, "keep_alive");
+        }
+    }
+    set_option("keep_alive", "\"10m\"");
+    take_chat("\"keep_alive\":0");
+    ck_assert_int_eq(encode(), 0);
+    ck_assert_str_is(member("keep_alive"), "\"10m\"");
 }
 END_TEST
 
@@ -514,7 +606,7 @@ END_TEST
 
 START_TEST(a_body_over_the_maximum)
 {
-    struct ollama_target target = {"tiny", NULL};
+    struct ollama_target target = {.model = "tiny"};
     struct buf small;
 
     take_chat("");
@@ -552,7 +644,7 @@ END_TEST
 
 static void encode_once(void)
 {
-    struct ollama_target target = {"tiny", &g_options};
+    struct ollama_target target = deployment();
     struct buf out;
     int r;
 
@@ -598,6 +690,10 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, top_level_defaults);
     tcase_add_test(tc, a_load_has_the_same_load_options);
     tcase_add_test(tc, what_ollama_cannot_say_is_refused);
+    tcase_add_test(tc, several_prompts_are_checked_before_the_first);
+    tcase_add_test(tc, what_ollama_cannot_say_is_left_out);
+    tcase_add_test(tc, dropped_parameters_are_never_sent);
+    tcase_add_test(tc, keep_alive_of_a_client);
     tcase_add_test(tc, arguments_that_are_no_object_are_refused);
     tcase_add_test(tc, hints_do_no_harm);
     tcase_add_test(tc, extra_json_reaches_the_options);

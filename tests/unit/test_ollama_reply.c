@@ -25,6 +25,7 @@ static struct recording_sink g_sink;
 static struct problem g_problem;
 static enum request_kind g_kind;
 static size_t g_n_inputs;
+static uint32_t g_dimensions;
 static const char *g_bytes;
 static size_t g_n_bytes, g_step;
 static bool g_was_full;
@@ -34,6 +35,7 @@ static void setup(void)
     recording_sink_init(&g_sink);
     g_kind = REQUEST_CHAT;
     g_n_inputs = 0;
+    g_dimensions = 0;
     g_was_full = false;
 }
 
@@ -44,7 +46,8 @@ static void teardown(void)
 
 static struct ollama_decoder *decoder_new(void)
 {
-    struct request req = {.kind = g_kind, .id = "call-1", .n_inputs = g_n_inputs};
+    struct request req = {
+        .kind = g_kind, .id = "call-1", .n_inputs = g_n_inputs, .dimensions = g_dimensions};
 
     return ollama_decoder_new(&req, &g_sink.sink);
 }
@@ -427,6 +430,26 @@ START_TEST(embeddings)
 }
 END_TEST
 
+START_TEST(dimensions)
+{
+    g_kind = REQUEST_EMBED;
+    g_n_inputs = 2;
+    g_dimensions = 2; /* a version that does not know of them */
+    check_events("{\"embeddings\":[[3,4,99],[0,0,1]]}", "EMBEDDING 0 0.6 0.8\n"
+                                                        "EMBEDDING 1 0 0\n"
+                                                        "USAGE 0 0 0\n"
+                                                        "END stop\n");
+    g_dimensions = 3; /* as asked: not touched */
+    check_events("{\"embeddings\":[[3,4,99],[0,0,1]]}", "EMBEDDING 0 3 4 99\n"
+                                                        "EMBEDDING 1 0 0 1\n"
+                                                        "USAGE 0 0 0\n"
+                                                        "END stop\n");
+    g_dimensions = 4;
+    ck_assert_fails("{\"embeddings\":[[3,4,99],[0,0,1]]}", ERRCODE_UNSUPPORTED_PARAMETER, "");
+    ck_assert_str_eq(g_problem.param, "dimensions");
+}
+END_TEST
+
 START_TEST(wrong_embeddings)
 {
     static const char *const cases[] = {
@@ -466,9 +489,11 @@ static const struct {
     enum errcode code;
     const char *param, *words; /* words that the text must have */
 } errors[] = {
-    {404, "{\"error\":\"model 'nope' not found\"}", ERRCODE_MODEL_NOT_FOUND, "", "'nope'"},
+    {404, "{\"error\":\"model 'nope' not found\"}", ERRCODE_MODEL_NOT_FOUND, "",
+     "'nope' not found (ollama pull nope)"},
     {404, "{\"error\":\"model \\\"nope\\\" not found, try pulling it first\"}",
-     ERRCODE_MODEL_NOT_FOUND, "", "pulling"},
+     ERRCODE_MODEL_NOT_FOUND, "", "pulling it first (ollama pull nope)"},
+    {404, "{\"error\":\"model 'nope\"}", ERRCODE_MODEL_NOT_FOUND, "", "model 'nope"},
     {404, "{\"error\":\"model '' not found\"}", ERRCODE_MODEL_NOT_FOUND, "", ""},
     {404, "404 page not found", ERRCODE_UPSTREAM_GARBAGE, "", "no Ollama"},
     {404, "{\"error\":{\"message\":\"File Not Found\",\"type\":\"not_found_error\",\"code\":404}}",
@@ -478,7 +503,10 @@ static const struct {
      "{\"error\":\"{\\\"error\\\":{\\\"code\\\":400,\\\"message\\\":\\\"request (3419 tokens) "
      "exceeds the available context size (256 tokens), try increasing it\\\",\\\"type\\\":"
      "\\\"exceed_context_size_error\\\",\\\"n_prompt_tokens\\\":3419,\\\"n_ctx\\\":256}}\"}",
-     ERRCODE_CONTEXT_LENGTH, "", "request (3419 tokens) exceeds"},
+     ERRCODE_CONTEXT_LENGTH, "",
+     "the maximum context length is 256 tokens, and the prompt has 3419 tokens"},
+    {400, "{\"error\":\"request (x tokens) exceeds the available context size (\"}",
+     ERRCODE_CONTEXT_LENGTH, "", "request (x tokens) exceeds"},
     {400, "{\"error\":{\"message\":\"too long\",\"type\":\"exceed_context_size_error\"}}",
      ERRCODE_CONTEXT_LENGTH, "", "too long"},
     {400, "{\"error\":\"the input length exceeds the context length\"}", ERRCODE_CONTEXT_LENGTH, "",
@@ -504,6 +532,10 @@ static const struct {
      ERRCODE_UNSUPPORTED_PARAMETER, "suffix", ""},
     {501, "{\"error\":\"This server does not support embeddings. Start it with `--embeddings`\"}",
      ERRCODE_UNSUPPORTED_PARAMETER, "model", "does not make embeddings"},
+    {400,
+     "{\"error\":\"{\\\"error\\\":{\\\"message\\\":\\\"Multimodal data provided, but model does not "
+     "support multimodal requests.\\\"}}\"}",
+     ERRCODE_UNSUPPORTED_PARAMETER, "messages", "cannot see images"},
     {501, "{\"error\":\"no\"}", ERRCODE_UNSUPPORTED_PARAMETER, "", "no"},
     {503, "{\"error\":\"server busy, please try again.  maximum pending requests exceeded\"}",
      ERRCODE_UPSTREAM_OVERLOADED, "", "server busy, please try again. maximum"},
@@ -680,6 +712,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_line_over_the_maximum);
     tcase_add_test(tc, a_full_sink_is_told);
     tcase_add_test(tc, embeddings);
+    tcase_add_test(tc, dimensions);
     tcase_add_test(tc, wrong_embeddings);
     tcase_add_test(tc, errors_are_mapped);
     tcase_add_test(tc, a_long_error_is_cut_between_characters);
