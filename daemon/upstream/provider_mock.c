@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "upstream/fan_out.h"
 #include "upstream/provider.h"
 #include "upstream/upstreams.h"
 #include "wire/json.h"
@@ -192,8 +193,7 @@ static int backend_new(struct upstreams *up, const struct provider_params *param
         mock_free(&m->backend);
         return r;
     }
-    *ret = &m->backend;
-    return 0;
+    return fan_out_new(up, &m->backend, params, ret);
 }
 
 const struct provider_ops provider_mock = {.name = "mock", .backend_new = backend_new};

@@ -1,10 +1,12 @@
 /*
  * Ollama by its native API: wire/ollama_json.h behind the http backend, with the loads of each
- * server taken in turn (ollama_loader.h).
+ * server taken in turn (ollama_loader.h). It makes one answer for each request: fan_out.h makes
+ * several of them.
  */
 #include <errno.h>
 
 #include "base/clock.h"
+#include "upstream/fan_out.h"
 #include "upstream/http_backend.h"
 #include "upstream/ollama_loader.h"
 #include "upstream/ollama_unload.h"
@@ -12,7 +14,10 @@
 
 static struct ollama_target target_of(const struct http_backend *b)
 {
-    return (struct ollama_target) {.model = b->model, .options = &b->options};
+    return (struct ollama_target) {.model = b->model,
+                                   .options = &b->options,
+                                   .drops_params = b->drops_params,
+                                   .dropped = &b->dropped};
 }
 
 static int encode(const struct http_backend *b, const struct backend_order *order, struct buf *out,
@@ -94,13 +99,17 @@ static int backend_new(struct upstreams *up, const struct provider_params *param
                        struct backend **ret)
 {
     struct ollama_loader *loader;
+    struct backend *one;
     int r;
 
     if (!params->api_base) {
         return -EINVAL;
     }
     r = ollama_loader_ref(up, params->api_base, &loader);
-    return r < 0 ? r : http_backend_new(up, params, &dialect, loader, ret);
+    if (r >= 0) {
+        r = http_backend_new(up, params, &dialect, loader, &one);
+    }
+    return r < 0 ? r : fan_out_new(up, one, params, ret);
 }
 
 const struct provider_ops provider_ollama = {.name = "ollama", .backend_new = backend_new};

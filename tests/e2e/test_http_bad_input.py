@@ -150,7 +150,6 @@ def test_what_ollama_cannot_do_is_said(env) -> None:
     upstream = env.ollama()
     sluice = env.start({"m": upstream.deployment()})
     for members, param in (
-        ({"n": 2}, "n"),
         ({"logit_bias": {"5": 1}}, "logit_bias"),
         ({"tools": [], "tool_choice": "required"}, "tool_choice"),
     ):
