@@ -261,6 +261,8 @@ enum errcode http_info_answer(const struct frontends *f, const struct http_info_
     case ROUTE_CHAT:
     case ROUTE_COMPLETIONS:
     case ROUTE_EMBEDDINGS:
+    case ROUTE_RERANK:
+    case ROUTE_CLASSIFY:
         assert(0);
         break;
     }

@@ -21,6 +21,10 @@ static const struct route_row rows[] = {
     {"chat/completions", ROUTE_CHAT},
     {"completions", ROUTE_COMPLETIONS},
     {"embeddings", ROUTE_EMBEDDINGS},
+    {"rerank", ROUTE_RERANK},
+    {"v2/rerank", ROUTE_RERANK},
+    {"reranking", ROUTE_RERANK},
+    {"classify", ROUTE_CLASSIFY},
     {"models", ROUTE_MODELS},
     {"model/info", ROUTE_MODEL_INFO},
     {"model_group/info", ROUTE_GROUP_INFO},
@@ -156,7 +160,8 @@ enum http_route http_route_of(struct str path, struct str *ret_rest)
 
 bool http_route_is_post(enum http_route route)
 {
-    return route == ROUTE_CHAT || route == ROUTE_COMPLETIONS || route == ROUTE_EMBEDDINGS;
+    return route == ROUTE_CHAT || route == ROUTE_COMPLETIONS || route == ROUTE_EMBEDDINGS ||
+           route == ROUTE_RERANK || route == ROUTE_CLASSIFY;
 }
 
 enum request_kind http_route_kind(enum http_route route)
@@ -164,7 +169,9 @@ enum request_kind http_route_kind(enum http_route route)
     assert(http_route_is_post(route));
     return route == ROUTE_CHAT          ? REQUEST_CHAT
            : route == ROUTE_COMPLETIONS ? REQUEST_COMPLETE
-                                        : REQUEST_EMBED;
+           : route == ROUTE_EMBEDDINGS  ? REQUEST_EMBED
+           : route == ROUTE_RERANK      ? REQUEST_RERANK
+                                        : REQUEST_CLASSIFY;
 }
 
 bool http_route_is_open(enum http_route route)

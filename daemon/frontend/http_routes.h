@@ -10,6 +10,8 @@ enum http_route {
     ROUTE_CHAT,
     ROUTE_COMPLETIONS,
     ROUTE_EMBEDDINGS,
+    ROUTE_RERANK,
+    ROUTE_CLASSIFY,
     ROUTE_MODELS,
     ROUTE_MODEL,      /* one of them: its name follows */
     ROUTE_MODEL_INFO, /* LiteLLM's: what the configuration says about deployments */

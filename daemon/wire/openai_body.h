@@ -2,7 +2,7 @@
 /*
  * The body of an OpenAI request while it is taken apart: what the source files of openai_request.h
  * share (openai_request.c the members that all kinds have and the inputs, openai_sampling.c,
- * openai_messages.c, openai_gateway.c). Nobody else includes it.
+ * openai_messages.c, openai_rerank.c, openai_gateway.c). Nobody else includes it.
  *
  * All readers return 0, -EBADMSG with the problem filled, or -ENOMEM.
  */
@@ -29,6 +29,17 @@ static inline void openai_body_mark_raw_only(struct openai_body *b, const char *
 
 /* Fills req->sampling; for chat and completions. */
 int openai_body_sampling(struct openai_body *b) MUST_USE;
+
+/*
+ * Fills *ret_texts where all of the member is text, or marks the request raw-only; refuses more
+ * than max.
+ */
+int openai_body_inputs(struct openai_body *b, const char *name, size_t max, struct str **ret_texts,
+                       size_t *ret_n) MUST_USE;
+
+/* What is rerank's and classify's own. */
+int openai_body_rerank(struct openai_body *b) MUST_USE;
+int openai_body_classify(struct openai_body *b) MUST_USE;
 
 /* Fills req->messages; raw-only where a part has a form that only this dialect can carry. */
 int openai_body_messages(struct openai_body *b) MUST_USE;

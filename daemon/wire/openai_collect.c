@@ -64,7 +64,7 @@ int openai_collect_init(struct openai_collect *c, const struct request *req, con
         }
     }
     buf_init(&c->vectors, max_bytes);
-    return 0;
+    return c->kind == REQUEST_RERANK ? openai_documents_init(&c->documents, req) : 0;
 }
 
 static void choice_done(struct collect_choice *choice)
@@ -89,6 +89,7 @@ void openai_collect_done(struct openai_collect *c)
     }
     free(c->choices);
     buf_done(&c->vectors);
+    openai_documents_done(&c->documents);
     *c = (struct openai_collect) {0};
 }
 
@@ -313,12 +314,19 @@ static int add_embedding(struct openai_collect *c, const struct event *ev)
     return p.r < 0 ? p.r : charge(c, c->vectors.len - before);
 }
 
-/* As the model server wrote it. */
+/* A class as the model server wrote it. */
 static int add_result(struct openai_collect *c, const struct event *ev)
 {
-    int r = c->vectors.len > 0 ? keep(c, &c->vectors, STR_LIT(",")) : 0;
+    struct put p = {&c->vectors, 0};
+    size_t before = c->vectors.len;
 
-    return r < 0 ? r : keep(c, &c->vectors, ev->result.json);
+    put_z(&p, before > 0 ? "," : "");
+    if (c->kind == REQUEST_RERANK) {
+        openai_put_ranked(&p, &c->documents, ev);
+    } else {
+        put_str(&p, ev->result.json);
+    }
+    return p.r < 0 ? p.r : charge(c, c->vectors.len - before);
 }
 
 int openai_collect_add(struct openai_collect *c, const struct event *ev)
@@ -349,13 +357,13 @@ void openai_put_usage(struct put *p, enum request_kind kind, const struct usage 
 {
     put_z(p, "{\"prompt_tokens\":");
     put_u64(p, usage->tokens_in);
-    if (kind != REQUEST_EMBED) {
+    if (request_kind_is_text(kind)) {
         put_z(p, ",\"completion_tokens\":");
         put_u64(p, usage->tokens_out);
     }
     put_z(p, ",\"total_tokens\":");
-    put_u64(p, usage->tokens_in + (kind != REQUEST_EMBED ? usage->tokens_out : 0));
-    if (kind != REQUEST_EMBED) {
+    put_u64(p, usage->tokens_in + (request_kind_is_text(kind) ? usage->tokens_out : 0));
+    if (request_kind_is_text(kind)) {
         put_z(p, ",\"prompt_tokens_details\":{\"cached_tokens\":");
         put_u64(p, usage->tokens_cached);
         put_char(p, '}');
@@ -502,13 +510,14 @@ void openai_collect_put(const struct openai_collect *c, const struct event *end,
                         const struct usage *usage, struct put *p)
 {
     assert(end->type == EVENT_END);
-    if (c->kind == REQUEST_EMBED) {
-        put_str(p, buf_str(&c->vectors));
-    }
+    put_str(p, buf_str(&c->vectors)); /* empty where there are choices */
     for (size_t i = 0; i < c->n_choices; i++) {
         put_choice(p, c, i, i < end->end.n_choices ? end->end.reasons[i] : FINISH_STOP);
     }
     put_z(p, "],\"usage\":");
     openai_put_usage(p, c->kind, usage);
+    if (c->kind == REQUEST_RERANK) {
+        openai_put_rerank_usage(p, usage);
+    }
     put_char(p, '}');
 }

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "core/event.h"
 #include "core/request.h"
+#include "wire/openai_rerank.h"
 #include "wire/put.h"
 
 struct collect_choice;
@@ -19,19 +20,23 @@ struct openai_collect {
     const char *req_id;             /* borrowed */
     struct collect_choice *choices; /* owned */
     size_t n_choices;
-    struct buf vectors; /* embeddings: the elements of "data", as JSON text */
-    size_t room_bytes;  /* what may still be collected */
+    struct buf vectors; /* embeddings, classes, ranks: the elements of the list, as JSON text */
+    struct openai_documents documents; /* rerank */
+    size_t room_bytes;                 /* what may still be collected */
 };
 
-/* 0 or -ENOMEM. Embeddings have no choices. req_id must live as long as c, req itself need not. */
+/*
+ * 0 or -ENOMEM. Only text has choices. req_id must live as long as c; req itself need not, unless it
+ * is to rerank.
+ */
 int openai_collect_init(struct openai_collect *c, const struct request *req, const char *req_id,
                         bool is_legacy, size_t max_bytes) MUST_USE;
 void openai_collect_done(struct openai_collect *c); /* accepts a zeroed struct */
 
-/* Takes a TEXT, TOOL_CALL or EMBEDDING event. 0, -ENOMEM, -ENOBUFS (max_bytes). */
+/* Takes a TEXT, TOOL_CALL, EMBEDDING or RESULT event. 0, -ENOMEM, -ENOBUFS (max_bytes). */
 int openai_collect_add(struct openai_collect *c, const struct event *ev) MUST_USE;
 
-/* What follows `"choices":[` or `"data":[` up to the end of the body. */
+/* What follows `"choices":[`, `"data":[` or `"results":[` up to the end of the body. */
 void openai_collect_put(const struct openai_collect *c, const struct event *end,
                         const struct usage *usage, struct put *p);
 

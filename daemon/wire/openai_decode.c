@@ -42,7 +42,8 @@ struct openai_decoder *openai_decoder_new(const struct request *req, struct even
     buf_init(&d->body, OPENAI_MAX_BODY_BYTES);
     buf_init(&d->text, OPENAI_MAX_BODY_BYTES);
     buf_init(&d->naming, OPENAI_MAX_BODY_BYTES);
-    if (d->kind == REQUEST_EMBED) {
+    d->top_n = req->top_n;
+    if (!request_kind_is_text(d->kind)) {
         return d;
     }
     d->choices = calloc(d->n_answers, sizeof *d->choices);
@@ -144,8 +145,26 @@ static void note_usage(struct openai_decoder *d, struct str usage)
     u.tokens_in = count_of(values[0]);
     u.tokens_out = count_of(values[1]);
     u.tokens_cached = count_of(json_find(values[2], "cached_tokens"));
+    if (u.tokens_in == 0 && !request_kind_is_text(d->kind)) {
+        u.tokens_in = count_of(json_find(usage, "total_tokens")); /* Jina, older vLLM */
+    }
     if (u.tokens_in > 0 || u.tokens_out > 0) {
         d->usage = u;
+        d->has_usage = true;
+    }
+}
+
+/* Cohere counts in "meta"; what it billed where it does not say what it read. */
+static void note_meta(struct openai_decoder *d, struct str meta)
+{
+    struct str tokens = json_find(meta, "tokens"), billed = json_find(meta, "billed_units");
+    uint64_t n_in = count_of(json_find(tokens, "input_tokens"));
+
+    n_in = n_in > 0 ? n_in : count_of(json_find(billed, "input_tokens"));
+    n_in = n_in > 0 ? n_in : count_of(json_find(billed, "total_tokens"));
+    if (!d->has_usage && n_in > 0) {
+        d->usage = (struct usage) {.tokens_in = n_in,
+                                   .tokens_out = count_of(json_find(tokens, "output_tokens"))};
         d->has_usage = true;
     }
 }
@@ -210,35 +229,64 @@ static bool are_all_finished(const struct openai_decoder *d)
 
 /* ---- a chunk, or a body */
 
-enum { MEMBER_ERROR, MEMBER_OBJECT, MEMBER_CHOICES, MEMBER_DATA, MEMBER_USAGE, _MEMBER_MAX };
+enum {
+    MEMBER_ERROR,
+    MEMBER_OBJECT,
+    MEMBER_CHOICES,
+    MEMBER_DATA,
+    MEMBER_USAGE,
+    _CHUNK_MAX, /* chunks have no more, and are many */
+    MEMBER_RESULTS = _CHUNK_MAX,
+    MEMBER_META,
+    _MEMBER_MAX
+};
 
 static const struct str member_names[_MEMBER_MAX] = {
     [MEMBER_ERROR] = FIELD_NAME("error"),     [MEMBER_OBJECT] = FIELD_NAME("object"),
     [MEMBER_CHOICES] = FIELD_NAME("choices"), [MEMBER_DATA] = FIELD_NAME("data"),
-    [MEMBER_USAGE] = FIELD_NAME("usage"),
+    [MEMBER_USAGE] = FIELD_NAME("usage"),     [MEMBER_RESULTS] = FIELD_NAME("results"),
+    [MEMBER_META] = FIELD_NAME("meta"),
 };
+
+static int decode_list(struct openai_decoder *d, const struct str *values)
+{
+    switch (d->kind) {
+    case REQUEST_CHAT:
+    case REQUEST_COMPLETE:
+        return openai_decoder_choices(d, values[MEMBER_CHOICES]);
+    case REQUEST_EMBED:
+        return openai_decoder_vectors(d, values[MEMBER_DATA]);
+    case REQUEST_RERANK:
+        return openai_decoder_ranks(
+            d, json_is_null(values[MEMBER_RESULTS]) ? values[MEMBER_DATA] : values[MEMBER_RESULTS]);
+    case REQUEST_CLASSIFY:
+        return openai_decoder_classes(d, values[MEMBER_DATA]);
+    }
+    assert(0);
+    return 0;
+}
 
 static int decode_object(struct openai_decoder *d, struct str object)
 {
-    struct str values[_MEMBER_MAX];
+    struct str values[_MEMBER_MAX] = {STR_NONE};
     int r;
 
     if (json_type(object) != JSON_OBJECT) {
         return openai_decoder_fail(d, ERRCODE_UPSTREAM_GARBAGE,
                                    "the model server's answer is not a JSON object");
     }
-    field_pick(object, member_names, _MEMBER_MAX, values);
+    field_pick(object, member_names, request_kind_is_text(d->kind) ? _CHUNK_MAX : _MEMBER_MAX,
+               values);
     if (!json_is_null(values[MEMBER_ERROR]) || str_is(values[MEMBER_OBJECT], "\"error\"")) {
         openai_map_stream_error(object, d->problem);
         return -EBADMSG;
     }
-    if (d->kind == REQUEST_EMBED) {
-        r = openai_decoder_vectors(d, values[MEMBER_DATA]);
-    } else {
-        r = openai_decoder_choices(d, values[MEMBER_CHOICES]);
-    }
+    r = decode_list(d, values);
     if (r == 0) {
         note_usage(d, values[MEMBER_USAGE]);
+    }
+    if (r == 0 && d->kind == REQUEST_RERANK) {
+        note_meta(d, values[MEMBER_META]);
     }
     return r;
 }
@@ -311,7 +359,7 @@ static struct str skip_blanks(struct str bytes)
  */
 static enum decoder_mode choose_mode(const struct openai_decoder *d, char first, bool is_sse)
 {
-    if (d->kind == REQUEST_EMBED || first == '{') {
+    if (!request_kind_is_text(d->kind) || first == '{') {
         return DECODER_JSON;
     }
     return is_sse || first == 'd' || first == ':' ? DECODER_SSE : DECODER_JSON;

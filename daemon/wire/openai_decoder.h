@@ -2,7 +2,7 @@
 /*
  * The state of one answer in the OpenAI dialect, shared by the source files of openai_upstream.h:
  * openai_decode.c (framing, life, end), openai_chunk.c (choices to events), openai_vectors.c
- * (embeddings), openai_error.c. Nobody else includes it.
+ * (embeddings), openai_results.c (rerank, classify), openai_error.c. Nobody else includes it.
  *
  * All steps return 0, -EBADMSG with d->problem filled, or -ENOMEM.
  */
@@ -49,8 +49,9 @@ struct openai_decoder {
     struct buf body;   /* DECODER_JSON */
     struct buf text;   /* a string with its escapes resolved, while its event is delivered */
     struct buf naming; /* id and name of a tool call, likewise; the bytes of a vector */
-    size_t n_answers;  /* how many choices or vectors a complete answer has */
-    struct decoder_choice *choices; /* owned; NULL for embeddings */
+    size_t n_answers;  /* how many choices, vectors or classes a complete answer has; documents */
+    uint32_t top_n;    /* rerank; 0: all */
+    struct decoder_choice *choices; /* owned; NULL unless text is generated */
     enum finish_reason *reasons;    /* owned; of choices */
     struct usage usage;
     bool has_usage;
@@ -79,6 +80,12 @@ int openai_decoder_choices(struct openai_decoder *d, struct str choices) MUST_US
 
 /* The "data" of an embeddings body: delivers every vector, in the order of the inputs. */
 int openai_decoder_vectors(struct openai_decoder *d, struct str data) MUST_USE;
+
+/* The "results" of a rerank body: delivers them best first, as many as were asked for. */
+int openai_decoder_ranks(struct openai_decoder *d, struct str list) MUST_USE;
+
+/* The "data" of a classify body: delivers every element, in the order of the inputs. */
+int openai_decoder_classes(struct openai_decoder *d, struct str list) MUST_USE;
 
 /* An error object that came with status 200: its status is guessed from what it says. */
 void openai_map_stream_error(struct str object, struct problem *ret_problem);

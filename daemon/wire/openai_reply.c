@@ -51,7 +51,7 @@ struct openai_reply {
     bool include_usage;
     bool is_legacy; /* the client sent functions instead of tools, and reads function_call */
     char id[REQUEST_ID_MAX + 1];
-    struct buf head; /* up to and with `"choices":[` (chunks: and `{`) or `"data":[` */
+    struct buf head; /* up to and with `"choices":[` (chunks: and `{`) or the list of results */
     struct buf scratch;
     struct usage usage;
     struct stream_choice *choices; /* owned; NULL unless is_stream */
@@ -61,17 +61,45 @@ struct openai_reply {
 
 /* ---- construction */
 
+/* Embeddings have no id. */
 static const char *id_prefix(const struct openai_reply *r)
 {
-    return r->kind == REQUEST_CHAT ? "chatcmpl-" : "cmpl-";
+    switch (r->kind) {
+    case REQUEST_CHAT:
+        return "chatcmpl-";
+    case REQUEST_COMPLETE:
+        return "cmpl-";
+    case REQUEST_RERANK:
+        return "rerank-";
+    case REQUEST_CLASSIFY:
+        return "classify-";
+    case REQUEST_EMBED:
+        break;
+    }
+    return "";
 }
 
 static const char *object_name(const struct openai_reply *r)
 {
-    if (r->kind == REQUEST_CHAT) {
+    switch (r->kind) {
+    case REQUEST_CHAT:
         return r->is_stream ? "chat.completion.chunk" : "chat.completion";
+    case REQUEST_COMPLETE:
+        return "text_completion";
+    case REQUEST_EMBED:
+    case REQUEST_RERANK:
+    case REQUEST_CLASSIFY:
+        break;
     }
-    return "text_completion";
+    return "list";
+}
+
+static const char *list_name(const struct openai_reply *r)
+{
+    if (request_kind_is_text(r->kind)) {
+        return "choices";
+    }
+    return r->kind == REQUEST_RERANK ? "results" : "data";
 }
 
 static int write_head(struct openai_reply *r, const struct request *req, uint64_t created_sec)
@@ -93,7 +121,9 @@ static int write_head(struct openai_reply *r, const struct request *req, uint64_
     put_u64(&p, created_sec);
     put_z(&p, ",\"model\":");
     put_json_string(&p, req->model);
-    put_z(&p, ",\"choices\":[");
+    put_z(&p, ",\"");
+    put_z(&p, list_name(r));
+    put_z(&p, "\":[");
     return p.r;
 }
 

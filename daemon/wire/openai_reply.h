@@ -17,9 +17,9 @@
 struct openai_reply; /* one answer under construction */
 
 /*
- * max_bytes (> 0) bounds what a non-stream answer may collect. Embeddings are never streamed,
- * whatever req->stream says. created_sec: Unix time. req is read during the call only. NULL: out of
- * memory.
+ * max_bytes (> 0) bounds what a non-stream answer may collect. Only text is ever streamed,
+ * whatever req->stream says. created_sec: Unix time. req is read during the call only, but for one to
+ * rerank, which must live as long as the reply: its documents may come back. NULL: out of memory.
  */
 struct openai_reply *openai_reply_new(const struct request *req, uint64_t created_sec,
                                       size_t max_bytes);

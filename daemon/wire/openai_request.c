@@ -18,6 +18,7 @@
 
 #include "wire/json.h"
 #include "wire/openai_body.h"
+#include "wire/openai_rerank.h"
 
 #define MAX_MEMBERS 256 /* a request has below 40 */
 /* OpenAI allows 128; agents with several MCP servers send more to local ones */
@@ -384,9 +385,8 @@ static int dup_texts(struct openai_body *b, struct str value, size_t n, struct s
     return 0;
 }
 
-/* Fills *ret_texts where all is text; marks the request raw-only otherwise. */
-static int decode_inputs(struct openai_body *b, const char *name, size_t max,
-                         struct str **ret_texts, size_t *ret_n)
+int openai_body_inputs(struct openai_body *b, const char *name, size_t max, struct str **ret_texts,
+                       size_t *ret_n)
 {
     struct field f = openai_body_member(b, name);
     unsigned kinds = HAS_STRINGS;
@@ -423,8 +423,8 @@ static int decode_complete(struct openai_body *b)
     struct field suffix = openai_body_member(b, "suffix");
     struct str *prompts = NULL;
     size_t n = 0;
-    int r =
-        decode_inputs(b, "prompt", OPENAI_MAX_ANSWERS / b->req->sampling.n_choices, &prompts, &n);
+    int r = openai_body_inputs(b, "prompt", OPENAI_MAX_ANSWERS / b->req->sampling.n_choices,
+                               &prompts, &n);
 
     if (r < 0) {
         return r;
@@ -445,7 +445,7 @@ static int decode_embed(struct openai_body *b)
                  dimensions = openai_body_member(b, "dimensions");
     struct str name = STR_LIT("float");
     int64_t n_dimensions = 0;
-    int r = decode_inputs(b, "input", REQUEST_MAX_INPUTS, &b->req->inputs, &b->req->n_inputs);
+    int r = openai_body_inputs(b, "input", REQUEST_MAX_INPUTS, &b->req->inputs, &b->req->n_inputs);
 
     if (r < 0) {
         return r;
@@ -469,14 +469,22 @@ static int decode_kind(struct openai_body *b)
 {
     int r;
 
-    if (b->req->kind == REQUEST_EMBED) {
+    switch (b->req->kind) {
+    case REQUEST_CHAT:
+        r = openai_body_sampling(b);
+        return r < 0 ? r : decode_chat(b);
+    case REQUEST_COMPLETE:
+        r = openai_body_sampling(b);
+        return r < 0 ? r : decode_complete(b);
+    case REQUEST_EMBED:
         return decode_embed(b);
+    case REQUEST_RERANK:
+        return openai_body_rerank(b);
+    case REQUEST_CLASSIFY:
+        return openai_body_classify(b);
     }
-    r = openai_body_sampling(b);
-    if (r < 0) {
-        return r;
-    }
-    return b->req->kind == REQUEST_CHAT ? decode_chat(b) : decode_complete(b);
+    assert(0);
+    return 0;
 }
 
 int openai_decode_request(struct request *req, struct str body, struct problem *ret_problem)
@@ -533,7 +541,7 @@ size_t openai_count_answers(const struct request *req)
     case REQUEST_CLASSIFY:
         return req->n_inputs > 0 ? req->n_inputs : count_inputs(request_member(req, "input"));
     case REQUEST_RERANK:
-        return req->n_inputs > 0 ? req->n_inputs : count_inputs(request_member(req, "documents"));
+        return openai_count_documents(req);
     }
     assert(0);
     return 0;

@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What OpenAI clients send: POST bodies of chat/completions, completions and embeddings, to struct
- * request.
+ * What OpenAI clients send: POST bodies of chat/completions, completions, embeddings, rerank and
+ * classify, to struct request.
  *
  * Lenient where real clients are odd (content parts for any role, role developer, numbers as 1.0,
  * unknown members), strict where silence would lie (n, stop, types). The body and its member spans
@@ -33,7 +33,7 @@ int openai_decode_request(struct request *req, struct str body,
 #define OPENAI_MAX_ANSWERS 256
 
 /*
- * How many choices (chat, completions) or vectors (embeddings) a complete answer to req has. Any
- * dialect.
+ * How many choices (chat, completions), vectors (embeddings), labels (classify) a complete answer
+ * to req has; rerank: how many documents there are. Any dialect.
  */
 size_t openai_count_answers(const struct request *req);

@@ -22,6 +22,7 @@
 
 #include "wire/json.h"
 #include "wire/openai_gateway.h"
+#include "wire/openai_rerank.h"
 #include "wire/put.h"
 
 #define MAX_WRITTEN 40 /* members that are written by name below: about 25 in the longest request */
@@ -66,11 +67,18 @@ static bool is_one_of(struct str name, const char *const *names, size_t n)
     return false;
 }
 
-/* Written by put_forced(). */
+/* A top_n of 0 asks vLLM for all documents, as here, and llama-server for none. */
+static bool is_all_documents(const struct encoder *e, struct str name)
+{
+    return e->req->kind == REQUEST_RERANK && e->req->top_n == 0 && str_is(name, "top_n");
+}
+
+/* Written by put_forced(), or left out. */
 static bool is_forced(const struct encoder *e, struct str name)
 {
     return str_is(name, "model") || str_is(name, "stream") || str_is(name, "stream_options") ||
-           (e->req->kind == REQUEST_EMBED && str_is(name, "encoding_format"));
+           (e->req->kind == REQUEST_EMBED && str_is(name, "encoding_format")) ||
+           is_all_documents(e, name);
 }
 
 /*
@@ -183,10 +191,11 @@ static void put_forced(struct encoder *e)
     put_json_string(begin_own(e, "model"), str_from(e->target->model));
     if (e->req->kind == REQUEST_EMBED) {
         put_z(begin_own(e, "encoding_format"), "\"float\"");
-        return;
     }
-    put_z(begin_own(e, "stream"), "true");
-    put_z(begin_own(e, "stream_options"), "{\"include_usage\":true}");
+    if (request_kind_is_text(e->req->kind)) {
+        put_z(begin_own(e, "stream"), "true");
+        put_z(begin_own(e, "stream_options"), "{\"include_usage\":true}");
+    }
 }
 
 static void put_overrides(struct encoder *e)
@@ -221,8 +230,13 @@ static void splice_members(struct encoder *e)
         const struct request_member *m = &e->req->members[i];
         bool is_replaced = json_is_null(m->value) && has_default(e, m->name);
 
-        if (!is_forced(e, m->name) && !openai_gateway_is_member(m->name) && !is_replaced &&
-            !is_overridden(e, m->name)) {
+        if (is_forced(e, m->name) || openai_gateway_is_member(m->name) || is_replaced ||
+            is_overridden(e, m->name)) {
+            continue;
+        }
+        if (e->req->kind == REQUEST_RERANK && str_is(m->name, "documents")) {
+            openai_put_documents(begin_member(e, m->name), m->value);
+        } else {
             put_str(begin_member(e, m->name), m->value);
         }
     }

@@ -151,6 +151,14 @@ def llama_embedder(components: models.Components) -> Iterator[models.LlamaServer
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def llama_ranker(components: models.Components) -> Iterator[models.LlamaServer]:
+    """A cross-encoder of random weights: real answers, whose order means nothing."""
+    server = models.LlamaServer(components, "tiny-rank", "--reranking")
+    yield server
+    server.stop()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what needs real model servers, and keeps the tests of one server on one worker (xdist, --dist loadgroup)."""
     for item in items:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import urllib.request
 from typing import Any, Callable, Iterator
 
 import openai
@@ -92,6 +94,33 @@ def test_embeddings(env, llama_embedder: LlamaServer) -> None:
         events = list(rpc.events(rpc.stream("Embed", request)))
     vectors = [list(e.embedding.values) for e in events if e.WhichOneof("kind") == "embedding"]
     check_similarities(vectors)
+
+
+def test_rerank(env, llama_ranker: LlamaServer) -> None:
+    """The same scores as without sluice, whichever way the documents are written."""
+    sluice = env.start({"r": deployment(llama_ranker, "tiny-rank")})
+    documents = ["paris is a city", "the cat", "france", "a b c d e f"]
+    body = {"model": "r", "query": "paris in france", "documents": documents}
+    request = urllib.request.Request(llama_ranker.url + "/v1/rerank", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=20) as direct:
+        said = json.loads(direct.read())
+    answer = sluice.post("/v1/rerank", body)
+    assert answer.status == 200 and answer.json["results"] == said["results"]
+    assert len({r["relevance_score"] for r in said["results"]}) == len(documents)
+    assert answer.json["usage"] == said["usage"]
+    objects = {**body, "documents": [{"text": d} for d in documents], "top_n": 2}
+    best = sluice.post("/v2/rerank", {**objects, "return_documents": True}).json["results"]
+    assert [r["index"] for r in best] == [r["index"] for r in said["results"][:2]]
+    assert [r["document"]["text"] for r in best] == [documents[r["index"]] for r in best]
+    assert len(sluice.post("/rerank", {**body, "top_n": 0}).json["results"]) == len(documents)
+
+
+def test_rerank_without_a_ranker(env, llama_server: LlamaServer) -> None:
+    sluice = env.start({"m": deployment(llama_server)})
+    answer = sluice.post("/rerank", {"model": "m", "query": "q", "documents": ["a"]})
+    assert answer.status == 400 and "rerank" in answer.error["message"], answer
+    answer = sluice.post("/classify", {"model": "m", "input": "a"})  # it has no such path
+    assert answer.status == 404 and answer.error["code"] == "model_not_found", answer
 
 
 def test_prompt_too_long(env, llama_server: LlamaServer) -> None:

@@ -27,6 +27,7 @@ static void check_request(const struct request *req)
     assert(n_answers >= 1 && n_answers <= REQUEST_MAX_INPUTS);
     assert(req->is_raw_only == (req->raw_only_param != NULL));
     assert(req->is_raw_only || req->n_messages + req->n_inputs > 0 || req->prompt.ptr);
+    assert(req->is_raw_only || (req->query.len > 0) == (req->kind == REQUEST_RERANK));
 }
 
 static void check_same(const struct request *a, const struct request *b)
@@ -34,6 +35,10 @@ static void check_same(const struct request *a, const struct request *b)
     assert(a->n_messages == b->n_messages && a->n_inputs == b->n_inputs);
     assert(a->sampling.set == b->sampling.set && a->sampling.n_stop == b->sampling.n_stop);
     assert(a->sampling.max_tokens == b->sampling.max_tokens);
+    assert(str_is_equal(a->query, b->query) && a->top_n == b->top_n);
+    for (size_t i = 0; i < a->n_inputs; i++) {
+        assert(str_is_equal(a->inputs[i], b->inputs[i]));
+    }
     assert(str_is_equal(a->prompt, b->prompt) && str_is_equal(a->suffix, b->suffix));
     assert(str_is_equal(a->tools, b->tools) && str_is_equal(a->tool_choice, b->tool_choice));
     for (size_t i = 0; i < a->n_messages; i++) {
@@ -82,6 +87,10 @@ static void check_anew(struct request *req)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
+    /* '0' to '2' are the first three: seeds are text */
+    static const enum request_kind kinds[8] = {REQUEST_CHAT,   REQUEST_COMPLETE, REQUEST_EMBED,
+                                               REQUEST_RERANK, REQUEST_CLASSIFY, REQUEST_CHAT,
+                                               REQUEST_RERANK, REQUEST_CLASSIFY};
     static char names[3][16] = {"temperature", "max_tokens", "x"};
     static char values[3][8] = {"0.5", "7", "{}"};
     struct kv_item items[] = {{names[0], values[0]}, {names[1], values[1]}, {names[2], values[2]}};
@@ -94,7 +103,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     if (n == 0) {
         return 0;
     }
-    req = request_new((enum request_kind)(bytes[0] % 3), BUDGET);
+    req = request_new(kinds[bytes[0] % 8], BUDGET);
     assert(req);
     r = openai_decode_request(req, (struct str) {(const char *) bytes + 1, n - 1}, &problem);
     assert(r == 0 || r == -ENOMEM ||

@@ -1,7 +1,7 @@
 /*
  * Fuzzes the answers of openai_upstream.h, and openai_reply.h with what comes out of them. Byte 0:
  * kind, Content-Type, whether the client wants a stream; byte 1: how the answer is split, or the
- * status of an error answer; the rest is the answer.
+ * status of an error answer; the rest is the answer. Bit 6 of byte 0: rerank or classify.
  *
  * Holds for any bytes: the events follow the grammar, whatever the split they are the same, every
  * chunk and body that a client gets is JSON, [DONE] comes if and only if END came, and a problem is
@@ -46,6 +46,10 @@ static void check_event(struct client *c, const struct event *ev)
         for (size_t i = 0; i < ev->embedding.n_values; i++) {
             assert(isfinite(ev->embedding.values[i]));
         }
+    } else if (ev->type == EVENT_RESULT) {
+        assert(isfinite(ev->result.score) && ev->result.index < 3);
+        assert(json_type(ev->result.json) == JSON_OBJECT ||
+               json_type(ev->result.json) == JSON_ARRAY);
     } else {
         assert(ev->type == EVENT_USAGE || ev->type == EVENT_END);
     }
@@ -116,12 +120,19 @@ static struct request *make_request(uint8_t flags)
         "{\"model\":\"m\",\"prompt\":\"x\"}",
         "{\"model\":\"m\",\"input\":[\"a\",\"b\"]}",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+        "{\"model\":\"m\",\"query\":\"q\",\"documents\":[\"a\",\"b\",\"c\"]}",
+        "{\"model\":\"m\",\"query\":\"q\",\"documents\":[\"a\",{\"id\":1}],\"top_n\":1,"
+        "\"return_documents\":true}",
+        "{\"model\":\"m\",\"input\":[\"a\",\"b\"]}",
+        "{\"model\":\"m\",\"input\":\"a\"}",
     };
-    static const enum request_kind kinds[] = {REQUEST_CHAT, REQUEST_COMPLETE, REQUEST_EMBED,
-                                              REQUEST_CHAT};
-    struct request *req = request_new(kinds[flags % 4], 65536);
+    static const enum request_kind kinds[] = {REQUEST_CHAT,     REQUEST_COMPLETE, REQUEST_EMBED,
+                                              REQUEST_CHAT,     REQUEST_RERANK,   REQUEST_RERANK,
+                                              REQUEST_CLASSIFY, REQUEST_CLASSIFY};
+    size_t i = flags % 4 + (flags & 64 ? 4 : 0);
+    struct request *req = request_new(kinds[i], 65536);
     struct problem problem;
-    int r = openai_decode_request(req, str_from(bodies[flags % 4]), &problem);
+    int r = openai_decode_request(req, str_from(bodies[i]), &problem);
 
     assert(r == 0);
     req->stream = flags & 8;
@@ -159,7 +170,7 @@ static int run(uint8_t flags, struct str answer, size_t step, struct buf *ret_ou
         check_problem(&problem);
         *ret_code = problem.code;
     }
-    check_output(&c, req->stream && req->kind != REQUEST_EMBED);
+    check_output(&c, req->stream && request_kind_is_text(req->kind));
     *ret_out = c.out;
     openai_decoder_free(d);
     openai_reply_free(c.reply);

@@ -463,6 +463,10 @@ START_TEST(what_ollama_cannot_say_is_refused)
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "echo");
     take(REQUEST_COMPLETE, "{\"model\":\"m\",\"prompt\":\"a\",\"best_of\":3}");
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "best_of");
+    take(REQUEST_RERANK, "{\"model\":\"m\",\"query\":\"q\",\"documents\":[\"a\"]}");
+    ck_assert_refused(ERRCODE_NOT_IMPLEMENTED, "model");
+    take(REQUEST_CLASSIFY, "{\"model\":\"m\",\"input\":\"a\"}");
+    ck_assert_refused(ERRCODE_NOT_IMPLEMENTED, "model");
 }
 END_TEST
 

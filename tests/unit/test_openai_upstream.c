@@ -49,6 +49,8 @@ START_TEST(paths)
     ck_assert_str_eq(openai_path(REQUEST_CHAT), "chat/completions");
     ck_assert_str_eq(openai_path(REQUEST_COMPLETE), "completions");
     ck_assert_str_eq(openai_path(REQUEST_EMBED), "embeddings");
+    ck_assert_str_eq(openai_path(REQUEST_RERANK), "rerank");
+    ck_assert_str_eq(openai_path(REQUEST_CLASSIFY), "../classify");
 }
 END_TEST
 

@@ -28,6 +28,7 @@ from typing import Any, Callable, Optional
 from .waiting import PATIENCE_SEC, eventually
 
 OLLAMA_PATHS = ("/api/generate", "/api/chat", "/api/embed")
+INFERENCE = ("chat", "complete", "embed", "rerank", "classify")
 
 
 class PeerLeft(Exception):
@@ -78,7 +79,7 @@ class Exchange:
 
     @property
     def kind(self) -> str:
-        """chat, complete, embed, load, unload, list, or other."""
+        """chat, complete, embed, rerank, classify, load, unload, list, or other."""
         return self.server.dialect.kind(self)
 
     # ---- the peer
@@ -295,6 +296,13 @@ def vector(value: Any) -> list[float]:
     return [float(len(data)), float(sum(data) % 1024), 0.5, -0.25]
 
 
+def ranks(query: str, documents: list[str]) -> list[tuple[int, float]]:
+    """Documents by the share of the query's words that they hold, best first."""
+    wanted = query.split()
+    scores = [sum(word in d.split() for word in wanted) / len(wanted) for d in documents]
+    return sorted(enumerate(scores), key=lambda pair: -pair[1])
+
+
 class Ollama:
     """/api/*: one JSON object per line; loads and unloads are requests without a prompt."""
 
@@ -405,6 +413,8 @@ class OpenAI:
             ("/chat/completions", "chat"),
             ("/completions", "complete"),
             ("/embeddings", "embed"),
+            ("/rerank", "rerank"),
+            ("/classify", "classify"),
         ):
             if ex.method == "POST" and path.endswith(suffix):
                 return kind
@@ -470,6 +480,30 @@ class OpenAI:
         usage = {"prompt_tokens": 3 * len(inputs), "total_tokens": 3 * len(inputs)}
         model = ex.json["model"]
         ex.whole(200, {"object": "list", "data": data, "model": model, "usage": usage})
+
+    def rerank(self, ex: Exchange) -> None:
+        """As vLLM: best first, always with the document, which must be a string."""
+        documents, top_n = ex.json["documents"], ex.json.get("top_n", 0)
+        ranked = ranks(ex.json["query"], documents)
+        results = [
+            {"index": i, "document": {"text": documents[i], "multi_modal": None}, "relevance_score": s}
+            for i, s in ranked[: top_n or None]
+        ]
+        answer = {"id": "rerank-up", "model": ex.json["model"], "results": results}
+        ex.whole(200, {**answer, "usage": {"total_tokens": 7 * len(documents)}})
+
+    def classify(self, ex: Exchange) -> None:
+        """As vLLM: long texts are Spam."""
+        inputs = ex.json["input"] if isinstance(ex.json["input"], list) else [ex.json["input"]]
+        data = []
+        for i, text in enumerate(inputs):
+            p = 0.9 if len(text) > 10 else 0.1
+            label = "Spam" if p > 0.5 else "Ham"
+            data.append({"index": i, "label": label, "probs": [1 - p, p], "num_classes": 2})
+        n = 5 * len(inputs)
+        usage = {"prompt_tokens": n, "total_tokens": n, "completion_tokens": 0}
+        head = {"id": "classify-up", "object": "list", "created": 1, "model": ex.json["model"]}
+        ex.whole(200, {**head, "data": data, "usage": {**usage, "prompt_tokens_details": None}})
 
     def other(self, ex: Exchange) -> None:
         if ex.path.endswith("/models"):
@@ -629,7 +663,7 @@ class Upstream:
         self.list_script = _flat(steps)
 
     def requests(self, *kinds: str) -> list[Exchange]:
-        wanted = kinds or ("chat", "complete", "embed")
+        wanted = kinds or INFERENCE
         with self.changed:
             return [e for e in self.exchanges if e.kind in wanted]
 
@@ -679,7 +713,7 @@ class Upstream:
 
     def _play(self, exchange: Exchange) -> None:
         with self.changed:
-            is_inference = exchange.kind in ("chat", "complete", "embed")
+            is_inference = exchange.kind in INFERENCE
             script = self.scripts.pop(0) if is_inference and self.scripts else None
             self.exchanges.append(exchange)
             self.changed.notify_all()
@@ -688,8 +722,8 @@ class Upstream:
                 self.dialect.other(exchange)
                 if not self.keeps_load_connections:
                     raise HangUp()
-            elif script is None and exchange.kind == "embed":
-                self.dialect.embed(exchange)
+            elif script is None and exchange.kind in ("embed", "rerank", "classify"):
+                getattr(self.dialect, exchange.kind)(exchange)
             else:
                 for step in script if script is not None else self.default:
                     step(exchange)
