@@ -10,13 +10,9 @@
  *
  * An error in an entry never stops the others (LiteLLM's ignore_invalid_deployments), but it is an
  * error: the deployment is off, says why, and answers nobody.
- *
- * Options end up as JSON text by name. Integers and numbers are checked, as a model server's own
- * complaint about them would come with each call.
  */
 #include "config/config_deployment.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,12 +20,12 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "config/config_info.h"
+#include "config/config_options.h"
 #include "config/config_target.h"
 
-#define MAX_SECONDS      (7 * 86400) /* a week: longer is a slip; LiteLLM's own default is 6000 */
-#define MAX_SLOTS        1024
-#define MAX_ID_BYTES     63           /* what a call keeps of it (core/call.h: deployment_id) */
-#define MAX_OPTION_BYTES (128 * 1024) /* of all of a deployment: they travel with each call */
+#define MAX_SECONDS (7 * 86400) /* a week: longer is a slip; LiteLLM's own default is 6000 */
+#define MAX_SLOTS   1024
 
 const struct config_node *config_deployment_param(const struct config_entry *e, const char *name)
 {
@@ -44,7 +40,7 @@ const struct config_node *config_deployment_param(const struct config_entry *e, 
     return param;
 }
 
-static void switch_off(struct config_entry *e, const char *reason)
+void config_deployment_switch_off(struct config_entry *e, const char *reason)
 {
     if (!e->deployment->off_reason) {
         e->deployment->off_reason = config_reader_dup(e->reader, reason);
@@ -61,7 +57,7 @@ void config_deployment_off(struct config_entry *e, const struct config_node *at,
     (void) vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     config_reader_error(e->reader, at, false, "%s", text);
-    switch_off(e, text);
+    config_deployment_switch_off(e, text);
 }
 
 void config_deployment_off_at_key(struct config_entry *e, const struct config_node *at,
@@ -74,7 +70,7 @@ void config_deployment_off_at_key(struct config_entry *e, const struct config_no
     (void) vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     config_reader_error_at_key(e->reader, at, false, "%s", text);
-    switch_off(e, text);
+    config_deployment_switch_off(e, text);
 }
 
 static bool is_one_of(const char *name, const char *const *names, size_t n_names)
@@ -85,164 +81,6 @@ static bool is_one_of(const char *name, const char *const *names, size_t n_names
         }
     }
     return false;
-}
-
-/* ---------------------------------------------------------------- options */
-
-static void set_option_text(struct config_entry *e, const struct config_node *at, struct str json)
-{
-    struct kv *options = &e->deployment->options;
-    size_t n_bytes = json.len;
-    int r;
-
-    if (kv_find(options, at->key)) {
-        return; /* the more particular place came first */
-    }
-    for (size_t i = 0; i < options->n_items; i++) {
-        n_bytes += strlen(options->items[i].value);
-    }
-    if (n_bytes > MAX_OPTION_BYTES) {
-        config_deployment_off(e, at, "more than %d bytes of default parameters", MAX_OPTION_BYTES);
-        return;
-    }
-    r = kv_set(options, str_from(at->key), json);
-    if (r == -ENOBUFS) {
-        config_deployment_off(e, at, "more than %d default parameters", KV_MAX);
-    } else if (r < 0) {
-        e->reader->is_out_of_memory = true;
-    }
-}
-
-static void wipe_json(struct buf *b)
-{
-    if (b->base) {
-        /* a parameter that we do not know may be a key */
-        explicit_bzero(b->base, b->start + b->len);
-    }
-    buf_done(b);
-}
-
-void config_deployment_set_option(struct config_entry *e, const struct config_node *value)
-{
-    CLEANUP(wipe_json) struct buf json;
-    int r;
-
-    buf_init(&json, MAX_OPTION_BYTES);
-    r = config_node_write_json(value, &json);
-    if (r == -ENOBUFS) {
-        config_deployment_off(e, value, "more than %d bytes of default parameters",
-                              MAX_OPTION_BYTES);
-    } else if (r < 0) {
-        e->reader->is_out_of_memory = true;
-    } else {
-        set_option_text(e, value, buf_str(&json));
-    }
-}
-
-/*
- * A number as JSON text, also out of a variable, which can only hold text; NULL: it is none, and
- * the deployment is off.
- */
-static const char *number_of(struct config_entry *e, const struct config_node *value, bool is_whole)
-{
-    enum config_node_kind kind = value->kind;
-    char *text = value->text;
-    double ignored;
-
-    if (value->variable &&
-        config_node_resolve(str_from(value->text), e->reader->arena, &kind, &text) < 0) {
-        kind = NODE_STRING;
-    }
-    if (kind == NODE_INTEGER || (kind == NODE_FLOAT && !is_whole)) {
-        return text;
-    }
-    config_deployment_off(e, value, "expected %s, found %s%s",
-                          config_node_kind_name(is_whole ? NODE_INTEGER : NODE_FLOAT),
-                          config_node_kind_name(kind),
-                          kind == NODE_STRING && num_parse_double(str_from(text), &ignored) == 0
-                              ? "; write it without quotes, and exponents as in 1.0e+5"
-                              : "");
-    return NULL;
-}
-
-static void read_number(struct config_entry *e, const struct config_node *value, bool is_whole)
-{
-    const char *text = number_of(e, value, is_whole);
-
-    if (text) {
-        set_option_text(e, value, str_from(text));
-    }
-}
-
-static void read_stop(struct config_entry *e, const struct config_node *value)
-{
-    if (value->kind == NODE_STRING) {
-        config_deployment_set_option(e, value);
-        return;
-    }
-    if (value->kind != NODE_LIST) {
-        config_deployment_off(e, value, "expected a string or a list of strings, found %s",
-                              config_node_kind_name(value->kind));
-        return;
-    }
-    if (value->n_children > REQUEST_MAX_STOP) {
-        config_deployment_off(e, value, "more than %d stop sequences", REQUEST_MAX_STOP);
-        return;
-    }
-    config_node_for_each(item, value)
-    {
-        if (item->kind != NODE_STRING) {
-            config_deployment_off(e, item, "expected a string, found %s; quote it",
-                                  config_node_kind_name(item->kind));
-            return;
-        }
-    }
-    config_deployment_set_option(e, value);
-}
-
-/* May a name be a default parameter at all, or has it a meaning of its own here? */
-static bool is_option(const struct config_key *row)
-{
-    if (!row) {
-        return true;
-    }
-    switch (row->use) {
-    case USE_REPORT:
-    case USE_OFF:
-    case USE_TARGET:
-    case USE_TOTAL:
-    case USE_FIRST_BYTE:
-    case USE_GAP:
-    case USE_SLOTS:
-    case USE_MERGE:
-        return false;
-    case USE_NUMBER:
-    case USE_INTEGER:
-    case USE_STOP:
-    case USE_ANY:
-    case USE_OLLAMA_INTEGER:
-    case USE_OLLAMA_ANY:
-        return true;
-    }
-    return false;
-}
-
-/* extra_body: a map whose members become options of their own */
-static void merge(struct config_entry *e, const struct config_node *map)
-{
-    if (map->kind != NODE_MAP) {
-        config_deployment_off(e, map, "expected a map, found %s", config_node_kind_name(map->kind));
-        return;
-    }
-    config_node_for_each(member, map)
-    {
-        if (is_option(config_keys_find(SECTION_PARAMS, member->key))) {
-            config_deployment_set_option(e, member);
-        } else {
-            config_reader_note(e->reader, member, FINDING_UNSUPPORTED, "cannot be set through %s",
-                               map->key);
-        }
-    }
 }
 
 /* ---------------------------------------------------------------- times and slots */
@@ -339,7 +177,7 @@ static void read_unknown(struct config_entry *e, const struct config_node *param
                        "not known; passed to the model server as a default parameter%s%s%s",
                        near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     if (!config_reader_is_unset(param)) {
-        config_deployment_set_option(e, param);
+        config_option_set(e, param);
     }
 }
 
@@ -368,21 +206,21 @@ static void use_param(struct config_entry *e, const struct config_key *row,
         read_slots(e, param);
         return;
     case USE_NUMBER:
-        read_number(e, param, false);
+        config_option_read_number(e, param, false);
         return;
     case USE_INTEGER:
     case USE_OLLAMA_INTEGER:
-        read_number(e, param, true);
+        config_option_read_number(e, param, true);
         return;
     case USE_STOP:
-        read_stop(e, param);
+        config_option_read_stop(e, param);
         return;
     case USE_ANY:
     case USE_OLLAMA_ANY:
-        config_deployment_set_option(e, param);
+        config_option_set(e, param);
         return;
     case USE_MERGE:
-        merge(e, param);
+        config_option_merge(e, param);
         return;
     }
 }
@@ -478,76 +316,7 @@ static void refuse_unresolved(struct config_entry *e)
     }
 }
 
-/* ------------------------------------------------------------ model_info, and the entry itself */
-
-/* Where an earlier entry has the same id, or NULL. */
-static const struct config_node *find_twin(const struct config_entry *e,
-                                           const struct config_node *id)
-{
-    for (const struct config_node *entry = e->node->parent->first; entry != e->node;
-         entry = entry->next) {
-        const struct config_node *other =
-            config_node_find(config_node_find(entry, "model_info"), "id");
-
-        if (other && other->text && strcmp(other->text, id->text) == 0) {
-            return other;
-        }
-    }
-    return NULL;
-}
-
-static void read_id(struct config_entry *e, const struct config_node *id)
-{
-    const struct config_node *twin;
-    size_t n = id->text ? strlen(id->text) : 0;
-
-    if (id->kind != NODE_STRING && id->kind != NODE_INTEGER) {
-        config_deployment_off(e, id, "expected a string, found %s",
-                              config_node_kind_name(id->kind));
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        if (id->text[i] <= ' ' || id->text[i] >= 0x7f) { /* it is sent as a header */
-            n = 0;
-        }
-    }
-    if (n == 0 || n > MAX_ID_BYTES) {
-        config_deployment_off(e, id, "expected 1 to %d ASCII characters without blanks",
-                              MAX_ID_BYTES);
-        return;
-    }
-    twin = find_twin(e, id);
-    if (twin) { /* an id that two have names neither */
-        config_deployment_off(e, id, "this id is taken already, on line %u", twin->line);
-        return;
-    }
-    e->deployment->id = config_reader_dup(e->reader, id->text);
-}
-
-static void read_info(struct config_entry *e, const struct config_node *info)
-{
-    const struct config_node *id = config_node_find(info, "id");
-    const struct config_node *blocked = config_node_find(info, "blocked");
-
-    if (config_reader_is_unset(info)) {
-        return;
-    }
-    if (info->kind != NODE_MAP) {
-        config_deployment_off(e, info, "expected a map, found %s",
-                              config_node_kind_name(info->kind));
-        return;
-    }
-    config_node_for_each(member, info)
-    {
-        (void) config_reader_report(e->reader, SECTION_INFO, member);
-    }
-    if (!config_reader_is_unset(id)) {
-        read_id(e, id);
-    }
-    if (blocked && blocked->kind == NODE_BOOL && strcmp(blocked->text, "true") == 0) {
-        switch_off(e, "model_info.blocked is true");
-    }
-}
+/* ---------------------------------------------------------------- the entry itself */
 
 /* A key beside litellm_params: known there, meant for inside, or unknown. */
 static void read_entry_key(struct config_entry *e, const struct config_node *key)
@@ -597,6 +366,6 @@ void config_deployment_read(struct config_entry *e)
         config_target_read(e);
         read_params(e);
     }
-    read_info(e, config_node_find(e->node, "model_info"));
+    config_info_read(e, config_node_find(e->node, "model_info"));
     fill_gaps(e);
 }

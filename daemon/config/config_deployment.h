@@ -26,8 +26,8 @@ void config_deployment_read(struct config_entry *e);
  */
 const struct config_node *config_deployment_param(const struct config_entry *e, const char *name);
 
-/* Keeps a value as a default parameter, unless there is one of that name. */
-void config_deployment_set_option(struct config_entry *e, const struct config_node *value);
+/* Switches the deployment off; the first reason counts. */
+void config_deployment_switch_off(struct config_entry *e, const char *reason);
 
 /* Reports an error at a value and switches the deployment off; the first error is its reason. */
 void config_deployment_off(struct config_entry *e, const struct config_node *at, const char *fmt,

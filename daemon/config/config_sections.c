@@ -7,6 +7,8 @@
  *   config_keys.*         the table of LiteLLM's keys
  *   config_model_list.c   the list, ids
  *   config_deployment.c   one entry
+ *   config_options.c      its default parameters
+ *   config_info.c         its model_info
  *   config_target.c       its provider, model, api_base, api_key
  *   config_provider.c     the table of prefixes
  *   config_router.c       router_settings, and the same keys under litellm_settings

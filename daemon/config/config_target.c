@@ -27,6 +27,7 @@
 #include <sys/un.h>
 
 #include "base/num.h"
+#include "config/config_options.h"
 
 #define KEY_MAX_BYTES      4096
 #define BASE_MAX_BYTES     2048
@@ -439,7 +440,7 @@ static void read_mock(struct config_entry *e, const struct config_node *mock,
         config_deployment_off(e, mock, "expected a string, found %s; quote it",
                               config_node_kind_name(mock->kind));
     } else {
-        config_deployment_set_option(e, mock);
+        config_option_set(e, mock);
     }
     e->deployment->provider = config_reader_dup(e->reader, "mock");
     e->deployment->model = config_reader_dup(e->reader, slash ? slash + 1 : model->text);
