@@ -15,17 +15,16 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/num.h"
+#include "config/config_headers.h"
 #include "config/config_info.h"
 #include "config/config_options.h"
+#include "config/config_rules.h"
 #include "config/config_target.h"
+#include "config/config_value.h"
 
-#define MAX_SECONDS (7 * 86400) /* a week: longer is a slip; LiteLLM's own default is 6000 */
-#define MAX_SLOTS   1024
+#define MAX_SLOTS 1024 /* as sluice.slots */
 
 const struct config_node *config_deployment_param(const struct config_entry *e, const char *name)
 {
@@ -88,43 +87,26 @@ static bool is_one_of(const char *name, const char *const *names, size_t n_names
 static void read_seconds(struct config_entry *e, const struct config_node *value,
                          uint64_t *usec_to_set)
 {
-    bool is_scalar =
-        value->kind == NODE_INTEGER || value->kind == NODE_FLOAT || value->kind == NODE_STRING;
+    char why[CONFIG_WHY_MAX];
     uint64_t usec;
-    double seconds;
 
-    /* LiteLLM turns a quoted number into one as well */
-    if (is_scalar && num_parse_double(str_from(value->text), &seconds) == 0) {
-        if (!(seconds >= 0.001) || seconds > MAX_SECONDS) {
-            config_deployment_off(e, value, "must be from 0.001 to %d seconds", MAX_SECONDS);
-            return;
-        }
-        usec = (uint64_t) (seconds * (double) USEC_PER_SEC + 0.5);
-        if (*usec_to_set == 0 || usec < *usec_to_set) { /* two keys may say it: the shorter holds */
-            *usec_to_set = usec;
-        }
-        return;
+    if (!config_value_seconds(value, false, &usec, why)) {
+        config_deployment_off(e, value, "%s", why);
+    } else if (*usec_to_set == 0 || usec < *usec_to_set) {
+        *usec_to_set = usec; /* two keys may say it: the shorter holds */
     }
-    if (value->kind == NODE_STRING && num_parse_duration(str_from(value->text), &usec) == 0) {
-        config_deployment_off(e, value,
-                              "LiteLLM's times are plain seconds; write %g without a unit",
-                              (double) usec / (double) USEC_PER_SEC);
-        return;
-    }
-    config_deployment_off(e, value, "expected seconds as a number, found %s",
-                          config_node_kind_name(value->kind));
 }
 
 static void read_slots(struct config_entry *e, const struct config_node *value)
 {
+    char why[CONFIG_WHY_MAX];
     uint64_t n;
 
-    if ((value->kind != NODE_INTEGER && value->kind != NODE_STRING) ||
-        num_parse_u64(str_from(value->text), &n) < 0 || n < 1 || n > MAX_SLOTS) {
-        config_deployment_off(e, value, "expected a whole number from 1 to %d", MAX_SLOTS);
-        return;
+    if (config_value_count(value, 1, MAX_SLOTS, &n, why)) {
+        e->deployment->slots = (unsigned) n;
+    } else {
+        config_deployment_off(e, value, "%s", why);
     }
-    e->deployment->slots = (unsigned) n;
 }
 
 /* ---------------------------------------------------------------- litellm_params */
@@ -219,8 +201,28 @@ static void use_param(struct config_entry *e, const struct config_key *row,
     case USE_OLLAMA_ANY:
         config_option_set(e, param);
         return;
-    case USE_MERGE:
-        config_option_merge(e, param);
+    case USE_BODY:
+        config_option_read_body(e, param);
+        return;
+    case USE_ORDER:
+    case USE_WEIGHT:
+    case USE_RPM:
+    case USE_TPM:
+    case USE_TAGS:
+    case USE_RETRIES:
+    case USE_COOLDOWN:
+    case USE_DROP:
+    case USE_DROPPED:
+        config_rules_read(e, row, param);
+        return;
+    case USE_HEADERS:
+        config_headers_read(e, param);
+        return;
+    case USE_ORGANIZATION:
+        config_headers_read_organization(e, param);
+        return;
+    case USE_CA:
+        config_headers_read_ca(e, param);
         return;
     }
 }
@@ -250,6 +252,7 @@ static void read_param(struct config_entry *e, const struct config_node *param)
 static void read_params(struct config_entry *e)
 {
     const struct config_node *extra = config_deployment_param(e, "extra_body");
+    const struct config_node *ca = config_node_find(e->globals, "ssl_verify");
 
     config_node_for_each(param, e->params)
     {
@@ -268,6 +271,11 @@ static void read_params(struct config_entry *e)
     if (extra) {
         read_param(e, extra); /* last, as it does not replace what is said by name */
     }
+    if (!config_reader_is_unset(ca) &&
+        config_reader_is_unset(config_deployment_param(e, "ssl_verify"))) {
+        config_headers_read_ca(e, ca);
+    }
+    config_rules_inherit(e);
 }
 
 /* The first os.environ/NAME without a value in a parameter, or NULL. */

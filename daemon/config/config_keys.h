@@ -24,13 +24,25 @@ enum config_use {
     USE_FIRST_BYTE,
     USE_GAP,
     USE_SLOTS,
+    USE_ORDER, /* config_rules.c, to USE_DROPPED */
+    USE_WEIGHT,
+    USE_RPM,
+    USE_TPM,
+    USE_TAGS,
+    USE_RETRIES,
+    USE_COOLDOWN,
+    USE_DROP,
+    USE_DROPPED,
+    USE_HEADERS, /* config_headers.c, to USE_CA */
+    USE_ORGANIZATION,
+    USE_CA,
     USE_NUMBER, /* a default parameter, and of which type */
     USE_INTEGER,
     USE_STOP,
     USE_ANY,
     USE_OLLAMA_INTEGER, /* the same, where the provider is Ollama */
     USE_OLLAMA_ANY,
-    USE_MERGE, /* a map of default parameters */
+    USE_BODY, /* extra_body: a map of parameters that win over the client's */
 };
 
 /* Packed: there are some 440 of them. */

@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "config/config_deployment.h"
+#include "config/config_rules.h"
 
 /* of the model name in an id; with the hash and a number it stays below 64 */
 #define ID_NAME_MAX 48
@@ -73,7 +75,11 @@ static struct config_deployment *add_deployment(struct config_reader *r, const c
         free(copy);
         return NULL;
     }
-    c->deployments[c->n_deployments] = (struct config_deployment) {.model_name = copy};
+    c->deployments[c->n_deployments] = (struct config_deployment) {
+        .model_name = copy,
+        .max_retries = ROUTING_UNSET,
+        .cooldown_usec = USEC_NEVER,
+    };
     return &c->deployments[c->n_deployments++];
 }
 
@@ -102,10 +108,6 @@ static void read_entry(struct config_reader *r, const struct config_node *node)
         return;
     }
     config_deployment_read(&e);
-    if (strchr(name, '*') && !e.deployment->off_reason) {
-        config_deployment_off(&e, config_node_find(node, "model_name"),
-                              "wildcards are not served; name each model");
-    }
 }
 
 void config_model_list_read(struct config_reader *r, const struct config_node *list)
@@ -142,16 +144,23 @@ static uint64_t hash(uint64_t h, const char *text)
     }
 }
 
+/* A sum: their order does not count. */
+static uint64_t hash_kv(uint64_t start, const struct kv *kv)
+{
+    uint64_t h = 0;
+
+    for (size_t i = 0; i < kv->n_items; i++) {
+        h += hash(hash(start, kv->items[i].name), kv->items[i].value);
+    }
+    return h;
+}
+
 static uint32_t hash_deployment(const struct config_deployment *d)
 {
     const uint64_t start = UINT64_C(0xcbf29ce484222325);
-    uint64_t options = 0;
     uint64_t h = hash(hash(hash(hash(start, d->model_name), d->provider), d->model), d->api_base);
 
-    for (size_t i = 0; i < d->options.n_items; i++) { /* a sum: their order does not count */
-        options += hash(hash(start, d->options.items[i].name), d->options.items[i].value);
-    }
-    h ^= options;
+    h ^= hash_kv(start, &d->options) + hash_kv(start, &d->body);
     return (uint32_t) (h ^ h >> 32);
 }
 
@@ -198,6 +207,7 @@ void config_model_list_finish(struct config_reader *r)
     const struct config_defaults *defaults = &r->defaults;
     struct config *c = r->config;
 
+    config_rules_finish(c);
     for (size_t i = 0; i < c->n_deployments; i++) {
         struct config_deployment *d = &c->deployments[i];
 

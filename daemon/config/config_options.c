@@ -15,9 +15,9 @@
 
 #define MAX_OPTION_BYTES (128 * 1024) /* of all of a deployment: they travel with each call */
 
-static void set_option_text(struct config_entry *e, const struct config_node *at, struct str json)
+static void set_text(struct config_entry *e, struct kv *options, const struct config_node *at,
+                     struct str json)
 {
-    struct kv *options = &e->deployment->options;
     size_t n_bytes = json.len;
     int r;
 
@@ -48,7 +48,7 @@ static void wipe_json(struct buf *b)
     buf_done(b);
 }
 
-void config_option_set(struct config_entry *e, const struct config_node *value)
+static void set(struct config_entry *e, struct kv *options, const struct config_node *value)
 {
     CLEANUP(wipe_json) struct buf json;
     int r;
@@ -61,8 +61,13 @@ void config_option_set(struct config_entry *e, const struct config_node *value)
     } else if (r < 0) {
         e->reader->is_out_of_memory = true;
     } else {
-        set_option_text(e, value, buf_str(&json));
+        set_text(e, options, value, buf_str(&json));
     }
+}
+
+void config_option_set(struct config_entry *e, const struct config_node *value)
+{
+    set(e, &e->deployment->options, value);
 }
 
 /*
@@ -97,7 +102,7 @@ void config_option_read_number(struct config_entry *e, const struct config_node 
     const char *text = number_of(e, value, is_whole);
 
     if (text) {
-        set_option_text(e, value, str_from(text));
+        set_text(e, &e->deployment->options, value, str_from(text));
     }
 }
 
@@ -141,7 +146,19 @@ static bool is_option(const struct config_key *row)
     case USE_FIRST_BYTE:
     case USE_GAP:
     case USE_SLOTS:
-    case USE_MERGE:
+    case USE_ORDER:
+    case USE_WEIGHT:
+    case USE_RPM:
+    case USE_TPM:
+    case USE_TAGS:
+    case USE_RETRIES:
+    case USE_COOLDOWN:
+    case USE_DROP:
+    case USE_DROPPED:
+    case USE_HEADERS:
+    case USE_ORGANIZATION:
+    case USE_CA:
+    case USE_BODY:
         return false;
     case USE_NUMBER:
     case USE_INTEGER:
@@ -154,20 +171,58 @@ static bool is_option(const struct config_key *row)
     return false;
 }
 
-/* extra_body: a map whose members become options of their own */
-void config_option_merge(struct config_entry *e, const struct config_node *map)
+/* What the rest of sluice reckons with as the client said it (wire/openai_upstream.c). */
+static bool is_fixed(const char *name)
 {
-    if (map->kind != NODE_MAP) {
-        config_deployment_off(e, map, "expected a map, found %s", config_node_kind_name(map->kind));
-        return;
+    static const char *const names[] = {"model", "stream", "stream_options", "messages",  "prompt",
+                                        "input", "n",      "best_of",        "documents", "query",
+                                        "top_n"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
     }
+    return false;
+}
+
+static void cannot_be_set(struct config_entry *e, const struct config_node *map,
+                          const struct config_node *member)
+{
+    config_reader_note(e->reader, member, FINDING_UNSUPPORTED, "cannot be set through %s",
+                       map->key);
+}
+
+static void read_ollama_body(struct config_entry *e, const struct config_node *map)
+{
+    config_reader_note(e->reader, map, FINDING_APPROXIMATED,
+                       "to Ollama its members are default parameters: what the client sends wins");
     config_node_for_each(member, map)
     {
         if (is_option(config_keys_find(SECTION_PARAMS, member->key))) {
             config_option_set(e, member);
         } else {
-            config_reader_note(e->reader, member, FINDING_UNSUPPORTED, "cannot be set through %s",
-                               map->key);
+            cannot_be_set(e, map, member);
+        }
+    }
+}
+
+void config_option_read_body(struct config_entry *e, const struct config_node *map)
+{
+    if (map->kind != NODE_MAP) {
+        config_deployment_off(e, map, "expected a map, found %s", config_node_kind_name(map->kind));
+        return;
+    }
+    if (e->provider && strcmp(e->provider->provider, "ollama") == 0) {
+        read_ollama_body(e, map);
+        return;
+    }
+    config_node_for_each(member, map)
+    {
+        if (is_fixed(member->key)) {
+            cannot_be_set(e, map, member);
+        } else {
+            set(e, &e->deployment->body, member);
         }
     }
 }

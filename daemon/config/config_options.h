@@ -10,5 +10,8 @@ void config_option_read_number(struct config_entry *e, const struct config_node 
                                bool is_whole);
 void config_option_read_stop(struct config_entry *e, const struct config_node *value);
 
-/* extra_body: a map whose members become options of their own */
-void config_option_merge(struct config_entry *e, const struct config_node *map);
+/*
+ * extra_body: a map whose members win over what the client sends; to Ollama, which has no such
+ * place, they are options like any other.
+ */
+void config_option_read_body(struct config_entry *e, const struct config_node *map);

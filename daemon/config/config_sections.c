@@ -8,6 +8,8 @@
  *   config_model_list.c   the list, ids
  *   config_deployment.c   one entry
  *   config_options.c      its default parameters
+ *   config_rules.c        which calls it serves, and after what
+ *   config_headers.c      its headers, and whom TLS trusts
  *   config_info.c         its model_info
  *   config_target.c       its provider, model, api_base, api_key
  *   config_provider.c     the table of prefixes

@@ -414,6 +414,13 @@ choose_provider(struct config_entry *e, const struct config_node *model, struct 
         model = custom;
     }
     p = prefix.len > 0 ? config_provider_find(prefix) : config_provider_of_bare(name);
+    if (!p && prefix.len == 0 && str_is(name, "*")) {
+        config_deployment_off(
+            e, model,
+            "the provider must be named: ollama/*, or openai/* with the api_base of "
+            "its server");
+        return NULL;
+    }
     if (!p && prefix.len == 0) {
         config_deployment_off(e, model,
                               "\"%.100s\" names no provider; write ollama/%.100s, or "
@@ -480,6 +487,16 @@ static const struct config_node *read_model(struct config_entry *e)
     return model;
 }
 
+static size_t count_stars(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text; text++) {
+        n += *text == '*' ? 1 : 0;
+    }
+    return n;
+}
+
 void config_target_read(struct config_entry *e)
 {
     const struct config_node *model = read_model(e);
@@ -489,6 +506,7 @@ void config_target_read(struct config_entry *e)
     if (!model) {
         return;
     }
+    e->deployment->litellm_model = config_reader_dup(e->reader, model->text);
     if (!config_reader_is_unset(mock)) {
         read_mock(e, mock, model);
         return;
@@ -499,8 +517,12 @@ void config_target_read(struct config_entry *e)
     }
     e->deployment->provider = config_reader_dup(e->reader, e->provider->provider);
     e->deployment->model = config_reader_dup(e->reader, name.ptr); /* to the end of the text */
-    if (strchr(name.ptr, '*')) {
-        config_deployment_off(e, model, "wildcards are not served; name each model");
+    if (count_stars(name.ptr) > count_stars(e->deployment->model_name)) {
+        config_deployment_off(
+            e, model,
+            "a * here stands for what the one in model_name stands for, and there "
+            "%s",
+            count_stars(e->deployment->model_name) == 0 ? "is none" : "are fewer");
     } else if (strcmp(e->provider->provider, "ollama") == 0 && is_cloud_name(name)) {
         config_deployment_off(e, model,
                               "Ollama would forward this model's prompts to ollama.com; that is "

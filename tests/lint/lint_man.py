@@ -35,9 +35,11 @@ LITERAL = re.compile(r"^```\n(.*?)^```$", re.M | re.S)
 
 # how the page names what a row of litellm_params says about the type
 USE_TYPES = {
-    "NUMBER": "number", "INTEGER": "whole number", "STOP": "string or list of strings", "ANY": "any", "MERGE": "map",
+    "NUMBER": "number", "INTEGER": "whole number", "STOP": "string or list of strings", "ANY": "any", "BODY": "map",
     "OLLAMA_INTEGER": "whole number", "OLLAMA_ANY": "any", "TOTAL": "seconds", "FIRST_BYTE": "seconds", "GAP": "seconds",
-    "SLOTS": "whole number",
+    "SLOTS": "whole number", "ORDER": "whole number", "WEIGHT": "number", "RPM": "whole number", "TPM": "whole number",
+    "TAGS": "list of at most 64", "RETRIES": "whole number", "COOLDOWN": "seconds", "DROP": "boolean", "DROPPED": "list of at most 64", "HEADERS": "map",
+    "ORGANIZATION": "string", "CA": "true or path",
 }
 
 

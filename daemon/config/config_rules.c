@@ -1,0 +1,240 @@
+/*
+ * See config_rules.h.
+ *
+ * Weights are one measure for all of a group (litellm/router_strategy/simple_shuffle.py): weight
+ * where any deployment of it has one, else rpm, else tpm; who has none of the measure has 0 then,
+ * and is only asked when nobody else can. Without any measure all count alike.
+ *
+ * LiteLLM derives max_parallel_requests where it is missing: rpm, else six for each thousand of tpm
+ * (litellm/utils.py, calculate_max_parallel_requests). So here, but not for Ollama: its calls would
+ * wait in a queue of Ollama's own that nobody can look into, and its slots cost memory.
+ */
+#include "config/config_rules.h"
+
+#include <string.h>
+
+#include "base/num.h"
+#include "config/config_routing.h"
+#include "config/config_value.h"
+
+#define MAX_SLOTS  1024 /* as sluice.slots */
+#define MAX_ORDER  1000000
+#define MAX_RATE   UINT64_C(1000000000000) /* a minute; still fits into the arithmetic of rates */
+#define MAX_WEIGHT 1e9
+#define LOCAL_ONLY "local_only"
+
+static bool count(struct config_entry *e, const struct config_node *at, uint64_t least,
+                  uint64_t most, uint64_t *ret)
+{
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_value_count(at, least, most, ret, why)) {
+        config_deployment_off(e, at, "%s", why);
+        return false;
+    }
+    return true;
+}
+
+static void read_order(struct config_entry *e, const struct config_node *at)
+{
+    uint64_t n;
+
+    if (count(e, at, 0, MAX_ORDER, &n)) {
+        e->deployment->order = (unsigned) n;
+    }
+}
+
+static void read_weight(struct config_entry *e, const struct config_node *at)
+{
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_value_number(at, MAX_WEIGHT, &e->deployment->weight, why)) {
+        config_deployment_off(e, at, "%s", why);
+    }
+}
+
+/* num_retries is the router's word and goes before max_retries, which is the client library's. */
+static void read_retries(struct config_entry *e, const struct config_node *at)
+{
+    bool is_second = strcmp(at->key, "max_retries") == 0 &&
+                     !config_reader_is_unset(config_deployment_param(e, "num_retries"));
+    uint64_t n;
+
+    if (is_second) {
+        config_reader_note(e->reader, at, FINDING_IGNORED, "num_retries says it");
+    } else if (count(e, at, 0, CONFIG_MAX_RETRIES, &n)) {
+        e->deployment->max_retries = (int) n;
+    }
+}
+
+static void read_cooldown(struct config_entry *e, const struct config_node *at)
+{
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_value_seconds(at, true, &e->deployment->cooldown_usec, why)) {
+        config_deployment_off(e, at, "%s", why);
+    }
+}
+
+static void read_tags(struct config_entry *e, const struct config_node *at)
+{
+    const struct config_node *wrong;
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_value_names(e->reader, at, &e->deployment->tags, &wrong, why)) {
+        config_deployment_off(e, wrong, "%s", why);
+    }
+    e->deployment->is_local_only = config_names_has(&e->deployment->tags, LOCAL_ONLY);
+}
+
+static void read_drop(struct config_entry *e, const struct config_node *at)
+{
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_value_flag(at, &e->deployment->drops_params, why)) {
+        config_deployment_off(e, at, "%s", why);
+    }
+}
+
+/* LiteLLM takes paths as well ("tools[*].strict"): only names of whole members are, here. */
+static void note_paths(struct config_entry *e, const struct config_node *at)
+{
+    if (at->kind == NODE_STRING && strpbrk(at->text, ".[")) {
+        config_reader_note(e->reader, at, FINDING_UNSUPPORTED,
+                           "only whole members are left out, not what is inside of one");
+    }
+    config_node_for_each(item, at)
+    {
+        note_paths(e, item); /* at most CONFIG_YAML_MAX_DEPTH levels */
+    }
+}
+
+static void read_dropped(struct config_entry *e, const struct config_node *at)
+{
+    const struct config_node *wrong;
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_value_names(e->reader, at, &e->deployment->dropped_params, &wrong, why)) {
+        config_deployment_off(e, wrong, "%s", why);
+    }
+    note_paths(e, at);
+}
+
+void config_rules_read(struct config_entry *e, const struct config_key *row,
+                       const struct config_node *param)
+{
+    switch (row->use) {
+    case USE_ORDER:
+        read_order(e, param);
+        return;
+    case USE_WEIGHT:
+        read_weight(e, param);
+        return;
+    case USE_RPM:
+        (void) count(e, param, 1, MAX_RATE, &e->deployment->rpm);
+        return;
+    case USE_TPM:
+        (void) count(e, param, 1, MAX_RATE, &e->deployment->tpm);
+        return;
+    case USE_TAGS:
+        read_tags(e, param);
+        return;
+    case USE_RETRIES:
+        read_retries(e, param);
+        return;
+    case USE_COOLDOWN:
+        read_cooldown(e, param);
+        return;
+    case USE_DROP:
+        read_drop(e, param);
+        return;
+    case USE_DROPPED:
+        read_dropped(e, param);
+        return;
+    case USE_REPORT:
+    case USE_OFF:
+    case USE_TARGET:
+    case USE_TOTAL:
+    case USE_FIRST_BYTE:
+    case USE_GAP:
+    case USE_SLOTS:
+    case USE_HEADERS:
+    case USE_ORGANIZATION:
+    case USE_CA:
+    case USE_NUMBER:
+    case USE_INTEGER:
+    case USE_STOP:
+    case USE_ANY:
+    case USE_OLLAMA_INTEGER:
+    case USE_OLLAMA_ANY:
+    case USE_BODY:
+        return; /* not of these */
+    }
+}
+
+void config_rules_inherit(struct config_entry *e)
+{
+    const struct config_node *common = config_node_find(e->globals, "drop_params");
+    char ignored[CONFIG_WHY_MAX]; /* a wrong one is reported with its section */
+
+    if (config_reader_is_unset(config_deployment_param(e, "drop_params")) &&
+        !config_reader_is_unset(common)) {
+        (void) config_value_flag(common, &e->deployment->drops_params, ignored);
+    }
+}
+
+/* ---------------------------------------------------------------- the whole list */
+
+/* One measure for a group: of its deployments' weight, rpm or tpm the first that any of them has. */
+static void weigh_group(struct config *c, const char *group)
+{
+    bool has_weight = false, has_rpm = false;
+
+    for (size_t i = 0; i < c->n_deployments; i++) {
+        const struct config_deployment *d = &c->deployments[i];
+
+        if (strcmp(d->model_name, group) == 0) {
+            has_weight |= d->weight > 0;
+            has_rpm |= d->rpm > 0;
+        }
+    }
+    for (size_t i = 0; i < c->n_deployments && !has_weight; i++) {
+        struct config_deployment *d = &c->deployments[i];
+
+        if (strcmp(d->model_name, group) == 0) {
+            d->weight = (double) (has_rpm ? d->rpm : d->tpm);
+        }
+    }
+}
+
+static bool is_first_of_group(const struct config *c, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (strcmp(c->deployments[k].model_name, c->deployments[i].model_name) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static unsigned derived_slots(const struct config_deployment *d)
+{
+    uint64_t n = d->rpm > 0 ? d->rpm : d->tpm * 6 / 1000;
+
+    if ((d->rpm == 0 && d->tpm == 0) || strcmp(d->provider, "ollama") == 0) {
+        return 0;
+    }
+    return (unsigned) num_clamp_u64(n, 1, MAX_SLOTS);
+}
+
+void config_rules_finish(struct config *c)
+{
+    for (size_t i = 0; i < c->n_deployments; i++) {
+        struct config_deployment *d = &c->deployments[i];
+
+        d->slots = d->slots > 0 ? d->slots : derived_slots(d);
+        if (is_first_of_group(c, i)) {
+            weigh_group(c, d->model_name);
+        }
+    }
+}
