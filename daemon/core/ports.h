@@ -89,9 +89,10 @@ struct backend_ops {
     /* Optional. Has its server failed to answer, and not answered since? */
     bool (*is_down)(const struct backend *b);
     /*
-     * Optional. Asks the server to free the model's memory. 0: sink will be told, unless the job is
-     * cancelled. -EOPNOTSUPP: such servers know no such request; -EBUSY: it is being loaded;
-     * -errno. sink is borrowed until then.
+     * Optional. Asks the server to free the model's memory. model: as in backend_order, borrowed
+     * during the call. 0: sink will be told, unless the job is cancelled. -EOPNOTSUPP: such servers
+     * know no such request; -EBUSY: it is being loaded; -errno. sink is borrowed until then.
      */
-    int (*unload)(struct backend *b, struct unload_sink *sink, struct unload_job **ret_job);
+    int (*unload)(struct backend *b, const char *model, struct unload_sink *sink,
+                  struct unload_job **ret_job);
 };

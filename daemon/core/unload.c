@@ -3,7 +3,9 @@
  *
  * Two deployments may be one model in one server's memory (aliases, several with other sampling
  * defaults): all of them are looked at before anything is asked, by their address and their name
- * there. What the server itself knows of other users is its own affair: Ollama waits for them.
+ * there. A wildcard's deployment that is in use may be using any model of its server, so then none is
+ * unloaded there. What the server itself knows of other users is its own affair: Ollama waits for
+ * them.
  */
 #include "core/unload.h"
 
@@ -20,8 +22,10 @@ struct unload_part {
 
 static bool is_same_model(const struct deployment *a, const struct deployment *b)
 {
+    bool is_any = strchr(a->upstream_model, '*') || strchr(b->upstream_model, '*');
+
     return a == b || (a->api_base[0] != '\0' && strcmp(a->api_base, b->api_base) == 0 &&
-                      strcmp(a->upstream_model, b->upstream_model) == 0);
+                      (is_any || strcmp(a->upstream_model, b->upstream_model) == 0));
 }
 
 /* Does anybody use what this deployment leads to? Also those of an older configuration. */
@@ -68,10 +72,11 @@ static void on_unloaded(struct unload_sink *sink, const struct unload_result *re
     }
 }
 
-static void ask(struct unload *u, struct unload_part *part, const struct deployment *d)
+static void ask(struct unload *u, struct unload_part *part, const struct deployment *d,
+                const char *model)
 {
     int r = d->backend && d->backend->ops->unload
-                ? d->backend->ops->unload(d->backend, &part->sink, &part->job)
+                ? d->backend->ops->unload(d->backend, model, &part->sink, &part->job)
                 : -EOPNOTSUPP;
 
     if (r == -EOPNOTSUPP) {
@@ -88,6 +93,7 @@ static void ask(struct unload *u, struct unload_part *part, const struct deploym
 enum errcode unload_start(struct unload *u, struct router *r, struct str model)
 {
     const struct model_group *group = router_resolve(r, model);
+    char text[ROUTER_MODEL_BYTES];
 
     u->code = ERRCODE_NONE;
     if (!group) {
@@ -104,9 +110,11 @@ enum errcode unload_start(struct unload *u, struct router *r, struct str model)
     }
     u->n_parts = group->n_deployments;
     for (size_t i = 0; i < u->n_parts; i++) {
+        const struct deployment *d = group->deployments[i];
+
         u->parts[i].sink.on_unloaded = on_unloaded;
         u->parts[i].owner = u;
-        ask(u, &u->parts[i], group->deployments[i]);
+        ask(u, &u->parts[i], d, router_upstream_model(r, group, d, model, text));
     }
     return ERRCODE_NONE;
 }

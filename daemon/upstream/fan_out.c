@@ -354,12 +354,13 @@ static bool fan_out_is_loaded(const struct backend *backend, uint64_t now_usec)
     return f->inner->ops->is_loaded && f->inner->ops->is_loaded(f->inner, now_usec);
 }
 
-static int fan_out_unload(struct backend *backend, struct unload_sink *sink,
+static int fan_out_unload(struct backend *backend, const char *model, struct unload_sink *sink,
                           struct unload_job **ret_job)
 {
     struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
 
-    return f->inner->ops->unload ? f->inner->ops->unload(f->inner, sink, ret_job) : -EOPNOTSUPP;
+    return f->inner->ops->unload ? f->inner->ops->unload(f->inner, model, sink, ret_job)
+                                 : -EOPNOTSUPP;
 }
 
 static const struct backend_ops ops = {

@@ -45,6 +45,7 @@ struct backend_job {
     struct http_backend *backend;  /* borrowed: outlives its jobs */
     const struct request *request; /* borrowed; dead in JOB_TRAILING */
     struct event_sink *sink;       /* borrowed; NULL in JOB_TRAILING */
+    char *model; /* owned: the upstream's name, where it is not the backend's; or NULL */
     struct load_waiter waiter;
     struct buf body;
     struct transfer *transfer;
@@ -73,8 +74,22 @@ static struct backend_job *job_free(struct backend_job *job)
     buf_done(&job->body);
     buf_done(&job->error_body);
     list_remove(&job->link);
+    free(job->model);
     free(job);
     return NULL;
+}
+
+static const char *model_of(const struct backend_job *job)
+{
+    return job->model ? job->model : job->backend->model;
+}
+
+/* What came of it is news of the model, for who loads it. */
+static void tell_loader(struct backend_job *job, bool answered, uint64_t now_usec)
+{
+    if (job->backend->loader) {
+        ollama_loader_saw(job->backend->loader, model_of(job), answered, now_usec);
+    }
 }
 
 static void tell_failure(struct backend_job *job, const struct problem *p,
@@ -96,9 +111,8 @@ static void tell_failure(struct backend_job *job, const struct problem *p,
 /* Ends the job with a failure; from the loop only. */
 static void job_fail(struct backend_job *job, const struct problem *p, uint64_t retry_after_usec)
 {
-    if (job->backend->loader && p->code != ERRCODE_CONTEXT_LENGTH &&
-        p->code != ERRCODE_UPSTREAM_REJECTED) {
-        ollama_loader_saw(job->backend->loader, job->backend->model, false, clock_now_usec());
+    if (p->code != ERRCODE_CONTEXT_LENGTH && p->code != ERRCODE_UPSTREAM_REJECTED) {
+        tell_loader(job, false, clock_now_usec());
     }
     tell_failure(job, p, retry_after_usec);
     job_free(job);
@@ -193,9 +207,7 @@ static void become_trailing(struct backend_job *job)
     job->sink = NULL;
     job->request = NULL;
     job->is_paused = false;
-    if (job->backend->loader) {
-        ollama_loader_saw(job->backend->loader, job->backend->model, true, job->last_byte_at_usec);
-    }
+    tell_loader(job, true, job->last_byte_at_usec);
     arm_timer(job);
 }
 
@@ -263,9 +275,7 @@ static void end_of_answer(struct backend_job *job)
         job_fail(job, &p, 0);
         return;
     }
-    if (job->backend->loader) {
-        ollama_loader_saw(job->backend->loader, job->backend->model, true, now);
-    }
+    tell_loader(job, true, now);
     job_free(job); /* the decoder has told the end */
 }
 
@@ -375,21 +385,29 @@ static void on_loaded(struct load_waiter *w, const struct problem *problem,
 static int want_model(struct backend_job *job, uint64_t now_usec)
 {
     struct http_backend *b = job->backend;
+    struct buf own;
+    int r = 0;
 
     if (!b->loader) {
         return 1;
     }
+    buf_init(&own, LOAD_BODY_MAX_BYTES);
+    if (job->model) {
+        r = b->dialect->encode_load(b, job->model, &own);
+    }
 
     struct load_spec spec = {
-        .model = b->model,
+        .model = model_of(job),
         .path = b->dialect->load_path(job->request->kind),
         .bearer = b->api_key,
-        .body = buf_str(&b->load_body),
+        .body = job->model ? buf_str(&own) : buf_str(&b->load_body),
         .connect_usec = b->connect_usec,
         .answer_usec = b->first_byte_usec,
     };
 
-    return ollama_loader_want(b->loader, &spec, &job->waiter, now_usec);
+    r = r < 0 ? r : ollama_loader_want(b->loader, &spec, &job->waiter, now_usec);
+    buf_done(&own);
+    return r;
 }
 
 static int job_new(struct http_backend *b, const struct backend_order *order,
@@ -416,10 +434,12 @@ static int job_new(struct http_backend *b, const struct backend_order *order,
     list_init(&job->waiter.link);
     buf_init(&job->body, BODY_MAX_BYTES);
     buf_init(&job->error_body, ERROR_BODY_MAX_BYTES);
+    job->model = order->model ? strdup(order->model) : NULL;
     job->decoder = b->dialect->decoder_new(order->request, sink);
-    r = job->decoder ? sd_event_add_time(b->up->event, &job->timer, CLOCK_MONOTONIC, USEC_NEVER, 1,
-                                         on_timer, job)
-                     : -ENOMEM;
+    r = job->decoder && !(order->model && !job->model)
+            ? sd_event_add_time(b->up->event, &job->timer, CLOCK_MONOTONIC, USEC_NEVER, 1, on_timer,
+                                job)
+            : -ENOMEM;
     if (r < 0) {
         job_free(job);
         return r;
@@ -531,12 +551,13 @@ static bool backend_is_down(const struct backend *backend)
     return server_state_is_down(b->server);
 }
 
-static int backend_unload(struct backend *backend, struct unload_sink *sink,
+static int backend_unload(struct backend *backend, const char *model, struct unload_sink *sink,
                           struct unload_job **ret_job)
 {
     const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
 
-    return b->dialect->unload ? b->dialect->unload(b, sink, ret_job) : -EOPNOTSUPP;
+    return b->dialect->unload ? b->dialect->unload(b, model ? model : b->model, sink, ret_job)
+                              : -EOPNOTSUPP;
 }
 
 static const struct backend_ops ops = {
@@ -599,7 +620,7 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
         r = kv_set(&b->dropped, str_from(params->dropped_params[i]), STR_LIT(""));
     }
     if (r >= 0 && loader) {
-        r = dialect->encode_load(b, &b->load_body);
+        r = dialect->encode_load(b, b->model, &b->load_body);
     }
     if (r < 0) {
         backend_free(&b->backend);

@@ -37,9 +37,9 @@ struct http_dialect {
     void (*map_error)(int status, struct str body, struct problem *ret_problem);
     /* Of a dialect with a loader: what only loads the model, and where it goes. */
     const char *(*load_path)(enum request_kind kind);
-    int (*encode_load)(const struct http_backend *b, struct buf *out);
-    /* Optional: as backend_ops.unload. */
-    int (*unload)(const struct http_backend *b, struct unload_sink *sink,
+    int (*encode_load)(const struct http_backend *b, const char *model, struct buf *out);
+    /* Optional: as backend_ops.unload, with a model. */
+    int (*unload)(const struct http_backend *b, const char *model, struct unload_sink *sink,
                   struct unload_job **ret_job);
 };
 
@@ -56,8 +56,9 @@ struct http_backend {
     struct kv options, body;
     struct kv headers; /* values are wiped: they may hold keys */
     bool drops_params;
-    struct kv dropped;    /* names of parameters that are never sent; the values are empty */
-    struct buf load_body; /* the same for every load: encoded once; empty without a loader */
+    struct kv dropped; /* names of parameters that are never sent; the values are empty */
+    /* the same for every load of its own model: encoded once; empty without a loader */
+    struct buf load_body;
     uint64_t connect_usec, first_byte_usec, gap_usec, total_usec;
     struct list jobs; /* backend_job.link: running and trailing */
 };

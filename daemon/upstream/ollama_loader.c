@@ -417,6 +417,18 @@ bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, stru
     return false;
 }
 
+bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, uint64_t now_usec)
+{
+    list_for_each (pos, &l->models) {
+        const struct load *m = CONTAINER_OF(pos, struct load, link);
+
+        if (strcmp(m->model, model) == 0 && !m->is_wanted && now_usec < m->trusted_until_usec) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model)
 {
     list_for_each (pos, &l->models) {

@@ -63,6 +63,9 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
 bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
                           uint64_t now_usec);
 
+/* With any options? */
+bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, uint64_t now_usec);
+
 /* Is a load of it under way, or waited for? With any options. */
 bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model);
 

@@ -11,27 +11,41 @@
 #include "upstream/ollama_loader.h"
 #include "upstream/ollama_unload.h"
 #include "wire/ollama_json.h"
+#include "wire/ollama_names.h"
 
-static struct ollama_target target_of(const struct http_backend *b)
+static struct ollama_target target_of(const struct http_backend *b, const char *model)
 {
-    return (struct ollama_target) {.model = b->model,
+    return (struct ollama_target) {.model = model,
                                    .options = &b->options,
                                    .drops_params = b->drops_params,
                                    .dropped = &b->dropped};
 }
 
+/* The configuration refuses such names where it has them; a wildcard's come from clients. */
+static int refuse_cloud(struct problem *ret_problem)
+{
+    *ret_problem = (struct problem) {
+        .code = ERRCODE_FORBIDDEN,
+        .param = "model",
+        .text = "Ollama would forward this model's prompts to ollama.com; that is not done here",
+    };
+    return -EBADMSG;
+}
+
 static int encode(const struct http_backend *b, const struct backend_order *order, struct buf *out,
                   struct problem *ret_problem)
 {
-    struct ollama_target target = target_of(b);
+    struct ollama_target target = target_of(b, order->model ? order->model : b->model);
 
-    target.model = order->model ? order->model : b->model;
+    if (ollama_name_is_cloud(str_from(target.model))) {
+        return refuse_cloud(ret_problem);
+    }
     return ollama_encode_request(order->request, &target, out, ret_problem);
 }
 
-static int encode_load(const struct http_backend *b, struct buf *out)
+static int encode_load(const struct http_backend *b, const char *model, struct buf *out)
 {
-    struct ollama_target target = target_of(b);
+    struct ollama_target target = target_of(b, model);
 
     return ollama_encode_load(&target, out);
 }
@@ -62,7 +76,7 @@ static bool decoder_is_over(const void *decoder)
     return ollama_decoder_is_over(decoder);
 }
 
-static int unload(const struct http_backend *b, struct unload_sink *sink,
+static int unload(const struct http_backend *b, const char *model, struct unload_sink *sink,
                   struct unload_job **ret_job)
 {
     struct ollama_unload_spec spec = {
@@ -70,10 +84,9 @@ static int unload(const struct http_backend *b, struct unload_sink *sink,
         .address = &b->address,
         .loader = b->loader,
         .id = b->id,
-        .model = b->model,
+        .model = model,
         .bearer = b->api_key,
-        .is_trusted =
-            ollama_loader_trusts(b->loader, b->model, buf_str(&b->load_body), clock_now_usec()),
+        .is_trusted = ollama_loader_trusts_any(b->loader, model, clock_now_usec()),
         .connect_usec = b->connect_usec,
     };
 

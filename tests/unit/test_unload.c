@@ -1,5 +1,6 @@
 /* Unloading a model: who is asked, who is in the way, and what is counted. */
 #include <errno.h>
+#include <stdio.h>
 
 #include "core/unload.h"
 #include "support.h"
@@ -11,6 +12,7 @@ struct server {
     struct unload_sink *sink; /* NULL: not asked, or told */
     int result;               /* of unload() */
     unsigned n_asked;
+    char model[32]; /* that was asked for; "": its own */
 };
 
 static unsigned g_n_done, g_n_cancelled;
@@ -29,11 +31,13 @@ static void cancel(struct unload_job *job)
     g_n_cancelled++;
 }
 
-static int ask(struct backend *b, struct unload_sink *sink, struct unload_job **ret_job)
+static int ask(struct backend *b, const char *model, struct unload_sink *sink,
+               struct unload_job **ret_job)
 {
     struct server *s = CONTAINER_OF(b, struct server, backend);
 
     s->n_asked++;
+    (void) snprintf(s->model, sizeof s->model, "%s", model ? model : "");
     if (s->result < 0) {
         return s->result;
     }
@@ -46,14 +50,15 @@ static int ask(struct backend *b, struct unload_sink *sink, struct unload_job **
 static const struct backend_ops asking = {.free = server_free, .unload = ask};
 static const struct backend_ops deaf = {.free = server_free};
 
-static struct server *add(struct router_plan *plan, const char *group, const char *id,
-                          const char *api_base, const struct backend_ops *ops)
+static struct server *add_model(struct router_plan *plan, const char *group, const char *id,
+                                const char *api_base, const char *upstream_model,
+                                const struct backend_ops *ops)
 {
     struct server *s = calloc(1, sizeof *s);
     const struct deployment_spec spec = {.id = id,
                                          .fingerprint = id,
                                          .provider = "test",
-                                         .upstream_model = "um",
+                                         .upstream_model = upstream_model,
                                          .api_base = api_base,
                                          .slots = 2};
 
@@ -65,6 +70,12 @@ static struct server *add(struct router_plan *plan, const char *group, const cha
     ck_assert_ptr_nonnull(d);
     ck_assert_int_eq(router_plan_add(plan, group, d), 0);
     return s;
+}
+
+static struct server *add(struct router_plan *plan, const char *group, const char *id,
+                          const char *api_base, const struct backend_ops *ops)
+{
+    return add_model(plan, group, id, api_base, "um", ops);
 }
 
 static void tell(struct server *s, enum errcode code, bool was_loaded)
@@ -123,6 +134,35 @@ START_TEST(each_says_what_became_of_it)
     ck_assert_uint_eq(u.n_unchanged, 2); /* not loaded, and no such request */
     unload_done(&u);
     ck_assert_uint_eq(g_n_cancelled, 0);
+}
+END_TEST
+
+START_TEST(a_wildcards_model_by_its_name)
+{
+    struct server *any = add_model(&g_plan, "o/*", "any", "http://1", "*", &asking);
+    struct server *own = add(&g_plan, "m", "own", "http://1", &asking);
+    struct server *far = add(&g_plan, "far", "far", "http://2", &asking);
+    struct model_group *group;
+    struct deployment *d;
+    struct unload u;
+
+    router_commit(&g_router, &g_plan);
+    ck_assert_int_eq(start(&u, "o/tiny:1b"), ERRCODE_NONE);
+    ck_assert_str_eq(any->model, "tiny:1b");
+    tell(any, ERRCODE_NONE, true);
+    unload_done(&u);
+
+    /* it may be using any model of its server */
+    group = router_resolve(&g_router, STR_LIT("o/x"));
+    d = group->deployments[0];
+    d->in_use++;
+    ck_assert_int_eq(start(&u, "m"), ERRCODE_MODEL_IN_USE);
+    ck_assert_uint_eq(own->n_asked, 0);
+    ck_assert_int_eq(start(&u, "far"), ERRCODE_NONE);
+    tell(far, ERRCODE_NONE, true);
+    ck_assert_str_eq(far->model, "");
+    unload_done(&u);
+    d->in_use--;
 }
 END_TEST
 
@@ -285,6 +325,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, each_says_what_became_of_it);
+    tcase_add_test(tc, a_wildcards_model_by_its_name);
     tcase_add_test(tc, the_first_failure_is_told_when_all_have_spoken);
     tcase_add_test(tc, what_cannot_be_asked_is_over_at_once);
     tcase_add_test(tc, unknown_models_are_refused);
