@@ -84,6 +84,18 @@ size_t str_utf8_tail(struct str s)
     return 0;
 }
 
+bool str_has_control(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        uint8_t c = (uint8_t) s.ptr[i], next = i + 1 < s.len ? (uint8_t) s.ptr[i + 1] : 0;
+
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next < 0xa0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct str str_clip(struct str s, size_t max)
 {
     if (s.len > max) {

@@ -48,6 +48,9 @@ struct str str_trim(struct str s);
 /* Is it well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF)? */
 bool str_is_utf8(struct str s);
 
+/* Does text of UTF-8 hold a control character: C0, DEL or C1 (U+0080 to U+009F)? */
+bool str_has_control(struct str s);
+
 /* The first max bytes of s, less the half character that the cut would leave at the end. */
 struct str str_clip(struct str s, size_t max);
 

@@ -36,8 +36,9 @@
 #define EARLY_MAX_BYTES     (64 * 1024)   /* of a next request; then the connection closes */
 #define PIPELINED_MAX_BYTES (1024 * 1024) /* of unread answers; then the next request waits */
 #define PATH_SHOWN_BYTES    160           /* of a path, in an error */
-#define ARENA_FACTOR        4             /* decoded request : its body */
-#define ARENA_EXTRA_BYTES   (1024 * 1024) /* 4,096 messages of a few bytes each */
+#define OVER_BUDGET         "too many requests are in memory (sluice.limits.buffered)"
+#define ARENA_FACTOR        4                 /* decoded request : its body */
+#define ARENA_EXTRA_BYTES   (4 * 1024 * 1024) /* OPENAI_MAX_MESSAGES of a few bytes each */
 
 static void answer_code(struct http_conn *h, enum errcode code, uint64_t now_usec)
 {
@@ -113,7 +114,8 @@ static int decode(struct http_conn *h, struct str body, struct request *req, str
     int r = conn_charge(&h->conn, 2 * body.len) ? take_path_model(h, req, p) : -ENOMEM;
 
     r = r < 0 ? r : openai_decode_request(req, body, p);
-    return r < 0 ? r : http_overrides_read(http1_head(h->parser), req, p);
+    r = r < 0 ? r : http_overrides_read(http1_head(h->parser), req, p);
+    return r < 0 || conn_charge(&h->conn, req->arena.used_bytes) ? r : -ENOMEM;
 }
 
 static void decode_and_submit(struct http_conn *h, uint64_t now_usec)
@@ -127,7 +129,7 @@ static void decode_and_submit(struct http_conn *h, uint64_t now_usec)
 
     if (r < 0) {
         if (r == -ENOMEM) {
-            p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY};
+            p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY, .text = OVER_BUDGET};
         }
         request_free(req);
         http_answer_problem(h, &p, RETRY_AFTER_MIN_USEC, now_usec);
@@ -299,8 +301,7 @@ static bool feed_step(struct http_conn *h, struct str bytes, size_t *ret_taken, 
     switch (result) {
     case HTTP1_MORE:
         if (!conn_charge(&h->conn, http1_body(h->parser).len)) {
-            p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY,
-                                  .text = "too many request bodies are in memory"};
+            p = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY, .text = OVER_BUDGET};
             http_answer_refusal(h, &p, now_usec);
         }
         return false;

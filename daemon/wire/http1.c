@@ -366,7 +366,7 @@ static bool step_head(struct feed *f)
 
     if (verdict.code == ERRCODE_NONE && buf_room(&q->bytes) == 0) {
         verdict = (struct http1_verdict) {ERRCODE_HEAD_TOO_LARGE,
-                                          "the request head is larger than the limit"};
+                                          "the request head is larger than sluice.limits.head"};
     }
     if (verdict.code != ERRCODE_NONE) {
         return refuse(f, verdict);

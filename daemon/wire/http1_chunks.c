@@ -134,7 +134,7 @@ static struct http1_verdict take_size(struct http1_chunks *c, struct str line,
         return invalid("the chunk extensions are too long");
     }
     if (size > buf_room(body)) {
-        return refused(ERRCODE_PAYLOAD_TOO_LARGE, "the request is larger than the limit");
+        return refused(ERRCODE_PAYLOAD_TOO_LARGE, HTTP1_BODY_TOO_LARGE);
     }
     c->left_bytes = size;
     c->state = size > 0 ? CHUNKS_DATA : CHUNKS_TRAILER;

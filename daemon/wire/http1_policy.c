@@ -287,7 +287,7 @@ static struct http1_verdict check_length(const struct http1_head *head, size_t m
         return invalid("the Content-Length header is not a number");
     }
     if (framing->length_bytes > max_body_bytes) {
-        return refused(ERRCODE_PAYLOAD_TOO_LARGE, "the request is larger than the limit");
+        return refused(ERRCODE_PAYLOAD_TOO_LARGE, HTTP1_BODY_TOO_LARGE);
     }
     return LET_THROUGH;
 }

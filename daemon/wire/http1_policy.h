@@ -33,6 +33,9 @@ bool http1_policy_is_known_method(struct str method);
 /* One character of a token (RFC 9110 section 5.6.2). */
 bool http1_policy_is_token_char(char c);
 
+/* Named as the key that moves the limit. */
+#define HTTP1_BODY_TOO_LARGE "the request body is larger than sluice.limits.body"
+
 struct http1_framing {
     bool is_chunked;
     uint64_t length_bytes; /* of a body that is not chunked */

@@ -466,9 +466,9 @@ int openai_body_messages(struct openai_body *b)
     if (n == 0) {
         return field_fail(b->problem, f.name, "'messages' must hold at least one message");
     }
-    if (n > REQUEST_MAX_MESSAGES) {
+    if (n > OPENAI_MAX_MESSAGES) {
         return field_fail(b->problem, f.name, "'messages' may hold at most %d messages",
-                          REQUEST_MAX_MESSAGES);
+                          OPENAI_MAX_MESSAGES);
     }
     req->messages = arena_array(&req->arena, n, sizeof *req->messages);
     if (!req->messages) {

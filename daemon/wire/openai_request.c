@@ -76,22 +76,6 @@ static int decode_members(struct openai_body *b)
 
 /* ---- what all kinds have */
 
-/*
- * Names end up in logs and on terminals: no C0, DEL or C1 (c2 80 to c2 9f). The rest of UTF-8 was
- * checked with the body.
- */
-static bool has_control_characters(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        uint8_t c = (uint8_t) s.ptr[i], next = i + 1 < s.len ? (uint8_t) s.ptr[i + 1] : 0;
-
-        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next < 0xa0)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static int decode_model(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "model");
@@ -112,7 +96,7 @@ static int decode_model(struct openai_body *b)
         return field_fail(b->problem, f.name, "'model' may have at most %d bytes",
                           REQUEST_MODEL_MAX);
     }
-    if (has_control_characters(model)) {
+    if (str_has_control(model)) {
         return field_fail(b->problem, f.name, "'model' must not hold control characters");
     }
     b->req->model = model;

@@ -22,6 +22,12 @@ int openai_decode_request(struct request *req, struct str body,
                           struct problem *ret_problem) MUST_USE;
 
 /*
+ * Above the longest conversations that agents send (some thousand); what a message costs in memory,
+ * 160 bytes, is charged to its connection.
+ */
+#define OPENAI_MAX_MESSAGES 16384
+
+/*
  * Tool calls of one message: as many as OpenAI allows tools. Also the most that an answer may make.
  */
 #define OPENAI_MAX_TOOL_CALLS 128

@@ -91,6 +91,9 @@ static int check_name(const struct field *f, struct str name, size_t max_bytes)
         return field_fail(f->problem, f->name, "'%s' must hold names of 1 to %zu bytes", f->name,
                           max_bytes);
     }
+    if (str_has_control(name)) { /* they end up in logs */
+        return field_fail(f->problem, f->name, "'%s' must not hold control characters", f->name);
+    }
     return 0;
 }
 

@@ -69,7 +69,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "messages null": ({"model": "m", "messages": None}, "messages"),
     "messages a string": ({"model": "m", "messages": "hi"}, "messages"),
     "messages empty": ({"model": "m", "messages": []}, "messages"),
-    "too many messages": ({"model": "m", "messages": [USER] * 4097}, "messages"),
+    "too many messages": ({"model": "m", "messages": [USER] * 16385}, "messages"),
     "message a string": ({"model": "m", "messages": ["hi"]}, "messages[0]"),
     "role missing": ({"model": "m", "messages": [{"content": "x"}]}, "messages[0].role"),
     "role unknown": (

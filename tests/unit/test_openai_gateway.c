@@ -105,6 +105,8 @@ START_TEST(wrong_types_and_ranges)
     chat_refused("'tags':'a'", "tags", "must be an array");
     chat_refused("'tags':[1]", "tags", "strings");
     chat_refused("'tags':['']", "tags", "1 to 128 bytes");
+    chat_refused("'tags':['a\\u0000b']", "tags", "control characters");
+    chat_refused("'fallbacks':['a\\nb']", "fallbacks", "control characters");
     chat_refused("'tags':['1','2','3','4','5','6','7','8','9','10','11','12','13','14','15','16',"
                  "'17']",
                  "tags", "at most 16");

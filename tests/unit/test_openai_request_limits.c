@@ -31,7 +31,7 @@ static void limit(enum request_kind kind, const char *head, const char *element,
 
 START_TEST(every_limit_is_reached)
 {
-    limit(REQUEST_CHAT, "{'model':'m','messages':[", "{\"role\":\"user\"}", REQUEST_MAX_MESSAGES,
+    limit(REQUEST_CHAT, "{'model':'m','messages':[", "{\"role\":\"user\"}", OPENAI_MAX_MESSAGES,
           "]}", "messages");
     limit(REQUEST_CHAT, "{'model':'m','messages':[{'role':'user','content':[", "\"x\"", 4096,
           "]}]}", "messages[0].content");

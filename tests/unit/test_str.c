@@ -20,6 +20,22 @@ START_TEST(str_compares)
 }
 END_TEST
 
+START_TEST(str_knows_control_characters)
+{
+    static const char *const with[] = {"\x1f", "a\n", "\x7f", "a\xc2\x80",
+                                       "\xc2\x9f"
+                                       "b"};
+    static const char *const without[] = {"", " ~", "\xc2\xa0", "\xc3\x80", "\xe2\x82\xac"};
+
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++) {
+        ck_assert_msg(str_has_control(str_from(with[i])), "%zu", i);
+        ck_assert_msg(!str_has_control(str_from(without[i])), "%zu", i);
+    }
+    ck_assert(str_has_control(STR_LIT("\0")));
+    ck_assert(!str_has_control(STR_NONE));
+}
+END_TEST
+
 START_TEST(str_knows_utf8)
 {
     static const struct {
@@ -67,6 +83,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, str_compares);
     tcase_add_test(tc, str_knows_utf8);
+    tcase_add_test(tc, str_knows_control_characters);
 }
 
 TEST_MAIN("str", add_tests)
