@@ -278,23 +278,6 @@ static void read_params(struct config_entry *e)
     config_rules_inherit(e);
 }
 
-/* The first os.environ/NAME without a value in a parameter, or NULL. */
-static const struct config_node *find_unresolved(const struct config_node *node)
-{
-    if (node->is_unresolved) {
-        return node;
-    }
-    config_node_for_each(child, node)
-    {
-        const struct config_node *found = find_unresolved(child); /* at most 32 levels */
-
-        if (found) {
-            return found;
-        }
-    }
-    return NULL;
-}
-
 /*
  * A call must not go out with half of its parameters, nor to where the other half would have sent
  * it.
@@ -313,7 +296,7 @@ static void refuse_unresolved(struct config_entry *e)
         {
             bool is_of_target = is_one_of(param->key, of_target, ARRAY_LEN(of_target));
             bool is_used = config_deployment_param(e, param->key) == param;
-            const struct config_node *found = is_used ? find_unresolved(param) : NULL;
+            const struct config_node *found = is_used ? config_node_find_unresolved(param) : NULL;
 
             if (found && !(is_mocked && is_of_target)) { /* a mocked answer needs no server */
                 config_deployment_off(e, found,

@@ -1,11 +1,22 @@
 /*
- * See config_info.h. Owns nothing; must not look at litellm_params.
+ * See config_info.h.
+ *
+ * The map as a whole is told to clients on /model/info, so all of it is kept as JSON, whatever it
+ * holds: LiteLLM takes any key here. A few of them mean something besides.
+ *
+ * Owns nothing; must not look at litellm_params.
  */
 #include "config/config_info.h"
 
+#include <errno.h>
 #include <string.h>
 
+#include "config/config_value.h"
+
 #define MAX_ID_BYTES 63 /* what a call keeps of it (core/call.h: deployment_id) */
+#define MAX_TOKENS   (UINT64_C(1) << 40)
+
+#define ENVIRONMENT_VARIABLE "LITELLM_ENVIRONMENT"
 
 /* Where an earlier entry has the same id, or NULL. */
 static const struct config_node *find_twin(const struct config_entry *e,
@@ -51,10 +62,96 @@ static void read_id(struct config_entry *e, const struct config_node *id)
     e->deployment->id = config_reader_dup(e->reader, id->text);
 }
 
+/* A flag that is there and can be read; else as it was. */
+static void read_flag(struct config_entry *e, const struct config_node *at, bool *ret)
+{
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_reader_is_unset(at) && !config_value_flag(at, ret, why)) {
+        config_deployment_off(e, at, "%s", why);
+    }
+}
+
+static void read_max_input_tokens(struct config_entry *e, const struct config_node *at)
+{
+    char why[CONFIG_WHY_MAX];
+
+    if (!config_reader_is_unset(at) &&
+        !config_value_count(at, 1, MAX_TOKENS, &e->deployment->max_input_tokens, why)) {
+        config_deployment_off(e, at, "%s", why);
+    }
+}
+
+/*
+ * litellm/router.py (deployment_is_active_for_environment): such a deployment is only there where
+ * LITELLM_ENVIRONMENT has one of the names, and wrong where it has none.
+ */
+static void read_environments(struct config_entry *e, const struct config_node *at)
+{
+    const char *here = config_reader_variable(e->reader, ENVIRONMENT_VARIABLE);
+
+    if (config_reader_is_unset(at)) {
+        return;
+    }
+    if (at->kind != NODE_LIST) {
+        config_deployment_off(e, at, "expected a list, found %s", config_node_kind_name(at->kind));
+        return;
+    }
+    if (!here) {
+        config_deployment_off(e, at,
+                              "the variable " ENVIRONMENT_VARIABLE " says where this is, and "
+                              "is not set");
+        return;
+    }
+    config_node_for_each(name, at)
+    {
+        if (name->text && strcmp(name->text, here) == 0) {
+            return;
+        }
+    }
+    config_deployment_switch_off(
+        e, "model_info.supported_environments does not have the value of " ENVIRONMENT_VARIABLE);
+}
+
+/* All of it, as JSON. */
+static void keep(struct config_entry *e, const struct config_node *info)
+{
+    CLEANUP(buf_done) struct buf json;
+    int r;
+
+    buf_init(&json, CONFIG_MAX_INFO_BYTES + 1);
+    r = config_node_write_json(info, &json);
+    r = r < 0 ? r : buf_append_char(&json, '\0');
+    if (r == -ENOBUFS) {
+        config_deployment_off(e, info, "more than %d bytes", CONFIG_MAX_INFO_BYTES);
+    } else if (r < 0) {
+        e->reader->is_out_of_memory = true;
+    } else {
+        e->deployment->info = config_reader_dup(e->reader, buf_ptr(&json));
+    }
+}
+
+static void report(struct config_entry *e, const struct config_node *member)
+{
+    const struct config_node *unresolved = config_node_find_unresolved(member);
+
+    if (config_keys_find(SECTION_INFO, member->key) ||
+        config_keys_suggest(SECTION_INFO, member->key)) {
+        (void) config_reader_report(e->reader, SECTION_INFO, member);
+    } else {
+        config_reader_note(e->reader, member, FINDING_IGNORED,
+                           "not known; told on /model/info, and nothing else");
+    }
+    if (unresolved) {
+        config_deployment_off(e, unresolved, "the environment variable %.64s is not set, or empty",
+                              unresolved->variable);
+    }
+}
+
 void config_info_read(struct config_entry *e, const struct config_node *info)
 {
     const struct config_node *id = config_node_find(info, "id");
-    const struct config_node *blocked = config_node_find(info, "blocked");
+    bool is_blocked = false, is_discoverable = true;
 
     if (config_reader_is_unset(info)) {
         return;
@@ -66,12 +163,18 @@ void config_info_read(struct config_entry *e, const struct config_node *info)
     }
     config_node_for_each(member, info)
     {
-        (void) config_reader_report(e->reader, SECTION_INFO, member);
+        report(e, member);
     }
     if (!config_reader_is_unset(id)) {
         read_id(e, id);
     }
-    if (blocked && blocked->kind == NODE_BOOL && strcmp(blocked->text, "true") == 0) {
+    read_flag(e, config_node_find(info, "blocked"), &is_blocked);
+    if (is_blocked) {
         config_deployment_switch_off(e, "model_info.blocked is true");
     }
+    read_flag(e, config_node_find(info, "discoverable"), &is_discoverable);
+    e->deployment->is_hidden = !is_discoverable;
+    read_max_input_tokens(e, config_node_find(info, "max_input_tokens"));
+    read_environments(e, config_node_find(info, "supported_environments"));
+    keep(e, info);
 }

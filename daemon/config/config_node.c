@@ -37,6 +37,23 @@ struct config_node *config_node_find(const struct config_node *node, const char 
     return NULL;
 }
 
+const struct config_node *config_node_find_unresolved(const struct config_node *node)
+{
+    if (node->is_unresolved) {
+        return node;
+    }
+    config_node_for_each(child, node)
+    {
+        const struct config_node *found =
+            config_node_find_unresolved(child); /* at most 32 levels */
+
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
 void config_node_path(const struct config_node *node, char ret_path[CONFIG_NODE_PATH_MAX])
 {
     const struct config_node *steps[CONFIG_YAML_MAX_DEPTH + 1];

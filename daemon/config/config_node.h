@@ -39,6 +39,9 @@ struct config_node {
 /* The member of a map, or NULL: none, or node is not a map (or NULL). */
 struct config_node *config_node_find(const struct config_node *node, const char *key);
 
+/* The first os.environ/NAME without a value in a value, or NULL. */
+const struct config_node *config_node_find_unresolved(const struct config_node *node);
+
 #define config_node_for_each(pos, node)                                                            \
     for (struct config_node *pos = (node)->first; pos; pos = pos->next)
 

@@ -13,6 +13,7 @@
  *   config_info.c         its model_info
  *   config_target.c       its provider, model, api_base, api_key
  *   config_provider.c     the table of prefixes
+ *   config_limits.c       the limits of general_settings
  *   config_router.c       router_settings, and the same keys under litellm_settings
  *   config_fallbacks.c    its fallbacks and aliases
  *   config_sluice.c       the sluice: key
@@ -30,6 +31,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config/config_limits.h"
 #include "config/config_model_list.h"
 #include "config/config_router.h"
 #include "config/config_sluice.h"
@@ -286,6 +288,7 @@ static int read_text(struct config *c, struct str text, struct arena *a)
         reader.root = root;
         config_reader_resolve_variables(&reader, root);
         read_sections(&reader);
+        config_limits_read(&reader);
         config_router_read(&reader);
         check_whole(&reader);
         config_model_list_finish(&reader);

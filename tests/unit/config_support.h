@@ -22,7 +22,7 @@ static inline void clean_environment(void)
     static const char *const names[] = {
         "OPENAI_API_KEY",       "OPENAI_BASE_URL", "OPENAI_API_BASE",     "OLLAMA_API_BASE",
         "HOSTED_VLLM_API_BASE", "GROQ_API_KEY",    "LITELLM_MASTER_KEY",  "SLUICE_TEST_A",
-        "SLUICE_TEST_B",        "MISTRAL_API_KEY", "HOSTED_VLLM_API_KEY",
+        "SLUICE_TEST_B",        "MISTRAL_API_KEY", "HOSTED_VLLM_API_KEY", "LITELLM_ENVIRONMENT",
     };
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
