@@ -163,10 +163,13 @@ static enum sink_answer on_event(struct event_sink *sink, const struct event *ev
 
 /* ---- inner jobs */
 
+#define NUMBER_BYTES 22 /* '-', the digits of a size_t, and the NUL */
+
 /* Ids that a codec makes up (of tool calls) come from the request's, and must differ. */
 static void number_id(struct request *one, const char *id, size_t i)
 {
-    (void) snprintf(one->id, sizeof one->id, "%.*s-%zu", (int) sizeof one->id - 8, id, i);
+    (void) snprintf(one->id, sizeof one->id, "%.*s-%zu", (int) sizeof one->id - NUMBER_BYTES, id,
+                    i);
 }
 
 static void ask_for(struct backend_job *job, size_t i)
