@@ -348,9 +348,7 @@ static int send_request(struct backend_job *job, uint64_t now_usec)
     struct transfer_spec spec = {
         .url = url,
         .unix_path = b->address.unix_path,
-        .bearer = b->api_key,
-        .headers = &b->headers,
-        .ca_file = b->ca_file,
+        .access = &b->access,
         .body = buf_str(&job->body),
         .accept = b->dialect->accept,
         .is_local = b->address.is_local,
@@ -399,7 +397,7 @@ static int want_model(struct backend_job *job, uint64_t now_usec)
     struct load_spec spec = {
         .model = model_of(job),
         .path = b->dialect->load_path(job->request->kind),
-        .bearer = b->api_key,
+        .access = &b->access,
         .body = job->model ? buf_str(&own) : buf_str(&b->load_body),
         .connect_usec = b->connect_usec,
         .answer_usec = b->first_byte_usec,
@@ -520,15 +518,9 @@ static void backend_free(struct backend *backend)
     ollama_loader_unref(b->loader);
     server_state_unref(b->server);
     server_address_done(&b->address);
-    if (b->api_key) {
-        explicit_bzero(b->api_key, strlen(b->api_key));
-    }
-    kv_wipe(&b->headers);
-    kv_done(&b->headers);
+    server_access_done(&b->access);
     kv_wipe(&b->body);
     kv_done(&b->body);
-    free(b->ca_file);
-    free(b->api_key);
     free(b->id);
     free(b->model);
     kv_done(&b->options);
@@ -589,8 +581,6 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
         .loader = loader,
         .id = strdup(params->id),
         .model = strdup(params->model),
-        .api_key = params->api_key ? strdup(params->api_key) : NULL,
-        .ca_file = params->ca_file ? strdup(params->ca_file) : NULL,
         .connect_usec = params->connect_usec,
         .first_byte_usec = params->first_byte_usec,
         .gap_usec = params->gap_usec,
@@ -600,9 +590,11 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     list_init(&b->jobs);
     buf_init(&b->load_body, LOAD_BODY_MAX_BYTES);
     r = !params->api_base ? -EINVAL : server_address_init(&b->address, params->api_base);
-    if (r >= 0 && (!b->id || !b->model || (params->api_key && !b->api_key) ||
-                   (params->ca_file && !b->ca_file))) {
+    if (r >= 0 && (!b->id || !b->model)) {
         r = -ENOMEM;
+    }
+    if (r >= 0) {
+        r = server_access_init(&b->access, params->api_key, params->headers, params->ca_file);
     }
     if (r >= 0) {
         r = server_state_ref(up, params->api_base, &b->server);
@@ -612,9 +604,6 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     }
     if (r >= 0 && params->body) {
         r = kv_copy(params->body, &b->body);
-    }
-    if (r >= 0 && params->headers) {
-        r = kv_copy(params->headers, &b->headers);
     }
     for (size_t i = 0; r >= 0 && i < params->n_dropped_params; i++) {
         r = kv_set(&b->dropped, str_from(params->dropped_params[i]), STR_LIT(""));

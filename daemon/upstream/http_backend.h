@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "core/ports.h"
 #include "upstream/provider.h"
+#include "upstream/server_access.h"
 #include "upstream/server_address.h"
 #include "upstream/upstreams.h"
 #include "wire/problem.h"
@@ -51,10 +52,8 @@ struct http_backend {
     struct ollama_loader *loader; /* a reference, or NULL */
     struct server_state *server;  /* a reference */
     char *id, *model;             /* owned */
-    char *api_key;                /* owned, or NULL; wiped */
-    char *ca_file;                /* owned, or NULL */
+    struct server_access access;
     struct kv options, body;
-    struct kv headers; /* values are wiped: they may hold keys */
     bool drops_params;
     struct kv dropped; /* names of parameters that are never sent; the values are empty */
     /* the same for every load of its own model: encoded once; empty without a loader */

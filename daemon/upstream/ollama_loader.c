@@ -28,7 +28,7 @@ struct load {
     struct list waiters;      /* load_waiter.link */
     char *model, *path, *url; /* owned */
     char *body;               /* owned: JSON text with the load options */
-    char *bearer;             /* owned, or NULL; wiped */
+    struct server_access access;
     uint64_t connect_usec, answer_usec;
     uint64_t trusted_until_usec;
     bool is_wanted; /* waits for its turn or is under way */
@@ -57,19 +57,11 @@ struct ollama_loader {
 
 static void start_next(struct ollama_loader *l);
 
-static void secret_free(char *secret)
-{
-    if (secret) {
-        explicit_bzero(secret, strlen(secret));
-    }
-    free(secret);
-}
-
 static void load_free(struct load *m)
 {
     assert(list_is_empty(&m->waiters));
     list_remove(&m->link);
-    secret_free(m->bearer);
+    server_access_done(&m->access);
     free(m->model);
     free(m->path);
     free(m->url);
@@ -257,7 +249,7 @@ static int start_load(struct ollama_loader *l, struct load *m)
     struct transfer_spec spec = {
         .url = m->url,
         .unix_path = l->address.unix_path,
-        .bearer = m->bearer,
+        .access = &m->access,
         .body = str_from(m->body),
         .is_local = l->address.is_local,
         .connect_usec = m->connect_usec,
@@ -362,13 +354,14 @@ static int add(struct ollama_loader *l, const struct load_spec *spec, struct loa
 /* How to ask, and how long to wait for the answer: as the latest wish has it. */
 static int set_terms(struct load *m, const struct load_spec *spec)
 {
-    char *bearer = spec->bearer ? strdup(spec->bearer) : NULL;
+    struct server_access access;
+    int r = server_access_copy(spec->access, &access);
 
-    if (spec->bearer && !bearer) {
-        return -ENOMEM;
+    if (r < 0) {
+        return r;
     }
-    secret_free(m->bearer);
-    m->bearer = bearer;
+    server_access_done(&m->access);
+    m->access = access;
     m->connect_usec = spec->connect_usec;
     m->answer_usec = spec->answer_usec;
     return 0;

@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "base/macros.h"
 #include "base/str.h"
+#include "upstream/server_access.h"
 #include "upstream/server_address.h"
 #include "upstream/upstreams.h"
 #include "wire/problem.h"
@@ -48,9 +49,9 @@ struct load_waiter {
 
 struct load_spec {
     const char *model;
-    const char *path;   /* "/api/generate", or "/api/embed" for embedding models */
-    const char *bearer; /* API key, or NULL; copied */
-    struct str body;    /* copied */
+    const char *path;                   /* "/api/generate", or "/api/embed" for embedding models */
+    const struct server_access *access; /* copied */
+    struct str body;                    /* copied */
     uint64_t connect_usec;
     uint64_t answer_usec; /* how long the load may take */
 };

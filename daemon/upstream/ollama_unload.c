@@ -41,7 +41,8 @@ struct ollama_unload {
     struct unload_sink *sink; /* borrowed */
     struct upstreams *up;     /* borrowed */
     struct ollama_loader *loader;
-    char *id, *model, *unix_path, *bearer, *list_url, *tell_url; /* owned */
+    char *id, *model, *unix_path, *list_url, *tell_url; /* owned */
+    struct server_access access;
     bool is_local, is_trusted, could_not_start;
     uint64_t connect_usec, began_at_usec, ends_at_usec;
     struct transfer *transfer;
@@ -55,10 +56,7 @@ static struct ollama_unload *unload_free(struct ollama_unload *u)
     transfer_cancel(u->transfer);
     sd_event_source_disable_unref(u->timer);
     ollama_loader_unref(u->loader);
-    if (u->bearer) {
-        explicit_bzero(u->bearer, strlen(u->bearer));
-    }
-    free(u->bearer);
+    server_access_done(&u->access);
     free(u->id);
     free(u->model);
     free(u->unix_path);
@@ -204,7 +202,7 @@ static int begin_exchange(struct ollama_unload *u)
     struct transfer_spec spec = {
         .url = tells ? u->tell_url : u->list_url,
         .unix_path = u->unix_path,
-        .bearer = u->bearer,
+        .access = &u->access,
         .body = tells ? buf_str(&u->body) : STR_NONE,
         .accept = "application/json",
         .is_local = u->is_local,
@@ -262,12 +260,12 @@ static int fill(struct ollama_unload *u, const struct ollama_unload_spec *spec)
 {
     u->id = strdup(spec->id);
     u->model = strdup(spec->model);
-    u->bearer = copy(spec->bearer);
     u->unix_path = copy(spec->address->unix_path);
     u->list_url = server_address_url(spec->address, OLLAMA_LIST_PATH);
     u->tell_url = server_address_url(spec->address, OLLAMA_UNLOAD_PATH);
-    if (!u->id || !u->model || (spec->bearer && !u->bearer) || !u->list_url || !u->tell_url ||
-        (spec->address->unix_path && !u->unix_path)) {
+    if (!u->id || !u->model || !u->list_url || !u->tell_url ||
+        (spec->address->unix_path && !u->unix_path) ||
+        server_access_copy(spec->access, &u->access) < 0) {
         return -ENOMEM;
     }
     return ollama_encode_unload(spec->model, &u->body);

@@ -5,6 +5,7 @@
  */
 #include "core/ports.h"
 #include "upstream/ollama_loader.h"
+#include "upstream/server_access.h"
 #include "upstream/server_address.h"
 #include "upstream/upstreams.h"
 
@@ -14,8 +15,8 @@ struct ollama_unload_spec {
     struct ollama_loader *loader;         /* a reference is taken: what it knows is corrected */
     const char *id;                       /* of the deployment, for messages */
     const char *model;
-    const char *bearer; /* API key, or NULL */
-    bool is_trusted;    /* it counts as loaded, whether the server lists it or not */
+    const struct server_access *access; /* copied */
+    bool is_trusted; /* it counts as loaded, whether the server lists it or not */
     uint64_t connect_usec;
 };
 

@@ -85,7 +85,7 @@ static int unload(const struct http_backend *b, const char *model, struct unload
         .loader = b->loader,
         .id = b->id,
         .model = model,
-        .bearer = b->api_key,
+        .access = &b->access,
         .is_trusted = ollama_loader_trusts_any(b->loader, model, clock_now_usec()),
         .connect_usec = b->connect_usec,
     };

@@ -189,8 +189,8 @@ bool transfer_header_is_ours(const char *name)
 
 static bool is_configured(const struct transfer_spec *spec, const char *name)
 {
-    for (size_t i = 0; spec->headers && i < spec->headers->n_items; i++) {
-        if (str_is_nocase(str_from(spec->headers->items[i].name), name)) {
+    for (size_t i = 0; spec->access && i < spec->access->headers.n_items; i++) {
+        if (str_is_nocase(str_from(spec->access->headers.items[i].name), name)) {
             return true;
         }
     }
@@ -207,8 +207,8 @@ static int add_own(struct transfer *t, const struct transfer_spec *spec)
     if (r == 0 && spec->accept && !is_configured(spec, "accept")) {
         r = add_line(t, "Accept", ": ", spec->accept);
     }
-    if (r == 0 && spec->bearer && !is_configured(spec, "authorization")) {
-        r = add_line(t, "Authorization", ": Bearer ", spec->bearer);
+    if (r == 0 && spec->access && spec->access->bearer && !is_configured(spec, "authorization")) {
+        r = add_line(t, "Authorization", ": Bearer ", spec->access->bearer);
     }
     return r;
 }
@@ -217,8 +217,8 @@ static int add_headers(struct transfer *t, const struct transfer_spec *spec)
 {
     int r = add_own(t, spec);
 
-    for (size_t i = 0; r == 0 && spec->headers && i < spec->headers->n_items; i++) {
-        const struct kv_item *h = &spec->headers->items[i];
+    for (size_t i = 0; r == 0 && spec->access && i < spec->access->headers.n_items; i++) {
+        const struct kv_item *h = &spec->access->headers.items[i];
 
         if (!transfer_header_is_ours(h->name)) {
             r = add_line(t, h->name, ": ", h->value);
@@ -267,8 +267,8 @@ static int set_options(struct transfer *t, const struct transfer_spec *spec)
     if (spec->is_local) {
         SET(CURLOPT_PROXY, ""); /* else http_proxy of the environment would be asked */
     }
-    if (spec->ca_file) {
-        SET(CURLOPT_CAINFO, spec->ca_file);
+    if (spec->access && spec->access->ca_file) {
+        SET(CURLOPT_CAINFO, spec->access->ca_file);
         SET(CURLOPT_CAPATH, NULL); /* instead of the system's, not beside them */
     }
     if (spec->unix_path) {

@@ -11,9 +11,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/kv.h"
 #include "base/macros.h"
 #include "base/str.h"
+#include "upstream/server_access.h"
 
 struct curl_loop;
 struct transfer;
@@ -24,13 +24,11 @@ struct transfer;
 struct transfer_spec {
     const char *url;       /* "http://127.0.0.1:11434/api/chat" */
     const char *unix_path; /* connect there instead of to the url's host; or NULL */
-    const char *bearer;    /* API key, or NULL */
     /*
-     * Further headers, name -> value; or NULL. One of the same name as a header of ours replaces it,
-     * except those that say where a message ends (transfer_header_is_ours())
+     * Or NULL. A header of the same name as one of ours replaces it, except those that say where a
+     * message ends (transfer_header_is_ours())
      */
-    const struct kv *headers;
-    const char *ca_file; /* PEM: trusted instead of the system's certificates; or NULL */
+    const struct server_access *access;
     /*
      * POST with JSON; absent: GET. Borrowed until the transfer is over: libcurl sends it again on a
      * stale connection

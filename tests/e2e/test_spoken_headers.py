@@ -1,0 +1,46 @@
+"""What a deployment adds to every exchange with its model server: extra_headers, loads included, and extra_body."""
+
+from __future__ import annotations
+
+import json
+
+from testenv.http import chat_body
+from testenv.upstream import Upstream
+
+CHAT = "/v1/chat/completions"
+HEADERS = {"X-Team": "kitchen", "x-empty": "", "Authorization": "Token other", "User-Agent": "ours/1"}
+
+
+def test_extra_headers(env, upstream: Upstream) -> None:
+    """One of the same name as sluice's own takes its place."""
+    sluice = env.start({"m": upstream.deployment(extra_headers=HEADERS)})
+    assert sluice.post(CHAT, chat_body("m")).status == 200
+    told = upstream.exchanges
+    assert len(told) == (2 if upstream.dialect.name == "ollama" else 1)  # Ollama's load is one more
+    for exchange in told:
+        for name, value in HEADERS.items():
+            assert exchange.headers[name.lower()] == value, (exchange.path, exchange.headers)
+
+
+def test_headers_that_say_where_a_message_ends_are_ours(env, upstream: Upstream) -> None:
+    tricks = {"Host": "evil.example", "Content-Length": "3", "Transfer-Encoding": "chunked", "Connection": "x"}
+    sluice = env.start({"m": upstream.deployment(extra_headers={**tricks, "X-Kept": "1"})})
+    answer = sluice.post(CHAT, chat_body("m"))
+    assert answer.status in (200, 503), answer
+    for exchange in upstream.requests():
+        assert exchange.headers["host"] == f"127.0.0.1:{upstream.port}"
+        assert int(exchange.headers["content-length"]) == len(exchange.body)
+        assert exchange.headers.get("connection") != "x"
+
+
+def test_extra_body_wins(env) -> None:
+    """Over what the client sent and over the deployment's defaults, but not over the model and the stream."""
+    upstream = env.openai()
+    body = {"chat_template_kwargs": {"enable_thinking": False}, "temperature": 0.25, "model": "evil"}
+    sluice = env.start({"m": upstream.deployment("real", extra_body=body, temperature=0.5, top_p=0.75)})
+    assert sluice.post(CHAT, chat_body("m", temperature=1, top_k=3)).status == 200
+    sent = upstream.wait_request().json
+    assert sent["model"] == "real" and sent["stream"] is True
+    assert sent["temperature"] == 0.25 and sent["top_p"] == 0.75 and sent["top_k"] == 3
+    assert sent["chat_template_kwargs"] == {"enable_thinking": False}
+    assert json.dumps(sent).count("temperature") == 1
