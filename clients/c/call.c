@@ -260,6 +260,8 @@ static int event_type(const Sluice__V1__Event *ev)
         return SLUICE_EVENT_TOOL_CALL;
     case SLUICE__V1__EVENT__KIND_EMBEDDING:
         return SLUICE_EVENT_EMBEDDING;
+    case SLUICE__V1__EVENT__KIND_RESULT:
+        return SLUICE_EVENT_RESULT;
     case SLUICE__V1__EVENT__KIND_DONE:
         return SLUICE_EVENT_DONE;
     case SLUICE__V1__EVENT__KIND__NOT_SET:
@@ -353,6 +355,8 @@ static const ProtobufCMessageDescriptor *reply_descriptor(enum request_kind kind
     case REQUEST_CHAT:
     case REQUEST_COMPLETE:
     case REQUEST_EMBED:
+    case REQUEST_RERANK:
+    case REQUEST_CLASSIFY:
     case REQUEST_WATCH:
     case _REQUEST_KIND_MAX:
         break;

@@ -117,6 +117,27 @@ EXPORT const float *sluice_call_embedding(const sluice_call *call, size_t *ret_n
     return *ret_n_values > 0 ? ev->embedding->values : nothing;
 }
 
+EXPORT uint32_t sluice_call_result_index(const sluice_call *call)
+{
+    const Sluice__V1__Event *ev = current(call, SLUICE_EVENT_RESULT);
+
+    return ev ? ev->result->index : 0;
+}
+
+EXPORT double sluice_call_result_score(const sluice_call *call)
+{
+    const Sluice__V1__Event *ev = current(call, SLUICE_EVENT_RESULT);
+
+    return ev ? ev->result->score : 0;
+}
+
+EXPORT const char *sluice_call_result_json(const sluice_call *call, size_t *ret_n_bytes)
+{
+    const Sluice__V1__Event *ev = current(call, SLUICE_EVENT_RESULT);
+
+    return text_of(ev ? ev->result->json : NULL, ret_n_bytes);
+}
+
 static const Sluice__V1__Done *done(const sluice_call *call)
 {
     const Sluice__V1__Event *ev = current(call, SLUICE_EVENT_DONE);

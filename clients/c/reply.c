@@ -199,6 +199,8 @@ EXPORT size_t sluice_call_n_rows(const sluice_call *call)
     case REQUEST_CHAT:
     case REQUEST_COMPLETE:
     case REQUEST_EMBED:
+    case REQUEST_RERANK:
+    case REQUEST_CLASSIFY:
     case REQUEST_CANCEL:
     case REQUEST_RELOAD:
     case REQUEST_DRAIN:

@@ -29,6 +29,8 @@ static const struct request_method methods[_REQUEST_KIND_MAX] = {
     [REQUEST_CHAT] = {"sluice.v1.Engine", "Chat", true},
     [REQUEST_COMPLETE] = {"sluice.v1.Engine", "Complete", true},
     [REQUEST_EMBED] = {"sluice.v1.Engine", "Embed", true},
+    [REQUEST_RERANK] = {"sluice.v1.Engine", "Rerank", true},
+    [REQUEST_CLASSIFY] = {"sluice.v1.Engine", "Classify", true},
     [REQUEST_MODELS] = {"sluice.v1.Engine", "ListModels", false},
     [REQUEST_INFO] = {"sluice.v1.Engine", "GetInfo", false},
     [REQUEST_STATUS] = {"sluice.v1.Control", "Status", false},
@@ -233,6 +235,44 @@ EXPORT int sluice_embed_new(const char *model, sluice_request **ret_request)
     return 0;
 }
 
+EXPORT int sluice_rerank_new(const char *model, const char *query, size_t n_bytes,
+                             sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_RERANK);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__rerank_request__init(&req->msg.rerank);
+    r = request_set_string(req, &req->msg.rerank.model, model, strlen(model));
+    r = r < 0 ? r : request_set_string(req, &req->msg.rerank.query, query, n_bytes);
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
+EXPORT int sluice_classify_new(const char *model, sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_CLASSIFY);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__classify_request__init(&req->msg.classify);
+    r = request_set_string(req, &req->msg.classify.model, model, strlen(model));
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
 bool request_is_id(const char *text, size_t n)
 {
     static const char allowed[] =
@@ -287,6 +327,17 @@ EXPORT sluice_request *sluice_request_free(sluice_request *req)
     case REQUEST_EMBED:
         free_string(req->msg.embed.model);
         free_strings(req->msg.embed.inputs, req->msg.embed.n_inputs);
+        break;
+    case REQUEST_RERANK:
+        free_string(req->msg.rerank.model);
+        free_string(req->msg.rerank.query);
+        free_string(req->msg.rerank.extra_json);
+        free_strings(req->msg.rerank.documents, req->msg.rerank.n_documents);
+        break;
+    case REQUEST_CLASSIFY:
+        free_string(req->msg.classify.model);
+        free_string(req->msg.classify.extra_json);
+        free_strings(req->msg.classify.inputs, req->msg.classify.n_inputs);
         break;
     case REQUEST_CANCEL:
         free_string(req->msg.cancel.request_id);
@@ -461,16 +512,31 @@ EXPORT int sluice_request_add_tool_call(sluice_request *req, const char *id, con
     return 0;
 }
 
+/* The texts of a request that has a list of them; items NULL: it has none. */
+static struct string_list inputs_of(sluice_request *req)
+{
+    struct string_list none = {NULL, NULL, 0};
+
+    if (req->kind == REQUEST_EMBED) {
+        return (struct string_list) {&req->msg.embed.inputs, &req->msg.embed.n_inputs,
+                                     REQUEST_MAX_INPUTS};
+    }
+    if (req->kind == REQUEST_RERANK) {
+        return (struct string_list) {&req->msg.rerank.documents, &req->msg.rerank.n_documents,
+                                     REQUEST_MAX_INPUTS};
+    }
+    if (req->kind == REQUEST_CLASSIFY) {
+        return (struct string_list) {&req->msg.classify.inputs, &req->msg.classify.n_inputs,
+                                     REQUEST_MAX_INPUTS};
+    }
+    return none;
+}
+
 EXPORT int sluice_request_add_input(sluice_request *req, const char *text, size_t n_bytes)
 {
-    if (!request_is_kind(req, KIND(EMBED))) {
-        return -EINVAL;
-    }
+    struct string_list inputs = inputs_of(req);
 
-    struct string_list inputs = {&req->msg.embed.inputs, &req->msg.embed.n_inputs,
-                                 REQUEST_MAX_INPUTS};
-
-    return add_string(req, inputs, text, n_bytes);
+    return inputs.items ? add_string(req, inputs, text, n_bytes) : -EINVAL;
 }
 
 EXPORT int sluice_request_add_stop(sluice_request *req, const char *text, size_t n_bytes)
@@ -500,6 +566,10 @@ static size_t join_and_pack(const sluice_request *req, Sluice__V1__CallOptions *
         msg.complete.sampling = sampling;
     } else if (req->kind == REQUEST_EMBED) {
         msg.embed.options = options;
+    } else if (req->kind == REQUEST_RERANK) {
+        msg.rerank.options = options;
+    } else if (req->kind == REQUEST_CLASSIFY) {
+        msg.classify.options = options;
     } else if (req->kind == REQUEST_WATCH) {
         msg.watch.request_id = options->request_id;
     }
@@ -514,7 +584,9 @@ int request_pack(const sluice_request *req, const char *id, uint8_t **ret_bytes,
     char own_id[REQUEST_ID_MAX_BYTES + 1] = "";
 
     if ((req->kind == REQUEST_CHAT && req->msg.chat.n_messages == 0) ||
-        (req->kind == REQUEST_EMBED && req->msg.embed.n_inputs == 0)) {
+        (req->kind == REQUEST_EMBED && req->msg.embed.n_inputs == 0) ||
+        (req->kind == REQUEST_RERANK && req->msg.rerank.n_documents == 0) ||
+        (req->kind == REQUEST_CLASSIFY && req->msg.classify.n_inputs == 0)) {
         return -EINVAL;
     }
     assert(strlen(id) <= REQUEST_ID_MAX_BYTES);

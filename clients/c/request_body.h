@@ -14,6 +14,8 @@ union message {
     Sluice__V1__ChatRequest chat;
     Sluice__V1__CompleteRequest complete;
     Sluice__V1__EmbedRequest embed;
+    Sluice__V1__RerankRequest rerank;
+    Sluice__V1__ClassifyRequest classify;
     Sluice__V1__ListModelsRequest models;
     Sluice__V1__GetInfoRequest info;
     Sluice__V1__StatusRequest status;

@@ -10,7 +10,7 @@
 #include "request_body.h"
 
 #define SAMPLED (KIND(CHAT) | KIND(COMPLETE))
-#define CALLED  (KIND(CHAT) | KIND(COMPLETE) | KIND(EMBED))
+#define CALLED  (SAMPLED | KIND(EMBED) | KIND(RERANK) | KIND(CLASSIFY))
 #define NAMED   (CALLED | KIND(WATCH))
 
 static const struct int_rule {
@@ -25,6 +25,7 @@ static const struct int_rule {
     [SLUICE_INT_LOGPROBS] = {SAMPLED, 0, 1},
     [SLUICE_INT_TOP_LOGPROBS] = {SAMPLED, 0, 20},
     [SLUICE_INT_DIMENSIONS] = {KIND(EMBED), 0, UINT32_MAX},
+    [SLUICE_INT_TOP_N] = {KIND(RERANK), 0, INT32_MAX},
 };
 
 EXPORT int sluice_request_set_int(sluice_request *req, int what, int64_t value)
@@ -63,6 +64,9 @@ EXPORT int sluice_request_set_int(sluice_request *req, int what, int64_t value)
     case SLUICE_INT_DIMENSIONS:
         req->msg.embed.dimensions = (uint32_t) value;
         break;
+    case SLUICE_INT_TOP_N:
+        req->msg.rerank.top_n = (uint32_t) value;
+        break;
     }
     return 0;
 }
@@ -100,6 +104,17 @@ EXPORT int sluice_request_set_double(sluice_request *req, int what, double value
     return -EINVAL;
 }
 
+static char **extra_slot(sluice_request *req)
+{
+    if (req->kind == REQUEST_RERANK) {
+        return &req->msg.rerank.extra_json;
+    }
+    if (req->kind == REQUEST_CLASSIFY) {
+        return &req->msg.classify.extra_json;
+    }
+    return request_is_kind(req, SAMPLED) ? &req->sampling.extra_json : NULL;
+}
+
 /* Where a text lives; NULL: not in this kind of request. */
 static char **text_slot(sluice_request *req, int what)
 {
@@ -116,7 +131,7 @@ static char **text_slot(sluice_request *req, int what)
     case SLUICE_TEXT_REASONING_EFFORT:
         return chat ? &chat->reasoning_effort : NULL;
     case SLUICE_TEXT_EXTRA_JSON:
-        return request_is_kind(req, SAMPLED) ? &req->sampling.extra_json : NULL;
+        return extra_slot(req);
     case SLUICE_TEXT_SUFFIX:
         return req->kind == REQUEST_COMPLETE ? &req->msg.complete.suffix : NULL;
     case SLUICE_TEXT_MESSAGE_NAME:

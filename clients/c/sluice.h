@@ -74,7 +74,7 @@ typedef struct sluice_call sluice_call;       /* one request on its way, and wha
 
 /* The binary interface this header describes. Within one major number it only grows. */
 #define SLUICE_ABI_MAJOR 0
-#define SLUICE_ABI_MINOR 2
+#define SLUICE_ABI_MINOR 3
 
 /* The library that runs: major << 16 | minor << 8 | patch, the same as text ("0.1.0"), and its
  * interface: major << 16 | minor. A program works with a library of the same major and no smaller
@@ -157,6 +157,12 @@ int sluice_chat_new(const char *model, sluice_request **ret_request) SLUICE_MUST
 int sluice_complete_new(const char *model, const char *prompt, size_t n_bytes,
                         sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_embed_new(const char *model, sluice_request **ret_request) SLUICE_MUST_USE;
+/* Since ABI 0.3, as the next one. Documents, best first by their relevance to the query: add them
+ * with sluice_request_add_input(). */
+int sluice_rerank_new(const char *model, const char *query, size_t n_bytes,
+                      sluice_request **ret_request) SLUICE_MUST_USE;
+/* Labels of texts, added with sluice_request_add_input(). */
+int sluice_classify_new(const char *model, sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_models_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_info_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_status_new(sluice_request **ret_request) SLUICE_MUST_USE;
@@ -204,7 +210,8 @@ int sluice_request_add_image_url(sluice_request *req, const char *url) SLUICE_MU
 int sluice_request_add_tool_call(sluice_request *req, const char *id, const char *name,
                                  const char *arguments_json, size_t n_bytes) SLUICE_MUST_USE;
 
-/* Embed: appends a text to embed; at most 2048 (-E2BIG). */
+/* Embed, rerank, classify: appends a text to embed or classify, or a document; at most 2048
+ * (-E2BIG). */
 int sluice_request_add_input(sluice_request *req, const char *text, size_t n_bytes) SLUICE_MUST_USE;
 
 /* Chat, complete: appends a text that ends the answer; at most 16 (-E2BIG). */
@@ -220,15 +227,16 @@ enum sluice_class {
 /* Values for sluice_request_set_int(). In brackets: the kinds that know it. What is not set is left
  * to the model server. */
 enum sluice_int {
-    SLUICE_INT_CLASS = 1, /* enum sluice_class [chat, complete, embed] */
-    SLUICE_INT_DEADLINE_USEC =
-        2, /* for the whole call, from its start; 0: none [chat, complete, embed] */
+    SLUICE_INT_CLASS = 1, /* enum sluice_class [chat, complete, embed, rerank, classify] */
+    /* for the whole call, from its start; 0: none [chat, complete, embed, rerank, classify] */
+    SLUICE_INT_DEADLINE_USEC = 2,
     SLUICE_INT_MAX_TOKENS = 3,   /* of the answer; 0: not set [chat, complete] */
     SLUICE_INT_SEED = 4,         /* [chat, complete] */
     SLUICE_INT_TOP_K = 5,        /* [chat, complete] */
     SLUICE_INT_LOGPROBS = 6,     /* 1: wanted [chat, complete] */
     SLUICE_INT_TOP_LOGPROBS = 7, /* 0 to 20 [chat, complete] */
-    SLUICE_INT_DIMENSIONS = 8    /* 0: the model's own [embed] */
+    SLUICE_INT_DIMENSIONS = 8,   /* 0: the model's own [embed] */
+    SLUICE_INT_TOP_N = 9         /* how many results; 0: all [rerank] */
 };
 int sluice_request_set_int(sluice_request *req, int what, int64_t value) SLUICE_MUST_USE;
 
@@ -245,14 +253,15 @@ int sluice_request_set_double(sluice_request *req, int what, double value) SLUIC
 /* Values for sluice_request_set_text(). Setting again replaces; n_bytes 0 takes back. */
 enum sluice_text {
     /* 1 to 64 of [A-Za-z0-9._-], unique among your running calls; else the library makes one
-     * [chat, complete, embed, watch] */
+     * [chat, complete, embed, rerank, classify, watch] */
     SLUICE_TEXT_REQUEST_ID = 1,
     SLUICE_TEXT_TOOLS_JSON = 2,       /* JSON array as OpenAI's `tools` [chat] */
     SLUICE_TEXT_TOOL_CHOICE_JSON = 3, /* JSON string or object as OpenAI's `tool_choice` [chat] */
     SLUICE_TEXT_RESPONSE_FORMAT_JSON = 4, /* JSON object as OpenAI's `response_format` [chat] */
     SLUICE_TEXT_REASONING_EFFORT = 5,     /* none, minimal, low, medium, high, max [chat] */
     SLUICE_TEXT_EXTRA_JSON =
-        6, /* JSON object of further parameters for the model server [chat, complete] */
+        6, /* JSON object of further parameters for the model server [chat, complete, rerank,
+              classify] */
     SLUICE_TEXT_SUFFIX = 7,               /* [complete] */
     SLUICE_TEXT_MESSAGE_NAME = 8,         /* of the last message [chat] */
     SLUICE_TEXT_MESSAGE_TOOL_CALL_ID = 9, /* of the last message [chat] */
@@ -288,9 +297,10 @@ enum sluice_event {
     SLUICE_EVENT_EMBEDDING = 5, /* one vector: sluice_call_embedding(), _embedding_index() */
     SLUICE_EVENT_DONE = 6,      /* last: the answer is complete: finish reasons, usage, timings */
     SLUICE_EVENT_FAILED = 7,    /* last: sluice_call_error_*() */
-    /* last, of all kinds but chat, complete, embed and watch: sluice_call_reply_*(), _row_*() */
+    /* last, of the kinds that no model answers, but watch: sluice_call_reply_*(), _row_*() */
     SLUICE_EVENT_REPLY = 8,
-    SLUICE_EVENT_STATUS = 9 /* of a watch: one state, read as the reply of a status */
+    SLUICE_EVENT_STATUS = 9, /* of a watch: one state, read as the reply of a status */
+    SLUICE_EVENT_RESULT = 10 /* of a document or a text: sluice_call_result_*() */
 };
 
 /*
@@ -356,6 +366,15 @@ const char *sluice_call_tool_arguments(const sluice_call *call, size_t *ret_n_by
 /* EMBEDDING: which input, and its vector. */
 uint32_t sluice_call_embedding_index(const sluice_call *call);
 const float *sluice_call_embedding(const sluice_call *call, size_t *ret_n_values);
+
+/*
+ * RESULT, since ABI 0.3: which document or text; its score (a document's relevance, as high or low
+ * as the model server counts; a text's best probability, or 0); and all that the model server said
+ * of it, as a JSON object (some token classifiers: an array). Of a rerank best first.
+ */
+uint32_t sluice_call_result_index(const sluice_call *call);
+double sluice_call_result_score(const sluice_call *call);
+const char *sluice_call_result_json(const sluice_call *call, size_t *ret_n_bytes);
 
 enum sluice_finish {
     SLUICE_FINISH_UNKNOWN = 0,

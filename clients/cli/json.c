@@ -210,6 +210,7 @@ cJSON *json_event(const sluice_call *call, struct term_text *carry)
         add_done_event(object, call);
         break;
     case SLUICE_EVENT_FAILED: /* told by complain_call() */
+    case SLUICE_EVENT_RESULT:
     case SLUICE_EVENT_EMBEDDING:
     case SLUICE_EVENT_REPLY:
     case SLUICE_EVENT_STATUS: /* printed as whole documents by their commands */

@@ -146,6 +146,7 @@ static void show_event(struct shown *s, const sluice_call *call)
         }
         break;
     case SLUICE_EVENT_TOOL_CALL: /* no tools are offered here */
+    case SLUICE_EVENT_RESULT:
     case SLUICE_EVENT_EMBEDDING:
     case SLUICE_EVENT_REPLY:
     case SLUICE_EVENT_STATUS:

@@ -345,6 +345,8 @@ void rpc_control_request(struct rpc_control *control, uint32_t stream_id, enum r
     case METHOD_CHAT:
     case METHOD_COMPLETE:
     case METHOD_EMBED:
+    case METHOD_RERANK:
+    case METHOD_CLASSIFY:
     case METHOD_UPLOAD:
     case METHOD_LATER:
     case METHOD_UNKNOWN:

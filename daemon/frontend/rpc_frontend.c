@@ -167,7 +167,9 @@ static enum request_kind kind_of(enum rpc_method method)
 {
     return method == METHOD_CHAT       ? REQUEST_CHAT
            : method == METHOD_COMPLETE ? REQUEST_COMPLETE
-                                       : REQUEST_EMBED;
+           : method == METHOD_EMBED    ? REQUEST_EMBED
+           : method == METHOD_RERANK   ? REQUEST_RERANK
+                                       : REQUEST_CLASSIFY;
 }
 
 /* The request that a stream method carries, or NULL with *ret_problem. */
@@ -273,6 +275,8 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
     case METHOD_CHAT:
     case METHOD_COMPLETE:
     case METHOD_EMBED:
+    case METHOD_RERANK:
+    case METHOD_CLASSIFY:
         if (is_admitted(rpc, id)) {
             start_call(rpc, id, frame, method, now_usec);
         }

@@ -19,6 +19,8 @@ static const struct method_row methods[] = {
     {"sluice.v1.Engine", "Chat", METHOD_CHAT},
     {"sluice.v1.Engine", "Complete", METHOD_COMPLETE},
     {"sluice.v1.Engine", "Embed", METHOD_EMBED},
+    {"sluice.v1.Engine", "Rerank", METHOD_RERANK},
+    {"sluice.v1.Engine", "Classify", METHOD_CLASSIFY},
     {"sluice.v1.Engine", "Cancel", METHOD_CANCEL},
     {"sluice.v1.Engine", "Upload", METHOD_UPLOAD},
     {"sluice.v1.Control", "Status", METHOD_STATUS},

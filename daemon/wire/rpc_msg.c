@@ -406,7 +406,7 @@ static int decode_messages(struct decode *d, Sluice__V1__Message *const *message
     return 0;
 }
 
-/* ---- the three kinds */
+/* ---- the kinds */
 
 static int decode_tool_choice(struct decode *d, const char *text)
 {
@@ -485,32 +485,70 @@ static int decode_complete(struct decode *d, const ProtobufCMessage *message)
     return r < 0 ? r : decode_sampling(d, m->sampling);
 }
 
-static int decode_embed(struct decode *d, const ProtobufCMessage *message)
+static int take_inputs(struct decode *d, const char *name, char *const *texts, size_t n)
 {
-    const Sluice__V1__EmbedRequest *m = (const Sluice__V1__EmbedRequest *) message;
     struct request *req = d->req;
-    int r = decode_head(d, m->options, m->model);
 
-    if (r < 0) {
-        return r;
+    if (n == 0) {
+        return field_fail(d->problem, name, "'%s' must hold at least one text", name);
     }
-    if (m->n_inputs == 0) {
-        return field_fail(d->problem, "inputs", "'inputs' must hold at least one text");
-    }
-    req->inputs = arena_array(&req->arena, m->n_inputs, sizeof *req->inputs);
+    req->inputs = arena_array(&req->arena, n, sizeof *req->inputs);
     if (!req->inputs) {
         return -ENOMEM;
     }
-    for (; req->n_inputs < m->n_inputs; req->n_inputs++) {
+    for (; req->n_inputs < n; req->n_inputs++) {
         struct str *to = &req->inputs[req->n_inputs];
+        int r;
 
         *to = STR_LIT("");
-        r = take_text(d, m->inputs[req->n_inputs], to);
+        r = take_text(d, texts[req->n_inputs], to);
         if (r < 0) {
             return r;
         }
     }
-    return take_u32(d, "dimensions", m->dimensions, INT32_MAX, &req->dimensions);
+    return 0;
+}
+
+static int decode_embed(struct decode *d, const ProtobufCMessage *message)
+{
+    const Sluice__V1__EmbedRequest *m = (const Sluice__V1__EmbedRequest *) message;
+    int r = decode_head(d, m->options, m->model);
+
+    if (r == 0) {
+        r = take_inputs(d, "inputs", m->inputs, m->n_inputs);
+    }
+    return r < 0 ? r : take_u32(d, "dimensions", m->dimensions, INT32_MAX, &d->req->dimensions);
+}
+
+static int decode_rerank(struct decode *d, const ProtobufCMessage *message)
+{
+    const Sluice__V1__RerankRequest *m = (const Sluice__V1__RerankRequest *) message;
+    int r = decode_head(d, m->options, m->model);
+
+    if (r == 0 && m->query[0] == '\0') {
+        r = field_fail(d->problem, "query", "'query' is required");
+    }
+    if (r == 0) {
+        r = take_text(d, m->query, &d->req->query);
+    }
+    if (r == 0) {
+        r = take_inputs(d, "documents", m->documents, m->n_documents);
+    }
+    if (r == 0) {
+        r = take_u32(d, "top_n", m->top_n, INT32_MAX, &d->req->top_n);
+    }
+    return r < 0 ? r : take_json_of(d, "extra_json", m->extra_json, JSON_OBJECT, &d->req->extra);
+}
+
+static int decode_classify(struct decode *d, const ProtobufCMessage *message)
+{
+    const Sluice__V1__ClassifyRequest *m = (const Sluice__V1__ClassifyRequest *) message;
+    int r = decode_head(d, m->options, m->model);
+
+    if (r == 0) {
+        r = take_inputs(d, "inputs", m->inputs, m->n_inputs);
+    }
+    return r < 0 ? r : take_json_of(d, "extra_json", m->extra_json, JSON_OBJECT, &d->req->extra);
 }
 
 int rpc_decode_request(struct request *req, struct str payload, struct problem *ret_problem)
@@ -522,6 +560,8 @@ int rpc_decode_request(struct request *req, struct str payload, struct problem *
         [REQUEST_CHAT] = {&sluice__v1__chat_request__descriptor, decode_chat},
         [REQUEST_COMPLETE] = {&sluice__v1__complete_request__descriptor, decode_complete},
         [REQUEST_EMBED] = {&sluice__v1__embed_request__descriptor, decode_embed},
+        [REQUEST_RERANK] = {&sluice__v1__rerank_request__descriptor, decode_rerank},
+        [REQUEST_CLASSIFY] = {&sluice__v1__classify_request__descriptor, decode_classify},
     };
     CLEANUP(rpc_unpacked_done) struct rpc_unpacked u = {0};
     struct decode d = {req, ret_problem};
@@ -534,7 +574,7 @@ int rpc_decode_request(struct request *req, struct str payload, struct problem *
     }
     req->dialect = DIALECT_NONE;
     req->total_bytes = payload.len;
-    req->stream = req->kind != REQUEST_EMBED;
+    req->stream = request_kind_is_text(req->kind);
     req->include_usage = true; /* Done has it */
     return kinds[req->kind].decode(&d, u.message);
 }

@@ -10,7 +10,7 @@
 #include "wire/problem.h"
 
 /*
- * Payload of Chat, Complete or Embed (by req->kind) into req. 0; -EBADMSG with *ret_problem;
+ * Payload of Chat, Complete, Embed, Rerank or Classify (by req->kind) into req. 0; -EBADMSG with *ret_problem;
  * -ENOMEM. Sets id, class and deadline_usec from CallOptions (id may stay empty).
  */
 int rpc_decode_request(struct request *req, struct str payload,

@@ -19,13 +19,13 @@
 #include "sluice.pb-c.h"
 #include "sluice_fds.h"
 
-#define RPC_API_LEVEL 2 /* of GetInfo: one more for each addition to sluice.v1 */
+#define RPC_API_LEVEL 3 /* of GetInfo: one more for each addition to sluice.v1 */
 /* copies for one message: twice what the largest frame can carry */
 #define MAX_SCRATCH_BYTES (8 << 20)
 
-static const char *const features[] = {"chat",   "complete", "embed",    "cancel",
-                                       "status", "images",   "thinking", "tools",
-                                       "watch",  "reload",   "drain",    "unload"};
+static const char *const features[] = {"chat",   "complete", "embed",  "cancel",  "status",
+                                       "images", "thinking", "tools",  "watch",   "reload",
+                                       "drain",  "unload",   "rerank", "classify"};
 
 static char *borrowed(const char *z)
 {
@@ -201,6 +201,25 @@ static int encode_embedding(struct rpc_stream *s, const struct event *ev, struct
     return pack_event(s, &event, out);
 }
 
+static int encode_result(struct rpc_stream *s, const struct event *ev, struct arena *scratch,
+                         struct buf *out)
+{
+    Sluice__V1__Event event;
+    Sluice__V1__Result m;
+
+    sluice__v1__event__init(&event);
+    sluice__v1__result__init(&m);
+    m.index = ev->result.index;
+    m.score = ev->result.score;
+    m.json = string_of(scratch, ev->result.json);
+    if (!m.json) {
+        return -ENOMEM;
+    }
+    event.kind_case = SLUICE__V1__EVENT__KIND_RESULT;
+    event.result = &m;
+    return pack_event(s, &event, out);
+}
+
 static Sluice__V1__FinishReason finish_reason_of(enum finish_reason reason)
 {
     switch (reason) {
@@ -269,13 +288,14 @@ int rpc_encode_event(struct rpc_stream *s, const struct event *ev, const char *r
         return encode_tool_call(s, ev, &scratch, out);
     case EVENT_EMBEDDING:
         return encode_embedding(s, ev, out);
+    case EVENT_RESULT:
+        return encode_result(s, ev, &scratch, out);
     case EVENT_USAGE:
         s->has_usage = true;
         s->usage = ev->usage;
         return 0;
     case EVENT_END:
         return encode_end(s, ev, timings, &scratch, out);
-    case EVENT_RESULT: /* of kinds that no method asks for */
     case EVENT_FAILED:
         return 0;
     }

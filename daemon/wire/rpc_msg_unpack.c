@@ -88,6 +88,12 @@ static const struct field_rule complete_rules[] = {
     {"options", 0}, {"model", 0}, {"prompt", 0}, {"suffix", 0}, {"sampling", 0}};
 static const struct field_rule embed_rules[] = {
     {"options", 0}, {"model", 0}, {"inputs", REQUEST_MAX_INPUTS}, {"dimensions", 0}};
+static const struct field_rule rerank_rules[] = {
+    {"options", 0}, {"model", 0},      {"query", 0}, {"documents", REQUEST_MAX_INPUTS},
+    {"top_n", 0},   {"extra_json", 0},
+};
+static const struct field_rule classify_rules[] = {
+    {"options", 0}, {"model", 0}, {"inputs", REQUEST_MAX_INPUTS}, {"extra_json", 0}};
 static const struct field_rule cancel_rules[] = {{"request_id", 0}};
 static const struct field_rule watch_rules[] = {{"interval_usec", 0}, {"request_id", 0}};
 static const struct field_rule unload_rules[] = {{"model", 0}};
@@ -106,6 +112,8 @@ static const struct message_rule {
     {&sluice__v1__chat_request__descriptor, chat_rules, ARRAY_LEN(chat_rules)},
     {&sluice__v1__complete_request__descriptor, complete_rules, ARRAY_LEN(complete_rules)},
     {&sluice__v1__embed_request__descriptor, embed_rules, ARRAY_LEN(embed_rules)},
+    {&sluice__v1__rerank_request__descriptor, rerank_rules, ARRAY_LEN(rerank_rules)},
+    {&sluice__v1__classify_request__descriptor, classify_rules, ARRAY_LEN(classify_rules)},
     {&sluice__v1__cancel_request__descriptor, cancel_rules, ARRAY_LEN(cancel_rules)},
     {&sluice__v1__watch_request__descriptor, watch_rules, ARRAY_LEN(watch_rules)},
     {&sluice__v1__unload_request__descriptor, unload_rules, ARRAY_LEN(unload_rules)},

@@ -128,6 +128,7 @@ static void client_take(struct client *c, uint64_t now)
         case SLUICE_EVENT_QUEUED:
         case SLUICE_EVENT_STARTED:
         case SLUICE_EVENT_TOOL_CALL:
+        case SLUICE_EVENT_RESULT:
         case SLUICE_EVENT_EMBEDDING:
         case SLUICE_EVENT_REPLY:
         case SLUICE_EVENT_STATUS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -136,6 +137,25 @@ def test_ollama_says_no(env) -> None:
     answer = sluice.post("/classify", body())
     assert answer.status == 501 and answer.error["code"] == "not_implemented", answer
     assert upstream.requests() == []
+
+
+def test_over_rpc(env, server: Upstream) -> None:
+    sluice = env.start({"m": server.deployment()})
+    with sluice.rpc() as rpc:
+        request = rpc.schema.ClassifyRequest(model="m", inputs=TEXTS, extra_json='{"x":[1]}')
+        events = list(rpc.events(rpc.stream("Classify", request)))
+        found = [e.result for e in events if e.WhichOneof("kind") == "result"]
+        assert [(r.index, r.score, json.loads(r.json)["label"]) for r in found] == [
+            (0, 0.9, "Ham"),
+            (1, 0.9, "Spam"),
+        ]
+        assert server.wait_request().json == {"model": "m1", "input": TEXTS, "x": [1]}
+        server.next(whole(200, {"data": ENTITIES}))
+        request = rpc.schema.ClassifyRequest(model="m", inputs=["Ada in Paris"])
+        events = list(rpc.events(rpc.stream("Classify", request)))
+        found = [e.result for e in events if e.WhichOneof("kind") == "result"]
+        assert [(r.index, r.score) for r in found] == [(0, 0.99), (0, 0.98)]
+        assert [json.loads(r.json) for r in found] == ENTITIES
 
 
 def test_mock_and_log(env) -> None:

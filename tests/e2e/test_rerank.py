@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from testenv.daemon import mock
 from testenv.http import Answer
+from testenv.ttrpc import RpcError
 from testenv.upstream import Exchange, Gate, Upstream, ranks, wait_for, whole
 
 QUERY = "capital of France"
@@ -207,6 +209,51 @@ def test_mock(env) -> None:
     answer = sluice.post("/v1/rerank", body(top_n=2, return_documents=True))
     assert indexes(answer) == [0, 1]
     assert [r["document"]["text"] for r in answer.json["results"]] == DOCUMENTS[:2]
+
+
+def test_over_rpc(env, server: Upstream) -> None:
+    sluice = env.start({"m": server.deployment("up/model"), "mock": mock()})
+    with sluice.rpc() as rpc:
+        request = rpc.schema.RerankRequest(model="m", query=QUERY, documents=DOCUMENTS, top_n=2)
+        request.extra_json = json.dumps({"truncate_prompt_tokens": 9})
+        events = list(rpc.events(rpc.stream("Rerank", request)))
+        assert [e.WhichOneof("kind") for e in events] == ["started", "result", "result", "done"]
+        found = [e.result for e in events[1:3]]
+        assert [(r.index, r.score) for r in found] == [(1, 1.0), (2, 2 / 3)]
+        assert json.loads(found[0].json)["document"]["text"] == DOCUMENTS[1]
+        assert events[-1].done.usage.input_tokens == 21 and not events[-1].done.finish_reasons
+        sent = {"model": "up/model", "query": QUERY, "documents": DOCUMENTS, "top_n": 2}
+        assert server.wait_request().json == {**sent, "truncate_prompt_tokens": 9}
+        request = rpc.schema.RerankRequest(model="mock", query=QUERY, documents=DOCUMENTS)
+        events = list(rpc.events(rpc.stream("Rerank", request)))
+        assert [e.result.index for e in events if e.WhichOneof("kind") == "result"] == [0, 1, 2]
+
+
+def test_bad_input_over_rpc(env, server: Upstream) -> None:
+    sluice = env.start({"m": server.deployment()})
+    cases = [
+        ({"documents": DOCUMENTS}, "query"),
+        ({"query": QUERY}, "documents"),
+        ({"query": QUERY, "documents": ["a"] * 2049}, "documents"),
+        ({"query": QUERY, "documents": ["a"], "top_n": 2**32 - 1}, "top_n"),
+        ({"query": QUERY, "documents": ["a"], "extra_json": "[]"}, "extra_json"),
+    ]
+    with sluice.rpc() as rpc:
+        for members, param in cases:
+            request = rpc.schema.RerankRequest(model="m", **members)
+            with pytest.raises(RpcError) as caught:
+                list(rpc.events(rpc.stream("Rerank", request)))
+            assert caught.value.detail.param == param, caught.value
+    assert server.requests() == []
+
+
+def test_ollama_says_no_over_rpc(env) -> None:
+    sluice = env.start({"m": env.ollama().deployment()})
+    with sluice.rpc() as rpc:
+        request = rpc.schema.RerankRequest(model="m", query=QUERY, documents=DOCUMENTS)
+        with pytest.raises(RpcError) as caught:
+            list(rpc.events(rpc.stream("Rerank", request)))
+    assert caught.value.code == 12 and caught.value.detail.code == "not_implemented"
 
 
 def test_log_record(env, server: Upstream) -> None:

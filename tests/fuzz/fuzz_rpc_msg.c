@@ -1,5 +1,5 @@
 /*
- * rpc_msg: the first byte chooses what the rest is: a request of one of the three kinds, a cancel,
+ * rpc_msg: the first byte chooses what the rest is: a request of one of the five kinds, a cancel,
  * or the texts of an event. A request that is taken must keep the promises of core/request.h; an
  * event must be one that a strict client reads.
  */
@@ -42,7 +42,10 @@ static void check_request(const struct request *req)
     assert(req->n_messages <= REQUEST_MAX_MESSAGES && req->n_inputs <= REQUEST_MAX_INPUTS);
     assert(req->sampling.n_stop <= REQUEST_MAX_STOP && req->sampling.n_choices == 1);
     assert((req->kind == REQUEST_CHAT) == (req->n_messages > 0));
-    assert((req->kind == REQUEST_EMBED) == (req->n_inputs > 0));
+    assert((req->kind == REQUEST_EMBED || req->kind == REQUEST_RERANK ||
+            req->kind == REQUEST_CLASSIFY) == (req->n_inputs > 0));
+    assert((req->kind == REQUEST_RERANK) == (req->query.len > 0));
+    check_text(req->query);
     for (size_t i = 0; i < req->n_messages; i++) {
         check_message(&req->messages[i]);
     }
@@ -119,6 +122,25 @@ static void fuzz_event(struct str text)
     buf_done(&out);
 }
 
+static void fuzz_result(struct str text)
+{
+    struct event ev = {.type = EVENT_RESULT, .result = {3, 0.5, text}};
+    struct rpc_stream s = {0};
+    struct buf out;
+
+    buf_init(&out, 4 * text.len + 64);
+    assert(rpc_encode_event(&s, &ev, "id", NULL, &out) == 0);
+
+    Sluice__V1__Event *m =
+        sluice__v1__event__unpack(NULL, out.len, (const uint8_t *) buf_ptr(&out));
+
+    assert(m && m->kind_case == SLUICE__V1__EVENT__KIND_RESULT && m->result->index == 3);
+    assert(strlen(m->result->json) == text.len);
+    check_text(str_from(m->result->json));
+    sluice__v1__event__free_unpacked(m, NULL);
+    buf_done(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     if (n == 0) {
@@ -127,6 +149,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 
     struct str rest = {(const char *) bytes + 1, n - 1};
 
+    if (bytes[0] == 'r' || bytes[0] == 'c') {
+        fuzz_request(bytes[0] == 'r' ? REQUEST_RERANK : REQUEST_CLASSIFY, rest);
+        return 0;
+    }
     switch (bytes[0] % 5) {
     case 0:
         fuzz_request(REQUEST_CHAT, rest);
@@ -143,6 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         break;
     default:
         fuzz_event(rest);
+        fuzz_result(rest);
         break;
     }
     return 0;

@@ -68,6 +68,8 @@ enum {
 enum { MSG_ROLE = 1, MSG_TEXT, MSG_IMAGES, MSG_CALLS, MSG_CALL_ID, MSG_NAME, MSG_THINKING };
 enum { COMPLETE_PROMPT = 3, COMPLETE_SUFFIX, COMPLETE_SAMPLING };
 enum { EMBED_INPUTS = 3, EMBED_DIMENSIONS };
+enum { RERANK_QUERY = 3, RERANK_DOCUMENTS, RERANK_TOP_N, RERANK_EXTRA };
+enum { CLASSIFY_INPUTS = 3, CLASSIFY_EXTRA };
 
 /*
  * Repeats two bytes until the payload is 2 MiB long; Check would write each assertion of such a

@@ -177,6 +177,57 @@ START_TEST(complete_and_embed_arrive)
 }
 END_TEST
 
+START_TEST(rerank_and_classify_arrive)
+{
+    struct peer p;
+    sluice_request *req;
+    sluice_call *call;
+    struct frame_slice payload;
+
+    peer_open(&p);
+    ck_assert_int_eq(sluice_rerank_new("r", "what", 4, &req), 0);
+    ck_assert_int_eq(sluice_call_start(p.client, req, &call), -EINVAL); /* no documents */
+    ck_assert_int_eq(sluice_request_add_input(req, "one", 3), 0);
+    ck_assert_int_eq(sluice_request_add_input(req, "two", 3), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_TOP_N, 1), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_TOP_N, -1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_CLASS, SLUICE_CLASS_BATCH), 0);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_EXTRA_JSON, "{}", 2), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_DIMENSIONS, 1), -EINVAL);
+    payload = send_and_take(&p, req, "Rerank");
+
+    Sluice__V1__RerankRequest *rerank =
+        sluice__v1__rerank_request__unpack(NULL, payload.len, payload.ptr);
+
+    ck_assert_ptr_nonnull(rerank);
+    ck_assert_str_eq(rerank->query, "what");
+    ck_assert_uint_eq(rerank->n_documents, 2);
+    ck_assert_str_eq(rerank->documents[1], "two");
+    ck_assert_uint_eq(rerank->top_n, 1);
+    ck_assert_str_eq(rerank->extra_json, "{}");
+    ck_assert_int_eq(rerank->options->class_, SLUICE__V1__CLASS__CLASS_BATCH);
+    sluice__v1__rerank_request__free_unpacked(rerank, NULL);
+    ck_assert(peer_receive(&p, &g_request) && peer_is_method(&g_request, "Cancel"));
+
+    ck_assert_int_eq(sluice_classify_new("c", &req), 0);
+    ck_assert_int_eq(sluice_call_start(p.client, req, &call), -EINVAL);
+    ck_assert_int_eq(sluice_request_add_input(req, "one", 3), 0);
+    ck_assert_int_eq(sluice_request_set_int(req, SLUICE_INT_TOP_N, 1), -EINVAL);
+    ck_assert_int_eq(sluice_request_set_text(req, SLUICE_TEXT_EXTRA_JSON, "{}", 2), 0);
+    payload = send_and_take(&p, req, "Classify");
+
+    Sluice__V1__ClassifyRequest *classify =
+        sluice__v1__classify_request__unpack(NULL, payload.len, payload.ptr);
+
+    ck_assert_ptr_nonnull(classify);
+    ck_assert_uint_eq(classify->n_inputs, 1);
+    ck_assert_str_eq(classify->extra_json, "{}");
+    sluice__v1__classify_request__free_unpacked(classify, NULL);
+    ck_assert_int_eq(sluice_rerank_new("r", "a\0b", 3, &req), -EILSEQ);
+    peer_close(&p);
+}
+END_TEST
+
 START_TEST(a_request_may_be_started_again_and_changed)
 {
     struct peer p;
@@ -609,6 +660,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, every_value_of_a_chat_arrives);
     tcase_add_test(tc, every_sampling_value_arrives);
     tcase_add_test(tc, complete_and_embed_arrive);
+    tcase_add_test(tc, rerank_and_classify_arrive);
     tcase_add_test(tc, a_request_may_be_started_again_and_changed);
     tcase_add_test(tc, what_does_not_fit_the_kind_is_refused);
     tcase_add_test(tc, texts_hold_no_nul_and_ids_are_clean);

@@ -221,6 +221,7 @@ START_TEST(every_kind_of_event_has_its_values)
     Sluice__V1__TextDelta text;
     Sluice__V1__ToolCallDelta tool;
     Sluice__V1__Embedding embedding;
+    Sluice__V1__Result result;
     char id[] = "id1", name[] = "fn", args[] = "{\"a\":", logprobs[] = "[1]";
     uint8_t bytes[256], think[] = {0xe2, 0x82}; /* half a character is legal */
     struct peer p;
@@ -290,14 +291,30 @@ START_TEST(every_kind_of_event_has_its_values)
     ck_assert_uint_eq(n, 2);
     ck_assert_str_eq(sluice_call_tool_id(call), "");
 
+    sluice__v1__result__init(&result);
+    result.index = 9;
+    result.score = -2.5;
+    result.json = logprobs;
+    ev = (Sluice__V1__Event) {
+        .base = ev.base, .seq = 5, .kind_case = SLUICE__V1__EVENT__KIND_RESULT, .result = &result};
+    peer_send(&p, 1, FRAME_DATA, 0, bytes, peer_pack(&ev.base, bytes));
+    ck_assert_int_eq(step(&p, call), SLUICE_EVENT_RESULT);
+    ck_assert_uint_eq(sluice_call_result_index(call), 9);
+    ck_assert(sluice_call_result_score(call) == -2.5);
+    ck_assert_str_eq(sluice_call_result_json(call, &n), "[1]");
+    ck_assert_uint_eq(n, 3);
+    ck_assert_uint_eq(sluice_call_embedding_index(call), 0);
+
     /* a kind that a newer daemon invents is skipped, but it counts */
-    ev = (Sluice__V1__Event) {.base = ev.base, .seq = 5};
+    ev = (Sluice__V1__Event) {.base = ev.base, .seq = 6};
     peer_send(&p, 1, FRAME_DATA, 0, bytes, peer_pack(&ev.base, bytes));
     ck_assert_int_eq(step(&p, call), -EAGAIN);
-    peer_send_done(&p, 1, 6);
+    peer_send_done(&p, 1, 7);
     ck_assert_int_eq(step(&p, call), SLUICE_EVENT_DONE);
     (void) sluice_call_embedding(call, &n);
     ck_assert_uint_eq(n, 0);
+    ck_assert_str_eq(sluice_call_result_json(call, &n), "");
+    ck_assert(n == 0 && sluice_call_result_index(call) == 0 && sluice_call_result_score(call) == 0);
     sluice_call_free(call);
     peer_close(&p);
 }

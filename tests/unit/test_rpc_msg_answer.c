@@ -14,6 +14,27 @@ static Sluice__V1__Event *read_event(const struct buf *b)
     return m;
 }
 
+START_TEST(encodes_results)
+{
+    struct rpc_stream s = {0};
+    Sluice__V1__Event *m;
+    struct buf out;
+    struct event ev = {.type = EVENT_RESULT,
+                       .result = {7, -0.5, STR_LIT("{\"label\":\"\xc3\xa9\"}")}};
+
+    buf_init(&out, 4096);
+    ck_assert_int_eq(rpc_encode_event(&s, &ev, "call-1", NULL, &out), 0);
+    m = read_event(&out);
+    ck_assert_int_eq(m->kind_case, SLUICE__V1__EVENT__KIND_RESULT);
+    ck_assert_uint_eq(m->seq, 1);
+    ck_assert_uint_eq(m->result->index, 7);
+    ck_assert(m->result->score == -0.5);
+    ck_assert_str_eq(m->result->json, "{\"label\":\"\xc3\xa9\"}");
+    sluice__v1__event__free_unpacked(m, NULL);
+    buf_done(&out);
+}
+END_TEST
+
 START_TEST(encodes_a_stream)
 {
     const struct rpc_timings timings = {1, 22, 333};
@@ -372,6 +393,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, encodes_results);
     tcase_add_test(tc, encodes_a_stream);
     tcase_add_test(tc, done_without_usage_has_none);
     tcase_add_test(tc, failed_is_no_event);

@@ -30,6 +30,7 @@ START_TEST(refuses_bad_strings)
     put_text(&g_payload, 2, "minilm");
     put_text(&g_payload, EMBED_INPUTS, "\xed\xa0\x80"); /* a surrogate */
     ck_assert_refused(REQUEST_EMBED, "inputs[0]");
+    ck_assert_refused(REQUEST_CLASSIFY, "inputs[0]");
 }
 END_TEST
 
@@ -104,6 +105,16 @@ START_TEST(lists_reach_their_limits)
     ck_assert_refused(REQUEST_EMBED, "inputs");
 
     buf_clear(&g_payload);
+    put_text(&g_payload, 2, "ranker");
+    put_text(&g_payload, RERANK_QUERY, "q");
+    for (int i = 0; i < REQUEST_MAX_INPUTS; i++) {
+        put_text(&g_payload, RERANK_DOCUMENTS, "a");
+    }
+    ck_assert_int_eq(decode(REQUEST_RERANK), 0);
+    put_text(&g_payload, RERANK_DOCUMENTS, "a");
+    ck_assert_refused(REQUEST_RERANK, "documents");
+
+    buf_clear(&g_payload);
     put_small_chat();
     for (int i = 0; i < REQUEST_MAX_STOP; i++) {
         put_text(&g_inner, 9, "x");
@@ -127,6 +138,7 @@ START_TEST(bombs_stay_under_the_budget)
         {REQUEST_CHAT, "\x22\0"},     /* sampling */
         {REQUEST_CHAT, "\x12\0"},     /* model */
         {REQUEST_COMPLETE, "\x1a\0"}, /* prompt */
+        {REQUEST_RERANK, "\x1a\0"},   /* query */
     };
 
     for (size_t i = 0; i < ARRAY_LEN(bombs); i++) {

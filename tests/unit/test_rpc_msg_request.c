@@ -367,6 +367,58 @@ START_TEST(decodes_embed)
 }
 END_TEST
 
+START_TEST(decodes_rerank)
+{
+    put_text(&g_payload, 2, "ranker");
+    put_text(&g_payload, RERANK_QUERY, "d\xc3\xa9j\xc3\xa0");
+    put_text(&g_payload, RERANK_DOCUMENTS, "one");
+    put_text(&g_payload, RERANK_DOCUMENTS, "");
+    put_number(&g_payload, RERANK_TOP_N, 1);
+    put_text(&g_payload, RERANK_EXTRA, "{\"max_tokens_per_doc\":9}");
+    ck_assert_int_eq(decode(REQUEST_RERANK), 0);
+    ck_assert_str_is(g_req->query, "d\xc3\xa9j\xc3\xa0");
+    ck_assert_uint_eq(g_req->n_inputs, 2);
+    ck_assert_str_is(g_req->inputs[0], "one");
+    ck_assert_str_is(g_req->inputs[1], "");
+    ck_assert_uint_eq(g_req->top_n, 1);
+    ck_assert_str_is(g_req->extra, "{\"max_tokens_per_doc\":9}");
+    ck_assert(!g_req->stream && g_req->dialect == DIALECT_NONE);
+
+    put_number(&g_payload, RERANK_TOP_N, UINT32_MAX);
+    ck_assert_refused(REQUEST_RERANK, "top_n");
+    buf_clear(&g_payload);
+    put_text(&g_payload, 2, "ranker");
+    put_text(&g_payload, RERANK_QUERY, "q");
+    ck_assert_refused(REQUEST_RERANK, "documents");
+    put_text(&g_payload, RERANK_DOCUMENTS, "one");
+    put_text(&g_payload, RERANK_EXTRA, "[]");
+    ck_assert_refused(REQUEST_RERANK, "extra_json");
+    buf_clear(&g_payload);
+    put_text(&g_payload, 2, "ranker");
+    put_text(&g_payload, RERANK_DOCUMENTS, "one");
+    ck_assert_refused(REQUEST_RERANK, "query");
+}
+END_TEST
+
+START_TEST(decodes_classify)
+{
+    put_text(&g_payload, 2, "mobilebert");
+    put_text(&g_payload, CLASSIFY_INPUTS, "one");
+    put_text(&g_payload, CLASSIFY_INPUTS, "two");
+    put_text(&g_payload, CLASSIFY_EXTRA, "{}");
+    ck_assert_int_eq(decode(REQUEST_CLASSIFY), 0);
+    ck_assert_uint_eq(g_req->n_inputs, 2);
+    ck_assert_str_is(g_req->inputs[1], "two");
+    ck_assert_str_is(g_req->extra, "{}");
+
+    put_text(&g_payload, CLASSIFY_EXTRA, "{");
+    ck_assert_refused(REQUEST_CLASSIFY, "extra_json");
+    buf_clear(&g_payload);
+    put_text(&g_payload, 2, "mobilebert");
+    ck_assert_refused(REQUEST_CLASSIFY, "inputs");
+}
+END_TEST
+
 static void decode_once(void)
 {
     int r = decode(REQUEST_CHAT);
@@ -411,6 +463,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, refuses_wrong_json);
     tcase_add_test(tc, decodes_complete);
     tcase_add_test(tc, decodes_embed);
+    tcase_add_test(tc, decodes_rerank);
+    tcase_add_test(tc, decodes_classify);
     tcase_add_test(tc, decoding_survives_failed_allocations);
 }
 

@@ -26,7 +26,7 @@ from ._library import load
 
 # The interface that this package was written for: the same major, no smaller minor (sluice_abi()).
 ABI_MAJOR = 0
-ABI_MINOR = 2
+ABI_MINOR = 3
 
 
 class ClientHandle(c_void_p):
@@ -65,6 +65,8 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "sluice_chat_new": (c_int, (c_char_p, POINTER(RequestHandle))),
     "sluice_complete_new": (c_int, (c_char_p, c_char_p, c_size_t, POINTER(RequestHandle))),
     "sluice_embed_new": (c_int, (c_char_p, POINTER(RequestHandle))),
+    "sluice_rerank_new": (c_int, (c_char_p, c_char_p, c_size_t, POINTER(RequestHandle))),
+    "sluice_classify_new": (c_int, (c_char_p, POINTER(RequestHandle))),
     "sluice_models_new": (c_int, (POINTER(RequestHandle),)),
     "sluice_info_new": (c_int, (POINTER(RequestHandle),)),
     "sluice_status_new": (c_int, (POINTER(RequestHandle),)),
@@ -109,6 +111,9 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "sluice_call_tool_arguments": (_Bytes, (CallHandle, _SizeOut)),
     "sluice_call_embedding_index": (c_uint32, (CallHandle,)),
     "sluice_call_embedding": (_Bytes, (CallHandle, _SizeOut)),
+    "sluice_call_result_index": (c_uint32, (CallHandle,)),
+    "sluice_call_result_score": (c_double, (CallHandle,)),
+    "sluice_call_result_json": (_Bytes, (CallHandle, _SizeOut)),
     "sluice_call_n_choices": (c_size_t, (CallHandle,)),
     "sluice_call_finish_reason": (c_int, (CallHandle, c_size_t)),
     "sluice_finish_reason_name": (c_char_p, (c_int,)),
@@ -144,7 +149,8 @@ class Class:
 
 
 class Int:
-    CLASS, DEADLINE_USEC, MAX_TOKENS, SEED, TOP_K, LOGPROBS, TOP_LOGPROBS, DIMENSIONS = range(1, 9)
+    CLASS, DEADLINE_USEC, MAX_TOKENS, SEED, TOP_K = range(1, 6)
+    LOGPROBS, TOP_LOGPROBS, DIMENSIONS, TOP_N = range(6, 10)
 
 
 class Double:
@@ -158,7 +164,8 @@ class Text:
 
 
 class Event:
-    QUEUED, STARTED, TEXT, TOOL_CALL, EMBEDDING, DONE, FAILED, REPLY, STATUS = range(1, 10)
+    QUEUED, STARTED, TEXT, TOOL_CALL, EMBEDDING = range(1, 6)
+    DONE, FAILED, REPLY, STATUS, RESULT = range(6, 11)
 
 
 class Channel:
