@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "config/config_credential.h"
 #include "config/config_headers.h"
 #include "config/config_info.h"
 #include "config/config_options.h"
@@ -32,6 +33,9 @@ const struct config_node *config_deployment_param(const struct config_entry *e, 
 
     if (!param) {
         param = config_node_find(e->common, name);
+    }
+    if (!param) {
+        param = config_node_find(e->credential, name);
     }
     if (!param && (strcmp(name, "api_base") == 0 || strcmp(name, "api_key") == 0)) {
         param = config_node_find(e->globals, name);
@@ -249,6 +253,21 @@ static void read_param(struct config_entry *e, const struct config_node *param)
     }
 }
 
+/* Those of a map that others share (NULL: none), where nothing more particular has them. */
+static void read_shared(struct config_entry *e, const struct config_node *map,
+                        const struct config_node *except)
+{
+    if (!map) {
+        return;
+    }
+    config_node_for_each(param, map)
+    {
+        if (param != except && config_deployment_param(e, param->key) == param) {
+            read_param(e, param);
+        }
+    }
+}
+
 static void read_params(struct config_entry *e)
 {
     const struct config_node *extra = config_deployment_param(e, "extra_body");
@@ -260,14 +279,8 @@ static void read_params(struct config_entry *e)
             read_param(e, param);
         }
     }
-    if (e->common) {
-        config_node_for_each(param, e->common)
-        {
-            if (param != extra && !config_node_find(e->params, param->key)) {
-                read_param(e, param);
-            }
-        }
-    }
+    read_shared(e, e->common, extra);
+    read_shared(e, e->credential, extra);
     if (extra) {
         read_param(e, extra); /* last, as it does not replace what is said by name */
     }
@@ -285,7 +298,7 @@ static void read_params(struct config_entry *e)
 static void refuse_unresolved(struct config_entry *e)
 {
     static const char *const of_target[] = {"api_base", "base_url", "api_key"};
-    const struct config_node *maps[] = {e->params, e->common, e->globals};
+    const struct config_node *maps[] = {e->params, e->common, e->credential, e->globals};
     bool is_mocked = !config_reader_is_unset(config_deployment_param(e, "mock_response"));
 
     for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
@@ -304,6 +317,26 @@ static void refuse_unresolved(struct config_entry *e)
                                       found->variable);
             }
         }
+    }
+}
+
+/* The named credential; LiteLLM would go on without one that is not there. */
+static void find_credential(struct config_entry *e)
+{
+    const struct config_node *name = config_deployment_param(e, "litellm_credential_name");
+    char why[CONFIG_WHY_MAX];
+    const char *text;
+
+    if (config_reader_is_unset(name) || name->is_unresolved) {
+        return; /* an unset variable is reported with the others */
+    }
+    if (!config_value_text(name, &text, why)) {
+        config_deployment_off(e, name, "%s", why);
+        return;
+    }
+    e->credential = config_credential_find(e->reader, text);
+    if (!e->credential) {
+        config_deployment_off(e, name, "credential_list has no usable credential of this name");
     }
 }
 
@@ -353,6 +386,7 @@ void config_deployment_read(struct config_entry *e)
                               config_node_kind_name(params->kind));
     } else {
         e->params = params;
+        find_credential(e);
         refuse_unresolved(e);
         config_target_read(e);
         read_params(e);

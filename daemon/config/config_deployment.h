@@ -5,10 +5,12 @@
 
 /* What is known while an entry is read. */
 struct config_entry {
-    struct config_reader *reader;      /* borrowed */
-    const struct config_node *node;    /* the entry: a map */
-    const struct config_node *params;  /* its litellm_params: a map */
-    const struct config_node *common;  /* router_settings.default_litellm_params, a map or NULL */
+    struct config_reader *reader;     /* borrowed */
+    const struct config_node *node;   /* the entry: a map */
+    const struct config_node *params; /* its litellm_params: a map */
+    const struct config_node *common; /* router_settings.default_litellm_params, a map or NULL */
+    /* the values of the credential that litellm_credential_name names, a map or NULL */
+    const struct config_node *credential;
     const struct config_node *globals; /* litellm_settings, for its api_base and api_key, or NULL */
     struct config_deployment *deployment;   /* borrowed: what is being filled */
     const struct config_provider *provider; /* NULL: not known yet, or mocked */
@@ -21,8 +23,8 @@ struct config_entry {
 void config_deployment_read(struct config_entry *e);
 
 /*
- * A parameter of the deployment: its own, else the common one, else (api_base, api_key) the global
- * one. NULL: none. It may be without a value.
+ * A parameter of the deployment: its own, else the common one, else that of its credential, else
+ * (api_base, api_key) the global one. NULL: none. It may be without a value.
  */
 const struct config_node *config_deployment_param(const struct config_entry *e, const char *name);
 

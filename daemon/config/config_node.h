@@ -26,9 +26,10 @@ struct config_node {
     unsigned line, column;         /* of the value, from 1 */
     unsigned key_line, key_column; /* of its key; 0 outside of a map */
     char *key;                     /* NULL outside of a map */
-    char *text;           /* scalars: numbers as JSON writes them, "true", "false", "null" */
-    const char *variable; /* the value was os.environ/VARIABLE; the kind is then NODE_STRING */
-    bool is_unresolved;   /* VARIABLE is not set, or empty: text is "" */
+    char *text; /* scalars: numbers as JSON writes them, "true", "false", "null" */
+    /* the value was os.environ/VARIABLE; the kind is then NODE_STRING, or NODE_BOOL of true, false */
+    const char *variable;
+    bool is_unresolved; /* VARIABLE is not set, or empty: text is "" */
     struct config_node *parent, *first, *last, *next;
     size_t n_children;
     size_t index; /* among the children of parent */

@@ -221,6 +221,12 @@ static void resolve(struct config_reader *r, struct config_node *node, bool from
         memcpy(text, value, len);
     }
     node->text = text;
+    /* litellm/secret_managers/main.py, get_secret(): these two words are no text */
+    if (str_is_nocase(str_from(text), "true") || str_is_nocase(str_from(text), "false")) {
+        node->kind = NODE_BOOL;
+        text[0] = text[0] == 'T' || text[0] == 't' ? 't' : 'f';
+        memcpy(text + 1, text[0] == 't' ? "rue" : "alse", text[0] == 't' ? 3 : 4);
+    }
 }
 
 static void resolve_below(struct config_reader *r, struct config_node *node, bool from_process_only)

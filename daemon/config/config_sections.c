@@ -12,6 +12,7 @@
  *   config_headers.c      its headers, and whom TLS trusts
  *   config_info.c         its model_info
  *   config_target.c       its provider, model, api_base, api_key
+ *   config_credential.c   credential_list
  *   config_provider.c     the table of prefixes
  *   config_limits.c       the limits of general_settings
  *   config_router.c       router_settings, and the same keys under litellm_settings
@@ -31,6 +32,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config/config_credential.h"
 #include "config/config_limits.h"
 #include "config/config_model_list.h"
 #include "config/config_router.h"
@@ -187,6 +189,7 @@ static const struct section sections[] = {
     {"router_settings", read_router},
     {"litellm_settings", read_litellm},
     {"environment_variables", read_environment},
+    {"credential_list", config_credential_read},
     {"sluice", config_sluice_read},
 };
 

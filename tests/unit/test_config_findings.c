@@ -136,7 +136,9 @@ START_TEST(a_deployment_that_cannot_be_served_is_off_and_the_others_serve)
         {"model: ollama/a, api_key: \"k\\nX: y\"",
          "f:3:46: error: model_list[0].litellm_params.api_key: a blank, a line break"},
         {"model: ollama/a, litellm_credential_name: c",
-         "f:3:37: error: model_list[0].litellm_params.litellm_credential_name: named credentials"},
+         "f:3:62: error: model_list[0].litellm_params.litellm_credential_name: credential_list has no"},
+        {"model: ollama/a, litellm_credential_name: [c]",
+         "f:3:62: error: model_list[0].litellm_params.litellm_credential_name: expected a string"},
         {"model: openai/a, mock_response: [x]",
          "f:3:52: error: model_list[0].litellm_params.mock_response: expected a string"},
         /* names that were meant as the target */
