@@ -29,7 +29,9 @@ from typing import (
     Generic,
     Iterable,
     List,
+    Mapping,
     Optional,
+    Sequence,
     TypeVar,
     Union,
     overload,
@@ -58,7 +60,9 @@ from ._request import (
     Request,
     build_chat,
     build_complete,
+    build_classify,
     build_embed,
+    build_rerank,
     build_unload,
     build_watch,
     check_class,
@@ -70,7 +74,13 @@ from ._request import (
 if TYPE_CHECKING:
     from typing_extensions import Literal, Unpack
 
-    from ._request import ChatOptions, CompleteOptions, EmbedOptions
+    from ._request import (
+        ChatOptions,
+        ClassifyOptions,
+        CompleteOptions,
+        EmbedOptions,
+        RerankOptions,
+    )
 
 T = TypeVar("T")
 
@@ -412,6 +422,29 @@ class AsyncClient(NotCopied):
     @property
     def models(self) -> AsyncModels:
         return AsyncModels(self)
+
+    async def rerank(
+        self,
+        *,
+        model: str,
+        query: str,
+        documents: Sequence[Union[str, Mapping[str, str]]],
+        **options: "Unpack[RerankOptions]",
+    ) -> types.RerankResponse:
+        """The documents (strings, or {"text": ...}) by their relevance to the query, best first, all or the best top_n. Each result has its
+        document where return_documents says so or, without it, where the model server sends it."""
+        request = build_rerank(model, query, documents, self._with_defaults(options))
+        wanted = request.documents, request.return_documents
+        found = await self._whole(request, lambda call: reply.Ranks(call, *wanted))
+        return found  # type: ignore[no-any-return]
+
+    async def classify(
+        self, *, model: str, input: Union[str, List[str]], **options: "Unpack[ClassifyOptions]"
+    ) -> types.ClassifyResponse:
+        """What a classifier says of each text; with a single text as many results as it tells: token classifiers list what they find."""
+        request = build_classify(model, input, self._with_defaults(options))
+        found = await self._whole(request, reply.Labels)
+        return found  # type: ignore[no-any-return]
 
     async def status(self) -> types.Status:
         return await self._unary(Request(lib.sluice_status_new, kind="status"), reply.status_of)

@@ -427,11 +427,74 @@ class Vectors:
 
     def result(self) -> types.CreateEmbeddingResponse:
         note_end(self.call)
-        n = lib.sluice_call_input_tokens(self.call.handle)
-        usage = types.EmbeddingUsage(n, n)
+        usage = _input_usage(self.call)
         out = types.CreateEmbeddingResponse(self.data, self.call.model, usage=usage)
         out.sluice = self.call.info
         return out
+
+
+class Ranks:
+    """The Collector of a rerank."""
+
+    def __init__(self, call: Call, documents: List[str], return_documents: Optional[bool]):
+        self.call = call
+        self.documents = documents
+        self.return_documents = return_documents
+        self.results: List[types.RerankResult] = []
+
+    def feed(self, event: int) -> None:
+        if event == Event.RESULT:
+            index, score, raw = _result(self.call)
+            self.results.append(types.RerankResult(index, score, self._document(index, raw), raw))
+
+    def _document(self, index: int, raw: Dict[str, Any]) -> Optional[types.RerankDocument]:
+        wanted = self.return_documents
+        if wanted is None:
+            wanted = raw.get("document") is not None
+        is_known = index < len(self.documents)
+        return types.RerankDocument(self.documents[index]) if wanted and is_known else None
+
+    def result(self) -> types.RerankResponse:
+        note_end(self.call)
+        ident = "rerank-" + self.call.info.request_id
+        out = types.RerankResponse(ident, self.results, self.call.model, usage=_input_usage(self.call))
+        out.sluice = self.call.info
+        return out
+
+
+class Labels:
+    """The Collector of a classify."""
+
+    def __init__(self, call: Call):
+        self.call = call
+        self.created = int(time.time())
+        self.data: List[types.ClassifyResult] = []
+
+    def feed(self, event: int) -> None:
+        if event == Event.RESULT:
+            index, score, raw = _result(self.call)
+            known = raw if isinstance(raw, dict) else {}
+            label, probs, n = (known.get(k) for k in ("label", "probs", "num_classes"))
+            self.data.append(types.ClassifyResult(index, label, probs, n, score, raw))
+
+    def result(self) -> types.ClassifyResponse:
+        note_end(self.call)
+        ident = "classify-" + self.call.info.request_id
+        usage = _input_usage(self.call)
+        out = types.ClassifyResponse(ident, self.data, self.created, self.call.model, usage=usage)
+        out.sluice = self.call.info
+        return out
+
+
+def _result(call: Call) -> Tuple[int, float, Any]:
+    h = call.handle
+    raw = json.loads(copy_bytes(lib.sluice_call_result_json, h))
+    return lib.sluice_call_result_index(h), lib.sluice_call_result_score(h), raw
+
+
+def _input_usage(call: Call) -> types.EmbeddingUsage:
+    n = lib.sluice_call_input_tokens(call.handle)
+    return types.EmbeddingUsage(n, n)
 
 
 def _floats(handle: Any) -> bytes:

@@ -1,6 +1,6 @@
 """From the arguments that openai's create() takes to a request of libsluice.
 
-build_chat(), build_complete() and build_embed() return a Request, which owns the sluice_request: close it after the start. An argument
+build_chat(), build_complete(), build_embed(), build_rerank() and build_classify() return a Request, which owns the sluice_request: close it after the start. An argument
 that is not known is a TypeError that names it; a value that cannot be is a BadRequestError with `param`, as from the daemon.
 What OpenAI knows and the RPC has no place for goes to the model server as it is (extra_json).
 """
@@ -83,6 +83,14 @@ if TYPE_CHECKING:
         dimensions: Optional[int]
         encoding_format: Optional[str]
 
+    class RerankOptions(CallOptions, total=False):
+        top_n: Optional[int]
+        return_documents: Optional[bool]
+        extra_body: Optional[Mapping[str, Any]]
+
+    class ClassifyOptions(CallOptions, total=False):
+        extra_body: Optional[Mapping[str, Any]]
+
 
 _CLASSES = {"interactive": Class.INTERACTIVE, "batch": Class.BATCH, "background": Class.BACKGROUND}
 _TIERS = {"flex": Class.BATCH}  # as over HTTP: what is not known is any other call
@@ -113,6 +121,8 @@ class Request:
         self.has_timeout = False
         self.include_usage = False
         self.wants_base64 = False
+        self.documents: List[str] = []  # of a rerank
+        self.return_documents: Optional[bool] = None
         check(new(*arguments, self.handle), param)
 
     def close(self) -> None:
@@ -299,6 +309,10 @@ def _set_encoding_format(req: Request, value: Any, param: str) -> None:
     req.wants_base64 = value == "base64"
 
 
+def _set_return_documents(req: Request, value: Any, param: str) -> None:
+    req.return_documents = flag_of(value, param)
+
+
 def _set_tools(req: Request, value: Any, param: str) -> None:
     tools = [as_mapping(tool, f"{param}[{i}]") for i, tool in enumerate(items_of(value, param))]
     if tools:
@@ -365,6 +379,11 @@ _EMBED: Setters = {
     "dimensions": _int(Int.DIMENSIONS),
     "encoding_format": _set_encoding_format,
 }
+_RERANK: Setters = {
+    **_CALL,
+    "top_n": _int(Int.TOP_N),
+    "return_documents": _set_return_documents,
+}
 # To the model server as they are.
 _CARRIED = ("user", "logit_bias")
 _CARRIED_CHAT = _CARRIED + (
@@ -387,6 +406,7 @@ class Table:
     carried: Tuple[str, ...] = ()
     ignored: Tuple[str, ...] = ()
     has_extra: bool = False
+    function: str = "create"
 
     @property
     def names(self) -> List[str]:
@@ -401,12 +421,14 @@ class Table:
 CHAT = Table(_CHAT, _CARRIED_CHAT, has_extra=True)
 COMPLETE = Table(_COMPLETE, _CARRIED_COMPLETE, has_extra=True)
 EMBED = Table(_EMBED, ignored=_IGNORED_EMBED)
+RERANK = Table(_RERANK, ("user",), has_extra=True, function="rerank")
+CLASSIFY = Table(_CALL, ("user",), has_extra=True, function="classify")
 
 
 def _apply(req: Request, table: Table, options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in table.names:
-            raise TypeError(f"create() got an unexpected keyword argument '{name}'")
+            raise TypeError(f"{table.function}() got an unexpected keyword argument '{name}'")
     if options.get("class_") and options.get("priority"):
         raise TypeError("class_ and priority are the same: give one of them")
     req.has_timeout = "timeout" in options
@@ -561,18 +583,67 @@ def build_complete(model: Any, prompt: Any, options: Mapping[str, Any]) -> Reque
 
 def build_embed(model: Any, inputs: Any, options: Mapping[str, Any]) -> Request:
     name = name_bytes(model, "model")
+    texts = _texts(inputs)
+    req = Request(lib.sluice_embed_new, name, kind="embed", model=model)
+
+    def fill() -> None:
+        _apply(req, EMBED, options)
+        _add_inputs(req, texts, "input")
+
+    return _filled(req, fill)
+
+
+def _texts(inputs: Any) -> List[str]:
     texts = [inputs] if isinstance(inputs, str) else items_of(inputs, "input")
     if not texts:
         raise bad_request("'input' must not be empty", "input")
     if not all(isinstance(text, str) for text in texts):
         text = "'input' must be a string or a list of strings: token ids are not supported"
         raise bad_request(text, "input", "unsupported_parameter")
-    req = Request(lib.sluice_embed_new, name, kind="embed", model=model)
+    return texts
+
+
+def _add_inputs(req: Request, texts: Iterable[str], param: str) -> None:
+    for text in texts:
+        data = encode(text, param)
+        check(lib.sluice_request_add_input(req.handle, data, len(data)), param)
+
+
+def _document(value: Any, param: str) -> str:
+    """Its text: of a string, or of an object that is nothing else."""
+    if isinstance(value, str):
+        return value
+    document = as_mapping(value, param)
+    if set(document) != {"text"} or not isinstance(document["text"], str):
+        text = f"'{param}' must be a string or {{'text': ...}}: other documents have the HTTP port"
+        raise bad_request(text, param, "unsupported_parameter")
+    return str(document["text"])
+
+
+def build_rerank(model: Any, query: Any, documents: Any, options: Mapping[str, Any]) -> Request:
+    name, data = name_bytes(model, "model"), encode(query, "query")
+    given = items_of(documents, "documents")
+    texts = [_document(document, f"documents[{i}]") for i, document in enumerate(given)]
+    if not texts:
+        raise bad_request("'documents' must not be empty", "documents")
+    parts = (name, data, len(data))
+    req = Request(lib.sluice_rerank_new, *parts, kind="rerank", model=model, param="query")
+    req.documents = texts
 
     def fill() -> None:
-        _apply(req, EMBED, options)
-        for text in texts:
-            data = encode(text, "input")
-            check(lib.sluice_request_add_input(req.handle, data, len(data)), "input")
+        _apply(req, RERANK, options)
+        _add_inputs(req, texts, "documents")
+
+    return _filled(req, fill)
+
+
+def build_classify(model: Any, inputs: Any, options: Mapping[str, Any]) -> Request:
+    name = name_bytes(model, "model")
+    texts = _texts(inputs)
+    req = Request(lib.sluice_classify_new, name, kind="classify", model=model)
+
+    def fill() -> None:
+        _apply(req, CLASSIFY, options)
+        _add_inputs(req, texts, "input")
 
     return _filled(req, fill)

@@ -265,6 +265,79 @@ class CreateEmbeddingResponse(_Answer):
     sluice: CallInfo = field(default_factory=CallInfo, repr=False, compare=False)
 
 
+# ---------------------------------------------------------------------------------------------- rerank, classify
+
+
+@dataclass
+class RerankDocument(BaseModel):
+    text: str
+
+
+@dataclass
+class RerankResult(BaseModel):
+    index: int  # of the document
+    relevance_score: float  # as high or low as the model server counts
+    document: Optional[RerankDocument] = None
+    raw: Dict[str, Any] = field(default_factory=dict, repr=False)  # all that the model server said
+
+    def model_dump(self, **options: Any) -> Dict[str, Any]:
+        out = {**self.raw, "index": self.index, "relevance_score": self.relevance_score}
+        out["document"] = self.document and self.document.model_dump()
+        return {k: v for k, v in out.items() if v is not None or not _leaves_out(options)}
+
+
+@dataclass
+class RerankResponse(_Answer):
+    """Best first. Iterate over it, or look at .results."""
+
+    id: str
+    results: List[RerankResult]
+    model: str
+    object: str = "list"
+    usage: EmbeddingUsage = field(default_factory=EmbeddingUsage)
+    sluice: CallInfo = field(default_factory=CallInfo, repr=False, compare=False)
+
+    def __iter__(self) -> Iterator[RerankResult]:
+        return iter(self.results)
+
+
+@dataclass
+class ClassifyResult(BaseModel):
+    """What the model server said of one text: label and probs from vLLM, in raw whatever there is."""
+
+    index: int  # of the text
+    label: Optional[str] = None
+    probs: Optional[List[float]] = None
+    num_classes: Optional[int] = None
+    score: float = 0.0  # the highest of the probs, or the server's own; 0: it said none
+    raw: Any = field(default=None, repr=False)  # a dict; from some token classifiers a list
+
+    def model_dump(self, **options: Any) -> Any:
+        if not isinstance(self.raw, dict):
+            return self.raw
+        return {k: v for k, v in self.raw.items() if v is not None or not _leaves_out(options)}
+
+
+@dataclass
+class ClassifyResponse(_Answer):
+    """In the order of the texts. Iterate over it, or look at .data."""
+
+    id: str
+    data: List[ClassifyResult]
+    created: int
+    model: str
+    object: str = "list"
+    usage: EmbeddingUsage = field(default_factory=EmbeddingUsage)
+    sluice: CallInfo = field(default_factory=CallInfo, repr=False, compare=False)
+
+    def __iter__(self) -> Iterator[ClassifyResult]:
+        return iter(self.data)
+
+
+def _leaves_out(options: Dict[str, Any]) -> bool:
+    return bool(options.get("exclude_none") or options.get("exclude_unset"))
+
+
 # ---------------------------------------------------------------------------------------------- models, status
 
 

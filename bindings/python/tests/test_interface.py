@@ -41,7 +41,10 @@ TYPES: Dict[str, Any] = {
     "sluice_call **": POINTER(CallHandle),
 }
 # char * results with a length beside them: not NUL-terminated, so not c_char_p
-BYTES = {"sluice_call_text", "sluice_call_logprobs_json", "sluice_call_tool_arguments"}
+BYTES = {
+    *("sluice_call_text", "sluice_call_logprobs_json", "sluice_call_tool_arguments"),
+    "sluice_call_result_json",
+}
 
 
 def header() -> str:
