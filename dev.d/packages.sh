@@ -8,7 +8,7 @@
 # node-llhttp.
 packages_build() {
     printf '%s\n' gcc libc6-dev cmake ninja-build pkg-config \
-        libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libcjson-dev libyaml-dev libsystemd-dev scdoc
+        libprotobuf-c-dev protobuf-c-compiler libcurl4-openssl-dev libcjson-dev libyaml-dev libsystemd-dev libssl-dev scdoc
     case ${1:-$(_debian_version)} in
     12) echo node-llhttp ;;
     *) echo libllhttp-dev ;;
