@@ -18,6 +18,9 @@ static void add_caller(struct log_fields *f, const struct caller *caller)
         log_fields_add_number(f, "SLUICE_UID", caller->uid);
         log_fields_add_number(f, "SLUICE_PID", (uint64_t) caller->pid);
     }
+    if (caller->key_id[0]) {
+        log_fields_add(f, "SLUICE_KEY_ID", str_from(caller->key_id));
+    }
     log_fields_add(f, "SLUICE_FRONTEND", str_from(caller->frontend));
 }
 

@@ -1,6 +1,8 @@
 /* See config_params.h. */
 #include "config_params.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "memory_limit.h"
@@ -42,4 +44,35 @@ struct admission_params config_params_admission(const struct config *c)
 const char *config_params_kernel_root(const struct config *c)
 {
     return !c->pressure_enabled ? NULL : c->kernel_root ? c->kernel_root : "";
+}
+
+int config_params_keys(const struct config *c, struct access_key **ret)
+{
+    struct access_key *keys = c->n_keys > 0 ? calloc(c->n_keys, sizeof *keys) : NULL;
+
+    if (c->n_keys > 0 && !keys) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < c->n_keys; i++) {
+        const struct config_access_key *k = &c->keys[i];
+
+        keys[i] = (struct access_key) {
+            .id = k->id,
+            .sha256 = k->sha256,
+            .models = (const char *const *) k->models.items,
+            .n_models = k->models.n_items,
+            .class = k->class,
+            .expires_at_sec = k->expires_at_sec,
+            .rpm = k->rpm,
+            .tpm = k->tpm,
+            .max_parallel = k->max_parallel,
+        };
+    }
+    *ret = keys;
+    return 0;
+}
+
+bool config_params_checks_callers(const struct config *c)
+{
+    return c->master_key || c->n_keys > 0;
 }

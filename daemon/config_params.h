@@ -11,5 +11,14 @@ struct frontend_params config_params_frontend(const struct config *c);
 
 struct admission_params config_params_admission(const struct config *c);
 
+/*
+ * The API keys, as an array that the caller frees; what they point to is borrowed from c. 0 with NULL
+ * where there are none; -ENOMEM.
+ */
+int config_params_keys(const struct config *c, struct access_key **ret) MUST_USE;
+
+/* Are callers over TCP asked for a key at all? */
+bool config_params_checks_callers(const struct config *c);
+
 /* What psi_watch_init() wants: a prefix of /proc, or NULL for not at all. Borrowed from c. */
 const char *config_params_kernel_root(const struct config *c);

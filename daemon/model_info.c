@@ -127,7 +127,8 @@ static void put_info(struct put *p, const struct config_deployment *d)
     put_char(p, '}');
 }
 
-int model_info_write(const struct config *c, struct str id, struct buf *out)
+int model_info_write(const struct config *c, struct str id, const struct access_key *key,
+                     struct buf *out)
 {
     struct put p = {out, 0};
     size_t n = 0;
@@ -136,7 +137,8 @@ int model_info_write(const struct config *c, struct str id, struct buf *out)
     for (size_t i = 0; i < c->n_deployments; i++) {
         const struct config_deployment *d = &c->deployments[i];
 
-        if (id.len > 0 ? !str_is(id, d->id) : d->is_hidden) {
+        if ((id.len > 0 ? !str_is(id, d->id) : d->is_hidden) ||
+            !access_key_allows(key, str_from(d->model_name))) {
             continue;
         }
         put_z(&p, n++ > 0 ? ",{\"model_name\":" : "{\"model_name\":");
@@ -244,7 +246,7 @@ static void put_group(struct put *p, const struct group *g)
     put_char(p, '}');
 }
 
-int model_info_write_groups(const struct config *c, struct buf *out)
+int model_info_write_groups(const struct config *c, const struct access_key *key, struct buf *out)
 {
     struct put p = {out, 0};
     size_t n = 0;
@@ -256,7 +258,7 @@ int model_info_write_groups(const struct config *c, struct buf *out)
         while (!is_of(&g, g.first) && g.first < i) {
             g.first++;
         }
-        if (g.first == i && is_of(&g, i)) {
+        if (g.first == i && is_of(&g, i) && access_key_allows(key, str_from(g.name))) {
             put_z(&p, n++ > 0 ? "," : "");
             put_group(&p, &g);
         }

@@ -60,6 +60,8 @@ struct server {
     struct pressure pressure;
     struct admission admission;
     struct stats stats;
+    struct quota quota;
+    struct access_key *keys; /* owned; borrows from config */
     struct call_registry registry;
     struct frontends frontends;
     struct sockets sockets;
@@ -229,15 +231,27 @@ static int adopt_config(struct server *s, struct config *c)
 {
     struct router_plan plan = {0};
     struct admission_params admission = config_params_admission(c);
+    struct access_key *keys = NULL;
     int r = plan_build(&plan, c, &s->router, &s->upstreams);
 
+    if (r >= 0) {
+        r = config_params_keys(c, &keys);
+    }
+    if (r >= 0) {
+        r = quota_set_keys(&s->quota, keys, c->n_keys, clock_now_usec());
+    }
     if (r < 0) {
         router_plan_done(&plan);
+        free(keys);
         return r;
     }
     router_commit(&s->router, &plan);
     admission_set_params(&s->admission, &admission);
     s->frontends.params = config_params_frontend(c);
+    s->frontends.params.keys = keys;
+    s->frontends.params.n_keys = c->n_keys;
+    free(s->keys);
+    s->keys = keys;
     s->frontends.config_generation = ++s->generation;
     s->lifecycle.drain_usec = c->drain_usec;
     s->registry.unusable = NULL;
@@ -289,8 +303,8 @@ static bool reload(struct server *s, struct problem *ret_problem)
     c = config_open(path, ret_problem);
     if (c && !sockets_allow(&s->sockets, c)) {
         (void) snprintf(ret_problem->text, sizeof ret_problem->text,
-                        "general_settings.master_key cannot go while sluiced listens on the "
-                        "network");
+                        "general_settings.master_key and sluice.keys cannot both go while sluiced "
+                        "listens on the network");
         c = config_free(c);
     }
     r = c ? adopt_config(s, c) : -EBADMSG;
@@ -338,18 +352,18 @@ static void control_drain(void *ctx)
 
 /* ---------------------------------------------------------------- asked by HTTP */
 
-static int write_models(void *ctx, struct str id, struct buf *out)
+static int write_models(void *ctx, struct str id, const struct access_key *key, struct buf *out)
 {
     const struct server *s = ctx;
 
-    return model_info_write(s->config, id, out);
+    return model_info_write(s->config, id, key, out);
 }
 
-static int write_groups(void *ctx, struct buf *out)
+static int write_groups(void *ctx, const struct access_key *key, struct buf *out)
 {
     const struct server *s = ctx;
 
-    return model_info_write_groups(s->config, out);
+    return model_info_write_groups(s->config, key, out);
 }
 
 /* ---------------------------------------------------------------- signals */
@@ -481,7 +495,9 @@ static int init_modules(struct server *s, struct config *config)
     pressure_init(&s->pressure);
     admission_init(&s->admission, &params, &s->router,
                    config->pressure_enabled ? &s->pressure : NULL);
+    quota_init(&s->quota);
     registry_init(&s->registry, &s->admission, &s->router, &s->stats, &hooks);
+    s->registry.quota = &s->quota;
     s->config = config;
     wire_frontends(s);
     r = add_sources(s);
@@ -517,6 +533,8 @@ static void server_done(struct server *s)
     registry_done(&s->registry);
     router_done(&s->router);
     admission_done(&s->admission);
+    quota_done(&s->quota);
+    free(s->keys);
     upstreams_done(&s->upstreams);
     psi_watch_done(&s->psi);
     sd_event_source_disable_unref(s->sockets_ready);

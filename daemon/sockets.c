@@ -14,6 +14,8 @@
 
 #include "base/fdio.h"
 #include "base/log.h"
+#include "config_params.h"
+#include "config_params.h"
 #include "frontend/listener.h"
 #include "listen.h"
 
@@ -41,10 +43,10 @@ static const struct frontend_ops *frontend_for(const char *name, const char *add
 static bool may_listen(struct sockets *s, const char *what, bool is_remote,
                        const struct config *config)
 {
-    if (is_remote && !config->master_key && !s->serves_nobody) {
+    if (is_remote && !config_params_checks_callers(config) && !s->serves_nobody) {
         log_printf(
             LOG_LEVEL_ERROR,
-            "will not listen on %s: without general_settings.master_key anybody on the network could use it",
+            "will not listen on %s: without general_settings.master_key or sluice.keys anybody on the network could use it",
             what);
         return false;
     }
@@ -54,11 +56,12 @@ static bool may_listen(struct sockets *s, const char *what, bool is_remote,
 
 bool sockets_allow(const struct sockets *s, const struct config *config)
 {
-    if (s->is_remote && !config->master_key) {
-        log_printf(LOG_LEVEL_ERROR,
-                   "general_settings.master_key cannot go while sluiced listens on %s: anybody on "
-                   "the network could use it",
-                   s->text);
+    if (s->is_remote && !config_params_checks_callers(config)) {
+        log_printf(
+            LOG_LEVEL_ERROR,
+            "general_settings.master_key and sluice.keys cannot both go while sluiced listens "
+            "on %s: anybody on the network could use it",
+            s->text);
         return false;
     }
     return true;

@@ -20,6 +20,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/config_access.h"
+
 #define VARIABLE_PREFIX "os.environ/"
 /* of a value in the environment; keys and URLs are far shorter */
 #define VARIABLE_MAX_BYTES (16 * 1024)
@@ -150,7 +152,7 @@ static void refuse(struct config_reader *r, const struct config_node *key, const
 {
     if (is_falsy(key)) {
         config_reader_note(r, key, FINDING_EXACT, "off, as here");
-    } else if (config_reader_has_master_key(r)) {
+    } else if (config_reader_has_master_key(r) || config_access_has_keys(r)) {
         config_reader_note(r, key, FINDING_UNSUPPORTED, "%s", text);
     } else {
         config_reader_error_at_key(r, key, true, "%s, and there is none: anybody could call", text);

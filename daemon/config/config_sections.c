@@ -18,6 +18,7 @@
  *   config_router.c       router_settings, and the same keys under litellm_settings
  *   config_fallbacks.c    its fallbacks and aliases
  *   config_sluice.c       the sluice: key
+ *   config_access.c       the keys of clients
  *
  * A configuration is refused as a whole (a fatal finding) for what would make it something else
  * than it says: text that is not YAML, no model_list, a limit of ours that cannot be read, an
@@ -32,6 +33,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config/config_access.h"
 #include "config/config_credential.h"
 #include "config/config_limits.h"
 #include "config/config_model_list.h"
@@ -239,11 +241,12 @@ static void check_whole(struct config_reader *r)
         config_node_find(config_node_find(r->root, "sluice"), "listen");
 
     take_master_key_variable(r);
+    config_access_finish(r);
     refuse_stray_master_key(r, r->root);
     if (!config_node_find(r->root, "model_list")) {
         config_reader_error(r, NULL, true, "model_list is missing: there is nothing to serve");
     }
-    if (r->config->master_key || !listens || listens->kind != NODE_LIST) {
+    if (r->config->master_key || r->config->n_keys > 0 || !listens || listens->kind != NODE_LIST) {
         return;
     }
     config_node_for_each(item, listens)
@@ -253,18 +256,18 @@ static void check_whole(struct config_reader *r)
         if (item->kind == NODE_STRING &&
             !config_split_listen(str_from(item->text), &name, &address) &&
             listen_is_remote(address.ptr)) { /* to the end of the text */
-            config_reader_error(
-                r, item, true,
-                "others can reach this address: set general_settings.master_key, or "
-                "listen on 127.0.0.1");
+            config_reader_error(r, item, true,
+                                "others can reach this address: set general_settings.master_key or "
+                                "sluice.keys, or listen on 127.0.0.1");
         }
     }
 }
 
 static void report_credential(void *ctx, const char *name, const char *why)
 {
-    /* without its key sluiced would run open; any other is missed by who needs it */
-    bool is_fatal = strcmp(name, CONFIG_MASTER_KEY_VARIABLE) == 0;
+    /* without its keys sluiced would run open; any other is missed by who needs it */
+    bool is_fatal =
+        strcmp(name, CONFIG_MASTER_KEY_VARIABLE) == 0 || strcmp(name, CONFIG_KEYS_CREDENTIAL) == 0;
 
     config_reader_error(ctx, NULL, is_fatal, "the credential %.64s cannot be used: %s", name, why);
 }

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "config/config_access.h"
 
 #define SECOND USEC_PER_SEC
 #define MINUTE (60 * SECOND)
@@ -38,6 +39,8 @@ enum type {
     TYPE_LISTENS,
     TYPE_HOSTS,
     TYPE_ORIGINS,
+    TYPE_KEYS,      /* config_access.c */
+    TYPE_KEYS_FILE, /* the same, elsewhere */
 };
 
 struct key {
@@ -86,6 +89,9 @@ static const struct key keys[] = {
 
     {"http.allowed_hosts", TYPE_HOSTS, 0, 0, CONFIG_MAX_HOSTS},
     {"http.allowed_origins", TYPE_ORIGINS, 0, 0, CONFIG_MAX_HOSTS},
+
+    {"keys", TYPE_KEYS, 0, 0, CONFIG_MAX_KEYS},
+    {"keys_file", TYPE_KEYS_FILE, 0, 0, 0},
 };
 
 /* The names on the way to those. */
@@ -411,6 +417,12 @@ static void read_value(struct config_reader *r, const struct config_node *at, co
     case TYPE_HOSTS:
     case TYPE_ORIGINS:
         read_list(r, at, key);
+        return;
+    case TYPE_KEYS:
+        config_access_read_list(r, at);
+        return;
+    case TYPE_KEYS_FILE:
+        config_access_read_file(r, at);
         return;
     }
 }

@@ -95,6 +95,17 @@ static void tell_health(struct call *call, enum health_news news, uint64_t now_u
 }
 
 /*
+ * What a call has cost its key: as the model server counted; as was guessed where it did not, though
+ * an answer came; else nothing.
+ */
+static uint64_t tokens_used(const struct call *call)
+{
+    uint64_t counted = (uint64_t) call->usage.tokens_in + call->usage.tokens_out;
+
+    return counted > 0 ? counted : call->first_token_at_usec != 0 ? call->charge.n_tokens : 0;
+}
+
+/*
  * The outcome is known: everything that the call holds goes home, the sink is told in
  * registry_run(). The job must be over or cancelled.
  */
@@ -108,6 +119,7 @@ static void call_end(struct call *call, enum errcode code, struct str text,
         tell_health(call, health_ended(&t->deployment->health, &t->run, code, now_usec), now_usec);
     }
     admission_release(call->registry->admission, &call->ticket, now_usec);
+    quota_settle(call->registry->quota, &call->charge, tokens_used(call), now_usec);
     call->outcome = code;
     call->retry_after_usec = retry_after_usec;
     call->ended_at_usec = now_usec;
@@ -246,7 +258,7 @@ void registry_init(struct call_registry *reg, struct admission *admission, struc
 
 static void call_free(struct call *call)
 {
-    assert(call->ticket.state == TICKET_HOME && !call->job);
+    assert(call->ticket.state == TICKET_HOME && !call->charge.account && !call->job);
     list_remove(&call->link);
     call->registry->n_calls--;
     request_free(call->request);
@@ -260,6 +272,7 @@ static void drop_all(struct list *l, struct admission *admission)
 
         stop_job(call);
         admission_release(admission, &call->ticket, 0);
+        quota_settle(call->registry->quota, &call->charge, 0, 0);
         call_free(call);
     }
 }
@@ -331,6 +344,20 @@ static void end_refused(struct call *call, struct verdict v, uint64_t now_usec)
     call_end(call, v.code, STR_NONE, v.retry_after_usec, now_usec);
 }
 
+/* Charges the key that the call came with. False: it may not, and has ended. */
+static bool charge(struct call *call, uint64_t now_usec)
+{
+    struct quota *quota = call->registry->quota;
+    struct quota_refusal why;
+
+    if (!quota || quota_take(quota, &call->charge, call->request, now_usec, &why) == ERRCODE_NONE) {
+        return true;
+    }
+    call_end(call, why.code, why.text[0] ? str_from(why.text) : STR_NONE, why.retry_after_usec,
+             now_usec);
+    return false;
+}
+
 static void admit(struct call *call, uint64_t now_usec)
 {
     struct call_registry *reg = call->registry;
@@ -342,6 +369,9 @@ static void admit(struct call *call, uint64_t now_usec)
     }
     if (!group) {
         end_unknown_model(call, now_usec);
+        return;
+    }
+    if (!charge(call, now_usec)) {
         return;
     }
 

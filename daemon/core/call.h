@@ -24,6 +24,7 @@
 #include "base/list.h"
 #include "core/admission.h"
 #include "core/ports.h"
+#include "core/quota.h"
 #include "core/router.h"
 #include "core/stats.h"
 
@@ -40,6 +41,7 @@ struct call {
     struct event_sink *sink; /* borrowed; NULL once detached or told the end */
     struct event_sink inlet; /* what the backend delivers to */
     struct ticket ticket;
+    struct quota_charge charge; /* of its caller's API key; home from ENDING on */
     struct router_wish wish;    /* what the ticket points to */
     struct backend *backend;    /* of the deployment that serves it */
     const char *upstream_model; /* in the request's arena; backend_order.model */
@@ -75,6 +77,7 @@ struct call_registry {
     struct admission *admission; /* borrowed */
     struct router *router;       /* borrowed */
     struct stats *stats;         /* borrowed */
+    struct quota *quota; /* borrowed; set after registry_init(); NULL: no API key has limits */
     struct call_hooks hooks;
     const char *unusable; /* borrowed; why no model can be served at all, or NULL */
     bool is_running;      /* inside registry_run(): work that appears is done in the same run */

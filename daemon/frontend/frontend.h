@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/macros.h"
+#include "core/access_key.h"
 #include "core/admission.h"
 #include "core/call.h"
 #include "core/pressure.h"
@@ -28,7 +29,9 @@ struct frontend_params {
     size_t max_connections, max_connections_per_uid, max_calls_per_connection;
     size_t max_head_bytes, max_body_bytes, max_buffered_bytes;
     uint64_t head_usec, body_usec, keep_alive_usec, stalled_reader_usec, heartbeat_usec;
-    const char *master_key;           /* borrowed; NULL: none set */
+    const char *master_key;        /* borrowed; NULL: none set */
+    const struct access_key *keys; /* borrowed; beside the master key */
+    size_t n_keys;
     const char *const *allowed_hosts; /* borrowed; beside the loopback names */
     size_t n_allowed_hosts;
     const char *const *allowed_origins; /* borrowed */
@@ -48,9 +51,9 @@ struct control_ops {
  * 0 or -errno of buf; ctx: frontends.ctx
  */
 struct info_ops {
-    /* Deployments; of an id: that one, or -ENOENT. An empty id: all. */
-    int (*write_models)(void *ctx, struct str id, struct buf *out);
-    int (*write_groups)(void *ctx, struct buf *out);
+    /* Deployments; of an id: that one, or -ENOENT. An empty id: all that the key may use. */
+    int (*write_models)(void *ctx, struct str id, const struct access_key *key, struct buf *out);
+    int (*write_groups)(void *ctx, const struct access_key *key, struct buf *out);
 };
 
 /* What every connection can reach. Owned by the composition. Pointers are borrowed. */

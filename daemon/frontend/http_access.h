@@ -10,11 +10,13 @@
  *                   are refused without such an Origin
  *   Content-Type    of a POST must be application/json (a form cannot be posted across sites
  *                   without a preflight then)
- *   key             Authorization: Bearer, x-api-key or api-key must be the master key, once one is
+ *   key             x-litellm-api-key, Authorization: Bearer, x-api-key or api-key, the first of
+ *                   them that is there, must be the master key or one of the keys, once any is
  *                   configured
  */
 #include "frontend/frontend.h"
 #include "wire/http1.h"
+#include "wire/problem.h"
 
 struct http_access {
     enum errcode code; /* ERRCODE_NONE: welcome */
@@ -26,7 +28,24 @@ struct http_access http_access_check(const struct frontends *f, const struct htt
                                      bool is_tcp);
 
 /*
- * Is the key, wherever it stands, the master key? True where none is configured. Compares in
- * constant time.
+ * Is the key of a request good? ERRCODE_NONE: ret_key is the one of params.keys, NULL for the master
+ * key, and where no key is configured. Else the code, of *ret_problem. What was sent is compared by
+ * its SHA-256 with every key there is, each in constant time.
  */
-bool http_access_key_is_good(const struct frontends *f, const struct http1_head *head);
+enum errcode http_access_key(const struct frontends *f, const struct http1_head *head,
+                             uint64_t wall_sec, const struct access_key **ret_key,
+                             struct problem *ret_problem);
+
+/* The key of that id, or NULL; "" is nobody's. */
+const struct access_key *http_access_find(const struct frontends *f, const char *key_id);
+
+/* May the key use what name means: by that name, or by that of the group that it leads to? */
+bool http_access_allows(const struct frontends *f, const struct access_key *key, struct str name);
+
+/*
+ * May a request be served that came with the key of that id ("": none, or the master key)?
+ * ERRCODE_NONE, with the class lowered to what the key may have; or the code, of *ret_problem: the
+ * model, or a fallback that the request names, is not for that key; or the key is gone since.
+ */
+enum errcode http_access_admit(const struct frontends *f, const char *key_id, struct request *req,
+                               struct problem *ret_problem);

@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "frontend/http_rate_headers.h"
 
 #define ERROR_MAX_BYTES  8192 /* an error object */
 #define RETRY_HEADER_MAX 600  /* seconds; an upstream may ask for more than our own bounds */
@@ -83,6 +84,9 @@ static int write_common(struct http_conn *h, struct buf *out)
                   : http1_write_header(out, "x-litellm-overhead-duration-ms",
                                        (struct str) {overhead, (size_t) n});
     }
+    if (r == 0 && h->key_id[0]) {
+        r = http_rate_headers_write(h->conn.frontends, h->key_id, clock_now_usec(), out);
+    }
     r = r < 0 ? r : write_cors(h, out);
     if (r < 0 || (h->keep_alive && !h->conn.frontends->is_draining)) {
         return r;
@@ -114,7 +118,7 @@ static void finish_exchange(struct http_conn *h, uint64_t now_usec)
     }
     http1_next(h->parser);
     h->state = HTTP_IDLE;
-    h->id[0] = h->model[0] = h->deployment[0] = h->origin[0] = '\0';
+    h->id[0] = h->model[0] = h->deployment[0] = h->origin[0] = h->key_id[0] = '\0';
     conn_flush_later(&h->conn);
     conn_set_deadline(&h->conn, usec_add(now_usec, h->conn.frontends->params.keep_alive_usec));
 }
@@ -176,7 +180,7 @@ static void answer_error(struct http_conn *h, enum errcode code, struct str text
         r = write_retry_after(out, info->is_retryable, info->is_retryable ? retry_after_usec : 0);
     }
     r = r < 0 ? r : write_allow(h, out, code);
-    if (r == 0 && code == ERRCODE_INVALID_API_KEY) {
+    if (r == 0 && (code == ERRCODE_INVALID_API_KEY || code == ERRCODE_KEY_EXPIRED)) {
         r = http1_write_header(out, "www-authenticate", STR_LIT("Bearer"));
     }
     r = r < 0 ? r : http1_write_end(out);

@@ -34,7 +34,9 @@ struct http_conn {
     char id[REQUEST_ID_MAX + 1];
     char model[REQUEST_MODEL_MAX + 1];
     char deployment[64];
-    char origin[128];    /* allowed, to be echoed; "" */
+    char origin[128]; /* allowed, to be echoed; "" */
+    char key_id[REQUEST_KEY_ID_MAX +
+                1];      /* of the key that it came with; "": none, or the master's */
     bool is_over_budget; /* a collected answer does not fit: the turn ends the call */
     bool is_stream, is_head_only, keep_alive;
     uint64_t arrived_at_usec, granted_at_usec;

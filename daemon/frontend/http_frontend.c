@@ -72,6 +72,7 @@ static void submit(struct http_conn *h, struct request *req, uint64_t now_usec)
     struct frontends *f = h->conn.frontends;
 
     req->caller = h->conn.caller;
+    (void) snprintf(req->caller.key_id, sizeof req->caller.key_id, "%s", h->key_id);
     (void) snprintf(req->id, sizeof req->id, "%s", h->id);
     h->is_stream = req->stream && request_kind_is_text(req->kind);
     h->is_over_budget = false;
@@ -137,6 +138,11 @@ static void decode_and_submit(struct http_conn *h, uint64_t now_usec)
     }
     req->total_bytes = body.len;
     set_class(req, http1_head(h->parser));
+    if (http_access_admit(h->conn.frontends, h->key_id, req, &p) != ERRCODE_NONE) {
+        request_free(req);
+        http_answer_problem(h, &p, 0, now_usec);
+        return;
+    }
     http1_take_body(h->parser, &spent); /* the request has its own copy */
     buf_done(&spent);
     submit(h, req, now_usec);
@@ -154,7 +160,10 @@ static void answer_unusable(struct http_conn *h, uint64_t now_usec)
 
 static void answer_get(struct http_conn *h, uint64_t now_usec)
 {
-    struct http_info_ask ask = {h->route, h->path_model, http1_head(h->parser)->query};
+    struct http_info_ask ask = {.route = h->route,
+                                .model = h->path_model,
+                                .query = http1_head(h->parser)->query,
+                                .key = http_access_find(h->conn.frontends, h->key_id)};
     const char *type;
     struct buf body;
     enum errcode code;
@@ -190,6 +199,23 @@ static void tell_denied(const struct http_conn *h)
     if (f->on_denied) {
         f->on_denied(f->ctx, &h->conn.caller);
     }
+}
+
+/* The key, where one is asked for. */
+static enum errcode check_key(struct http_conn *h, const struct http1_head *head, struct problem *p)
+{
+    const struct access_key *key = NULL;
+    enum errcode code = ERRCODE_NONE;
+
+    if (!h->is_tcp || http_route_is_open(h->route)) {
+        return code;
+    }
+    code = http_access_key(h->conn.frontends, head, clock_wall_usec() / USEC_PER_SEC, &key, p);
+    if (code == ERRCODE_INVALID_API_KEY || code == ERRCODE_KEY_EXPIRED) {
+        tell_denied(h);
+    }
+    (void) snprintf(h->key_id, sizeof h->key_id, "%s", key ? key->id : "");
+    return code;
 }
 
 /* What is wrong with the path or the method, in words. */
@@ -230,12 +256,8 @@ static enum errcode check_head(struct http_conn *h, const struct http1_head *hea
     if (head->method == HTTP1_OPTIONS) {
         return ERRCODE_NONE;
     }
-    if (h->is_tcp && !http_route_is_open(h->route) &&
-        !http_access_key_is_good(h->conn.frontends, head)) {
-        tell_denied(h);
-        return ERRCODE_INVALID_API_KEY;
-    }
-    code = check_route(h, head, p);
+    code = check_key(h, head, p);
+    code = code == ERRCODE_NONE ? check_route(h, head, p) : code;
     if (code != ERRCODE_NONE) {
         return code;
     }

@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "frontend/http_access.h"
 #include "wire/http1.h"
 #include "wire/openai_reply.h"
 #include "wire/put.h"
@@ -22,24 +23,29 @@ static uint64_t wall_start_sec(const struct frontends *f)
     return (clock_wall_usec() - usec_since(clock_now_usec(), f->started_at_usec)) / USEC_PER_SEC;
 }
 
-static int write_models(const struct frontends *f, struct buf *out)
+static int write_models(const struct frontends *f, const struct access_key *key, struct buf *out)
 {
     int r = openai_write_models_begin(out);
 
     for (size_t i = 0; r == 0 && i < f->router->n_groups; i++) {
-        r = openai_write_model(out, str_from(f->router->groups[i].name), STR_LIT("sluice"),
-                               wall_start_sec(f));
+        struct str name = str_from(f->router->groups[i].name);
+
+        if (access_key_allows(key, name)) {
+            r = openai_write_model(out, name, STR_LIT("sluice"), wall_start_sec(f));
+        }
     }
     return r < 0 ? r : openai_write_models_end(out);
 }
 
-static enum errcode answer_model(const struct frontends *f, struct str escaped, struct buf *out)
+static enum errcode answer_model(const struct frontends *f, struct str escaped,
+                                 const struct access_key *key, struct buf *out)
 {
     struct buf name;
     enum errcode code = ERRCODE_MODEL_NOT_FOUND;
 
     buf_init(&name, REQUEST_MODEL_MAX);
-    if (http1_unescape(escaped, &name) == 0 && router_resolve(f->router, buf_str(&name))) {
+    if (http1_unescape(escaped, &name) == 0 && router_resolve(f->router, buf_str(&name)) &&
+        http_access_allows(f, key, buf_str(&name))) {
         code = openai_write_model(out, buf_str(&name), STR_LIT("sluice"), wall_start_sec(f)) < 0
                    ? ERRCODE_OUT_OF_MEMORY
                    : ERRCODE_NONE;
@@ -66,14 +72,15 @@ static int query_value(struct str query, const char *name, struct buf *out)
     return 0;
 }
 
-static enum errcode answer_model_info(const struct frontends *f, struct str query, struct buf *out)
+static enum errcode answer_model_info(const struct frontends *f, const struct http_info_ask *ask,
+                                      struct buf *out)
 {
     struct buf id;
     int r;
 
     buf_init(&id, QUERY_VALUE_MAX);
-    r = query_value(query, "litellm_model_id", &id);
-    r = r < 0 ? -ENOENT : f->info.write_models(f->ctx, buf_str(&id), out);
+    r = query_value(ask->query, "litellm_model_id", &id);
+    r = r < 0 ? -ENOENT : f->info.write_models(f->ctx, buf_str(&id), ask->key, out);
     buf_done(&id);
     return r == -ENOENT ? ERRCODE_MODEL_NOT_FOUND : r < 0 ? ERRCODE_OUT_OF_MEMORY : ERRCODE_NONE;
 }
@@ -87,16 +94,37 @@ static int write_metric(struct buf *out, const char *name, const char *type, con
                       name, type, name, (unsigned long long) value);
 }
 
+/*
+ * Several errors may share a code, and one label may stand there once only: how many had the code of
+ * the i-th; 0 where an earlier one has said it.
+ */
+static uint64_t count_of_code(const struct stats *s, int i)
+{
+    const char *code = errcode_info((enum errcode) i)->openai_code;
+    uint64_t n = 0;
+
+    for (int k = 0; k < _ERRCODE_MAX; k++) {
+        bool is_same = strcmp(errcode_info((enum errcode) k)->openai_code, code) == 0;
+
+        if (is_same && k < i) {
+            return 0;
+        }
+        n += is_same ? s->n_by_code[k] : 0;
+    }
+    return n;
+}
+
 static int write_refusals(const struct stats *s, struct buf *out)
 {
     int r = buf_append_z(out, "# HELP sluice_errors_total Calls that ended with an error, by code\n"
                               "# TYPE sluice_errors_total counter\n");
 
     for (int i = 0; r == 0 && i < _ERRCODE_MAX; i++) {
-        if (s->n_by_code[i] > 0) {
+        uint64_t n = count_of_code(s, i);
+
+        if (n > 0) {
             r = buf_printf(out, "sluice_errors_total{code=\"%s\"} %llu\n",
-                           errcode_info((enum errcode) i)->openai_code,
-                           (unsigned long long) s->n_by_code[i]);
+                           errcode_info((enum errcode) i)->openai_code, (unsigned long long) n);
         }
     }
     return r;
@@ -167,6 +195,22 @@ static const char *trouble_of(const struct deployment *d, uint64_t now_usec,
     return health_describe(&d->health, true, now_usec, text);
 }
 
+/* Is it one of a model that the key may use? */
+static bool is_visible(const struct frontends *f, const struct access_key *key,
+                       const struct deployment *d)
+{
+    for (size_t i = 0; key && i < f->router->n_groups; i++) {
+        const struct model_group *g = &f->router->groups[i];
+
+        for (size_t k = 0; k < g->n_deployments; k++) {
+            if (g->deployments[k] == d && access_key_allows(key, str_from(g->name))) {
+                return true;
+            }
+        }
+    }
+    return !key;
+}
+
 static void put_endpoint(struct put *p, const struct deployment *d, const char *trouble)
 {
     put_z(p, "{\"model\":");
@@ -187,8 +231,8 @@ static void put_endpoint(struct put *p, const struct deployment *d, const char *
 }
 
 /* Those that are healthy, or those that are not. How many. */
-static unsigned put_endpoints(struct put *p, const struct frontends *f, bool healthy,
-                              uint64_t now_usec)
+static unsigned put_endpoints(struct put *p, const struct frontends *f,
+                              const struct access_key *key, bool healthy, uint64_t now_usec)
 {
     unsigned n = 0;
 
@@ -197,7 +241,7 @@ static unsigned put_endpoints(struct put *p, const struct frontends *f, bool hea
         char text[HEALTH_TEXT_BYTES];
         const char *trouble = trouble_of(d, now_usec, text);
 
-        if (healthy == !trouble) {
+        if (healthy == !trouble && is_visible(f, key, d)) {
             put_z(p, n++ > 0 ? "," : "");
             put_endpoint(p, d, trouble);
         }
@@ -205,15 +249,16 @@ static unsigned put_endpoints(struct put *p, const struct frontends *f, bool hea
     return n;
 }
 
-static int write_health(const struct frontends *f, uint64_t now_usec, struct buf *out)
+static int write_health(const struct frontends *f, const struct access_key *key, uint64_t now_usec,
+                        struct buf *out)
 {
     struct put p = {out, 0};
     unsigned n_healthy, n_unhealthy;
 
     put_z(&p, "{\"healthy_endpoints\":[");
-    n_healthy = put_endpoints(&p, f, true, now_usec);
+    n_healthy = put_endpoints(&p, f, key, true, now_usec);
     put_z(&p, "],\"unhealthy_endpoints\":[");
-    n_unhealthy = put_endpoints(&p, f, false, now_usec);
+    n_unhealthy = put_endpoints(&p, f, key, false, now_usec);
     put_z(&p, "],\"healthy_count\":");
     put_u64(&p, n_healthy);
     put_z(&p, ",\"unhealthy_count\":");
@@ -233,17 +278,17 @@ enum errcode http_info_answer(const struct frontends *f, const struct http_info_
     *ret_type = "application/json";
     switch (ask->route) {
     case ROUTE_MODELS:
-        r = write_models(f, out);
+        r = write_models(f, ask->key, out);
         break;
     case ROUTE_MODEL:
-        return answer_model(f, ask->model, out);
+        return answer_model(f, ask->model, ask->key, out);
     case ROUTE_MODEL_INFO:
-        return answer_model_info(f, ask->query, out);
+        return answer_model_info(f, ask, out);
     case ROUTE_GROUP_INFO:
-        r = f->info.write_groups(f->ctx, out);
+        r = f->info.write_groups(f->ctx, ask->key, out);
         break;
     case ROUTE_HEALTH:
-        r = write_health(f, now_usec, out);
+        r = write_health(f, ask->key, now_usec, out);
         break;
     case ROUTE_LIVENESS:
         r = buf_append_z(out, "\"I'm alive!\""); /* LiteLLM's words: probes compare them */

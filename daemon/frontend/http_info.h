@@ -10,6 +10,8 @@ struct http_info_ask {
     enum http_route route;
     struct str model; /* of ROUTE_MODEL, escaped */
     struct str query; /* of the target, escaped; or absent */
+    /* models that it may not use are as if they were not there; NULL: whoever may see everything */
+    const struct access_key *key;
 };
 
 /*

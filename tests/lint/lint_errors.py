@@ -17,6 +17,8 @@ MESSAGE_ID = re.compile(r'"([0-9a-fA-F]{32})"')
 TYPES = {
     "invalid_request_error", "permission_error", "rate_limit_error", "overloaded_error", "timeout_error", "api_error",
     "upstream_error", "cancelled",
+    # LiteLLM's and OpenAI's own words for these two, which scripts look for
+    "expired_key", "insufficient_quota",
 }
 DOC = "docs/protocol.md"
 DOC_TABLE = re.compile(r"(?<=<!-- generated: errors -->\n).*?(?=<!-- end -->)", re.S)

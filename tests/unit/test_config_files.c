@@ -86,6 +86,8 @@ START_TEST(the_shipped_file_shows_the_defaults)
         "pressure.kernel_root",
         "http.allowed_hosts",
         "http.allowed_origins",
+        "keys",
+        "keys_file",
     };
     struct config *c = NULL, *d = config_new();
     char *text;

@@ -1,5 +1,6 @@
 /* Who may ask what over HTTP; which path is what. */
 #include "base/clock.h"
+#include "base/sha256.h"
 #include "frontend/http_access.h"
 #include "frontend/http_routes.h"
 #include "frontend/http_routes.h"
@@ -110,26 +111,37 @@ START_TEST(unix_sockets_need_none_of_it)
 }
 END_TEST
 
-static bool key_is_good(const char *name, const char *value)
+static enum errcode key_code(const char *name, const char *value)
 {
     struct http1_head head = {.method = HTTP1_GET};
+    struct problem p = {.code = ERRCODE_NONE};
+    const struct access_key *key;
 
     set(&head, name, value);
-    return http_access_key_is_good(&g_frontends, &head);
+    return http_access_key(&g_frontends, &head, 0, &key, &p);
 }
 
-START_TEST(keys)
+static bool key_is_good(const char *name, const char *value)
+{
+    return key_code(name, value) == ERRCODE_NONE;
+}
+
+START_TEST(the_master_key)
 {
     struct http1_head none = {.method = HTTP1_GET};
+    struct problem p = {.code = ERRCODE_NONE};
+    const struct access_key *key;
 
     g_frontends.params.master_key = NULL;
     ck_assert(key_is_good("authorization", "Bearer whatever"));
-    ck_assert(http_access_key_is_good(&g_frontends, &none));
+    ck_assert_int_eq(http_access_key(&g_frontends, &none, 0, &key, &p), ERRCODE_NONE);
     g_frontends.params.master_key = "sk-secret";
     ck_assert(key_is_good("authorization", "Bearer sk-secret"));
     ck_assert(key_is_good("authorization", "bearer   sk-secret "));
     ck_assert(key_is_good("x-api-key", "sk-secret"));
     ck_assert(key_is_good("api-key", "sk-secret"));
+    ck_assert(key_is_good("x-litellm-api-key", "sk-secret"));
+    ck_assert(key_is_good("x-litellm-api-key", "Bearer sk-secret"));
     ck_assert(!key_is_good("authorization", "sk-secret"));
     ck_assert(!key_is_good("authorization", "Basic sk-secret"));
     ck_assert(!key_is_good("authorization", "Bearer sk-secre"));
@@ -137,8 +149,164 @@ START_TEST(keys)
     ck_assert(!key_is_good("authorization", "Bearer sk-secretsk-secret"));
     ck_assert(!key_is_good("authorization", "Bearer "));
     ck_assert(!key_is_good("x-api-key", ""));
-    ck_assert(!http_access_key_is_good(&g_frontends, &none));
+    ck_assert_int_eq(http_access_key(&g_frontends, &none, 0, &key, &p), ERRCODE_INVALID_API_KEY);
     g_frontends.params.master_key = NULL;
+}
+END_TEST
+
+/* ---------------------------------------------------------------- keys */
+
+static uint8_t g_digests[3][SHA256_BYTES];
+static const char *const g_models[] = {"small", "ollama/*"};
+static struct access_key g_keys[3];
+static struct router g_router;
+
+static void set_keys(void)
+{
+    static const char *const texts[] = {"sk-all", "sk-some", "sk-old"};
+    static const char *const ids[] = {"all", "some", "old"};
+
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(sha256_of(texts[i], strlen(texts[i]), g_digests[i]), 0);
+        g_keys[i] = (struct access_key) {.id = ids[i], .sha256 = g_digests[i]};
+    }
+    g_keys[1].models = g_models;
+    g_keys[1].n_models = ARRAY_LEN(g_models);
+    g_keys[1].class = CLASS_BATCH;
+    g_keys[2].expires_at_sec = 1000;
+    router_init(&g_router);
+    g_frontends.router = &g_router;
+    g_frontends.params.keys = g_keys;
+    g_frontends.params.n_keys = 3;
+}
+
+static void forget_keys(void)
+{
+    router_done(&g_router);
+    g_frontends = (struct frontends) {.router = NULL};
+}
+
+/* Which key is found: its id, "master" for none of them, or the code. */
+static const char *found(const char *bearer, uint64_t wall_sec)
+{
+    struct http1_head head = {.method = HTTP1_GET};
+    struct problem p = {.code = ERRCODE_NONE};
+    const struct access_key *key;
+    enum errcode code;
+
+    set(&head, "authorization", bearer);
+    code = http_access_key(&g_frontends, &head, wall_sec, &key, &p);
+    ck_assert_int_eq(code, p.code);
+    ck_assert(code == ERRCODE_NONE || !key);
+    return code != ERRCODE_NONE ? errcode_info(code)->openai_type : key ? key->id : "master";
+}
+
+START_TEST(keys_by_their_hash)
+{
+    set_keys();
+    ck_assert_str_eq(found("Bearer sk-all", 0), "all");
+    ck_assert_str_eq(found("Bearer sk-some", 0), "some");
+    ck_assert_str_eq(found("Bearer sk-some ", 0), "some");
+    ck_assert_str_eq(found("Bearer sk-som", 0), "invalid_request_error");
+    ck_assert_str_eq(found("Bearer sk-somee", 0), "invalid_request_error");
+    ck_assert_str_eq(found("Bearer all", 0), "invalid_request_error");
+    ck_assert_str_eq(found("Bearer ", 0), "invalid_request_error");
+    ck_assert_str_eq(found("", 0), "invalid_request_error");
+    ck_assert_str_eq(found("Bearer sk-secret", 0), "invalid_request_error");
+    g_frontends.params.master_key = "sk-secret";
+    ck_assert_str_eq(found("Bearer sk-secret", 0), "master");
+    ck_assert_str_eq(found("Bearer sk-all", 0), "all");
+    ck_assert_ptr_eq(http_access_find(&g_frontends, "some"), &g_keys[1]);
+    ck_assert_ptr_null(http_access_find(&g_frontends, ""));
+    ck_assert_ptr_null(http_access_find(&g_frontends, "none"));
+    forget_keys();
+}
+END_TEST
+
+START_TEST(keys_expire)
+{
+    struct http1_head head = {.method = HTTP1_GET};
+    struct problem p = {.code = ERRCODE_NONE};
+    const struct access_key *key;
+
+    set_keys();
+    ck_assert_str_eq(found("Bearer sk-old", 999), "old");
+    ck_assert_str_eq(found("Bearer sk-old", 1000), "expired_key");
+    ck_assert_str_eq(found("Bearer sk-all", UINT64_MAX), "all");
+    set(&head, "x-api-key", "sk-old");
+    ck_assert_int_eq(http_access_key(&g_frontends, &head, 5000, &key, &p), ERRCODE_KEY_EXPIRED);
+    ck_assert_str_eq(p.text, "the API key \"old\" has expired (1970-01-01T00:16:40Z)");
+    forget_keys();
+}
+END_TEST
+
+/* Of several headers the first that is there counts, not the first that is right. */
+START_TEST(one_header_counts)
+{
+    struct http1_head head = {.method = HTTP1_GET};
+    struct problem p = {.code = ERRCODE_NONE};
+    const struct access_key *key;
+
+    set_keys();
+    set(&head, "authorization", "Bearer sk-all");
+    set(&head, "x-litellm-api-key", "sk-some");
+    ck_assert_int_eq(http_access_key(&g_frontends, &head, 0, &key, &p), ERRCODE_NONE);
+    ck_assert_str_eq(key->id, "some");
+    head.headers[1].value = STR_LIT("wrong");
+    ck_assert_int_eq(http_access_key(&g_frontends, &head, 0, &key, &p), ERRCODE_INVALID_API_KEY);
+    forget_keys();
+}
+END_TEST
+
+static enum errcode admit(const char *key_id, const char *model, const char *fallback)
+{
+    struct str names[] = {str_from("small"), str_from(fallback)};
+    struct request req = {.model = str_from(model),
+                          .routing = {.fallbacks = names, .n_fallbacks = fallback ? 2 : 0}};
+    struct problem p = {.code = ERRCODE_NONE};
+    enum errcode code = http_access_admit(&g_frontends, key_id, &req, &p);
+
+    ck_assert_int_eq(code, p.code);
+    if (code == ERRCODE_KEY_MODEL_DENIED) {
+        ck_assert_str_eq(p.param, fallback ? "fallbacks" : "model");
+        ck_assert_ptr_nonnull(strstr(p.text, fallback ? fallback : model));
+    } else if (code == ERRCODE_NONE) {
+        ck_assert_int_eq(req.class, strcmp(key_id, "some") == 0 ? CLASS_BATCH : CLASS_INTERACTIVE);
+    }
+    return code;
+}
+
+START_TEST(models_of_a_key)
+{
+    set_keys();
+    ck_assert_int_eq(admit("", "big", NULL), ERRCODE_NONE);
+    ck_assert_int_eq(admit("all", "big", "bigger"), ERRCODE_NONE);
+    ck_assert_int_eq(admit("some", "small", NULL), ERRCODE_NONE);
+    ck_assert_int_eq(admit("some", "ollama/x", "ollama/"), ERRCODE_NONE);
+    ck_assert_int_eq(admit("some", "big", NULL), ERRCODE_KEY_MODEL_DENIED);
+    ck_assert_int_eq(admit("some", "smaller", NULL), ERRCODE_KEY_MODEL_DENIED);
+    ck_assert_int_eq(admit("some", "Small", NULL), ERRCODE_KEY_MODEL_DENIED);
+    ck_assert_int_eq(admit("some", "ollama", NULL), ERRCODE_KEY_MODEL_DENIED);
+    ck_assert_int_eq(admit("some", "small", "big"), ERRCODE_KEY_MODEL_DENIED);
+    ck_assert_int_eq(admit("gone", "small", NULL), ERRCODE_INVALID_API_KEY); /* by a reload */
+    forget_keys();
+}
+END_TEST
+
+/* The key may use what a name leads to. */
+START_TEST(models_by_their_alias)
+{
+    struct router_plan plan = {.n_groups = 0};
+    struct deployment_spec spec = {
+        .id = "d", .fingerprint = "d", .provider = "mock", .off_reason = "test", .slots = 1};
+
+    set_keys();
+    ck_assert_int_eq(router_plan_add(&plan, "small", deployment_new(&spec, NULL)), 0);
+    ck_assert_int_eq(router_plan_alias(&plan, "fast", "small", false), 0);
+    router_commit(&g_router, &plan);
+    ck_assert_int_eq(admit("some", "fast", NULL), ERRCODE_NONE);
+    ck_assert_int_eq(admit("some", "faster", NULL), ERRCODE_KEY_MODEL_DENIED);
+    forget_keys();
 }
 END_TEST
 
@@ -221,7 +389,12 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, browsers);
     tcase_add_test(tc, posts_are_json);
     tcase_add_test(tc, unix_sockets_need_none_of_it);
-    tcase_add_test(tc, keys);
+    tcase_add_test(tc, the_master_key);
+    tcase_add_test(tc, keys_by_their_hash);
+    tcase_add_test(tc, keys_expire);
+    tcase_add_test(tc, one_header_counts);
+    tcase_add_test(tc, models_of_a_key);
+    tcase_add_test(tc, models_by_their_alias);
     tcase_add_test(tc, paths);
 }
 TEST_MAIN("http_access", add_tests)

@@ -75,7 +75,7 @@ START_TEST(all_deployments)
     setup();
     free(g_config->deployments[0].api_base);
     g_config->deployments[0].api_base = strdup("http://user:hidden@127.0.0.1:1/v1?key=hidden");
-    ck_assert_int_eq(model_info_write(g_config, STR_NONE, &g_out), 0);
+    ck_assert_int_eq(model_info_write(g_config, STR_NONE, NULL, &g_out), 0);
     ck_assert_uint_eq(count(data()), 3);
 
     struct str first = element(data(), 0), params = json_find(first, "litellm_params");
@@ -94,11 +94,11 @@ END_TEST
 START_TEST(one_of_them)
 {
     setup();
-    ck_assert_int_eq(model_info_write(g_config, STR_LIT("third"), &g_out), 0);
+    ck_assert_int_eq(model_info_write(g_config, STR_LIT("third"), NULL, &g_out), 0);
     ck_assert_uint_eq(count(data()), 1);
     ck_assert_str_is(json_find(element(data(), 0), "model_name"), "\"b\"");
     buf_clear(&g_out);
-    ck_assert_int_eq(model_info_write(g_config, STR_LIT("nobody"), &g_out), -ENOENT);
+    ck_assert_int_eq(model_info_write(g_config, STR_LIT("nobody"), NULL, &g_out), -ENOENT);
     teardown();
 }
 END_TEST
@@ -113,7 +113,7 @@ START_TEST(the_words_of_the_file)
     g_config->deployments[0].max_input_tokens = 4096;
     g_config->deployments[0].rpm = 10;
     g_config->deployments[1].rpm = 5;
-    ck_assert_int_eq(model_info_write(g_config, STR_LIT("first"), &g_out), 0);
+    ck_assert_int_eq(model_info_write(g_config, STR_LIT("first"), NULL, &g_out), 0);
 
     struct str info = json_find(element(data(), 0), "model_info");
 
@@ -121,7 +121,7 @@ START_TEST(the_words_of_the_file)
     ck_assert_str_is(json_find(info, "mode"), "\"chat\"");
     ck_assert_str_is(json_find(info, "max_x"), "1.0");
     buf_clear(&g_out);
-    ck_assert_int_eq(model_info_write_groups(g_config, &g_out), 0);
+    ck_assert_int_eq(model_info_write_groups(g_config, NULL, &g_out), 0);
     ck_assert_uint_eq(count(data()), 2);
 
     struct str group = element(data(), 0);
@@ -140,13 +140,13 @@ START_TEST(hidden_ones_are_told_by_name_only)
 {
     setup();
     g_config->deployments[0].is_hidden = g_config->deployments[2].is_hidden = true;
-    ck_assert_int_eq(model_info_write(g_config, STR_NONE, &g_out), 0);
+    ck_assert_int_eq(model_info_write(g_config, STR_NONE, NULL, &g_out), 0);
     ck_assert_uint_eq(count(data()), 1);
     buf_clear(&g_out);
-    ck_assert_int_eq(model_info_write_groups(g_config, &g_out), 0);
+    ck_assert_int_eq(model_info_write_groups(g_config, NULL, &g_out), 0);
     ck_assert_uint_eq(count(data()), 1);
     buf_clear(&g_out);
-    ck_assert_int_eq(model_info_write(g_config, STR_LIT("first"), &g_out), 0);
+    ck_assert_int_eq(model_info_write(g_config, STR_LIT("first"), NULL, &g_out), 0);
     teardown();
 }
 END_TEST
@@ -157,8 +157,8 @@ START_TEST(a_configuration_without_models)
 
     ck_assert(c);
     buf_init(&g_out, MAX_BYTES);
-    ck_assert_int_eq(model_info_write(c, STR_NONE, &g_out), 0);
-    ck_assert_int_eq(model_info_write_groups(c, &g_out), 0);
+    ck_assert_int_eq(model_info_write(c, STR_NONE, NULL, &g_out), 0);
+    ck_assert_int_eq(model_info_write_groups(c, NULL, &g_out), 0);
     ck_assert_str_is(buf_str(&g_out), "{\"data\":[]}{\"data\":[]}");
     buf_done(&g_out);
     config_free(c);
@@ -170,9 +170,9 @@ static void write_both(void)
     int r;
 
     buf_init(&g_out, MAX_BYTES);
-    r = model_info_write(g_config, STR_NONE, &g_out);
+    r = model_info_write(g_config, STR_NONE, NULL, &g_out);
     ck_assert(r == 0 || r == -ENOMEM);
-    r = model_info_write_groups(g_config, &g_out);
+    r = model_info_write_groups(g_config, NULL, &g_out);
     ck_assert(r == 0 || r == -ENOMEM);
     buf_done(&g_out);
 }
