@@ -18,7 +18,8 @@ static void log_findings(const struct config *c, const char *path)
 
         if (f->kind == FINDING_ERROR || f->kind == FINDING_UNSUPPORTED) {
             log_printf(f->kind == FINDING_ERROR ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING,
-                       "%s:%u:%u: %s: %s", path, f->line, f->column, f->path, f->text);
+                       "%s:%u:%u: %s: %s", config_finding_file(c, f, path), f->place.line,
+                       f->place.column, f->path, f->text);
         }
     }
 }
@@ -40,8 +41,8 @@ static void describe(const struct config *c, const char *path, struct problem *r
         if (!f->is_fatal) {
             continue;
         }
-        (void) snprintf(text, sizeof text, "%s:%u:%u: %s%s%s", path, f->line, f->column, f->path,
-                        f->path[0] ? ": " : "", f->text);
+        (void) snprintf(text, sizeof text, "%s:%u:%u: %s%s%s", config_finding_file(c, f, path),
+                        f->place.line, f->place.column, f->path, f->path[0] ? ": " : "", f->text);
         put_text(ret, text);
         return;
     }

@@ -135,6 +135,7 @@ struct config *config_free(struct config *c)
         free(c->findings[i].text);
     }
     free(c->findings);
+    free_strings(c->files, c->n_files);
     free_strings(c->allowed_hosts, c->n_allowed_hosts);
     free_strings(c->allowed_origins, c->n_allowed_origins);
     wipe_free(c->master_key);
@@ -145,8 +146,7 @@ struct config *config_free(struct config *c)
 
 /* ---------------------------------------------------------------- findings */
 
-/* A copy without control characters, C1 ones included: a terminal would obey them. */
-static char *printable(const char *text)
+char *config_printable(const char *text)
 {
     char *copy = strdup(text);
 
@@ -161,8 +161,8 @@ static char *printable(const char *text)
     return copy;
 }
 
-int config_add_finding(struct config *c, enum finding_kind kind, bool is_fatal, unsigned line,
-                       unsigned column, const char *path, const char *text)
+int config_add_finding(struct config *c, enum finding_kind kind, bool is_fatal,
+                       struct finding_place place, const char *path, const char *text)
 {
     size_t n = c->n_findings;
 
@@ -177,10 +177,9 @@ int config_add_finding(struct config *c, enum finding_kind kind, bool is_fatal, 
 
     struct finding f = {
         .kind = kind,
-        .line = line,
-        .column = column,
-        .path = printable(path),
-        .text = printable(text),
+        .place = place,
+        .path = config_printable(path),
+        .text = config_printable(text),
         .is_fatal = is_fatal,
     };
 
@@ -193,9 +192,11 @@ int config_add_finding(struct config *c, enum finding_kind kind, bool is_fatal, 
     return 0;
 }
 
-static bool is_before(const struct finding *a, const struct finding *b)
+static bool is_before(const struct finding_place *a, const struct finding_place *b)
 {
-    return a->line != b->line ? a->line < b->line : a->column < b->column;
+    return a->file != b->file   ? a->file < b->file
+           : a->line != b->line ? a->line < b->line
+                                : a->column < b->column;
 }
 
 /*
@@ -208,7 +209,7 @@ void config_sort_findings(struct config *c)
         struct finding f = c->findings[i];
         size_t to = i;
 
-        while (to > 0 && is_before(&f, &c->findings[to - 1])) {
+        while (to > 0 && is_before(&f.place, &c->findings[to - 1].place)) {
             to--;
         }
         memmove(&c->findings[to + 1], &c->findings[to], (i - to) * sizeof f);
@@ -253,6 +254,11 @@ const char *finding_kind_name(enum finding_kind kind)
     return "?";
 }
 
+const char *config_finding_file(const struct config *c, const struct finding *f, const char *path)
+{
+    return f->place.file > 0 ? c->files[f->place.file - 1] : path;
+}
+
 void config_print_findings(const struct config *c, const char *path, bool verbose, FILE *out)
 {
     for (size_t i = 0; i < c->n_findings; i++) {
@@ -261,9 +267,9 @@ void config_print_findings(const struct config *c, const char *path, bool verbos
         if (f->kind == FINDING_EXACT && !verbose) {
             continue;
         }
-        (void) fputs(path, out);
-        if (f->line > 0) {
-            (void) fprintf(out, ":%u:%u", f->line, f->column);
+        (void) fputs(config_finding_file(c, f, path), out);
+        if (f->place.line > 0) {
+            (void) fprintf(out, ":%u:%u", f->place.line, f->place.column);
         }
         (void) fprintf(out, ": %s", finding_kind_name(f->kind));
         if (f->path[0]) {
@@ -386,5 +392,5 @@ int config_load(const char *path, struct config **ret)
         return -ENOMEM;
     }
     r = fdio_read_file(path, &text);
-    return r < 0 ? r : config_parse(buf_str(&text), ret);
+    return r < 0 ? r : config_parse_file(buf_str(&text), path, ret);
 }

@@ -25,11 +25,17 @@ enum finding_kind {
     FINDING_ERROR,        /* the file, the named deployment or the named key cannot be used */
 };
 
+/* Where in the configuration: of the file, or of one that it includes. */
+struct finding_place {
+    unsigned file;         /* 0: the file itself; n: files[n - 1] of struct config */
+    unsigned line, column; /* from 1; 0: the file as a whole */
+};
+
 struct finding {
     enum finding_kind kind;
-    unsigned line, column; /* from 1; 0: the file as a whole */
-    char *path;            /* owned: "model_list[0].litellm_params.api_base" */
-    char *text;            /* owned: what, why, and what was probably meant */
+    struct finding_place place;
+    char *path; /* owned: "model_list[0].litellm_params.api_base" */
+    char *text; /* owned: what, why, and what was probably meant */
     /*
      * the whole configuration is refused (else: that deployment is off, or that mistyped key has no
      * effect)
@@ -154,6 +160,8 @@ struct config_listen {
 #define CONFIG_MAX_FALLBACKS   256 /* entries of one list */
 #define CONFIG_MAX_ALIASES     256
 #define CONFIG_MAX_KEYS        256
+#define CONFIG_MAX_INCLUDES    16 /* further files; CONFIG_MAX_FILE_BYTES is of all together */
+#define CONFIG_MAX_DEPTH       4  /* of a file that a file includes that a file includes */
 
 struct config {
     struct config_deployment *deployments;
@@ -185,7 +193,9 @@ struct config {
     char **allowed_origins;
     size_t n_allowed_origins;
 
-    struct finding *findings; /* in the order of the file */
+    char **files; /* owned, with its strings: those of include, as messages show them */
+    size_t n_files;
+    struct finding *findings; /* in the order of the files */
     size_t n_findings;
 };
 
@@ -193,10 +203,18 @@ struct config {
 struct config *config_new(void);
 struct config *config_free(struct config *c); /* accepts NULL, returns NULL; wipes keys */
 
+/*
+ * A copy without control characters, C1 ones included: a terminal would obey them. NULL: out of
+ * memory.
+ */
+char *config_printable(const char *text);
+
 /* Adds a finding; the texts are copied. 0 or -ENOMEM. */
-int config_add_finding(struct config *c, enum finding_kind kind, bool is_fatal, unsigned line,
-                       unsigned column, const char *path, const char *text) MUST_USE;
-/* Puts the findings into the order of the file; those of one place stay as they came. */
+int config_add_finding(struct config *c, enum finding_kind kind, bool is_fatal,
+                       struct finding_place place, const char *path, const char *text) MUST_USE;
+/* The name of a finding's file; path: that of the configuration itself. */
+const char *config_finding_file(const struct config *c, const struct finding *f, const char *path);
+/* Puts the findings into the order of the files; those of one place stay as they came. */
 void config_sort_findings(struct config *c);
 bool config_is_fatal(const struct config *c);
 /* Any FINDING_ERROR at all? */
@@ -210,7 +228,12 @@ const char *finding_kind_name(enum finding_kind kind);
  */
 int config_load(const char *path, struct config **ret) MUST_USE;
 
-/* The same from text. 0, -EBADMSG (with *ret) or -ENOMEM (without). In config_sections.c. */
+/*
+ * The same from the text of the file at path, beside which included files are looked for; NULL:
+ * there is no file, and none can be included. 0, -EBADMSG (with *ret) or -ENOMEM (without). Both in
+ * config_sections.c.
+ */
+int config_parse_file(struct str text, const char *path, struct config **ret) MUST_USE;
 int config_parse(struct str text, struct config **ret) MUST_USE;
 
 /*

@@ -56,12 +56,14 @@ static void put_member(struct put *p, const char *name, const char *text)
     put_json_string(p, str_from(text));
 }
 
-static void put_finding(struct put *p, const struct finding *f)
+static void put_finding(struct put *p, const struct finding *f, const char *file)
 {
-    put_z(p, "{\"line\":");
-    put_u64(p, f->line);
+    put_char(p, '{');
+    put_member(p, "file", file);
+    put_z(p, ",\"line\":");
+    put_u64(p, f->place.line);
     put_z(p, ",\"column\":");
-    put_u64(p, f->column);
+    put_u64(p, f->place.column);
     put_char(p, ',');
     put_member(p, "kind", finding_kind_name(f->kind));
     put_char(p, ',');
@@ -107,7 +109,7 @@ int config_check_json(const struct config *c, const struct config_check *check, 
     put_z(&p, ",\"findings\":[");
     for (size_t i = 0; i < c->n_findings; i++) {
         put_z(&p, i > 0 ? "," : "");
-        put_finding(&p, &c->findings[i]);
+        put_finding(&p, &c->findings[i], config_finding_file(c, &c->findings[i], check->path));
     }
     put_z(&p, "]}\n");
     return p.r;
@@ -173,7 +175,7 @@ static int print_json(const struct config *c, const struct config_check *check, 
     buf_init(&document, DOCUMENT_MAX_BYTES);
     r = c ? config_check_json(c, check, &document) : unreadable_json(check, error, &document);
     if (r == 0 && fwrite(buf_ptr(&document), 1, document.len, out) != document.len) {
-        r = -EIO;
+        r = errno > 0 ? -errno : -EIO;
     }
     return r;
 }
@@ -196,7 +198,7 @@ int config_check_run(const struct config_check *check, FILE *out, FILE *err)
         (void) fprintf(err, "sluiced: %s: %s\n", check->path, strerror(-r));
     }
     config_free(c);
-    if (fflush(out) != 0) {
+    if (fflush(out) != 0 || ferror(out)) { /* the first failed write may be long ago */
         (void) fprintf(err, "sluiced: cannot write the findings: %s\n", strerror(errno));
         is_good = false;
     }

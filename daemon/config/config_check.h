@@ -20,7 +20,7 @@ struct config_check {
  * The document, with a newline behind it:
  *     {"file", "verdict", "usable", "deployments",
  *      "summary": {"exact", "approximated", "ignored", "unsupported", "errors"},
- *      "findings": [{"line", "column", "kind", "path", "text", "fatal"}, ...]}
+ *      "findings": [{"file", "line", "column", "kind", "path", "text", "fatal"}, ...]}
  * verdict: see config_check_verdict(); usable: sluiced takes the file; line and column 0: the file
  * as a whole. 0, -ENOMEM, -ENOBUFS (of out).
  */

@@ -49,8 +49,8 @@ static void read_entry(struct config_reader *r, const struct config_node *entry)
         const struct config_node *twin = config_node_find(other, "credential_name");
 
         if (twin && twin->text && name->text && strcmp(twin->text, name->text) == 0) {
-            config_reader_error(r, name, false, "this name is taken already, on line %u",
-                                twin->line);
+            config_reader_error(r, name, false, "this name is taken already, on line %u%s",
+                                twin->line, twin->file == name->file ? "" : " of another file");
             return;
         }
     }

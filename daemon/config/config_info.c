@@ -56,7 +56,8 @@ static void read_id(struct config_entry *e, const struct config_node *id)
     }
     twin = find_twin(e, id);
     if (twin) { /* an id that two have names neither */
-        config_deployment_off(e, id, "this id is taken already, on line %u", twin->line);
+        config_deployment_off(e, id, "this id is taken already, on line %u%s", twin->line,
+                              twin->file == id->file ? "" : " of another file");
         return;
     }
     e->deployment->id = config_reader_dup(e->reader, id->text);

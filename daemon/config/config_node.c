@@ -355,6 +355,45 @@ int config_node_resolve(struct str plain, struct arena *a, enum config_node_kind
     return put_text(a, plain, ret_text);
 }
 
+/* ---------------------------------------------------------------- the tree */
+
+void config_node_unlink(struct config_node *child)
+{
+    struct config_node *parent = child->parent, *before = NULL;
+
+    config_node_for_each(other, parent)
+    {
+        if (other == child) {
+            break;
+        }
+        before = other;
+    }
+    if (before) {
+        before->next = child->next;
+    } else {
+        parent->first = child->next;
+    }
+    if (parent->last == child) {
+        parent->last = before;
+    }
+    parent->n_children--;
+    child->next = NULL;
+    child->parent = NULL;
+}
+
+void config_node_append(struct config_node *parent, struct config_node *child)
+{
+    child->parent = parent;
+    child->next = NULL;
+    if (parent->last) {
+        parent->last->next = child;
+    } else {
+        parent->first = child;
+    }
+    parent->last = child;
+    parent->n_children++;
+}
+
 /* ---------------------------------------------------------------- JSON */
 
 int config_node_write_json(const struct config_node *node, struct buf *out)

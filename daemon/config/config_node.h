@@ -23,6 +23,7 @@ enum config_node_kind {
 
 struct config_node {
     enum config_node_kind kind;
+    unsigned file;                 /* 0: the file itself; n: the n-th included one */
     unsigned line, column;         /* of the value, from 1 */
     unsigned key_line, key_column; /* of its key; 0 outside of a map */
     char *key;                     /* NULL outside of a map */
@@ -32,7 +33,7 @@ struct config_node {
     bool is_unresolved; /* VARIABLE is not set, or empty: text is "" */
     struct config_node *parent, *first, *last, *next;
     size_t n_children;
-    size_t index; /* among the children of parent */
+    size_t index; /* among the children of parent, in its own file */
 };
 
 #define CONFIG_NODE_PATH_MAX 256
@@ -65,6 +66,10 @@ const char *config_node_kind_name(enum config_node_kind kind);
  */
 int config_node_resolve(struct str plain, struct arena *a, enum config_node_kind *ret_kind,
                         char **ret_text) MUST_USE;
+
+/* Takes a child out of its parent's list, and puts one behind the last. */
+void config_node_unlink(struct config_node *child);
+void config_node_append(struct config_node *parent, struct config_node *child);
 
 /* Appends a value as JSON. 0 or -errno of buf. */
 int config_node_write_json(const struct config_node *node, struct buf *out) MUST_USE;

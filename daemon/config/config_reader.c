@@ -34,6 +34,11 @@ static void drop_finding(struct config *c, size_t i)
     memmove(&c->findings[i], &c->findings[i + 1], (c->n_findings - i) * sizeof c->findings[0]);
 }
 
+static bool is_same_place(const struct finding_place *a, const struct finding_place *b)
+{
+    return a->file == b->file && a->line == b->line && a->column == b->column;
+}
+
 /*
  * Would a finding say nothing new? A parameter that all deployments share is read with each of them
  * and reported once; and that a key is read exactly is not said where something else is said of it,
@@ -44,9 +49,10 @@ static bool is_known(struct config *c, const struct finding *f)
     for (size_t i = c->n_findings; i-- > 0;) {
         const struct finding *other = &c->findings[i];
         bool is_one_exact = (other->kind == FINDING_EXACT) != (f->kind == FINDING_EXACT) &&
-                            f->path[0] && strcmp(other->path, f->path) == 0;
+                            f->path[0] && other->place.file == f->place.file &&
+                            strcmp(other->path, f->path) == 0;
 
-        if (other->kind == f->kind && other->line == f->line && other->column == f->column &&
+        if (other->kind == f->kind && is_same_place(&other->place, &f->place) &&
             strcmp(other->text, f->text) == 0) {
             return true;
         }
@@ -60,6 +66,18 @@ static bool is_known(struct config *c, const struct finding *f)
     return false;
 }
 
+static struct finding_place place_of(const struct config_node *at, bool at_key)
+{
+    if (!at) {
+        return (struct finding_place) {0};
+    }
+    return (struct finding_place) {
+        .file = at->file,
+        .line = at_key ? at->key_line : at->line,
+        .column = at_key ? at->key_column : at->column,
+    };
+}
+
 static void PRINTF_LIKE(6, 0)
     add(struct config_reader *r, const struct config_node *at, bool at_key, enum finding_kind kind,
         bool is_fatal, const char *fmt, va_list ap)
@@ -68,12 +86,7 @@ static void PRINTF_LIKE(6, 0)
     bool use_key = at && at->key && at_key;
     struct finding f = {
         .kind = kind,
-        .line = use_key ? at->key_line
-                : at    ? at->line
-                        : 0,
-        .column = use_key ? at->key_column
-                  : at    ? at->column
-                          : 0,
+        .place = place_of(at, use_key),
         .path = path,
         .text = text,
         .is_fatal = is_fatal,
@@ -82,7 +95,7 @@ static void PRINTF_LIKE(6, 0)
     config_node_path(at, path);
     (void) vsnprintf(text, sizeof text, fmt, ap);
     if (!is_known(r->config, &f) &&
-        config_add_finding(r->config, kind, is_fatal, f.line, f.column, path, text) < 0) {
+        config_add_finding(r->config, kind, is_fatal, f.place, path, text) < 0) {
         r->is_out_of_memory = true;
     }
 }
@@ -240,6 +253,11 @@ static void resolve_below(struct config_reader *r, struct config_node *node, boo
     {
         resolve_below(r, child, from_process_only); /* at most CONFIG_YAML_MAX_DEPTH levels */
     }
+}
+
+void config_reader_resolve_from_process(struct config_reader *r, struct config_node *node)
+{
+    resolve_below(r, node, true);
 }
 
 void config_reader_resolve_variables(struct config_reader *r, struct config_node *root)

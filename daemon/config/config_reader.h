@@ -66,5 +66,8 @@ const char *config_reader_variable(const struct config_reader *r, const char *na
 /* Replaces every os.environ/NAME of the file by its value. */
 void config_reader_resolve_variables(struct config_reader *r, struct config_node *root);
 
+/* The same for one value, and from credentials and the environment of the process only. */
+void config_reader_resolve_from_process(struct config_reader *r, struct config_node *node);
+
 /* A copy for the configuration; NULL: out of memory. */
 char *config_reader_dup(struct config_reader *r, const char *text);

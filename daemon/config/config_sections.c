@@ -3,6 +3,7 @@
  *
  *   config_yaml.c         text to nodes
  *   config_node.c         nodes
+ *   config_include.c      further files
  *   config_reader.c       findings, variables
  *   config_keys.*         the table of LiteLLM's keys
  *   config_model_list.c   the list, ids
@@ -35,6 +36,7 @@
 
 #include "config/config_access.h"
 #include "config/config_credential.h"
+#include "config/config_include.h"
 #include "config/config_limits.h"
 #include "config/config_model_list.h"
 #include "config/config_router.h"
@@ -272,7 +274,7 @@ static void report_credential(void *ctx, const char *name, const char *why)
     config_reader_error(ctx, NULL, is_fatal, "the credential %.64s cannot be used: %s", name, why);
 }
 
-static int read_text(struct config *c, struct str text, struct arena *a)
+static int read_text(struct config *c, struct str text, const char *path, struct arena *a)
 {
     CLEANUP(credentials_done) struct credentials credentials = {0};
     struct config_reader reader = {.config = c, .arena = a, .credentials = &credentials};
@@ -282,7 +284,9 @@ static int read_text(struct config *c, struct str text, struct arena *a)
 
     r = config_yaml_parse(text, a, &root, &err);
     if (r == -EBADMSG) {
-        return config_add_finding(c, FINDING_ERROR, true, err.line, err.column, "", err.text);
+        return config_add_finding(c, FINDING_ERROR, true,
+                                  (struct finding_place) {.line = err.line, .column = err.column},
+                                  "", err.text);
     }
     if (r < 0) {
         return r;
@@ -292,6 +296,9 @@ static int read_text(struct config *c, struct str text, struct arena *a)
                             root ? config_node_kind_name(root->kind) : "an empty file");
     } else {
         reader.root = root;
+        r = config_include_read(&reader, root, path, text.len);
+    }
+    if (r == 0 && reader.root) {
         config_reader_resolve_variables(&reader, root);
         read_sections(&reader);
         config_limits_read(&reader);
@@ -303,10 +310,10 @@ static int read_text(struct config *c, struct str text, struct arena *a)
         config_sort_findings(c);
     }
     config_node_wipe(root);
-    return reader.is_out_of_memory || credentials.is_out_of_memory ? -ENOMEM : 0;
+    return r < 0 || reader.is_out_of_memory || credentials.is_out_of_memory ? -ENOMEM : 0;
 }
 
-int config_parse(struct str text, struct config **ret)
+int config_parse_file(struct str text, const char *path, struct config **ret)
 {
     CLEANUP(arena_done) struct arena a;
     struct config *c = config_new();
@@ -316,11 +323,16 @@ int config_parse(struct str text, struct config **ret)
     if (!c) {
         return -ENOMEM;
     }
-    r = read_text(c, text, &a);
+    r = read_text(c, text, path, &a);
     if (r < 0) {
         config_free(c);
         return r;
     }
     *ret = c;
     return config_is_fatal(c) ? -EBADMSG : 0;
+}
+
+int config_parse(struct str text, struct config **ret)
+{
+    return config_parse_file(text, NULL, ret);
 }

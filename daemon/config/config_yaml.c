@@ -83,13 +83,7 @@ static int add_node(struct builder *b, enum config_node_kind kind, const yaml_ma
             node->key_line = (unsigned) b->key_mark.line + 1;
             node->key_column = (unsigned) b->key_mark.column + 1;
         }
-        if (parent->last) {
-            parent->last->next = node;
-        } else {
-            parent->first = node;
-        }
-        parent->last = node;
-        parent->n_children++;
+        config_node_append(parent, node);
     }
     *ret_node = node;
     return 0;

@@ -183,6 +183,27 @@ def test_routing_keys_and_what_is_wrong_with_them(env) -> None:
     assert "4 errors" in result.stdout
 
 
+def test_included_files(env) -> None:
+    """Findings name the file that they are about; names are relative to the including file."""
+    models = env.directory / "models"
+    models.mkdir()
+    (models / "local.yaml").write_text(
+        "model_list:\n  - {model_name: n, litellm_params: {model: zorg/n}}\n"
+    )
+    config = "include: [models/local.yaml]\n" + GOOD
+    result = check_config(env, config)
+    assert result.returncode == 1
+    said = re.search(r"^(\S*):2:45: error: (.*)$", result.stdout, re.M)
+    assert said and said.group(1) == str(models / "local.yaml"), result.stdout
+    assert "2 deployments" in result.stdout
+    (models / "local.yaml").write_text(
+        "model_list:\n  - {model_name: n, litellm_params: {model: ollama/n}}\n"
+    )
+    assert check_config(env, config).returncode == 0
+    (models / "local.yaml").unlink()
+    assert "No such file" in finding(check_config(env, config), 1, 11)
+
+
 def test_large_and_deep_files(env) -> None:
     for config in (
         "a: " + "[" * 100_000,
@@ -271,7 +292,7 @@ def test_findings_are_logged_at_start(env) -> None:
     config = env.config({"m": mock()})
     config["router_settings"] = {"model_priorities": {"m": 1}}
     sluice = env.start(to_yaml(config))
-    assert "model_priorities" in sluice.log_text
+    sluice.wait_record(lambda r: "model_priorities" in str(r), "that the key is named in the log")
 
 
 # ---------------------------------------------------------------------------------------------- reload
@@ -301,6 +322,17 @@ def test_reload_takes_a_good_file(env) -> None:
     for name, said in (("both", "second"), ("new", "new")):
         answer = sluice.post(CHAT, chat_body(name))
         assert answer.json["choices"][0]["message"]["content"] == said
+
+
+def test_reload_reads_included_files_again(env) -> None:
+    more = env.directory / "more.yaml"
+    more.write_text(to_yaml({"model_list": env.config({"new": mock("first")})["model_list"]}))
+    config = {"include": [str(more)], **env.config({"m": mock()})}
+    sluice = env.start(to_yaml(config))
+    assert models(sluice) == ["m", "new"]
+    more.write_text(to_yaml({"model_list": env.config({"newer": mock()})["model_list"]}))
+    reload(sluice, to_yaml(config))
+    assert models(sluice) == ["m", "newer"]
 
 
 @pytest.mark.parametrize(

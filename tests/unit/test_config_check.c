@@ -45,7 +45,9 @@ START_TEST(the_document_is_json_whatever_the_texts_hold)
     struct str finding;
     size_t n = 0;
 
-    ck_assert_int_eq(config_add_finding(c, FINDING_ERROR, true, 7, 9, "a.\"b\"", "\\ \xf0"), 0);
+    ck_assert_int_eq(config_add_finding(c, FINDING_ERROR, true, (struct finding_place) {0, 7, 9},
+                                        "a.\"b\"", "\\ \xf0"),
+                     0);
     buf_init(&out, 65536);
     ck_assert_int_eq(config_check_json(c, &check, &out), 0);
     ck_assert_int_eq(json_check(buf_str(&out), NULL), 0);
@@ -61,9 +63,10 @@ START_TEST(the_document_is_json_whatever_the_texts_hold)
         n++;
     }
     ck_assert_uint_eq(n, c->n_findings);
-    ck_assert_str_is(finding,
-                     "{\"line\":7,\"column\":9,\"kind\":\"error\",\"path\":\"a.\\\"b\\\"\","
-                     "\"text\":\"\\\\ \xef\xbf\xbd\",\"fatal\":true}");
+    ck_assert_str_is(
+        finding,
+        "{\"file\":\"a \\\"b\\\"\\n\\u001b�\",\"line\":7,\"column\":9,\"kind\":\"error\",\"path\":\"a.\\\"b\\\"\","
+        "\"text\":\"\\\\ \xef\xbf\xbd\",\"fatal\":true}");
     config_free(c);
 }
 END_TEST

@@ -608,10 +608,17 @@ START_TEST(findings_are_safe_to_print_and_in_order)
     config_free(c);
 
     c = config_new();
-    ck_assert_int_eq(config_add_finding(c, FINDING_EXACT, false, 9, 1, "last", ""), 0);
-    ck_assert_int_eq(config_add_finding(c, FINDING_ERROR, false, 2, 5, "b", "t"), 0);
-    ck_assert_int_eq(config_add_finding(c, FINDING_IGNORED, false, 2, 5, "c", "t"), 0);
-    ck_assert_int_eq(config_add_finding(c, FINDING_ERROR, false, 0, 0, "", "whole"), 0);
+    ck_assert_int_eq(
+        config_add_finding(c, FINDING_EXACT, false, (struct finding_place) {0, 9, 1}, "last", ""),
+        0);
+    ck_assert_int_eq(
+        config_add_finding(c, FINDING_ERROR, false, (struct finding_place) {0, 2, 5}, "b", "t"), 0);
+    ck_assert_int_eq(
+        config_add_finding(c, FINDING_IGNORED, false, (struct finding_place) {0, 2, 5}, "c", "t"),
+        0);
+    ck_assert_int_eq(
+        config_add_finding(c, FINDING_ERROR, false, (struct finding_place) {0, 0, 0}, "", "whole"),
+        0);
     config_sort_findings(c);
     text = print(c, true);
     ck_assert_str_eq(text, "f: error: whole\nf:2:5: error: b: t\nf:2:5: ignored: c: t\n"
