@@ -164,6 +164,54 @@ static int make_deployment(const struct config_deployment *d, const char *print,
     return 0;
 }
 
+static int plan_terms(struct deployment *d, const struct config_deployment *c)
+{
+    const struct deployment_terms terms = {
+        .order = c->order,
+        .weight = c->weight,
+        .rpm = c->rpm,
+        .tpm = c->tpm,
+        .enforces_rates = c->enforces_rates,
+        .tags = (const char *const *) c->tags.items,
+        .n_tags = c->tags.n_items,
+        .is_local_only = c->is_local_only,
+        .is_hidden = c->is_hidden,
+        .max_retries = c->max_retries,
+        .cooldown_usec = c->cooldown_usec,
+        .max_input_tokens = c->max_input_tokens,
+    };
+
+    return deployment_plan_terms(d, &terms);
+}
+
+/* The deployment of an entry: the one that there is already, on new terms, or a new one. */
+static int plan_deployment(struct router_plan *plan, const struct config_deployment *c,
+                           struct router *router, struct upstreams *up)
+{
+    char print[FINGERPRINT_MAX];
+    struct deployment *d;
+    bool is_new;
+    int r = 0;
+
+    fingerprint(c, print);
+    d = router_find(router, c->id, print);
+    is_new = !d;
+    if (is_new) {
+        r = make_deployment(c, print, up, &d);
+        if (r < 0) {
+            return r;
+        }
+    }
+    r = plan_terms(d, c);
+    if (r == 0) {
+        r = router_plan_add(plan, c->model_name, d);
+    }
+    if (r < 0 && is_new) {
+        deployment_free(d);
+    }
+    return r;
+}
+
 static int plan_aliases(struct router_plan *plan, const struct config_routing *routing)
 {
     int r = 0;
@@ -176,34 +224,59 @@ static int plan_aliases(struct router_plan *plan, const struct config_routing *r
     return r;
 }
 
+static int plan_fallbacks(struct router_policy *policy, const struct config_routing *routing)
+{
+    const struct config_names *defaults = &routing->default_fallbacks;
+    int r = 0;
+
+    for (int kind = 0; kind < _FALLBACK_MAX; kind++) {
+        for (size_t i = 0; r == 0 && i < routing->n_fallbacks[kind]; i++) {
+            const struct config_fallback *f = &routing->fallbacks[kind][i];
+
+            r = router_policy_add_fallbacks(policy, (enum fallback_kind) kind, f->group,
+                                            f->targets.items, f->targets.n_items);
+        }
+    }
+    if (r == 0 && defaults->n_items > 0) { /* behind a "*" of fallbacks, as LiteLLM has it */
+        r = router_policy_add_fallbacks(policy, FALLBACK_GENERAL, ROUTER_ANY_GROUP, defaults->items,
+                                        defaults->n_items);
+    }
+    for (size_t i = 0; r == 0 && i < routing->n_group_policies; i++) {
+        r = router_policy_add_retries(policy, routing->group_policies[i].group,
+                                      &routing->group_policies[i].retries);
+    }
+    return r;
+}
+
+static int plan_policy(struct router_policy *policy, const struct config_routing *routing)
+{
+    router_policy_init(policy);
+    policy->strategy = routing->strategy;
+    policy->has_tag_filter = routing->has_tag_filter;
+    policy->tags_match_any = routing->tags_match_any;
+    policy->checks_context = routing->checks_context;
+    policy->cooldown = (struct cooldown_rules) {
+        .cooldown_usec = routing->cooldown_usec,
+        .allowed_fails = routing->allowed_fails,
+        .allowed_by_cause = routing->allowed_fails_by_cause,
+        .is_off = routing->has_no_cooldowns,
+    };
+    policy->max_retries = routing->max_retries;
+    policy->retry_after_usec = routing->retry_after_usec;
+    policy->retries = routing->retries;
+    policy->max_fallbacks = routing->max_fallbacks;
+    return plan_fallbacks(policy, routing);
+}
+
 int plan_build(struct router_plan *plan, const struct config *config, struct router *router,
                struct upstreams *up)
 {
-    for (size_t i = 0; i < config->n_deployments; i++) {
-        const struct config_deployment *c = &config->deployments[i];
-        char print[FINGERPRINT_MAX];
-        int r;
+    int r = plan_policy(&plan->policy, &config->routing);
 
-        fingerprint(c, print);
-
-        struct deployment *d = router_find(router, c->id, print);
-        bool is_new = !d;
-
-        if (is_new) {
-            r = make_deployment(c, print, up, &d);
-            if (r < 0) {
-                return r;
-            }
-        }
-        r = router_plan_add(plan, c->model_name, d);
-        if (r < 0) {
-            if (is_new) {
-                deployment_free(d);
-            }
-            return r;
-        }
+    for (size_t i = 0; r == 0 && i < config->n_deployments; i++) {
+        r = plan_deployment(plan, &config->deployments[i], router, up);
     }
-    return plan_aliases(plan, &config->routing);
+    return r < 0 ? r : plan_aliases(plan, &config->routing);
 }
 
 const char *plan_provider_of(struct str name)

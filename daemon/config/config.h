@@ -65,7 +65,7 @@ struct config_deployment {
     unsigned slots; /* max_parallel_requests, else sluice.slots */
 
     /* who serves among the deployments of a group; see core/routing.h */
-    unsigned order;    /* the lowest first; 0: none given, which counts as the first */
+    unsigned order;    /* the lowest first; 0: none given, which is behind all that have one */
     double weight;     /* of simple-shuffle: weight, else rpm, else tpm; 0 where none is given */
     uint64_t rpm, tpm; /* 0: none */
     bool

@@ -5,7 +5,7 @@
  * the number of tickets in TICKET_GRANTED, and for each of them one slot of ticket.deployment is in
  * use, and its breaker has let one call through; a queued ticket's deadline is never later than the
  * class allows. A ticket for a group without a free slot does not block those behind it: arrival
- * order holds within a group. Where no breaker of a group lets calls through, none of it waits.
+ * order holds within a group. Where no deployment takes calls, or may take this one, none waits.
  *
  * Must not: read a clock, know calls or sinks, decide what a client is told beyond code and
  * Retry-After.
@@ -125,6 +125,7 @@ static void leave_queue(struct admission *a, struct ticket *t)
 
 struct ticket *admission_next(struct admission *a, uint64_t now_usec)
 {
+    a->looked_at_usec = now_usec;
     list_for_each (l, &a->queue) {
         struct ticket *t = CONTAINER_OF(l, struct ticket, link);
         struct deployment *d = router_pick(a->router, t->group, t->wish, now_usec);
@@ -162,16 +163,14 @@ struct ticket *admission_expire(struct admission *a, uint64_t now_usec, struct v
     return NULL;
 }
 
-struct ticket *admission_refuse_broken(struct admission *a, uint64_t now_usec,
-                                       const struct deployment **ret_broken)
+struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
+                                struct router_refusal *ret_refusal)
 {
     list_for_each (l, &a->queue) {
         struct ticket *t = CONTAINER_OF(l, struct ticket, link);
-        const struct deployment *broken = model_group_broken(t->group, now_usec);
 
-        if (broken) {
+        if (router_refuses(a->router, t->group, t->wish, now_usec, ret_refusal)) {
             leave_queue(a, t);
-            *ret_broken = broken;
             return t;
         }
     }
@@ -185,10 +184,10 @@ uint64_t admission_next_deadline(const struct admission *a)
     list_for_each (l, &a->queue) {
         const struct ticket *t = CONTAINER_OF(l, struct ticket, link);
 
-        uint64_t opens_at = model_group_opens_at(t->group);
+        uint64_t resumes_at = model_group_resumes_at(t->group, a->looked_at_usec);
 
         earliest = t->deadline_at_usec < earliest ? t->deadline_at_usec : earliest;
-        earliest = opens_at < earliest ? opens_at : earliest;
+        earliest = resumes_at < earliest ? resumes_at : earliest;
     }
     return earliest;
 }

@@ -60,6 +60,7 @@ struct admission {
     /* moving average of the time between grants: what Retry-After is made of */
     uint64_t grant_gap_usec;
     uint64_t last_grant_at_usec;
+    uint64_t looked_at_usec; /* when admission_next() looked last: what was due by then is done */
 };
 
 /* What became of a ticket. code ERRCODE_NONE: fine. */
@@ -93,16 +94,14 @@ struct ticket *admission_expire(struct admission *a, uint64_t now_usec,
                                 struct verdict *ret_verdict);
 
 /*
- * A ticket that no deployment of its group will take, since their breakers are open, already home;
- * NULL when there is none. *ret_broken: the deployment that will take calls first. After
- * admission_next() said NULL. Call until NULL.
+ * A ticket that no deployment of its group will take, however long it waits, already home; NULL when
+ * there is none. After admission_next() said NULL. Call until NULL.
  */
-struct ticket *admission_refuse_broken(struct admission *a, uint64_t now_usec,
-                                       const struct deployment **ret_broken);
+struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
+                                struct router_refusal *ret_refusal);
 
 /*
- * The earliest deadline in the queue, or moment at which a breaker lets one of it through; or
- * USEC_NEVER.
+ * The earliest deadline in the queue, or moment at which a deployment takes calls again; or USEC_NEVER.
  */
 uint64_t admission_next_deadline(const struct admission *a);
 

@@ -117,6 +117,9 @@ static void call_end(struct call *call, enum errcode code, struct str text,
     assert(!call->job);
     if (t->state == TICKET_GRANTED) {
         tell_health(call, health_ended(&t->deployment->health, &t->run, code, now_usec), now_usec);
+        (void) router_note_end(call->registry->router, t->deployment, code, retry_after_usec,
+                               now_usec);
+        router_note_tokens(t->deployment, call->usage.tokens_in + call->usage.tokens_out, now_usec);
     }
     admission_release(call->registry->admission, &call->ticket, now_usec);
     quota_settle(call->registry->quota, &call->charge, tokens_used(call), now_usec);
@@ -187,6 +190,7 @@ static void first_content(struct call *call, uint64_t at_usec)
     if (call->state == CALL_STARTING) {
         call->first_token_at_usec = at_usec;
         call_set_state(call, CALL_STREAMING);
+        router_note_content(t->deployment, usec_since(at_usec, call->granted_at_usec), at_usec);
         tell_health(call, health_began(&t->deployment->health, &t->run), at_usec);
     }
 }
@@ -447,21 +451,18 @@ static void grant(struct call_registry *reg, uint64_t now_usec)
     }
 }
 
-/* Instead of a slot for each of them, which the next call would hold until it timed out as well. */
-static void refuse_broken(struct call_registry *reg, uint64_t now_usec)
+/* Instead of a slot for each of them, which the next call would hold until it failed as well. */
+static void refuse(struct call_registry *reg, uint64_t now_usec)
 {
-    const struct deployment *d;
+    struct router_refusal refusal;
     struct ticket *t;
 
-    while ((t = admission_refuse_broken(reg->admission, now_usec, &d))) {
-        char why[HEALTH_TEXT_BYTES], text[CALL_TEXT_MAX];
-        struct str id = str_clip(str_from(d->id), NAME_SHOWN_MAX);
+    while ((t = admission_refuse(reg->admission, now_usec, &refusal))) {
+        char text[ROUTER_REFUSAL_BYTES];
 
-        (void) snprintf(text, sizeof text, "%s (%.*s): %s",
-                        errcode_info(ERRCODE_UPSTREAM_BREAKER)->text, STR_ARG(id),
-                        health_describe(&d->health, true, now_usec, why));
-        call_end(CONTAINER_OF(t, struct call, ticket), ERRCODE_UPSTREAM_BREAKER, str_from(text),
-                 health_retry_after(&d->health, now_usec), now_usec);
+        call_end(CONTAINER_OF(t, struct call, ticket), refusal.code,
+                 str_from(router_refusal_describe(&refusal, now_usec, text)),
+                 refusal.retry_after_usec, now_usec);
     }
 }
 
@@ -549,7 +550,7 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
             admit(CONTAINER_OF(l, struct call, link), now_usec);
         }
         grant(reg, now_usec);
-        refuse_broken(reg, now_usec);
+        refuse(reg, now_usec);
         expire_queued(reg, now_usec);
         while ((l = list_first(&reg->ending))) {
             tell_end(CONTAINER_OF(l, struct call, link), now_usec);

@@ -12,83 +12,14 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 void router_init(struct router *r)
 {
     *r = (struct router) {0};
     list_init(&r->deployments);
     list_init(&r->retired);
-}
-
-struct deployment *deployment_free(struct deployment *d)
-{
-    if (!d) {
-        return NULL;
-    }
-    assert(d->in_use == 0);
-    list_remove(&d->link);
-    if (d->backend) {
-        d->backend->ops->free(d->backend);
-    }
-    free(d->id);
-    free(d->fingerprint);
-    free(d->provider);
-    free(d->upstream_model);
-    free(d->prefix);
-    free(d->api_base);
-    free(d->off_reason);
-    free(d);
-    return NULL;
-}
-
-static char *copy(const char *text)
-{
-    return strdup(text ? text : "");
-}
-
-struct deployment *deployment_new(const struct deployment_spec *spec, struct backend *backend)
-{
-    struct deployment *d = calloc(1, sizeof *d);
-
-    assert(backend ? !spec->off_reason : spec->off_reason != NULL);
-    assert(spec->slots > 0);
-    if (!d) {
-        return NULL;
-    }
-    list_init(&d->link);
-    d->slots = spec->slots;
-    d->id = strdup(spec->id);
-    d->fingerprint = strdup(spec->fingerprint);
-    d->provider = strdup(spec->provider);
-    d->upstream_model = copy(spec->upstream_model);
-    d->prefix = copy(spec->prefix);
-    d->is_local = spec->is_local;
-    d->api_base = copy(spec->api_base);
-    d->off_reason = spec->off_reason ? strdup(spec->off_reason) : NULL;
-    if (!d->id || !d->fingerprint || !d->provider || !d->upstream_model || !d->prefix ||
-        !d->api_base || (spec->off_reason && !d->off_reason)) {
-        return deployment_free(d);
-    }
-    d->backend = backend;
-    return d;
-}
-
-uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec)
-{
-    bool has_rested = d->in_use == 0 && d->last_used_at_usec != 0;
-
-    return has_rested && now_usec > d->last_used_at_usec ? now_usec - d->last_used_at_usec : 0;
-}
-
-bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec)
-{
-    return d->backend && d->backend->ops->is_loaded &&
-           d->backend->ops->is_loaded(d->backend, now_usec);
-}
-
-bool deployment_is_down(const struct deployment *d)
-{
-    return d->backend && d->backend->ops->is_down && d->backend->ops->is_down(d->backend);
+    router_policy_init(&r->policy);
 }
 
 static void groups_free(struct model_group *groups, size_t n)
@@ -114,6 +45,7 @@ static void names_free(struct router *r)
     groups_free(r->groups, r->n_groups);
     groups_free(r->singles, r->n_singles);
     aliases_free(r->aliases, r->n_aliases);
+    router_policy_done(&r->policy);
 }
 
 void router_done(struct router *r)
@@ -234,6 +166,7 @@ void router_plan_done(struct router_plan *plan)
     groups_free(plan->groups, plan->n_groups);
     groups_free(plan->singles, plan->n_singles);
     aliases_free(plan->aliases, plan->n_aliases);
+    router_policy_done(&plan->policy);
     *plan = (struct router_plan) {0};
 }
 
@@ -258,6 +191,38 @@ static void retire_unplanned(struct router *r)
     }
 }
 
+static bool has_tag(const struct deployment *d, const char *tag)
+{
+    for (size_t i = 0; i < d->terms->n_tags; i++) {
+        if (strcmp(d->terms->tags[i], tag) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Its deployments hold from now on, on their new terms. */
+static void commit_group(struct router *r, struct model_group *g)
+{
+    unsigned n_serving = 0;
+
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        struct deployment *d = g->deployments[i];
+
+        d->is_planned = false;
+        d->serial = d->serial ? d->serial : ++r->last_serial;
+        list_remove(&d->link);
+        list_append(&r->deployments, &d->link); /* in configuration order */
+        deployment_adopt_terms(d);
+        n_serving += d->backend != NULL;
+        g->has_default |= has_tag(d, ROUTER_DEFAULT_TAG);
+        g->has_local_only |= d->terms->is_local_only;
+    }
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        g->deployments[i]->is_alone = n_serving <= 1;
+    }
+}
+
 void router_commit(struct router *r, struct router_plan *plan)
 {
     retire_unplanned(r);
@@ -268,16 +233,14 @@ void router_commit(struct router *r, struct router_plan *plan)
     r->n_singles = plan->n_singles;
     r->aliases = plan->aliases;
     r->n_aliases = plan->n_aliases;
+    r->policy = plan->policy;
     *plan = (struct router_plan) {0};
     for (size_t i = 0; i < r->n_groups; i++) {
-        for (size_t k = 0; k < r->groups[i].n_deployments; k++) {
-            struct deployment *d = r->groups[i].deployments[k];
-
-            d->is_planned = false;
-            d->serial = d->serial ? d->serial : ++r->last_serial;
-            list_remove(&d->link);
-            list_append(&r->deployments, &d->link); /* in configuration order */
-        }
+        commit_group(r, &r->groups[i]);
+    }
+    for (size_t i = 0; i < r->n_singles; i++) {
+        r->singles[i].is_single = true;
+        r->singles[i].has_local_only = r->singles[i].deployments[0]->terms->is_local_only;
     }
 }
 
@@ -294,6 +257,36 @@ unsigned model_group_slots(const struct model_group *g)
         n += g->deployments[i]->backend ? g->deployments[i]->slots : 0;
     }
     return n;
+}
+
+void router_note_content(struct deployment *d, uint64_t took_usec, uint64_t now_usec)
+{
+    latency_note(&d->latency, took_usec, now_usec);
+}
+
+bool router_note_end(const struct router *r, struct deployment *d, enum errcode code,
+                     uint64_t retry_after_usec, uint64_t now_usec)
+{
+    const struct cooldown_failure failure = {
+        .cause = fail_cause_of(code),
+        .is_alone = d->is_alone,
+        .own_usec = d->terms->cooldown_usec,
+        .retry_after_usec = retry_after_usec,
+    };
+
+    if (code == ERRCODE_NONE) {
+        cooldown_succeeded(&d->cooldown, now_usec);
+        return false;
+    }
+    if (failure.cause == FAIL_TIMEOUT) {
+        latency_note(&d->latency, LATENCY_TIMEOUT_USEC, now_usec);
+    }
+    return cooldown_failed(&d->cooldown, &r->policy.cooldown, &failure, now_usec);
+}
+
+void router_note_tokens(struct deployment *d, uint64_t n_tokens, uint64_t now_usec)
+{
+    gcra_take(&d->tpm, n_tokens, now_usec);
 }
 
 void router_release(struct router *r, struct deployment *d, uint64_t now_usec)

@@ -18,37 +18,21 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "core/health.h"
-#include "core/ports.h"
+#include "core/deployment.h"
+#include "core/router_policy.h"
 
 /* The longest name that router_upstream_model() answers, with its NUL. */
 #define ROUTER_MODEL_BYTES 1024
-
-struct deployment {
-    struct list link;  /* router.deployments | router.retired */
-    uint32_t serial;   /* never given twice; what a wish remembers of it */
-    char *id;          /* owned */
-    char *fingerprint; /* owned; equal text means "nothing changed" */
-    char *provider;    /* owned; for people, as the next two */
-    /* owned; the name at the model server, "" without; with stars: see router_upstream_model() */
-    char *upstream_model;
-    char *prefix;            /* owned; what the file has before that name: "ollama_chat/", or "" */
-    char *api_base;          /* owned; without secrets; "" without a server */
-    char *off_reason;        /* owned; why this deployment serves nobody, or NULL */
-    struct backend *backend; /* owned; NULL when off */
-    unsigned slots;
-    unsigned in_use;
-    uint64_t last_used_at_usec; /* when a slot was given back; 0: never */
-    struct health health;       /* its breaker; told by who holds its slots */
-    bool is_local;              /* what is sent to it stays on this device */
-    bool is_planned;            /* mark of router_commit(): part of the new plan */
-};
 
 struct model_group {
     char *name;                      /* owned; with stars: a wildcard */
     struct deployment **deployments; /* array owned, items borrowed from the router */
     size_t n_deployments;
     size_t next; /* where the next tie is broken */
+    /* by router_commit() */
+    bool is_single;      /* of router.singles: who asks by id wants it, whatever its tags */
+    bool has_default;    /* a deployment is tagged "default" */
+    bool has_local_only; /* a deployment is local_only: its calls stay on the device */
 };
 
 /* Another name for what a name leads to. */
@@ -66,6 +50,7 @@ struct router_plan {
     size_t n_singles;
     struct router_alias *aliases; /* owned */
     size_t n_aliases;
+    struct router_policy policy;
 };
 
 struct router {
@@ -75,9 +60,11 @@ struct router {
     size_t n_singles;
     struct router_alias *aliases; /* owned */
     size_t n_aliases;
+    struct router_policy policy;
     struct list deployments; /* deployment.link */
     struct list retired;     /* deployment.link */
     uint32_t last_serial;
+    uint64_t random; /* state of the generator; set by the composition, so that core stays pure */
     /*
      * The provider ("openai") that a name without one stands for ("gpt-4o"), static; NULL: none. Set
      * by the composition after router_init(), or NULL.
@@ -100,31 +87,6 @@ void router_done(struct router *r); /* no deployment may be in use */
 
 /* A live deployment with this id and fingerprint, to be planned again; NULL when there is none. */
 struct deployment *router_find(struct router *r, const char *id, const char *fingerprint);
-
-/* What a deployment is made of. Strings are copied; all but the first three may be NULL. */
-struct deployment_spec {
-    const char *id, *fingerprint, *provider;
-    const char *upstream_model, *prefix, *api_base;
-    const char *off_reason;
-    unsigned slots;
-    bool is_local;
-};
-
-/*
- * A new deployment, on no list yet. Takes over backend (NULL with an off_reason). NULL: out of
- * memory, backend untouched.
- */
-struct deployment *deployment_new(const struct deployment_spec *spec, struct backend *backend);
-struct deployment *deployment_free(struct deployment *d); /* accepts NULL, returns NULL */
-
-/* Since its last call ended; 0: there was none, or it is in use. */
-uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec);
-
-/* Does its server hold the model, as far as is known? */
-bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec);
-
-/* Did its server not answer when it was asked last? */
-bool deployment_is_down(const struct deployment *d);
 
 /*
  * Adds d to the group of that name, making the group where needed. 0 or -ENOMEM (d is then still
@@ -173,24 +135,89 @@ bool model_group_is_servable(const struct model_group *g);
 unsigned model_group_slots(const struct model_group *g);
 
 /*
- * A deployment of the group with a free slot that its breaker lets a call through to, and that is
- * what the call wishes (NULL: it wishes nothing), least busy first, ties in turn; NULL when there is
- * none. Takes the slot, not the leave of the breaker.
+ * A deployment of the group with a free slot that takes calls now and is what the call wishes (NULL:
+ * it wishes nothing), or NULL. Takes the slot and one of its rpm, not the leave of the breaker.
+ *
+ * Those that the call has tried come last; then the lowest order comes first. A lower order that is
+ * busy is waited for: the next one serves where the lower ones cannot. Within an order the strategy
+ * decides. Where it makes no difference, one whose server holds the model already is taken.
  */
 struct deployment *router_pick(struct router *r, struct model_group *g,
                                const struct router_wish *wish, uint64_t now_usec);
 
-/*
- * Where the breaker of each deployment that serves turns calls away: the deployment that will take
- * one first. Else NULL: a call can run, or will when a slot is free.
- */
-const struct deployment *model_group_broken(const struct model_group *g, uint64_t now_usec);
+/* Why no deployment of a group will take a call, however long it waits. */
+struct router_refusal {
+    enum errcode code;
+    uint64_t retry_after_usec;           /* within what clients take for one; 0: no use */
+    const struct deployment *deployment; /* borrowed: the one that will take calls first, or NULL */
+};
 
 /*
- * When the next breaker of the group that is open lets a call through to a free slot, or
- * USEC_NEVER.
+ * false: a call can run, or will when a slot is free. Else why not: all pause (UPSTREAM_BREAKER,
+ * NO_DEPLOYMENTS), none is what the call wishes (NO_MATCH, CONTEXT_LENGTH), all are off
+ * (MISCONFIGURED).
  */
-uint64_t model_group_opens_at(const struct model_group *g);
+bool router_refuses(const struct router *r, const struct model_group *g,
+                    const struct router_wish *wish, uint64_t now_usec, struct router_refusal *ret);
+
+#define ROUTER_REFUSAL_BYTES 256
+/* Its message for the caller. */
+const char *router_refusal_describe(const struct router_refusal *refusal, uint64_t now_usec,
+                                    char ret_text[ROUTER_REFUSAL_BYTES]);
+
+/* The first moment after after_usec at which the answer of router_pick() may change by itself. */
+uint64_t model_group_resumes_at(const struct model_group *g, uint64_t after_usec);
+
+/*
+ * Must such a call stay on the device, as it wishes so or a deployment that it could be given to is
+ * local_only? Then also where it falls back to another group: with is_local_only in its wish.
+ */
+bool router_keeps_local(const struct router *r, const struct model_group *g,
+                        const struct router_wish *wish);
+
+/* ---------------------------------------------------------------- how calls fare */
+
+/* The first content of an answer came so long after the slot was granted. */
+void router_note_content(struct deployment *d, uint64_t took_usec, uint64_t now_usec);
+
+/*
+ * An attempt at d ended: ERRCODE_NONE, or why it failed; retry_after_usec is what its server asked for,
+ * or 0. Not for what the caller's own limits ended. true: it cools down from now on.
+ */
+bool router_note_end(const struct router *r, struct deployment *d, enum errcode code,
+                     uint64_t retry_after_usec, uint64_t now_usec);
+
+/* So many tokens were read and written for a call. */
+void router_note_tokens(struct deployment *d, uint64_t n_tokens, uint64_t now_usec);
+
+/* ---------------------------------------------------------------- other ways */
+
+/*
+ * The names to fall back to from what was asked for, best first; NULL: none. Of the lists of a kind
+ * the one that is made for the name as asked, for what its alias stands for, for its group; else the
+ * one for "*". Borrowed until the next router_commit().
+ */
+const struct router_fallbacks *router_fallbacks(const struct router *r, enum fallback_kind kind,
+                                                struct str asked);
+
+/*
+ * How often a call may be tried again after such a failure: as the policy of its group says, else the
+ * policy, else d (NULL: nobody), else the router.
+ */
+unsigned router_retries(const struct router *r, struct str asked, const struct deployment *d,
+                        enum fail_cause cause);
+
+/* ---------------------------------------------------------------- lists */
+
+/* A name that clients may be shown. */
+struct router_entry {
+    const char *name;                /* borrowed */
+    const struct model_group *group; /* borrowed */
+    bool is_wildcard;                /* no model has this name: many have one like it */
+};
+
+/* The next after *i, which begins at 0; false: that was all. Groups, then aliases. */
+bool router_next(const struct router *r, size_t *i, struct router_entry *ret);
 
 /* Gives a slot back. May be called from deep within a backend's callback: frees nothing. */
 void router_release(struct router *r, struct deployment *d, uint64_t now_usec);

@@ -182,7 +182,7 @@ static struct model_group *find_named(struct model_group *groups, size_t n, stru
     return NULL;
 }
 
-struct model_group *router_resolve(struct router *r, struct str name)
+static struct model_group *find_group(const struct router *r, struct str name)
 {
     char text[ROUTER_MODEL_BYTES];
     struct model_group *g;
@@ -197,6 +197,11 @@ struct model_group *router_resolve(struct router *r, struct str name)
         g = full.ptr ? find_wildcard(r, full) : NULL;
     }
     return g;
+}
+
+struct model_group *router_resolve(struct router *r, struct str name)
+{
+    return find_group(r, name);
 }
 
 /* ---------------------------------------------------------------- the upstream's name */
@@ -262,6 +267,92 @@ const char *router_upstream_model(const struct router *r, const struct model_gro
                                 : fill_in(d->upstream_model, &captures, ret_text);
 }
 
+/* ---------------------------------------------------------------- what a name is told */
+
+const struct router_fallbacks *router_fallbacks(const struct router *r, enum fallback_kind kind,
+                                                struct str asked)
+{
+    const struct model_group *g = find_group(r, asked);
+    const struct str names[] = {asked, unalias(r, asked), g ? str_from(g->name) : STR_NONE,
+                                STR_LIT(ROUTER_ANY_GROUP)};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct router_fallbacks *found =
+            names[i].ptr ? router_policy_fallbacks(&r->policy, kind, names[i]) : NULL;
+
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
+}
+
+static const struct routing_policy *retries_of(const struct router *r, struct str asked)
+{
+    const struct model_group *g = find_group(r, asked);
+    const struct str names[] = {asked, unalias(r, asked), g ? str_from(g->name) : STR_NONE};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct routing_policy *found =
+            names[i].ptr ? router_policy_retries(&r->policy, names[i]) : NULL;
+
+        if (found) {
+            return found;
+        }
+    }
+    return &r->policy.retries;
+}
+
+unsigned router_retries(const struct router *r, struct str asked, const struct deployment *d,
+                        enum fail_cause cause)
+{
+    int n = routing_policy_get(retries_of(r, asked), cause);
+
+    if (n == ROUTING_UNSET && d) {
+        n = d->terms->max_retries;
+    }
+    return n == ROUTING_UNSET ? r->policy.max_retries : (unsigned) n;
+}
+
+/* ---------------------------------------------------------------- lists */
+
+static bool is_hidden(const struct model_group *g)
+{
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        if (!g->deployments[i]->terms->is_hidden) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is the i-th name one to be shown? */
+static bool entry_at(const struct router *r, size_t i, struct router_entry *ret)
+{
+    const struct router_alias *alias;
+
+    if (i < r->n_groups) {
+        const struct model_group *g = &r->groups[i];
+
+        *ret = (struct router_entry) {g->name, g, model_group_is_wildcard(g)};
+        return !is_hidden(g);
+    }
+    alias = &r->aliases[i - r->n_groups];
+    *ret = (struct router_entry) {alias->name, find_group(r, str_from(alias->name)), false};
+    return !alias->is_hidden && ret->group &&
+           !find_named(r->groups, r->n_groups, str_from(alias->name));
+}
+
+bool router_next(const struct router *r, size_t *i, struct router_entry *ret)
+{
+    while (*i < r->n_groups + r->n_aliases) {
+        if (entry_at(r, (*i)++, ret)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---------------------------------------------------------------- suggestions */
 
 static unsigned char lower(char c)
@@ -295,14 +386,15 @@ static unsigned edit_distance(struct str a, struct str b)
 size_t router_suggest(const struct router *r, struct str name, const char **ret_names, size_t max)
 {
     unsigned distances[8];
+    struct router_entry entry;
     size_t n = 0;
 
     assert(max <= ARRAY_LEN(distances));
     if (name.len > SUGGEST_NAME_MAX) {
         name.len = SUGGEST_NAME_MAX;
     }
-    for (size_t i = 0; i < r->n_groups; i++) {
-        struct str known = str_from(r->groups[i].name);
+    for (size_t i = 0; router_next(r, &i, &entry);) {
+        struct str known = str_from(entry.name);
 
         if (known.len > SUGGEST_NAME_MAX) {
             continue;
@@ -321,7 +413,7 @@ size_t router_suggest(const struct router *r, struct str name, const char **ret_
         memmove(&distances[at + 1], &distances[at], (n - at - 1) * sizeof distances[0]);
         memmove(&ret_names[at + 1], &ret_names[at], (n - at - 1) * sizeof ret_names[0]);
         distances[at] = d;
-        ret_names[at] = r->groups[i].name;
+        ret_names[at] = entry.name;
     }
     return n;
 }

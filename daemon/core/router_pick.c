@@ -1,98 +1,465 @@
 /*
  * Which deployment of a group takes a call now.
  *
+ * Two passes, no allocation. The first finds the level: of the deployments that the call may be given
+ * to and that do not pause, busy or not, the lowest order among those that it has not tried. The
+ * second looks for a free slot on that level, by the strategy:
+ *
+ *   simple-shuffle         at random, by weight where any has one; else one that has the model loaded,
+ *                          at random among several
+ *   least-busy             the smallest share of its slots in use
+ *   latency-based-routing  the quickest of late
+ *
+ * Ties of the last two go to who has the model loaded, then in turn.
+ *
+ * Tags are LiteLLM's (router_strategy/tag_based_routing.py): a call's "!tag" excludes and its "&tag"
+ * requires; of its plain tags one must match, or all. Tags that nobody in the group has lead to the
+ * deployments tagged "default", as do calls without tags; where there is none of those, calls without
+ * tags may go anywhere and the others nowhere.
+ *
  * Owns nothing. Never allocates, reads no clock, and never tells a breaker anything: who runs a call
  * does.
  */
 #include <assert.h>
+#include <stdio.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "core/router.h"
 
-/* Is a less busy than b? Shares in_use/slots compared without dividing. */
-static bool is_less_busy(const struct deployment *a, const struct deployment *b)
-{
-    return (uint64_t) a->in_use * b->slots < (uint64_t) b->in_use * a->slots;
-}
+/* What clients take for a Retry-After: openai-node ignores more than 60 s. */
+#define RETRY_MIN_USEC (1 * USEC_PER_SEC)
+#define RETRY_MAX_USEC (60 * USEC_PER_SEC)
 
-static bool was_tried(const struct deployment *d, const struct router_wish *wish)
+static const struct router_wish no_wish;
+
+/* ---------------------------------------------------------------- tags */
+
+static bool carries(const struct deployment *d, struct str tag)
 {
-    for (size_t i = 0; i < wish->n_tried; i++) {
-        if (wish->tried[i] == d->serial) {
+    for (size_t i = 0; i < d->terms->n_tags; i++) {
+        if (str_is(tag, d->terms->tags[i])) {
             return true;
         }
     }
     return false;
 }
 
-/* May it serve such a call at all? */
-static bool is_wished(const struct deployment *d, const struct router_wish *wish)
+/* '!' or '&' with the tag behind it; 0 with the plain tag. A lone sign is no tag: absent. */
+static char split_sign(struct str tag, struct str *ret_tag)
 {
-    return d->is_local || !wish->is_local_only;
+    char sign = tag.len > 0 && (tag.ptr[0] == '!' || tag.ptr[0] == '&') ? tag.ptr[0] : '\0';
+
+    *ret_tag = sign ? (struct str) {tag.ptr + 1, tag.len - 1} : tag;
+    *ret_tag = ret_tag->len > 0 ? *ret_tag : STR_NONE;
+    return sign;
+}
+
+/* What a call's tags mean in a group. */
+enum tag_rule {
+    TAGS_IGNORED, /* no filter is on, or the deployment was asked for by its id */
+    TAGS_MATCH,   /* those that match the plain tags */
+    TAGS_REQUIRE, /* those that the signs leave over */
+    TAGS_DEFAULT, /* those tagged "default" that the signs leave over; without any, all of them */
+};
+
+static bool is_known(const struct model_group *g, struct str tag)
+{
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        if (carries(g->deployments[i], tag)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum tag_rule rule_of(const struct router *r, const struct model_group *g,
+                             const struct router_wish *wish)
+{
+    bool has_plain = false, has_known = false, has_required = false;
+
+    if (!r->policy.has_tag_filter || g->is_single) {
+        return TAGS_IGNORED;
+    }
+    for (size_t i = 0; i < wish->n_tags; i++) {
+        struct str tag;
+        char sign = split_sign(wish->tags[i], &tag);
+
+        if (sign == '\0' && tag.ptr) {
+            has_plain = true;
+            has_known |= is_known(g, tag);
+        }
+        has_required |= sign == '&' && tag.ptr;
+    }
+    if (has_plain && (has_known || !g->has_default)) {
+        return TAGS_MATCH;
+    }
+    return has_required && !has_plain ? TAGS_REQUIRE : TAGS_DEFAULT;
+}
+
+/* Of signs it has none that speaks against it, of plain tags one in common, or all. */
+static bool tags_allow(const struct router *r, const struct model_group *g, enum tag_rule rule,
+                       const struct deployment *d, const struct router_wish *wish)
+{
+    size_t n_plain = 0, n_common = 0;
+
+    if (rule == TAGS_IGNORED) {
+        return true;
+    }
+    for (size_t i = 0; i < wish->n_tags; i++) {
+        struct str tag;
+        char sign = split_sign(wish->tags[i], &tag);
+        bool has = tag.ptr && carries(d, tag);
+
+        if (tag.ptr && ((sign == '!' && has) || (sign == '&' && !has))) {
+            return false;
+        }
+        n_plain += sign == '\0' && tag.ptr;
+        n_common += sign == '\0' && has;
+    }
+    switch (rule) {
+    case TAGS_MATCH:
+        return r->policy.tags_match_any ? n_common > 0 : n_common == n_plain;
+    case TAGS_DEFAULT:
+        return !g->has_default || carries(d, STR_LIT(ROUTER_DEFAULT_TAG));
+    case TAGS_REQUIRE:
+    case TAGS_IGNORED:
+        break;
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------- who may */
+
+/* What a wish comes to in a group, found once for each pick. */
+struct filter {
+    const struct router *router;
+    const struct model_group *group;
+    const struct router_wish *wish;
+    enum tag_rule rule;
+    bool is_local_only;
+};
+
+static bool has_room(const struct router *r, const struct deployment *d,
+                     const struct router_wish *wish)
+{
+    return !r->policy.checks_context || d->terms->max_input_tokens == 0 ||
+           wish->prompt_tokens <= d->terms->max_input_tokens;
+}
+
+static bool may_serve(const struct filter *f, const struct deployment *d)
+{
+    return d->backend && (d->is_local || !f->is_local_only) && has_room(f->router, d, f->wish) &&
+           tags_allow(f->router, f->group, f->rule, d, f->wish);
+}
+
+/* A deployment that is off, or too small for the prompt, binds the call all the same. */
+static bool keeps_local(const struct filter *f)
+{
+    for (size_t i = 0; f->group->has_local_only && i < f->group->n_deployments; i++) {
+        const struct deployment *d = f->group->deployments[i];
+
+        if (d->terms->is_local_only && tags_allow(f->router, f->group, f->rule, d, f->wish)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct filter filter_of(const struct router *r, const struct model_group *g,
+                               const struct router_wish *wish)
+{
+    struct filter f = {.router = r, .group = g, .wish = wish ? wish : &no_wish};
+
+    f.rule = rule_of(r, g, f.wish);
+    f.is_local_only = f.wish->is_local_only || keeps_local(&f);
+    return f;
+}
+
+bool router_keeps_local(const struct router *r, const struct model_group *g,
+                        const struct router_wish *wish)
+{
+    return filter_of(r, g, wish).is_local_only;
+}
+
+/* ---------------------------------------------------------------- levels */
+
+#define NO_LEVEL UINT64_MAX
+
+/* The lower, the sooner: untried ones before those that failed the call, then by order. */
+static uint64_t level_of(const struct deployment *d, const struct router_wish *wish)
+{
+    uint64_t order = d->terms->order ? d->terms->order : DEPLOYMENT_ORDER_LAST;
+
+    for (size_t i = 0; i < wish->n_tried; i++) {
+        if (wish->tried[i] == d->serial) {
+            return order | UINT64_C(1) << 32;
+        }
+    }
+    return order;
+}
+
+static bool takes_calls(const struct filter *f, const struct deployment *d, uint64_t now_usec)
+{
+    return may_serve(f, d) && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
+}
+
+/* The level that serves now, whether it has a free slot or not. */
+static uint64_t lowest_level(const struct filter *f, uint64_t now_usec)
+{
+    uint64_t lowest = NO_LEVEL;
+
+    for (size_t i = 0; i < f->group->n_deployments; i++) {
+        const struct deployment *d = f->group->deployments[i];
+        uint64_t level = level_of(d, f->wish);
+
+        if (level < lowest && takes_calls(f, d, now_usec)) {
+            lowest = level;
+        }
+    }
+    return lowest;
+}
+
+/* ---------------------------------------------------------------- strategies */
+
+/* Of one group; more are not looked at (config/config.h: CONFIG_MAX_DEPLOYMENTS for the whole file). */
+#define MAX_CANDIDATES 256
+
+/* Who could take the call: equals but for the strategy, those first whose turn it is. */
+struct candidates {
+    struct deployment *items[MAX_CANDIDATES];
+    size_t n;
+};
+
+static void find_candidates(const struct filter *f, uint64_t now_usec, struct candidates *ret)
+{
+    const struct model_group *g = f->group;
+    uint64_t level = lowest_level(f, now_usec);
+
+    ret->n = 0;
+    for (size_t i = 0; i < g->n_deployments && ret->n < MAX_CANDIDATES && level != NO_LEVEL; i++) {
+        struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
+
+        if (level_of(d, f->wish) == level && d->in_use < d->slots && takes_calls(f, d, now_usec)) {
+            ret->items[ret->n++] = d;
+        }
+    }
+}
+
+/* splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014) */
+static uint64_t next_random(struct router *r)
+{
+    uint64_t z = r->random += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return z ^ (z >> 31);
+}
+
+/* From 0 to below 1, of 53 bits. */
+static double random_share(struct router *r)
+{
+    return (double) (next_random(r) >> 11) * 0x1p-53;
+}
+
+/* NULL: nobody has a weight. One without any among others that have one is never taken. */
+static struct deployment *draw_by_weight(struct router *r, const struct candidates *c)
+{
+    struct deployment *drawn = NULL;
+    double total = 0, left;
+
+    for (size_t i = 0; i < c->n; i++) {
+        total += c->items[i]->terms->weight;
+    }
+    if (!(total > 0)) {
+        return NULL;
+    }
+    left = random_share(r) * total;
+    for (size_t i = 0; i < c->n && left >= 0; i++) {
+        double weight = c->items[i]->terms->weight;
+
+        drawn = weight > 0 ? c->items[i] : drawn; /* rounding must not take one without */
+        left -= weight;
+    }
+    return drawn;
+}
+
+static void keep_loaded(struct candidates *c, uint64_t now_usec)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < c->n; i++) {
+        if (deployment_is_loaded(c->items[i], now_usec)) {
+            c->items[n++] = c->items[i];
+        }
+    }
+    c->n = n > 0 ? n : c->n;
+}
+
+static struct deployment *shuffle(struct router *r, struct candidates *c, uint64_t now_usec)
+{
+    struct deployment *drawn = draw_by_weight(r, c);
+
+    if (drawn) {
+        return drawn;
+    }
+    keep_loaded(c, now_usec);
+    return c->items[next_random(r) % c->n];
+}
+
+/* Negative: a is the better one. */
+typedef int (*compare_fn)(const struct deployment *a, const struct deployment *b,
+                          uint64_t now_usec);
+
+/* Shares in_use/slots, compared without dividing. */
+static int compare_busy(const struct deployment *a, const struct deployment *b, uint64_t now_usec)
+{
+    uint64_t busy_a = (uint64_t) a->in_use * b->slots;
+    uint64_t busy_b = (uint64_t) b->in_use * a->slots;
+
+    return busy_a < busy_b ? -1 : busy_a > busy_b;
+}
+
+static int compare_latency(const struct deployment *a, const struct deployment *b,
+                           uint64_t now_usec)
+{
+    uint64_t latency_a = latency_expected(&a->latency, now_usec);
+    uint64_t latency_b = latency_expected(&b->latency, now_usec);
+
+    return latency_a < latency_b ? -1 : latency_a > latency_b;
+}
+
+static struct deployment *best_of(const struct candidates *c, compare_fn compare, uint64_t now_usec)
+{
+    struct deployment *best = c->items[0];
+
+    for (size_t i = 1; i < c->n; i++) {
+        struct deployment *d = c->items[i];
+        int order = compare(d, best, now_usec);
+
+        if (order < 0 || (order == 0 && deployment_is_loaded(d, now_usec) &&
+                          !deployment_is_loaded(best, now_usec))) {
+            best = d;
+        }
+    }
+    return best;
+}
+
+static struct deployment *choose(struct router *r, struct candidates *c, uint64_t now_usec)
+{
+    if (c->n < 2) {
+        return c->n > 0 ? c->items[0] : NULL;
+    }
+    switch (r->policy.strategy) {
+    case ROUTING_SHUFFLE:
+        break;
+    case ROUTING_LEAST_BUSY:
+        return best_of(c, compare_busy, now_usec);
+    case ROUTING_LATENCY:
+        return best_of(c, compare_latency, now_usec);
+    }
+    return shuffle(r, c, now_usec);
 }
 
 struct deployment *router_pick(struct router *r, struct model_group *g,
                                const struct router_wish *wish, uint64_t now_usec)
 {
-    static const struct router_wish none;
-    struct deployment *best = NULL;
-    bool best_was_tried = false;
+    const struct filter f = filter_of(r, g, wish);
+    struct candidates candidates;
+    struct deployment *d;
 
-    wish = wish ? wish : &none;
-    for (size_t i = 0; i < g->n_deployments; i++) {
-        struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
-        bool is_tried = was_tried(d, wish);
-
-        if (!d->backend || !is_wished(d, wish) || !health_can_take(&d->health, now_usec) ||
-            d->in_use >= d->slots) {
-            continue;
-        }
-        if (!best || (best_was_tried && !is_tried) ||
-            (best_was_tried == is_tried && is_less_busy(d, best))) {
-            best = d;
-            best_was_tried = is_tried;
-        }
-    }
-    if (best) {
-        best->in_use++;
+    find_candidates(&f, now_usec, &candidates);
+    d = choose(r, &candidates, now_usec);
+    if (d) {
+        d->in_use++;
+        gcra_take(&d->rpm, 1, now_usec);
         g->next = (g->next + 1) % g->n_deployments;
     }
-    return best;
+    return d;
 }
 
-const struct deployment *model_group_broken(const struct model_group *g, uint64_t now_usec)
+/* ---------------------------------------------------------------- why not */
+
+/* Nobody may serve the call: why, if it is not that all are off? */
+static enum errcode why_nobody(const struct filter *f)
 {
-    const struct deployment *soonest = NULL;
-    uint64_t shortest_usec = USEC_NEVER;
+    enum errcode code = ERRCODE_MISCONFIGURED;
+
+    for (size_t i = 0; i < f->group->n_deployments; i++) {
+        const struct deployment *d = f->group->deployments[i];
+
+        if (d->backend && !has_room(f->router, d, f->wish)) {
+            return ERRCODE_CONTEXT_LENGTH;
+        }
+        code = d->backend ? ERRCODE_NO_MATCH : code;
+    }
+    return code;
+}
+
+bool router_refuses(const struct router *r, const struct model_group *g,
+                    const struct router_wish *wish, uint64_t now_usec, struct router_refusal *ret)
+{
+    const struct filter f = filter_of(r, g, wish);
+    struct router_refusal refusal = {.code = ERRCODE_NONE, .retry_after_usec = USEC_NEVER};
 
     for (size_t i = 0; i < g->n_deployments; i++) {
         const struct deployment *d = g->deployments[i];
-        uint64_t wait_usec = health_retry_after(&d->health, now_usec);
+        enum deployment_pause pause;
+        uint64_t usec = 0;
 
-        if (!d->backend) {
+        if (!may_serve(&f, d)) {
             continue;
         }
-        if (wait_usec == 0) {
-            return NULL;
+        pause = deployment_paused_by(d, now_usec, &usec);
+        if (pause == PAUSE_NONE) {
+            return false;
         }
-        if (wait_usec < shortest_usec) {
-            shortest_usec = wait_usec;
-            soonest = d;
+        if (usec < refusal.retry_after_usec) {
+            refusal = (struct router_refusal) {pause == PAUSE_BREAKER ? ERRCODE_UPSTREAM_BREAKER
+                                                                      : ERRCODE_NO_DEPLOYMENTS,
+                                               usec, d};
         }
     }
-    return soonest;
+    if (!refusal.deployment) {
+        *ret = (struct router_refusal) {.code = why_nobody(&f)};
+        return true;
+    }
+    *ret = refusal;
+    ret->retry_after_usec =
+        num_clamp_u64((refusal.retry_after_usec + USEC_PER_SEC - 1) / USEC_PER_SEC * USEC_PER_SEC,
+                      RETRY_MIN_USEC, RETRY_MAX_USEC);
+    return true;
 }
 
-uint64_t model_group_opens_at(const struct model_group *g)
+const char *router_refusal_describe(const struct router_refusal *refusal, uint64_t now_usec,
+                                    char ret_text[ROUTER_REFUSAL_BYTES])
+{
+    const char *text = errcode_info(refusal->code)->text;
+    char why[DEPLOYMENT_TEXT_BYTES];
+    const char *pause = refusal->deployment
+                            ? deployment_describe_pause(refusal->deployment, true, now_usec, why)
+                            : NULL;
+    struct str id =
+        refusal->deployment ? str_clip(str_from(refusal->deployment->id), 64) : STR_NONE;
+
+    if (!pause) {
+        return text;
+    }
+    (void) snprintf(ret_text, ROUTER_REFUSAL_BYTES, "%s (%.*s): %s", text, STR_ARG(id), pause);
+    return ret_text;
+}
+
+uint64_t model_group_resumes_at(const struct model_group *g, uint64_t after_usec)
 {
     uint64_t earliest = USEC_NEVER;
 
     for (size_t i = 0; i < g->n_deployments; i++) {
         const struct deployment *d = g->deployments[i];
 
-        if (d->backend && d->in_use < d->slots && d->health.state == HEALTH_OPEN &&
-            d->health.open_until_usec < earliest) {
-            earliest = d->health.open_until_usec;
+        if (d->backend && d->in_use < d->slots) {
+            uint64_t at = deployment_resumes_at(d, after_usec);
+
+            earliest = at < earliest ? at : earliest;
         }
     }
     return earliest;

@@ -26,11 +26,12 @@ static uint64_t wall_start_sec(const struct frontends *f)
 static int write_models(const struct frontends *f, const struct access_key *key, struct buf *out)
 {
     int r = openai_write_models_begin(out);
+    struct router_entry entry;
 
-    for (size_t i = 0; r == 0 && i < f->router->n_groups; i++) {
-        struct str name = str_from(f->router->groups[i].name);
+    for (size_t i = 0; r == 0 && router_next(f->router, &i, &entry);) {
+        struct str name = str_from(entry.name);
 
-        if (access_key_allows(key, name)) {
+        if (!entry.is_wildcard && access_key_allows(key, name)) { /* a pattern is no model */
             r = openai_write_model(out, name, STR_LIT("sluice"), wall_start_sec(f));
         }
     }

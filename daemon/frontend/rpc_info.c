@@ -21,43 +21,47 @@ static int encode_info(const struct frontends *f, uint64_t high_water_bytes, str
     return rpc_encode_info(&limits, out);
 }
 
-static void describe(const struct model_group *g, uint64_t now_usec, struct rpc_model *ret)
+static void describe(const struct router_entry *entry, uint64_t now_usec, struct rpc_model *ret)
 {
-    *ret = (struct rpc_model) {.name = g->name,
+    const struct model_group *g = entry->group;
+
+    *ret = (struct rpc_model) {.name = entry->name,
                                .provider = g->deployments[0]->provider,
                                .n_deployments = (unsigned) g->n_deployments};
     for (size_t i = 0; i < g->n_deployments; i++) {
         const struct deployment *d = g->deployments[i];
 
-        ret->n_available += d->backend && health_can_take(&d->health, now_usec);
+        ret->n_available += d->backend && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
     }
 }
 
 static int encode_models(const struct frontends *f, uint64_t now_usec, struct buf *out)
 {
-    size_t n = f->router->n_groups;
-    struct rpc_model *models = calloc(n + 1, sizeof *models);
+    size_t max = f->router->n_groups + f->router->n_aliases;
+    struct rpc_model *models = calloc(max + 1, sizeof *models);
+    struct router_entry entry;
+    size_t n = 0;
     int r;
 
     if (!models) {
         return -ENOMEM;
     }
-    for (size_t i = 0; i < n; i++) {
-        describe(&f->router->groups[i], now_usec, &models[i]);
+    for (size_t i = 0; router_next(f->router, &i, &entry);) {
+        describe(&entry, now_usec, &models[n++]);
     }
     r = rpc_encode_models(models, n, out);
     free(models);
     return r;
 }
 
-/* What is said of a breaker; the rows of a status point to it. */
-struct breaker_text {
-    char text[HEALTH_TEXT_BYTES];
+/* Why a deployment takes no calls now; the rows of a status point to it. */
+struct pause_text {
+    char text[DEPLOYMENT_TEXT_BYTES];
 };
 
 /* texts: as many as ret. with_times: also what passes by itself. */
 static size_t list_deployments(const struct router *router, bool with_times, uint64_t now_usec,
-                               struct breaker_text *texts, struct rpc_deployment *ret)
+                               struct pause_text *texts, struct rpc_deployment *ret)
 {
     size_t n = 0;
 
@@ -66,13 +70,13 @@ static size_t list_deployments(const struct router *router, bool with_times, uin
 
         for (size_t k = 0; k < g->n_deployments; k++) {
             const struct deployment *d = g->deployments[k];
-            const char *breaker = health_describe(&d->health, with_times, now_usec, texts[n].text);
+            const char *pause = deployment_describe_pause(d, with_times, now_usec, texts[n].text);
 
             ret[n++] = (struct rpc_deployment) {
                 .model = g->name,
                 .id = d->id,
                 .provider = d->provider,
-                .off_reason = d->off_reason ? d->off_reason : breaker,
+                .off_reason = d->off_reason ? d->off_reason : pause,
                 .slots = d->slots,
                 .in_use = d->in_use,
                 .upstream_model = d->upstream_model,
@@ -100,7 +104,7 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
 {
     size_t n = count_deployments(f->router);
     struct rpc_deployment *deployments = calloc(n + 1, sizeof *deployments);
-    struct breaker_text *texts = calloc(n + 1, sizeof *texts);
+    struct pause_text *texts = calloc(n + 1, sizeof *texts);
     struct rpc_status status = {
         .uptime_usec = with_times ? usec_since(now_usec, f->started_at_usec) : 0,
         .config_generation = f->config_generation,

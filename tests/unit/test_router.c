@@ -1,38 +1,5 @@
-/* Names to deployments, slots, and what a reload keeps. */
-#include "core/router.h"
-#include "support.h"
-
-static unsigned g_freed;
-
-static void backend_free(struct backend *b)
-{
-    g_freed++;
-    free(b);
-}
-
-static const struct backend_ops ops = {.free = backend_free};
-
-static struct backend *new_backend(void)
-{
-    struct backend *b = malloc(sizeof *b);
-
-    if (b) {
-        b->ops = &ops;
-    }
-    return b;
-}
-
-static struct deployment *add(struct router_plan *plan, const char *group, const char *id,
-                              unsigned slots)
-{
-    struct deployment *d = deployment_new(
-        &(struct deployment_spec) {.id = id, .fingerprint = id, .provider = "mock", .slots = slots},
-        new_backend());
-
-    ck_assert_ptr_nonnull(d);
-    ck_assert_int_eq(router_plan_add(plan, group, d), 0);
-    return d;
-}
+/* Deployments, slots, and what a reload keeps. */
+#include "router_support.h"
 
 START_TEST(resolves_exactly)
 {
@@ -60,6 +27,7 @@ START_TEST(picks_least_busy_and_in_turn)
     struct deployment *one = add(&plan, "m", "one", 1);
     struct deployment *big = add(&plan, "m", "big", 4);
 
+    plan.policy.strategy = ROUTING_LEAST_BUSY;
     router_commit(&r, &plan);
     struct model_group *g = router_resolve(&r, str_from("m"));
     unsigned n_one = 0, n_big = 0;
@@ -94,6 +62,7 @@ START_TEST(ties_alternate)
     struct deployment *a = add(&plan, "m", "a", 1);
 
     add(&plan, "m", "b", 1);
+    plan.policy.strategy = ROUTING_LEAST_BUSY;
     router_commit(&r, &plan);
     struct model_group *g = router_resolve(&r, str_from("m"));
     unsigned n_a = 0;
@@ -109,54 +78,6 @@ START_TEST(ties_alternate)
 }
 END_TEST
 
-/* So that the breaker is open until then. */
-static void open_until(struct deployment *d, uint64_t until_usec)
-{
-    d->health =
-        (struct health) {.state = HEALTH_OPEN, .n_failures = 3, .open_until_usec = until_usec};
-}
-
-START_TEST(breakers_turn_calls_to_the_others)
-{
-    struct router r;
-    struct router_plan plan = {0};
-
-    router_init(&r);
-    struct deployment *a = add(&plan, "m", "a", 4);
-    struct deployment *b = add(&plan, "m", "b", 1);
-    struct deployment *off = deployment_new(&(struct deployment_spec) {.id = "x",
-                                                                       .fingerprint = "x",
-                                                                       .provider = "openai",
-                                                                       .off_reason = "no key",
-                                                                       .slots = 1},
-                                            NULL);
-
-    ck_assert_int_eq(router_plan_add(&plan, "m", off), 0);
-    router_commit(&r, &plan);
-    struct model_group *g = router_resolve(&r, str_from("m"));
-
-    ck_assert_uint_eq(model_group_opens_at(g), UINT64_MAX);
-    open_until(a, 100);
-    for (int i = 0; i < 3; i++) {
-        ck_assert_ptr_eq(router_pick(&r, g, NULL, 99), b);
-        ck_assert_ptr_null(router_pick(&r, g, NULL, 99)); /* b is busy: a is still left alone */
-        ck_assert_ptr_null(model_group_broken(g, 99));
-        ck_assert_uint_eq(model_group_opens_at(g), 100);
-        router_release(&r, b, 0);
-    }
-    open_until(b, 10 * UINT64_C(1000000));
-    ck_assert_ptr_eq(model_group_broken(g, 99), a); /* the soonest; what is off is none */
-    ck_assert_ptr_null(router_pick(&r, g, NULL, 99));
-    ck_assert_ptr_null(model_group_broken(g, 100));
-    ck_assert_ptr_eq(router_pick(&r, g, NULL, 100), a);
-    router_release(&r, a, 0);
-    a->in_use = a->slots;
-    ck_assert_uint_eq(model_group_opens_at(g), 10 * UINT64_C(1000000)); /* no use without a slot */
-    a->in_use = 0;
-    router_done(&r);
-}
-END_TEST
-
 static bool says_loaded(const struct backend *b, uint64_t now_usec)
 {
     return now_usec < 100;
@@ -164,7 +85,8 @@ static bool says_loaded(const struct backend *b, uint64_t now_usec)
 
 START_TEST(tells_how_long_it_rests_and_what_it_holds)
 {
-    static const struct backend_ops knowing = {.free = backend_free, .is_loaded = says_loaded};
+    static const struct backend_ops knowing = {.free = router_backend_free,
+                                               .is_loaded = says_loaded};
     struct router r;
     struct router_plan plan = {0};
     const struct deployment_spec spec = {.id = "d",
@@ -177,7 +99,7 @@ START_TEST(tells_how_long_it_rests_and_what_it_holds)
     router_init(&r);
 
     struct deployment *plain = add(&plan, "plain", "plain", 1);
-    struct deployment *d = deployment_new(&spec, new_backend());
+    struct deployment *d = deployment_new(&spec, router_backend());
 
     ck_assert_int_eq(router_plan_add(&plan, "m", d), 0);
     router_commit(&r, &plan);
@@ -228,7 +150,7 @@ START_TEST(reload_keeps_what_did_not_change)
     struct router r;
     struct router_plan plan = {0};
 
-    g_freed = 0;
+    g_routed_freed = 0;
     router_init(&r);
     struct deployment *kept = add(&plan, "m", "kept", 2);
     struct deployment *gone = add(&plan, "m", "gone", 1);
@@ -243,16 +165,16 @@ START_TEST(reload_keeps_what_did_not_change)
     ck_assert_int_eq(router_plan_add(&plan, "m", kept), 0);
     add(&plan, "new", "fresh", 1);
     router_commit(&r, &plan);
-    ck_assert_uint_eq(g_freed, 1); /* idle; gone still runs */
+    ck_assert_uint_eq(g_routed_freed, 1); /* idle; gone still runs */
     ck_assert_ptr_null(router_resolve(&r, str_from("old")));
     ck_assert_uint_eq(kept->in_use, 1);
     router_release(&r, gone, 0);
-    ck_assert_uint_eq(g_freed, 1); /* releasing frees nothing */
+    ck_assert_uint_eq(g_routed_freed, 1); /* releasing frees nothing */
     router_reap(&r);
-    ck_assert_uint_eq(g_freed, 2);
+    ck_assert_uint_eq(g_routed_freed, 2);
     router_release(&r, kept, 0);
     router_done(&r);
-    ck_assert_uint_eq(g_freed, 4);
+    ck_assert_uint_eq(g_routed_freed, 4);
 }
 END_TEST
 
@@ -261,7 +183,7 @@ START_TEST(unused_plan_frees_only_its_own)
     struct router r;
     struct router_plan plan = {0};
 
-    g_freed = 0;
+    g_routed_freed = 0;
     router_init(&r);
     struct deployment *kept = add(&plan, "m", "kept", 1);
 
@@ -269,8 +191,54 @@ START_TEST(unused_plan_frees_only_its_own)
     ck_assert_int_eq(router_plan_add(&plan, "m", kept), 0);
     add(&plan, "m", "never", 1);
     router_plan_done(&plan);
-    ck_assert_uint_eq(g_freed, 1);
+    ck_assert_uint_eq(g_routed_freed, 1);
     ck_assert_ptr_eq(router_resolve(&r, str_from("m"))->deployments[0], kept);
+    router_done(&r);
+}
+END_TEST
+
+START_TEST(reload_changes_terms_and_keeps_what_is_known)
+{
+    struct router r;
+    struct router_plan plan = {0};
+    const char *const tags[] = {"fast", "default"};
+    struct deployment_terms terms = {.order = 3,
+                                     .rpm = 1,
+                                     .enforces_rates = true,
+                                     .tags = tags,
+                                     .n_tags = 2,
+                                     .cooldown_usec = SEC,
+                                     .max_retries = ROUTING_UNSET};
+
+    router_init(&r);
+    struct deployment *d = add(&plan, "m", "d", 1);
+
+    add(&plan, "m", "other", 1)->backend->ops = &router_ops;
+    ck_assert_int_eq(deployment_plan_terms(d, &terms), 0);
+    ck_assert_uint_eq(d->terms->order, 0); /* not yet */
+    router_commit(&r, &plan);
+    ck_assert_uint_eq(d->terms->order, 3);
+    ck_assert_str_eq(d->terms->tags[1], "default");
+    ck_assert(r.groups[0].has_default);
+    gcra_take(&d->rpm, 1, 100 * SEC);
+    ck_assert(router_note_end(&r, d, ERRCODE_UPSTREAM_RATE_LIMITED, 30 * SEC, 100 * SEC));
+    router_note_content(d, SEC, 100 * SEC);
+
+    terms = (struct deployment_terms) {.order = 1, .cooldown_usec = USEC_NEVER};
+    ck_assert_int_eq(deployment_plan_terms(d, &terms), 0);
+    ck_assert_int_eq(router_plan_add(&plan, "m", d), 0);
+    router_commit(&r, &plan);
+    ck_assert_uint_eq(d->terms->order, 1);
+    ck_assert_uint_eq(d->terms->n_tags, 0);
+    ck_assert(!r.groups[0].has_default);
+    ck_assert(d->is_alone);
+    ck_assert_uint_eq(cooldown_left_usec(&d->cooldown, 100 * SEC), 30 * SEC);
+    ck_assert_uint_eq(latency_expected(&d->latency, 100 * SEC), SEC);
+    ck_assert_uint_eq(gcra_wait_usec(&d->rpm, 1, 100 * SEC), 0); /* no limit any more */
+
+    ck_assert_int_eq(deployment_plan_terms(d, &terms), 0); /* of a plan that is given up */
+    ck_assert_int_eq(router_plan_add(&plan, "m", d), 0);
+    router_plan_done(&plan);
     router_done(&r);
 }
 END_TEST
@@ -298,12 +266,14 @@ END_TEST
 
 static void build_once(void)
 {
+    static const char *const tags[] = {"a", "b"};
+    static const struct deployment_terms terms = {.tags = tags, .n_tags = 2};
     struct router r;
     struct router_plan plan = {0};
 
     router_init(&r);
     for (int i = 0; i < 3; i++) {
-        struct backend *b = new_backend();
+        struct backend *b = router_backend();
         struct deployment *d = b ? deployment_new(&(struct deployment_spec) {.id = "id",
                                                                              .fingerprint = "print",
                                                                              .provider = "mock",
@@ -315,12 +285,13 @@ static void build_once(void)
             free(b);
             break;
         }
-        if (router_plan_add(&plan, i == 2 ? "b" : "a", d) < 0) {
+        if (deployment_plan_terms(d, &terms) < 0 ||
+            router_plan_add(&plan, i == 2 ? "b" : "a", d) < 0) {
             deployment_free(d);
             break;
         }
     }
-    if (plan.n_groups == 2) {
+    if (plan.n_groups == 2 && plan.groups[1].n_deployments == 1) {
         router_commit(&r, &plan);
     } else {
         router_plan_done(&plan);
@@ -339,11 +310,11 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, resolves_exactly);
     tcase_add_test(tc, picks_least_busy_and_in_turn);
     tcase_add_test(tc, ties_alternate);
-    tcase_add_test(tc, breakers_turn_calls_to_the_others);
     tcase_add_test(tc, tells_how_long_it_rests_and_what_it_holds);
     tcase_add_test(tc, switched_off_serves_nobody);
     tcase_add_test(tc, reload_keeps_what_did_not_change);
     tcase_add_test(tc, unused_plan_frees_only_its_own);
+    tcase_add_test(tc, reload_changes_terms_and_keeps_what_is_known);
     tcase_add_test(tc, suggests_near_names_first);
     tcase_add_test(tc, survives_every_failed_allocation);
 }

@@ -1,0 +1,663 @@
+/* Which deployment takes a call: order, strategies, tags, the device, pauses, and why none does. */
+#include "router_support.h"
+
+#define NOW (1000 * SEC)
+
+static struct router g_router;
+static struct router_plan g_plan;
+
+#define TERMS(...) ((struct deployment_terms) {__VA_ARGS__})
+
+/* What a test says of a deployment; where it says nothing of pauses, the router's hold. */
+static void set_terms(struct deployment *d, struct deployment_terms terms)
+{
+    terms.max_retries = ROUTING_UNSET;
+    terms.cooldown_usec = terms.cooldown_usec ? terms.cooldown_usec : USEC_NEVER;
+    plan_terms(d, terms);
+}
+
+static void begin(void)
+{
+    router_init(&g_router);
+    g_router.random = 42;
+    g_plan = (struct router_plan) {0};
+    router_policy_init(&g_plan.policy);
+    g_plan.policy.cooldown.cooldown_usec = 5 * SEC;
+}
+
+static struct deployment *with(const char *id, unsigned slots, struct deployment_terms terms)
+{
+    struct deployment *d = add(&g_plan, "m", id, slots);
+
+    set_terms(d, terms);
+    return d;
+}
+
+static struct model_group *commit(void)
+{
+    router_commit(&g_router, &g_plan);
+    return router_resolve(&g_router, str_from("m"));
+}
+
+static struct deployment *pick(const struct router_wish *wish)
+{
+    return router_pick(&g_router, router_resolve(&g_router, str_from("m")), wish, NOW);
+}
+
+/* Picks, and gives the slot back at once. */
+static struct deployment *look(const struct router_wish *wish)
+{
+    struct deployment *d = pick(wish);
+
+    if (d) {
+        router_release(&g_router, d, NOW);
+    }
+    return d;
+}
+
+static enum errcode refused(const struct router_wish *wish, struct router_refusal *ret)
+{
+    struct router_refusal refusal;
+
+    ret = ret ? ret : &refusal;
+    return router_refuses(&g_router, router_resolve(&g_router, str_from("m")), wish, NOW, ret)
+               ? ret->code
+               : ERRCODE_NONE;
+}
+
+/* ---------------------------------------------------------------- strategies */
+
+static void expect_share(const struct deployment *d, unsigned n, unsigned expected)
+{
+    unsigned got = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        got += look(NULL) == d;
+    }
+    /* the seed is fixed: it holds always or never. Four standard deviations of the fairest coin */
+    ck_assert_uint_ge(got + n / 50, expected);
+    ck_assert_uint_le(got, expected + n / 50);
+}
+
+START_TEST(shuffle_follows_the_weights)
+{
+    begin();
+
+    struct deployment *heavy = with("heavy", 1, TERMS(.weight = 3));
+    struct deployment *light = with("light", 1, TERMS(.weight = 0.5));
+    struct deployment *none = with("none", 1, TERMS(0));
+
+    with("middle", 1, TERMS(.weight = 1.5));
+    commit();
+    expect_share(heavy, 10000, 6000);
+    expect_share(light, 10000, 1000);
+    for (int i = 0; i < 1000; i++) {
+        ck_assert_ptr_ne(look(NULL), none);
+    }
+    while (pick(NULL)) { /* those with a weight are used up: then one without is fine */
+    }
+    ck_assert_uint_eq(none->in_use, 1);
+    router_release(&g_router, none, NOW);
+    for (size_t i = 0; i < 4; i++) {
+        struct deployment *d = router_resolve(&g_router, str_from("m"))->deployments[i];
+
+        d->in_use = 0;
+    }
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(shuffle_without_weights_is_even)
+{
+    begin();
+
+    struct deployment *a = with("a", 1, TERMS(0));
+    struct deployment *b = with("b", 4, TERMS(0));
+
+    with("c", 2, TERMS(0));
+    with("d", 1, TERMS(0));
+    commit();
+    expect_share(a, 10000, 2500);
+    expect_share(b, 10000, 2500);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(shuffle_is_replayable)
+{
+    const struct deployment *first[64];
+
+    begin();
+    with("a", 1, TERMS(0));
+    with("b", 1, TERMS(.weight = 0));
+    with("c", 1, TERMS(0));
+    commit();
+    for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+        first[i] = look(NULL);
+    }
+    g_router.random = 42;
+    g_router.groups[0].next = 0;
+    for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+        ck_assert_ptr_eq(look(NULL), first[i]);
+    }
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(latency_prefers_the_quick_and_tries_the_unknown)
+{
+    begin();
+    g_plan.policy.strategy = ROUTING_LATENCY;
+
+    struct deployment *slow = with("slow", 1, TERMS(0));
+    struct deployment *quick = with("quick", 1, TERMS(0));
+    struct deployment *fresh = with("fresh", 1, TERMS(0));
+
+    commit();
+    router_note_content(slow, 2 * SEC, NOW);
+    router_note_content(quick, SEC, NOW);
+    ck_assert_ptr_eq(look(NULL), fresh);
+    router_note_content(fresh, 3 * SEC, NOW);
+    ck_assert_ptr_eq(pick(NULL), quick);
+    ck_assert_ptr_eq(pick(NULL), slow); /* the next best with a slot */
+    router_release(&g_router, quick, NOW);
+    router_release(&g_router, slow, NOW);
+    (void) router_note_end(&g_router, quick, ERRCODE_UPSTREAM_TIMEOUT, 0, NOW);
+    ck_assert_ptr_eq(look(NULL), slow); /* a time-out is slow */
+    router_done(&g_router);
+}
+END_TEST
+
+static bool is_warm(const struct backend *b, uint64_t now_usec)
+{
+    return true;
+}
+
+static const struct backend_ops warm_ops = {.free = router_backend_free, .is_loaded = is_warm};
+
+START_TEST(a_warm_model_is_preferred_among_equals)
+{
+    static const enum routing_strategy all[] = {ROUTING_SHUFFLE, ROUTING_LEAST_BUSY,
+                                                ROUTING_LATENCY};
+
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        begin();
+        g_plan.policy.strategy = all[i];
+        with("a", 2, TERMS(0));
+
+        struct deployment *warm = with("warm", 2, TERMS(0));
+
+        with("c", 2, TERMS(0));
+        commit();
+        warm->backend->ops = &warm_ops;
+        for (int k = 0; k < 100; k++) {
+            ck_assert_ptr_eq(look(NULL), warm);
+        }
+        router_done(&g_router);
+    }
+    begin(); /* a weight is an order */
+
+    struct deployment *cold = with("cold", 1, TERMS(.weight = 1));
+    struct deployment *warm = with("warm", 1, TERMS(.weight = 1));
+
+    commit();
+    warm->backend->ops = &warm_ops;
+    expect_share(cold, 10000, 5000);
+    router_done(&g_router);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- order */
+
+START_TEST(the_lowest_order_serves_and_is_waited_for)
+{
+    begin();
+
+    struct deployment *none = with("none", 1, TERMS(0));
+    struct deployment *third = with("third", 1, TERMS(.order = 3));
+    struct deployment *first = with("first", 1, TERMS(.order = 1));
+    struct deployment *second = with("second", 1, TERMS(.order = 2));
+
+    commit();
+    for (int i = 0; i < 100; i++) {
+        ck_assert_ptr_eq(look(NULL), first);
+    }
+    first->in_use = 1;
+    ck_assert_ptr_null(pick(NULL));
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NONE);
+    first->in_use = 0;
+    ck_assert(
+        router_note_end(&g_router, first, ERRCODE_UPSTREAM_RATE_LIMITED, 0, NOW)); /* cooled */
+    ck_assert_ptr_eq(look(NULL), second);
+    open_until(second, NOW + SEC); /* broken */
+    ck_assert_ptr_eq(look(NULL), third);
+    ck_assert_ptr_eq(look(&(struct router_wish) {.tried = &third->serial, .n_tried = 1}), none);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(what_failed_the_call_is_the_last_choice)
+{
+    begin();
+
+    struct deployment *a = with("a", 1, TERMS(.order = 1));
+    struct deployment *b = with("b", 1, TERMS(.order = 1));
+    struct deployment *c = with("c", 1, TERMS(.order = 2));
+
+    commit();
+    ck_assert_uint_ne(a->serial, b->serial);
+
+    const uint32_t tried[] = {a->serial, b->serial, c->serial};
+    struct router_wish wish = {.tried = tried, .n_tried = 1};
+
+    ck_assert_ptr_eq(look(&wish), b);
+    b->in_use = 1;
+    ck_assert_ptr_null(look(&wish)); /* not the one that has failed it, and not the next order */
+    b->in_use = 0;
+    wish.n_tried = 2;
+    ck_assert_ptr_eq(look(&wish), c);
+    wish.n_tried = 3; /* all: once more, from the first order */
+    ck_assert_uint_eq(look(&wish)->terms->order, 1);
+    router_done(&g_router);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- tags */
+
+/* The ids of those that may take a call with these tags, in the order of the file: "ab", "-". */
+static const char *eligible(const char *const *tags, size_t n_tags)
+{
+    static char ids[8];
+    struct model_group *g = router_resolve(&g_router, str_from("m"));
+    struct str words[REQUEST_MAX_TAGS];
+    struct router_wish wish = {.tags = words, .n_tags = n_tags};
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_tags; i++) {
+        words[i] = str_from(tags[i]);
+    }
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        struct deployment *d = g->deployments[i];
+
+        for (size_t k = 0; k < g->n_deployments; k++) {
+            g->deployments[k]->in_use = k == i ? 0 : 1;
+        }
+        if (look(&wish) == d) {
+            ids[n++] = d->id[0];
+        }
+    }
+    for (size_t k = 0; k < g->n_deployments; k++) {
+        g->deployments[k]->in_use = 0;
+    }
+    ids[n] = '\0';
+    return n > 0 ? ids : "-";
+}
+
+#define ELIGIBLE(...)                                                                              \
+    eligible((const char *const[]) {__VA_ARGS__},                                                  \
+             sizeof((const char *const[]) {__VA_ARGS__}) / sizeof(char *))
+
+static void tagged(bool has_default)
+{
+    static const char *const free_tags[] = {"free", "eu"}, *const paid[] = {"paid"},
+                             *const both[] = {"paid", "eu"}, *const fallback[] = {"default"};
+
+    begin();
+    g_plan.policy.has_tag_filter = true;
+    g_plan.policy.tags_match_any = true;
+    with("a", 1, TERMS(.tags = free_tags, .n_tags = 2));
+    with("b", 1, TERMS(.tags = paid, .n_tags = 1));
+    with("c", 1, TERMS(.tags = both, .n_tags = 2));
+    with("d", 1, TERMS(0));
+    if (has_default) {
+        with("e", 1, TERMS(.tags = fallback, .n_tags = 1));
+    }
+    commit();
+}
+
+START_TEST(tags_choose)
+{
+    tagged(false);
+    ck_assert_str_eq(ELIGIBLE("free"), "a");
+    ck_assert_str_eq(ELIGIBLE("paid"), "bc");
+    ck_assert_str_eq(ELIGIBLE("paid", "eu"), "abc"); /* any */
+    ck_assert_str_eq(ELIGIBLE("paid", "nobody's"), "bc");
+    ck_assert_str_eq(ELIGIBLE("nobody's"), "-");
+    ck_assert_str_eq(ELIGIBLE("Paid"), "-");
+    ck_assert_str_eq(eligible(NULL, 0), "abcd"); /* no default: anywhere */
+    g_router.policy.tags_match_any = false;
+    ck_assert_str_eq(ELIGIBLE("paid", "eu"), "c"); /* all */
+    ck_assert_str_eq(ELIGIBLE("paid", "nobody's"), "-");
+    g_router.policy.has_tag_filter = false;
+    ck_assert_str_eq(ELIGIBLE("nobody's"), "abcd"); /* not asked for */
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(the_default_is_for_calls_without_known_tags)
+{
+    tagged(true);
+    ck_assert_str_eq(eligible(NULL, 0), "e");
+    ck_assert_str_eq(ELIGIBLE("nobody's"), "e");
+    ck_assert_str_eq(ELIGIBLE("paid"), "bc");
+    ck_assert_str_eq(ELIGIBLE("paid", "nobody's"), "bc");
+    g_router.policy.tags_match_any = false;
+    ck_assert_str_eq(ELIGIBLE("paid", "nobody's"),
+                     "-"); /* a known tag does not end at the default */
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(signs_exclude_and_require)
+{
+    tagged(false);
+    ck_assert_str_eq(ELIGIBLE("!paid"), "ad");
+    ck_assert_str_eq(ELIGIBLE("&eu"), "ac");
+    ck_assert_str_eq(ELIGIBLE("paid", "&eu"), "c");
+    ck_assert_str_eq(ELIGIBLE("eu", "!free"), "c");
+    ck_assert_str_eq(ELIGIBLE("&eu", "!eu"), "-");
+    ck_assert_str_eq(ELIGIBLE("!", "&"), "abcd"); /* say nothing */
+    router_done(&g_router);
+    tagged(true);
+    ck_assert_str_eq(ELIGIBLE("!paid"), "e");
+    ck_assert_str_eq(ELIGIBLE("&eu"), "ac");
+    ck_assert_str_eq(ELIGIBLE("!default"), "-");
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(tags_that_match_nobody_are_refused_and_those_that_pause_are_not)
+{
+    struct str paid = STR_LIT("paid"), other = STR_LIT("other");
+    struct router_wish wish = {.tags = &other, .n_tags = 1};
+    struct router_refusal refusal;
+    char text[ROUTER_REFUSAL_BYTES];
+
+    tagged(false);
+    ck_assert_int_eq(refused(&wish, &refusal), ERRCODE_NO_MATCH);
+    ck_assert_uint_eq(refusal.retry_after_usec, 0);
+    ck_assert_ptr_null(refusal.deployment);
+    ck_assert_str_eq(router_refusal_describe(&refusal, NOW, text),
+                     errcode_info(ERRCODE_NO_MATCH)->text);
+    wish.tags = &paid;
+    ck_assert_int_eq(refused(&wish, NULL), ERRCODE_NONE);
+    for (size_t i = 1; i <= 2; i++) { /* b and c */
+        (void) router_note_end(&g_router, router_resolve(&g_router, str_from("m"))->deployments[i],
+                               ERRCODE_UPSTREAM_AUTH, 0, NOW);
+    }
+    ck_assert_int_eq(refused(&wish, NULL), ERRCODE_NO_DEPLOYMENTS);
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NONE);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(who_asks_by_id_wants_that_one)
+{
+    struct str other = STR_LIT("other");
+    struct router_wish wish = {.tags = &other, .n_tags = 1};
+
+    tagged(false);
+    struct deployment *b =
+        router_pick(&g_router, router_resolve(&g_router, str_from("b")), &wish, NOW);
+
+    ck_assert_str_eq(b->id, "b");
+    router_release(&g_router, b, NOW);
+    router_done(&g_router);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- the device */
+
+START_TEST(a_call_that_must_stay_stays)
+{
+    struct router_wish stay = {.is_local_only = true};
+
+    begin();
+
+    struct deployment *cloud = with("cloud", 1, TERMS(.order = 1));
+    struct deployment *here = with("here", 1, TERMS(.order = 2));
+
+    commit();
+    here->is_local = true;
+    ck_assert_ptr_eq(look(NULL), cloud);
+    ck_assert_ptr_eq(look(&stay), here);
+    ck_assert(router_keeps_local(&g_router, &g_router.groups[0], &stay));
+    ck_assert(!router_keeps_local(&g_router, &g_router.groups[0], NULL));
+    here->is_local = false;
+    ck_assert_ptr_null(look(&stay));
+    ck_assert_int_eq(refused(&stay, NULL), ERRCODE_NO_MATCH);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(local_only_is_never_left)
+{
+    static const char *const near_tags[] = {"near"}, *const far_tags[] = {"far"};
+    struct str far_tag = STR_LIT("far");
+    struct router_wish far_wish = {.tags = &far_tag, .n_tags = 1};
+
+    begin();
+    g_plan.policy.has_tag_filter = true;
+    g_plan.policy.tags_match_any = true;
+
+    struct deployment *here =
+        with("here", 1, TERMS(.is_local_only = true, .tags = near_tags, .n_tags = 1));
+    struct deployment *cloud = with("cloud", 9, TERMS(.tags = far_tags, .n_tags = 1));
+
+    commit();
+    here->is_local = true;
+    ck_assert_ptr_eq(look(NULL), here);
+    here->in_use = 1;
+    ck_assert_ptr_null(look(NULL));
+    here->in_use = 0;
+    open_until(here, NOW + SEC);
+    ck_assert_ptr_null(look(NULL)); /* broken: still not left */
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_UPSTREAM_BREAKER);
+    ck_assert(router_keeps_local(&g_router, &g_router.groups[0], NULL));
+    ck_assert_ptr_eq(look(&far_wish), cloud); /* it could not be given to the other */
+    ck_assert(!router_keeps_local(&g_router, &g_router.groups[0], &far_wish));
+    router_done(&g_router);
+
+    begin(); /* off: no reason to leave either */
+
+    struct deployment *off = add_off(&g_plan, "m", "off");
+
+    set_terms(off, TERMS(.is_local_only = true));
+    with("cloud", 1, TERMS(0));
+    commit();
+    ck_assert_ptr_null(look(NULL));
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NO_MATCH);
+    router_done(&g_router);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- room, rates, pauses */
+
+START_TEST(prompts_go_where_they_fit_if_that_is_checked)
+{
+    struct router_wish large = {.prompt_tokens = 5000}, huge = {.prompt_tokens = 50000};
+
+    begin();
+
+    struct deployment *small = with("small", 1, TERMS(.order = 1, .max_input_tokens = 4096));
+    struct deployment *big = with("big", 1, TERMS(.order = 2, .max_input_tokens = 5000));
+
+    commit();
+    ck_assert_ptr_eq(look(&large), small); /* not asked for */
+    g_router.policy.checks_context = true;
+    ck_assert_ptr_eq(look(&large), big);
+    ck_assert_ptr_eq(look(NULL), small);
+    ck_assert_int_eq(refused(&huge, NULL), ERRCODE_CONTEXT_LENGTH);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(rates_are_limits_only_where_they_are_enforced)
+{
+    struct router_refusal refusal;
+    char text[ROUTER_REFUSAL_BYTES];
+
+    begin();
+
+    struct deployment *d = with("d", 9, TERMS(.rpm = 2, .enforces_rates = true));
+
+    add(&g_plan, "free", "free", 9);
+    set_terms(g_plan.groups[1].deployments[0], TERMS(.rpm = 1));
+
+    struct model_group *g = commit();
+    struct model_group *unlimited = router_resolve(&g_router, str_from("free"));
+
+    for (int i = 0; i < 9; i++) {
+        ck_assert_ptr_nonnull(router_pick(&g_router, unlimited, NULL, NOW));
+    }
+    unlimited->deployments[0]->in_use = 0;
+    ck_assert_ptr_eq(look(NULL), d);
+    ck_assert_ptr_eq(look(NULL), d);
+    ck_assert_ptr_null(look(NULL));
+    ck_assert_int_eq(refused(NULL, &refusal), ERRCODE_NO_DEPLOYMENTS);
+    ck_assert_uint_eq(refusal.retry_after_usec, 30 * SEC);
+    ck_assert_uint_eq(model_group_resumes_at(g, NOW), NOW + 30 * SEC);
+    ck_assert_ptr_nonnull(strstr(router_refusal_describe(&refusal, NOW, text), "rpm or tpm"));
+    ck_assert_ptr_null(router_pick(&g_router, g, NULL, NOW + 30 * SEC - 1));
+    ck_assert_ptr_eq(router_pick(&g_router, g, NULL, NOW + 30 * SEC), d);
+    router_release(&g_router, d, NOW);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(tokens_count_when_they_are_known)
+{
+    begin();
+
+    struct deployment *d = with("d", 9, TERMS(.tpm = 600, .enforces_rates = true));
+    struct model_group *g = commit();
+
+    ck_assert_ptr_eq(look(NULL), d);
+    router_note_tokens(d, 600, NOW);
+    ck_assert_ptr_null(look(NULL));
+    ck_assert_uint_eq(model_group_resumes_at(g, NOW), NOW + SEC / 10);
+    router_note_tokens(d, 60, NOW);
+    ck_assert_uint_eq(model_group_resumes_at(g, NOW), NOW + 6 * SEC + SEC / 10);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(all_pause_and_the_soonest_is_told)
+{
+    struct router_refusal refusal;
+    char text[ROUTER_REFUSAL_BYTES];
+
+    begin();
+
+    struct deployment *a = with("a", 4, TERMS(0));
+    struct deployment *b = with("b", 1, TERMS(.cooldown_usec = 90 * SEC));
+
+    add_off(&g_plan, "m", "off");
+
+    struct model_group *g = commit();
+
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NONE);
+    ck_assert_uint_eq(model_group_resumes_at(g, NOW), USEC_NEVER);
+    ck_assert(router_note_end(&g_router, a, ERRCODE_UPSTREAM_RATE_LIMITED, 0, NOW));
+    ck_assert_ptr_eq(look(NULL), b);
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NONE);
+    b->in_use = 1;
+    ck_assert_ptr_null(look(NULL)); /* b is busy: a is still left alone */
+    ck_assert_uint_eq(model_group_resumes_at(g, NOW), NOW + 5 * SEC);
+    ck_assert_uint_eq(model_group_resumes_at(g, NOW + 5 * SEC), USEC_NEVER); /* over is over */
+    b->in_use = 0;
+    ck_assert(router_note_end(&g_router, b, ERRCODE_MODEL_NOT_FOUND, 0, NOW));
+    ck_assert_int_eq(refused(NULL, &refusal), ERRCODE_NO_DEPLOYMENTS);
+    ck_assert_ptr_eq(refusal.deployment, a);
+    ck_assert_uint_eq(refusal.retry_after_usec, 5 * SEC);
+    ck_assert_str_eq(router_refusal_describe(&refusal, NOW, text),
+                     "no deployment of this model takes calls now (a): cooling down for 5 s after: "
+                     "rate limit");
+    a->in_use = 4;
+    ck_assert_uint_eq(model_group_resumes_at(g, NOW), NOW + 90 * SEC); /* no use without a slot */
+    a->in_use = 0;
+    open_until(a, NOW + 120 * SEC);
+    ck_assert_int_eq(refused(NULL, &refusal), ERRCODE_NO_DEPLOYMENTS);
+    ck_assert_ptr_eq(refusal.deployment, b);
+    ck_assert_uint_eq(refusal.retry_after_usec, 60 * SEC); /* what clients still take */
+    open_until(b, NOW + 3 * SEC);
+    ck_assert_int_eq(refused(NULL, &refusal), ERRCODE_UPSTREAM_BREAKER);
+    ck_assert_ptr_eq(refusal.deployment, b);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(breakers_turn_calls_to_the_others)
+{
+    begin();
+
+    struct deployment *a = with("a", 4, TERMS(0));
+    struct deployment *b = with("b", 1, TERMS(0));
+    struct model_group *g = commit();
+
+    open_until(a, NOW + 100);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_ptr_eq(pick(NULL), b);
+        ck_assert_ptr_null(pick(NULL));
+        ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NONE);
+        ck_assert_uint_eq(model_group_resumes_at(g, NOW), NOW + 100);
+        router_release(&g_router, b, NOW);
+    }
+    open_until(b, NOW + 10 * SEC);
+    ck_assert_ptr_null(pick(NULL));
+    ck_assert_ptr_eq(router_pick(&g_router, g, NULL, NOW + 100), a);
+    router_release(&g_router, a, NOW);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(a_lone_deployment_goes_on_after_a_rate_limit)
+{
+    begin();
+
+    struct deployment *d = with("d", 1, TERMS(0));
+
+    add_off(&g_plan, "m", "off"); /* is no alternative */
+    commit();
+    ck_assert(!router_note_end(&g_router, d, ERRCODE_UPSTREAM_RATE_LIMITED, 60 * SEC, NOW));
+    ck_assert_ptr_eq(look(NULL), d);
+    router_done(&g_router);
+}
+END_TEST
+
+START_TEST(all_off_is_misconfigured)
+{
+    begin();
+    add_off(&g_plan, "m", "off");
+    commit();
+    ck_assert_ptr_null(look(NULL));
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_MISCONFIGURED);
+    router_done(&g_router);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, shuffle_follows_the_weights);
+    tcase_add_test(tc, shuffle_without_weights_is_even);
+    tcase_add_test(tc, shuffle_is_replayable);
+    tcase_add_test(tc, latency_prefers_the_quick_and_tries_the_unknown);
+    tcase_add_test(tc, a_warm_model_is_preferred_among_equals);
+    tcase_add_test(tc, the_lowest_order_serves_and_is_waited_for);
+    tcase_add_test(tc, what_failed_the_call_is_the_last_choice);
+    tcase_add_test(tc, tags_choose);
+    tcase_add_test(tc, the_default_is_for_calls_without_known_tags);
+    tcase_add_test(tc, signs_exclude_and_require);
+    tcase_add_test(tc, tags_that_match_nobody_are_refused_and_those_that_pause_are_not);
+    tcase_add_test(tc, who_asks_by_id_wants_that_one);
+    tcase_add_test(tc, a_call_that_must_stay_stays);
+    tcase_add_test(tc, local_only_is_never_left);
+    tcase_add_test(tc, prompts_go_where_they_fit_if_that_is_checked);
+    tcase_add_test(tc, rates_are_limits_only_where_they_are_enforced);
+    tcase_add_test(tc, tokens_count_when_they_are_known);
+    tcase_add_test(tc, all_pause_and_the_soonest_is_told);
+    tcase_add_test(tc, breakers_turn_calls_to_the_others);
+    tcase_add_test(tc, a_lone_deployment_goes_on_after_a_rate_limit);
+    tcase_add_test(tc, all_off_is_misconfigured);
+}
+TEST_MAIN("router_pick", add_tests)
