@@ -121,6 +121,12 @@ static bool is_content_filter(const struct report *rep)
     return is_word(rep->code, "content_policy_violation") || is_word(rep->code, "content_filter");
 }
 
+/* Said with 429, as if waiting would help. */
+static bool is_out_of_quota(const struct report *rep)
+{
+    return is_word(rep->code, "insufficient_quota") || is_word(rep->type, "insufficient_quota");
+}
+
 static enum errcode classify(int status, const struct report *rep)
 {
     enum errcode said = server_words_code(rep->message);
@@ -133,6 +139,9 @@ static enum errcode classify(int status, const struct report *rep)
     }
     if (status >= 500 && said == ERRCODE_UPSTREAM_OUT_OF_MEMORY) {
         return said;
+    }
+    if (status >= 400 && status <= 499 && is_out_of_quota(rep)) {
+        return ERRCODE_UPSTREAM_QUOTA;
     }
     if (status == 400 && is_word(rep->code, "model_not_found")) {
         return ERRCODE_MODEL_NOT_FOUND;

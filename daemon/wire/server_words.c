@@ -82,6 +82,8 @@ enum errcode server_words_status(int status)
     case 401:
     case 403:
         return ERRCODE_UPSTREAM_AUTH;
+    case 402: /* DeepSeek, OpenRouter: no credit */
+        return ERRCODE_UPSTREAM_QUOTA;
     case 404:
         return ERRCODE_MODEL_NOT_FOUND;
     case 408:

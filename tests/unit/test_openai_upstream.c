@@ -334,6 +334,11 @@ START_TEST(status_codes)
     maps(422, "{'detail':[{'loc':['body'],'msg':'field required'}]}", ERRCODE_UPSTREAM_REJECTED,
          "field required");
     maps(429, ERROR("slow down"), ERRCODE_UPSTREAM_RATE_LIMITED, "slow down");
+    maps(429, "{'error':{'message':'pay','type':'insufficient_quota'}}", ERRCODE_UPSTREAM_QUOTA,
+         "pay");
+    maps(429, "{'error':{'message':'pay','code':'insufficient_quota'}}", ERRCODE_UPSTREAM_QUOTA,
+         "pay");
+    maps(402, ERROR("Insufficient Balance"), ERRCODE_UPSTREAM_QUOTA, "Insufficient Balance");
     maps(500, ERROR("oops"), ERRCODE_UPSTREAM_ERROR, "oops");
     maps(501, ERROR("This server does not support embeddings"), ERRCODE_UPSTREAM_REJECTED,
          "This server does not support embeddings");
