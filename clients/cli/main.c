@@ -37,7 +37,7 @@ const struct command commands[] = {
     {"drain", "[OPTION]...", "Let the daemon finish what runs, take nothing new, and end.",
      run_drain},
     {"log", "[OPTION]...", "Show the calls that have ended, from the journal.", run_log},
-    {"key", "new [OPTION]...", "Make a new random API key.", run_key},
+    {"key", "new|hash [OPTION]...", "Make a new random API key, or hash one.", run_key},
     {"check-config", "[OPTION]... [FILE]",
      "Say what each key of a configuration does, and whether it can be used.", run_check_config},
     {"version", "[OPTION]...", "Show the versions of this program, its library and the daemon.",

@@ -64,7 +64,7 @@ def test_bash_verbs_and_values(env) -> None:
     assert bash(None, "sluicectl chat -c int") == {"interactive"}
     assert bash(None, "sluicectl chat hello --eff") == {"--effort"}
     assert bash(None, "sluicectl chat --seed ") == set()
-    assert bash(None, "sluicectl key ") == {"new"}
+    assert bash(None, "sluicectl key ") == {"new", "hash"}
     assert bash(None, "sluicectl key new ") == set()
     assert bash(None, "sluicectl help dr") == {"drain"}
     assert bash(None, "sluicectl status extra ") == set()
@@ -182,7 +182,7 @@ def test_fish(env) -> None:
     assert fish(env, sluice, "sluicectl chat --class b") == {"batch", "background"}
     assert fish(env, sluice, "sluicectl status --w") == {"--watch"}
     assert fish(env, sluice, "sluicectl ps --w") == set()
-    assert fish(env, sluice, "sluicectl key ") == {"new"}
+    assert fish(env, sluice, "sluicectl key ") == {"new", "hash"}
     assert fish(env, sluice, "sluicectl help dr") == {"drain"}
     assert fish(env, None, f"sluicectl --socket {sluice.rpc_path} show as") == {"assistant"}
     assert fish(env, None, "sluicectl --socket /nobody.sock show ") == set()

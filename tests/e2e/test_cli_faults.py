@@ -73,6 +73,12 @@ WRONG: list[tuple[str, ...]] = [
     ("key", "old"),
     ("key", "new", "extra"),
     ("key", "new", "--count=1001"),
+    ("key", "new", "--count=2", "--id=a"),
+    ("key", "new", "--id="),
+    ("key", "new", "--id=a b"),
+    ("key", "new", "--id=" + "a" * 49),
+    ("key", "hash", "--id=a"),
+    ("key", "hash", "sk-never-on-the-command-line"),
     ("check-config", "a", "b"),
 ]
 

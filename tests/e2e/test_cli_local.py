@@ -1,13 +1,17 @@
-"""sluicectl's verbs that need no daemon: key new, check-config."""
+"""sluicectl's verbs that need no daemon: key new, key hash, check-config."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 import shutil
 import subprocess
+from typing import Any
 
+import pytest
 from testenv import paths
+from testenv.http import chat_body
 from testenv.cli import FAILED, OK, UNREACHABLE, USAGE, document, environment, run, said, terminal
 
 GOOD = """\
@@ -31,6 +35,10 @@ def secret_of(key: str) -> bytes:
     return secret
 
 
+def sha256_of(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
 def test_key_new(env) -> None:
     one = run(None, "key", "new")
     assert (one.returncode, one.stderr) == (OK, b"")
@@ -50,6 +58,7 @@ def test_key_new_json(env) -> None:
     for key in keys:
         secret_of(key["key"])
         assert key["key"].split("_")[1] == key["id"]
+        assert key["sha256"] == sha256_of(key["key"].encode())
 
 
 def test_key_new_on_a_terminal_says_where_it_goes(env) -> None:
@@ -57,6 +66,47 @@ def test_key_new_on_a_terminal_says_where_it_goes(env) -> None:
     assert t.wait_exit() == OK
     secret_of(t.screen.splitlines()[0])
     assert "master_key" in t.screen and "only copy" in t.screen
+    assert sha256_of(t.screen.splitlines()[0].strip().encode()) in t.screen
+
+
+def test_key_new_with_an_id_says_the_entry(env) -> None:
+    """The key on stdout and nothing else, what goes into the configuration beside it: pasted as it is, it opens the door."""
+    made = run(None, "key", "new", "--id", "build.server-1")
+    key = made.stdout.decode().rstrip("\n")
+    assert re.fullmatch(r"slu_build\.server-1_[A-Za-z0-9_-]{43}", key)
+    entry, _, words = made.stderr.decode().partition("That is for")
+    assert entry and "sluice.keys" in words and key not in made.stderr.decode()
+    sluice = env.start(GOOD.replace("ollama/codegemma:2b", "openai/m\n      mock_response: hi") + f"sluice:\n  keys:\n{entry}")
+    headers: dict[str, Any] = {"Authorization": f"Bearer {key}"}
+    assert sluice.post("/v1/chat/completions", chat_body(), headers=headers).status == 200
+    assert sluice.wait_call_records(1)[0]["SLUICE_KEY_ID"] == "build.server-1"
+    assert sluice.get("/v1/models").status == 401
+
+
+@pytest.mark.parametrize("text", [b"sk-a", b"sk-a\n", b"~" * 4096])
+def test_key_hash(env, text: bytes) -> None:
+    said_hash = run(None, "key", "hash", stdin=text)
+    assert (said_hash.returncode, said_hash.stderr) == (OK, b"")
+    assert said_hash.stdout.decode() == sha256_of(text.strip()) + "\n"
+    assert document(run(None, "key", "hash", "--json", stdin=text)) == {"sha256": sha256_of(text.strip())}
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\n", b"sk a", b"sk-a\nsk-b\n", b"sk-a\r\n", b"\0", b"a\0b\n", "ü".encode(), b"x" * 4097, b"\x03"]
+)
+def test_key_hash_of_what_is_no_key(env, text: bytes) -> None:
+    refused = run(None, "key", "hash", stdin=text)
+    assert refused.returncode == FAILED and refused.stdout == b""
+    assert b"expected one key" in refused.stderr
+    assert not text.strip() or text.strip() not in refused.stderr
+
+
+def test_key_hash_on_a_terminal_shows_nothing(env) -> None:
+    t = terminal(env, None, "key", "hash")
+    t.wait_for("key: ")
+    t.type("sk-secret\n")
+    assert t.wait_exit() == OK
+    assert "sk-secret" not in t.screen and sha256_of(b"sk-secret") in t.screen
 
 
 def test_key_can_be_the_master_key(env) -> None:

@@ -45,7 +45,7 @@ _sluicectl_options() {
     models | list | ls) options+=(--names) ;;
     status) options+=(--watch --interval) ;;
     log) options+=(--follow --lines --since --uid --failed --stats --directory --file) ;;
-    key) options+=(--count) ;;
+    key) options+=(--id --count) ;;
     check-config) options+=(--strict) ;;
     esac
     _sluicectl_of "${options[@]}"
@@ -54,7 +54,7 @@ _sluicectl_options() {
 # Does the option $1 want a value, as a word of its own?
 _sluicectl_wants_value() {
     case $1 in
-    --socket | -s | --model | -m | --class | -c | --effort | --timeout | --interval | -i | --max-tokens | --count | -n | \
+    --socket | -s | --model | -m | --class | -c | --effort | --timeout | --interval | -i | --id | --max-tokens | --count | -n | \
         --temperature | -t | --top-p | --seed | --system | -S | --dimensions | -d | --lines | --since | --uid | -u | --directory | \
         -D | --file) ;;
     *) return 1 ;;
@@ -76,7 +76,7 @@ _sluicectl_value() {
 _sluicectl_words() {
     case $verb in
     run | show | unload | stop) [[ $n_words -eq 0 ]] && _sluicectl_models "${daemon[@]}" ;;
-    key) [[ $n_words -eq 0 ]] && _sluicectl_of new ;;
+    key) [[ $n_words -eq 0 ]] && _sluicectl_of new hash ;;
     check-config) [[ $n_words -eq 0 ]] && _sluicectl_files ;;
     help) [[ $n_words -eq 0 ]] && _sluicectl_of "${verbs[@]}" ;;
     esac

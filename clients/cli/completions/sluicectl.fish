@@ -74,7 +74,7 @@ complete -c sluicectl -n 'not __sluicectl_verb' -a cancel -d 'End a running or w
 complete -c sluicectl -n 'not __sluicectl_verb' -a reload -d 'Let the daemon read its configuration again'
 complete -c sluicectl -n 'not __sluicectl_verb' -a drain -d 'Let the daemon finish what runs, take nothing new, and end'
 complete -c sluicectl -n 'not __sluicectl_verb' -a log -d 'Show the calls that have ended'
-complete -c sluicectl -n 'not __sluicectl_verb' -a key -d 'Make a new random API key'
+complete -c sluicectl -n 'not __sluicectl_verb' -a key -d 'Make a new random API key, or hash one'
 complete -c sluicectl -n 'not __sluicectl_verb' -a check-config -d 'Say what each key of a configuration does'
 complete -c sluicectl -n 'not __sluicectl_verb' -a version -d 'Show the versions'
 complete -c sluicectl -n 'not __sluicectl_verb' -a help -d 'Explain a command'
@@ -101,10 +101,11 @@ complete -c sluicectl -n '__sluicectl_is log' -l failed -d 'Those that did not c
 complete -c sluicectl -n '__sluicectl_is log' -l stats -d 'In numbers'
 complete -c sluicectl -n '__sluicectl_is log' -s D -l directory -r -F -d 'Another journal'
 complete -c sluicectl -n '__sluicectl_is log' -l file -r -F -d 'A journal file'
+complete -c sluicectl -n '__sluicectl_is key' -s i -l id -x -d 'What to call it'
 complete -c sluicectl -n '__sluicectl_is key' -s n -l count -x -d 'Make that many'
 complete -c sluicectl -n '__sluicectl_is check-config' -l strict -d 'Fail also where a key is not read exactly'
 
 complete -c sluicectl -n '__sluicectl_first_word_of run show unload stop' -a '(__sluicectl_models)'
-complete -c sluicectl -n '__sluicectl_first_word_of key' -a new
+complete -c sluicectl -n '__sluicectl_first_word_of key' -a 'new hash'
 complete -c sluicectl -n '__sluicectl_first_word_of help' -a "$__sluicectl_verbs"
 complete -c sluicectl -n '__sluicectl_first_word_of check-config' -F
