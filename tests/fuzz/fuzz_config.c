@@ -15,6 +15,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check_names(const struct config_names *names)
+{
+    assert(names->n_items <= CONFIG_MAX_NAMES);
+    for (size_t i = 0; i < names->n_items; i++) {
+        assert(names->items[i][0]);
+    }
+}
+
 static void check_deployment(const struct config *c, size_t i)
 {
     const struct config_deployment *d = &c->deployments[i];
@@ -30,6 +38,36 @@ static void check_deployment(const struct config *c, size_t i)
     for (size_t k = 0; k < d->options.n_items; k++) {
         assert(json_check(str_from(d->options.items[k].value), &ignored) == 0);
     }
+    for (size_t k = 0; k < d->body.n_items; k++) {
+        assert(json_check(str_from(d->body.items[k].value), &ignored) == 0);
+    }
+    for (size_t k = 0; k < d->headers.n_items; k++) {
+        assert(!strpbrk(d->headers.items[k].name, " :\r\n"));
+        assert(!strpbrk(d->headers.items[k].value, "\r\n"));
+    }
+    assert(!d->info || json_check(str_from(d->info), &ignored) == 0);
+    assert(d->off_reason || d->litellm_model);
+    assert(d->weight >= 0 && d->max_retries >= ROUTING_UNSET);
+    check_names(&d->tags);
+    check_names(&d->dropped_params);
+}
+
+static void check_routing(const struct config_routing *r)
+{
+    for (int kind = 0; kind < _FALLBACK_MAX; kind++) {
+        assert(r->n_fallbacks[kind] <= CONFIG_MAX_FALLBACKS);
+        for (size_t i = 0; i < r->n_fallbacks[kind]; i++) {
+            assert(r->fallbacks[kind][i].group);
+            check_names(&r->fallbacks[kind][i].targets);
+        }
+    }
+    assert(r->n_aliases <= CONFIG_MAX_ALIASES);
+    for (size_t i = 0; i < r->n_aliases; i++) {
+        assert(r->aliases[i].name[0] && r->aliases[i].group[0]);
+        assert(strcmp(r->aliases[i].name, r->aliases[i].group) != 0);
+    }
+    assert(r->n_group_policies <= CONFIG_MAX_FALLBACKS && r->max_fallbacks <= CONFIG_MAX_NAMES);
+    check_names(&r->default_fallbacks);
 }
 
 static void check_findings(const struct config *c)
@@ -57,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < c->n_deployments; i++) {
         check_deployment(c, i);
     }
+    check_routing(&c->routing);
     assert(r < 0 || c->max_buffered_bytes >= c->max_body_bytes);
     check_findings(c);
     config_free(c);

@@ -172,6 +172,59 @@ START_TEST(the_examples)
 }
 END_TEST
 
+/* An example, with values for the variables that it names: nothing in it is unsupported or wrong. */
+static struct config *load_example(const char *path)
+{
+    struct config *c = NULL;
+    char *text;
+
+    (void) setenv("OPENAI_API_KEY", "sk-x", 1);
+    (void) setenv("VLLM_KEY", "v", 1);
+    ck_assert_int_eq(config_load(path, &c), 0);
+    clean_environment();
+    (void) unsetenv("VLLM_KEY");
+    text = print(c, false);
+    ck_assert_msg(!config_has_errors(c) && !strstr(text, ": unsupported: "), "%s", text);
+    free(text);
+    return c;
+}
+
+START_TEST(the_example_of_local_first)
+{
+    struct config *c = load_example(CONFIG_FILES "examples/hybrid.yaml");
+    const struct config_routing *r = &c->routing;
+
+    ck_assert_uint_eq(c->n_deployments, 4);
+    ck_assert_str_eq(c->deployments[0].model_name, "assistant");
+    ck_assert_uint_eq(c->deployments[0].max_input_tokens, 7168);
+    ck_assert(!c->deployments[0].is_local_only && c->deployments[1].is_local_only);
+    ck_assert_str_eq(r->fallbacks[FALLBACK_GENERAL][0].targets.items[0], "cloud");
+    ck_assert_str_eq(r->fallbacks[FALLBACK_CONTEXT][0].targets.items[0], "cloud-long");
+    ck_assert_int_eq(r->retries.by_cause[FAIL_TIMEOUT], 0);
+    ck_assert_str_eq(r->aliases[0].group, "assistant");
+    ck_assert(r->checks_context);
+    config_free(c);
+}
+END_TEST
+
+START_TEST(the_example_of_a_cluster)
+{
+    struct config *c = load_example(CONFIG_FILES "examples/cluster.yaml");
+
+    ck_assert_uint_eq(c->n_deployments, 5);
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_str_eq(c->deployments[i].model_name, "large");
+        ck_assert_uint_eq(c->deployments[i].total_usec, UINT64_C(600000000));
+    }
+    ck_assert(c->deployments[0].weight == 2 && c->deployments[1].weight == 1);
+    ck_assert_uint_eq(c->deployments[0].order, 1);
+    ck_assert_uint_eq(c->deployments[2].order, 2);
+    ck_assert_uint_eq(c->routing.max_parallel, 100);
+    ck_assert_int_eq(c->routing.allowed_fails, 3);
+    config_free(c);
+}
+END_TEST
+
 static void load_and_forget(void)
 {
     static const char yaml[] =
@@ -227,6 +280,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, files);
     tcase_add_test(tc, the_shipped_file_shows_the_defaults);
     tcase_add_test(tc, the_examples);
+    tcase_add_test(tc, the_example_of_local_first);
+    tcase_add_test(tc, the_example_of_a_cluster);
     tcase_add_test(tc, every_allocation_may_fail);
 }
 
