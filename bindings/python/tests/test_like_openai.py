@@ -286,10 +286,12 @@ def test_argument_errors(pair: Pair) -> None:
     )
     assert type(ours) is type(theirs) is TypeError and "wrong" in str(ours)
     theirs, ours = pair.ask(
-        lambda c: error_of(lambda: c.chat.completions.create(model="o", messages=USER, n=2))
+        lambda c: error_of(
+            lambda: c.chat.completions.create(model="o", messages=USER, logit_bias={"1": 2})
+        )
     )
     assert type(ours).__name__ == type(theirs).__name__ == "BadRequestError"
-    assert ours.param == theirs.param == "n"
+    assert ours.param == theirs.param == "logit_bias"
 
 
 def test_async(pair: Pair) -> None:
