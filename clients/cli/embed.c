@@ -12,11 +12,10 @@
 #include "json.h"
 #include "options.h"
 #include "progress.h"
-#include "prompt.h"
 #include "term.h"
+#include "texts.h"
 
-#define MAX_INPUTS      2048 /* of one request (sluice.proto) */
-#define MAX_SHOWN       12   /* columns of the table that fit a terminal */
+#define MAX_SHOWN       12 /* columns of the table that fit a terminal */
 #define MAX_LABEL_CHARS 24
 
 struct embed_options {
@@ -49,65 +48,18 @@ struct vector {
 
 /* The texts and what became of them. */
 struct work {
-    struct prompt input; /* lines of stdin; owns what texts point to then */
-    const char **texts;  /* owned array of borrowed texts, NUL-terminated */
-    struct vector *vectors;
-    size_t n;
+    struct texts texts;
+    struct vector *vectors; /* owned; one for each text */
     char what[160];
 };
 
 static void work_done(struct work *w)
 {
-    for (size_t i = 0; w->vectors && i < w->n; i++) {
+    for (size_t i = 0; w->vectors && i < w->texts.n; i++) {
         free(w->vectors[i].values);
     }
     free(w->vectors);
-    free(w->texts);
-    free(w->input.bytes);
-}
-
-/* ---------------------------------------------------------------- in */
-
-static int take_words(struct work *w, int n_words, char **words)
-{
-    w->texts = calloc((size_t) n_words, sizeof(*w->texts));
-    if (!w->texts) {
-        return complain_errno(w->what, -ENOMEM);
-    }
-    for (int i = 0; i < n_words; i++) {
-        w->texts[w->n++] = words[i];
-    }
-    return EXIT_OK;
-}
-
-/* One text a line; blank lines are none. */
-static int take_lines(struct work *w)
-{
-    char *save = NULL, *line;
-    int code = prompt_read(w->what, 0, NULL, &w->input);
-
-    if (code != EXIT_OK) {
-        return code;
-    }
-    if (memchr(w->input.bytes, '\0', w->input.n)) {
-        return complain_errno(w->what, -EILSEQ);
-    }
-    /* over the line end that was there, or into the room behind */
-    w->input.bytes[w->input.n] = '\0';
-    w->texts = calloc(MAX_INPUTS, sizeof(*w->texts));
-    if (!w->texts) {
-        return complain_errno(w->what, -ENOMEM);
-    }
-    for (line = strtok_r(w->input.bytes, "\r\n", &save); line;
-         line = strtok_r(NULL, "\r\n", &save)) {
-        if (w->n == MAX_INPUTS) {
-            return complain_with(EXIT_USAGE, "usage",
-                                 "%s: more than %d lines; send them in several calls", w->what,
-                                 MAX_INPUTS);
-        }
-        w->texts[w->n++] = line;
-    }
-    return EXIT_OK;
+    texts_done(&w->texts);
 }
 
 static int make_request(const struct work *w, const char *model, const struct embed_options *o,
@@ -119,9 +71,7 @@ static int make_request(const struct work *w, const char *model, const struct em
     if (r < 0) {
         return r;
     }
-    for (size_t i = 0; r == 0 && i < w->n; i++) {
-        r = sluice_request_add_input(req, w->texts[i], strlen(w->texts[i]));
-    }
+    r = texts_add(&w->texts, req);
     if (r == 0 && o->dimensions.is_set) {
         r = sluice_request_set_int(req, SLUICE_INT_DIMENSIONS, o->dimensions.value);
     }
@@ -147,7 +97,7 @@ static int keep_vector(struct work *w, const sluice_call *call)
     size_t n;
     const float *values = sluice_call_embedding(call, &n);
 
-    if (i >= w->n || w->vectors[i].values || n == 0) {
+    if (i >= w->texts.n || w->vectors[i].values || n == 0) {
         return complain_with(EXIT_FAILED, "bad_answer",
                              "%s: vector %u was not asked for, or came twice or empty", w->what, i);
     }
@@ -177,7 +127,7 @@ static int receive(struct work *w, sluice_call *call, bool is_watched)
     if (code == EXIT_OK && ev < 0) {
         return complain_errno(w->what, ev);
     }
-    for (size_t i = 0; code == EXIT_OK && i < w->n; i++) {
+    for (size_t i = 0; code == EXIT_OK && i < w->texts.n; i++) {
         if (!w->vectors[i].values) {
             code = complain_with(EXIT_FAILED, "bad_answer", "%s: no vector came for text %zu",
                                  w->what, i + 1);
@@ -201,7 +151,7 @@ static void print_document(const struct work *w, const sluice_call *call)
     json_add_text(document, "model", sluice_call_model(call));
     json_add_text(document, "deployment", sluice_call_deployment(call));
     list = json_add_array(document, "embeddings");
-    for (size_t i = 0; i < w->n; i++) {
+    for (size_t i = 0; i < w->texts.n; i++) {
         add_vector(json_add_array(list, NULL), &w->vectors[i]);
     }
     json_add_done(document, call);
@@ -241,12 +191,12 @@ static void print_label(const char *text)
 static void print_similarities(const struct work *w)
 {
     (void) printf("\ncosine similarity\n");
-    if (w->n > MAX_SHOWN) {
+    if (w->texts.n > MAX_SHOWN) {
         (void) printf("(of the first %d texts)\n", MAX_SHOWN);
     }
-    for (size_t i = 0; i < w->n && i < MAX_SHOWN; i++) {
+    for (size_t i = 0; i < w->texts.n && i < MAX_SHOWN; i++) {
         (void) printf("%2zu  ", i + 1);
-        print_label(w->texts[i]);
+        print_label(w->texts.items[i]);
         for (size_t k = 0; k <= i; k++) {
             (void) printf("  %6.3f", cosine(&w->vectors[i], &w->vectors[k]));
         }
@@ -260,13 +210,13 @@ static void print_all(const struct work *w, const sluice_call *call, bool is_jso
         print_document(w, call);
         return;
     }
-    for (size_t i = 0; i < w->n; i++) {
+    for (size_t i = 0; i < w->texts.n; i++) {
         cJSON *array = json_array();
 
         add_vector(array, &w->vectors[i]);
         json_print(array);
     }
-    if (w->n > 1 && term_is_tty(stdout)) {
+    if (w->texts.n > 1 && term_is_tty(stdout)) {
         print_similarities(w);
     }
 }
@@ -283,7 +233,7 @@ static int embed(struct work *w, sluice_client *client, const char *model,
     if (r < 0) {
         return complain_errno(w->what, r);
     }
-    w->vectors = calloc(w->n, sizeof(*w->vectors));
+    w->vectors = calloc(w->texts.n, sizeof(*w->vectors));
     if (!w->vectors) {
         sluice_request_free(req);
         return complain_errno(w->what, -ENOMEM);
@@ -316,8 +266,7 @@ int run_embed(const struct command *command, int argc, char **argv)
 
     int n_words = argc - options.common.first_word;
 
-    code = n_words > 0 ? take_words(&work, n_words, argv + options.common.first_word)
-                       : take_lines(&work);
+    code = texts_take(&work.texts, work.what, n_words, argv + options.common.first_word);
     if (code == EXIT_OK) {
         client = session_connect(options.common.socket, &code);
     }

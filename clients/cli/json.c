@@ -108,6 +108,23 @@ static void write_escaped(const char *text)
     (void) putchar('\n');
 }
 
+void json_add_double(cJSON *object, const char *name, double value)
+{
+    (void) add(object, name, cJSON_CreateNumber(value));
+}
+
+void json_add_json(cJSON *object, const char *name, const char *bytes, size_t n)
+{
+    cJSON *parsed = cJSON_ParseWithLength(bytes, n);
+    char *copy = or_end(strndup(parsed ? bytes : "null", parsed ? n : 4));
+
+    /* Raw: numbers stay as they were written. */
+    cJSON_Delete(parsed);
+    cJSON_Minify(copy);
+    (void) add(object, name, cJSON_CreateRaw(copy));
+    free(copy);
+}
+
 void json_print(cJSON *value)
 {
     char *text = or_end(cJSON_PrintUnformatted(value));

@@ -21,6 +21,11 @@ void json_add_bool(cJSON *object, const char *name, bool value);
 /* an item, as short as it can be and still be that float */
 void json_add_float(cJSON *array, float value);
 
+/* any number, in the shortest form that reads back the same */
+void json_add_double(cJSON *object, const char *name, double value);
+/* JSON of others as it is, but on one line; null where it is no JSON */
+void json_add_json(cJSON *object, const char *name, const char *bytes, size_t n);
+
 /* One line on stdout, flushed; frees value. */
 void json_print(cJSON *value);
 

@@ -13,6 +13,7 @@ from testenv import paths
 from testenv.cli import FAILED, OK, USAGE, document, environment, run, said
 from testenv.daemon import mock
 from testenv.upstream import Gate, clean_end, end, error_line, say, text, wait_for
+from testenv.upstream import whole as whole_answer
 
 
 # ---------------------------------------------------------------------------------------------- chat
@@ -208,6 +209,57 @@ def test_embed_failures(env) -> None:
     assert document(unknown)["error"]["code"] == "model_not_found"
     lines = run(sluice, "embed", "-m", "m", stdin=b"x\n" * 2049)
     assert lines.returncode == USAGE and "2048 lines" in said(lines)
+
+
+DOCUMENTS = ["Berlin is in Germany", "Paris is the capital of France"]
+
+
+def test_rerank(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    by_words = run(sluice, "rerank", "-m", "m", "capital of France", *DOCUMENTS)
+    assert by_words.returncode == OK, by_words.stderr
+    assert by_words.stdout.decode() == f"1\t{DOCUMENTS[1]}\n0\t{DOCUMENTS[0]}\n"
+    lines = "\n\n".join(DOCUMENTS).encode()
+    by_lines = run(sluice, "rerank", "-m", "m", "capital of France", stdin=lines)
+    assert by_lines.stdout == by_words.stdout
+    best = run(sluice, "rerank", "-m", "m", "--top-n=1", "--json", "capital of France", *DOCUMENTS)
+    whole = document(best)
+    assert whole["model"] == "m" and whole["usage"]["input_tokens"] == 14
+    said_of = {"index": 1, "document": {"text": DOCUMENTS[1], "multi_modal": None}}
+    assert whole["results"] == [
+        {
+            "index": 1,
+            "score": 1,
+            "document": DOCUMENTS[1],
+            "said": {**said_of, "relevance_score": 1.0},
+        }
+    ]
+    assert upstream.wait_request(3, "rerank").json["top_n"] == 1
+    nothing = run(sluice, "rerank", "-m", "m", "query", stdin=b"\n")
+    assert nothing.returncode == USAGE and "nothing was asked" in said(nothing)
+    unknown = run(sluice, "rerank", "-m", "mm", "--json", "query", "x")
+    assert document(unknown)["error"]["code"] == "model_not_found"
+
+
+def test_classify(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    by_words = run(sluice, "classify", "-m", "m", "hi", "buy now, buy cheap")
+    assert by_words.returncode == OK, by_words.stderr
+    assert by_words.stdout == b"Ham\t0.9\thi\nSpam\t0.9\tbuy now, buy cheap\n"
+    assert run(sluice, "classify", "-m", "m", stdin=b"hi\n").stdout == b"Ham\t0.9\thi\n"
+    whole = document(run(sluice, "classify", "-m", "m", "--json", "hi"))
+    (found,) = whole["results"]
+    assert (found["index"], found["text"], found["score"]) == (0, "hi", 0.9)
+    assert found["said"] == {"index": 0, "label": "Ham", "probs": [0.9, 0.1], "num_classes": 2}
+    entities = b'{"data": [{"entity": "B-PER",\n "word": "Ada\\u001b[2J"}, []]}'
+    upstream.next(whole_answer(200, entities))
+    plain = run(sluice, "classify", "-m", "m", "Ada")
+    assert plain.stdout == b'{"entity":"B-PER","word":"Ada\\u001b[2J"}\n[]\n'
+    upstream.next(whole_answer(200, b'{"data": [{"label": "a\\u001b[2J\\nb"}]}'))
+    hostile = run(sluice, "classify", "-m", "m", "Ada")
+    assert hostile.stdout.decode() == "a\ufffd[2J b\t0\tAda\n"
 
 
 def test_complete(env) -> None:

@@ -31,17 +31,18 @@ _sluicectl_options() {
     *) options+=(--socket) ;;
     esac
     case $verb in
-    chat | complete | embed | log) options+=(--model) ;;
+    chat | complete | embed | rerank | classify | log) options+=(--model) ;;
     esac
     case $verb in
     chat | run | complete) options+=(--max-tokens --temperature --top-p --seed --verbose) ;;
     esac
     case $verb in
-    chat | run | complete | embed) options+=(--class --timeout) ;;
+    chat | run | complete | embed | rerank | classify) options+=(--class --timeout) ;;
     esac
     case $verb in
     chat | run) options+=(--system --effort) ;;
     embed) options+=(--dimensions) ;;
+    rerank) options+=(--top-n) ;;
     models | list | ls) options+=(--names) ;;
     status) options+=(--watch --interval) ;;
     log) options+=(--follow --lines --since --uid --failed --stats --directory --file) ;;
@@ -55,7 +56,7 @@ _sluicectl_options() {
 _sluicectl_wants_value() {
     case $1 in
     --socket | -s | --model | -m | --class | -c | --effort | --timeout | --interval | -i | --id | --max-tokens | --count | -n | \
-        --temperature | -t | --top-p | --seed | --system | -S | --dimensions | -d | --lines | --since | --uid | -u | --directory | \
+        --temperature | -t | --top-p | --seed | --system | -S | --dimensions | -d | --top-n | --lines | --since | --uid | -u | --directory | \
         -D | --file) ;;
     *) return 1 ;;
     esac
@@ -83,7 +84,7 @@ _sluicectl_words() {
 }
 
 _sluicectl() {
-    local verbs=(chat run complete embed models list ls show ps status unload stop cancel reload drain log key
+    local verbs=(chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log key
         check-config version help)
     local line=${COMP_LINE:0:COMP_POINT} words cur previous='' verb='' n_words=0 daemon i
     COMPREPLY=()

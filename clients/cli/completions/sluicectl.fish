@@ -3,7 +3,7 @@
 # Model names come from the daemon that the line talks to; without one there are none, quickly and silently.
 # tests/lint/lint_cli.py compares this file with --help.
 
-set -g __sluicectl_verbs chat run complete embed models list ls show ps status unload stop cancel reload drain log key \
+set -g __sluicectl_verbs chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log key \
     check-config version help
 
 # The verb of the line, nothing while there is none.
@@ -62,6 +62,8 @@ complete -c sluicectl -n 'not __sluicectl_verb' -a chat -d 'Ask a model, or hold
 complete -c sluicectl -n 'not __sluicectl_verb' -a run -d 'The same, with the model as the first word'
 complete -c sluicectl -n 'not __sluicectl_verb' -a complete -d 'Let a model continue a text'
 complete -c sluicectl -n 'not __sluicectl_verb' -a embed -d 'Turn texts into vectors'
+complete -c sluicectl -n 'not __sluicectl_verb' -a rerank -d 'Order documents by their relevance'
+complete -c sluicectl -n 'not __sluicectl_verb' -a classify -d 'Show the labels of texts'
 complete -c sluicectl -n 'not __sluicectl_verb' -a models -d 'List the models'
 complete -c sluicectl -n 'not __sluicectl_verb' -a list -d 'The same as models'
 complete -c sluicectl -n 'not __sluicectl_verb' -a ls -d 'The same as models'
@@ -79,17 +81,18 @@ complete -c sluicectl -n 'not __sluicectl_verb' -a check-config -d 'Say what eac
 complete -c sluicectl -n 'not __sluicectl_verb' -a version -d 'Show the versions'
 complete -c sluicectl -n 'not __sluicectl_verb' -a help -d 'Explain a command'
 
-complete -c sluicectl -n '__sluicectl_is chat complete embed log' -s m -l model -x -a '(__sluicectl_models)' -d 'The model'
+complete -c sluicectl -n '__sluicectl_is chat complete embed rerank classify log' -s m -l model -x -a '(__sluicectl_models)' -d 'The model'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -s n -l max-tokens -x -d 'Longest answer'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -s t -l temperature -x -d '0 for the likeliest answer, up to 2'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -l top-p -x -d 'Sample from the likeliest tokens'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -l seed -x -d 'The same seed gives the same answer'
 complete -c sluicectl -n '__sluicectl_is chat run complete' -s v -l verbose -d 'Print the summary also for a pipe'
-complete -c sluicectl -n '__sluicectl_is chat run complete embed' -s c -l class -x -a 'interactive batch background' -d 'Who waits'
-complete -c sluicectl -n '__sluicectl_is chat run complete embed' -l timeout -x -a '500ms 5s 30s 2min' -d 'Give up after this long'
+complete -c sluicectl -n '__sluicectl_is chat run complete embed rerank classify' -s c -l class -x -a 'interactive batch background' -d 'Who waits'
+complete -c sluicectl -n '__sluicectl_is chat run complete embed rerank classify' -l timeout -x -a '500ms 5s 30s 2min' -d 'Give up after this long'
 complete -c sluicectl -n '__sluicectl_is chat run' -s S -l system -x -d 'What the model is told first'
 complete -c sluicectl -n '__sluicectl_is chat run' -l effort -x -a 'none minimal low medium high max' -d Reasoning
 complete -c sluicectl -n '__sluicectl_is embed' -s d -l dimensions -x -d 'Length of the vectors'
+complete -c sluicectl -n '__sluicectl_is rerank' -s n -l top-n -x -d 'The best ones'
 complete -c sluicectl -n '__sluicectl_is models list ls' -s q -l names -d 'Print the names only'
 complete -c sluicectl -n '__sluicectl_is status' -s w -l watch -d 'Go on'
 complete -c sluicectl -n '__sluicectl_is status' -s i -l interval -x -a '500ms 1s 5s 30s' -d 'Watch, and look that often'
