@@ -165,6 +165,12 @@ static int write_allow(struct http_conn *h, struct buf *out, enum errcode code)
                                                            : STR_LIT("GET, HEAD, OPTIONS"));
 }
 
+/* Statuses after which the packages of OpenAI try again, unless they are told not to. */
+static bool is_repeated(int status)
+{
+    return status == 408 || status == 409 || status >= 429;
+}
+
 static void answer_error(struct http_conn *h, enum errcode code, struct str text, struct str param,
                          uint64_t retry_after_usec, uint64_t now_usec)
 {
@@ -176,7 +182,7 @@ static void answer_error(struct http_conn *h, enum errcode code, struct str text
     buf_init(&body, ERROR_MAX_BYTES);
     r = openai_write_error(&body, code, text.ptr ? text : str_from(info->text), param);
     r = r < 0 ? r : write_head(h, info->http_status, "application/json", body.len);
-    if (r == 0 && info->http_status >= 429) {
+    if (r == 0 && is_repeated(info->http_status)) {
         r = write_retry_after(out, info->is_retryable, info->is_retryable ? retry_after_usec : 0);
     }
     r = r < 0 ? r : write_allow(h, out, code);
