@@ -21,6 +21,7 @@ const struct log_member log_members[] = {
     TEXT("SLUICE_PROVIDER", "provider", provider),
     TEXT("SLUICE_CLASS", "class", class_name),
     TEXT("SLUICE_FRONTEND", "frontend", frontend),
+    TEXT("SLUICE_KEY_ID", "key_id", key_id),
     NUMBER("SLUICE_UID", "uid", uid),
     NUMBER("SLUICE_PID", "pid", pid),
     TEXT("SLUICE_OUTCOME", "outcome", outcome),

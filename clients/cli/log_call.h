@@ -13,7 +13,7 @@ struct log_call {
     /* "" where the record has none; what is no text is cut at the NUL and cleaned when it is shown */
     char id[LOG_TEXT_BYTES], kind[LOG_TEXT_BYTES], model[LOG_TEXT_BYTES];
     char deployment[LOG_TEXT_BYTES], provider[LOG_TEXT_BYTES], class_name[LOG_TEXT_BYTES];
-    char frontend[LOG_TEXT_BYTES], outcome[LOG_TEXT_BYTES];
+    char frontend[LOG_TEXT_BYTES], outcome[LOG_TEXT_BYTES], key_id[LOG_TEXT_BYTES];
     uint64_t uid, pid, queue_usec, ttft_usec, total_usec, bytes_in, tokens_in, tokens_out;
 };
 

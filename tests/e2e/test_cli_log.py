@@ -117,7 +117,7 @@ def test_no_calls(journal: Path) -> None:
 
 @needs_journals
 def test_json(journal: Path) -> None:
-    journal_file.append(journal, [call(1), call(2, SLUICE_UID=None, SLUICE_TTFT_USEC=None)])
+    journal_file.append(journal, [call(1), call(2, SLUICE_UID=None, SLUICE_KEY_ID=None, SLUICE_TTFT_USEC=None)])
     first, second = objects(log(journal, "--json"))
     assert first == {
         "at_usec": BASE_USEC + 1_000_000,
@@ -129,6 +129,7 @@ def test_json(journal: Path) -> None:
         "provider": "ollama",
         "class": "interactive",
         "frontend": "rpc",
+        "key_id": "ci",
         "uid": 1000,
         "pid": 77,
         "outcome": "completed",
@@ -139,7 +140,7 @@ def test_json(journal: Path) -> None:
         "tokens_in": 7,
         "tokens_out": 11,
     }
-    assert "uid" not in second and "ttft_usec" not in second
+    assert not {"uid", "key_id", "ttft_usec"} & set(second)
 
 
 @needs_journals

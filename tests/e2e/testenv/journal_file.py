@@ -37,6 +37,7 @@ def call(n: int, **fields: Optional[Value]) -> dict[str, Value]:
         "SLUICE_PROVIDER": "ollama",
         "SLUICE_CLASS": "interactive",
         "SLUICE_FRONTEND": "rpc",
+        "SLUICE_KEY_ID": "ci",
         "SLUICE_UID": 1000,
         "SLUICE_PID": 77,
         "SLUICE_OUTCOME": "completed",
