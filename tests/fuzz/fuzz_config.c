@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "config/config.h"
+#include "core/gcra.h"
 #include "wire/json.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -70,6 +71,24 @@ static void check_routing(const struct config_routing *r)
     check_names(&r->default_fallbacks);
 }
 
+/* Of a configuration that is not refused. */
+static void check_keys(const struct config *c)
+{
+    assert(c->n_keys <= CONFIG_MAX_KEYS);
+    for (size_t i = 0; i < c->n_keys; i++) {
+        const struct config_access_key *k = &c->keys[i];
+
+        assert(k->id && k->id[0] && strlen(k->id) <= REQUEST_KEY_ID_MAX);
+        assert(k->class < _CLASS_MAX && k->weight >= 1);
+        assert(k->rpm <= GCRA_MAX && k->tpm <= GCRA_MAX);
+        check_names(&k->models);
+        for (size_t n = 0; n < i; n++) {
+            assert(strcmp(c->keys[n].id, k->id) != 0);
+            assert(memcmp(c->keys[n].sha256, k->sha256, CONFIG_SHA256_BYTES) != 0);
+        }
+    }
+}
+
 static void check_findings(const struct config *c)
 {
     char *text = NULL;
@@ -97,6 +116,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check_routing(&c->routing);
     assert(r < 0 || c->max_buffered_bytes >= c->max_body_bytes);
+    if (r == 0) {
+        check_keys(c);
+    }
     check_findings(c);
     config_free(c);
     return 0;

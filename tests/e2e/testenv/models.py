@@ -46,8 +46,7 @@ def _env_file() -> Path:
     return Path(cache) / "env.sh"
 
 
-def find() -> Components:
-    """LookupError where they are not set up."""
+def _find() -> Components:
     path = _env_file()
     if not path.exists():
         raise LookupError(f"{path} is missing")
@@ -67,7 +66,7 @@ def find() -> Components:
 
 def components_or_end_test() -> Components:
     try:
-        return find()
+        return _find()
     except LookupError as e:
         text = f"the real model servers are not set up: {e}"
         if os.environ.get("SLUICE_TEST_WITHOUT_MODELS") == "1":
