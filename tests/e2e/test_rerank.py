@@ -247,6 +247,26 @@ def test_bad_input_over_rpc(env, server: Upstream) -> None:
     assert server.requests() == []
 
 
+def test_large_answers_over_rpc(env, server: Upstream) -> None:
+    """2,048 results of a kilobyte arrive whole; one that no frame holds is an error, and the connection goes on."""
+    sluice = env.start({"m": server.deployment()})
+    documents = [f"{i} " + "x" * 1000 for i in range(2048)]
+    with sluice.rpc(timeout=30) as rpc:
+        request = rpc.schema.RerankRequest(model="m", query="7", documents=documents)
+        events = list(rpc.events(rpc.stream("Rerank", request)))
+        found = [e.result.index for e in events if e.WhichOneof("kind") == "result"]
+        assert found[0] == 7 and sorted(found) == list(range(2048))
+        server.next(whole(200, {"results": [{"index": 0, "relevance_score": 1, "x": "y" * (5 << 20)}]}))
+        request = rpc.schema.RerankRequest(model="m", query="7", documents=["a"])
+        with pytest.raises(RpcError) as caught:
+            list(rpc.events(rpc.stream("Rerank", request)))
+        assert caught.value.detail.code == "out_of_memory"
+        assert list(rpc.events(rpc.stream("Rerank", request)))[-1].done.usage.input_tokens == 7
+    answer = sluice.post("/rerank", body())
+    assert indexes(answer) == ORDER
+    sluice.expect_idle()
+
+
 def test_ollama_says_no_over_rpc(env) -> None:
     sluice = env.start({"m": env.ollama().deployment()})
     with sluice.rpc() as rpc:

@@ -31,6 +31,7 @@ def test_get_info(env) -> None:
     assert info.limits.output_high_water_bytes > 0 and info.limits.stalled_reader_usec > 0
     assert {"chat", "complete", "embed", "cancel"} <= set(info.features)
     assert info.api_level >= 2 and {"watch", "reload", "drain", "unload"} <= set(info.features)
+    assert info.api_level >= 3 and {"rerank", "classify"} <= set(info.features)
     for name in ("ChatRequest", "Event", "StatusResponse", "ErrorDetail"):
         assert getattr(rpc.schema, name)
 
