@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "frontend/http_access.h"
@@ -185,7 +186,7 @@ static int write_readiness(const struct frontends *f, struct buf *out)
  * called would answer is not known, and it counts as healthy.
  */
 static const char *trouble_of(const struct deployment *d, uint64_t now_usec,
-                              char text[HEALTH_TEXT_BYTES])
+                              char text[DEPLOYMENT_TEXT_BYTES])
 {
     if (d->off_reason) {
         return d->off_reason;
@@ -193,7 +194,10 @@ static const char *trouble_of(const struct deployment *d, uint64_t now_usec,
     if (deployment_is_down(d)) {
         return "the model server does not answer";
     }
-    return health_describe(&d->health, true, now_usec, text);
+    if (deployment_paused_by(d, now_usec, NULL) == PAUSE_RATE) {
+        return NULL; /* works as it was told to */
+    }
+    return deployment_describe_pause(d, true, now_usec, text);
 }
 
 /* Is it one of a model that the key may use? */
@@ -214,8 +218,11 @@ static bool is_visible(const struct frontends *f, const struct access_key *key,
 
 static void put_endpoint(struct put *p, const struct deployment *d, const char *trouble)
 {
+    char model[ROUTER_MODEL_BYTES];
+
+    (void) snprintf(model, sizeof model, "%s%s", d->prefix, d->upstream_model);
     put_z(p, "{\"model\":");
-    put_json_string(p, str_from(d->upstream_model));
+    put_json_string(p, str_from(model));
     put_z(p, ",\"custom_llm_provider\":");
     put_json_string(p, str_from(d->provider));
     if (d->api_base[0]) {
@@ -239,7 +246,7 @@ static unsigned put_endpoints(struct put *p, const struct frontends *f,
 
     list_for_each (l, &f->router->deployments) {
         const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
-        char text[HEALTH_TEXT_BYTES];
+        char text[DEPLOYMENT_TEXT_BYTES];
         const char *trouble = trouble_of(d, now_usec, text);
 
         if (healthy == !trouble && is_visible(f, key, d)) {

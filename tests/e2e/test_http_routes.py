@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from testenv.daemon import Daemon, mock, model, to_yaml
 from testenv.http import Answer, chat_body
-from testenv.upstream import Upstream, say, stall
+from testenv.upstream import Upstream, say, stall, whole
 from testenv.waiting import eventually
 
 
@@ -205,6 +205,19 @@ def test_health_knows_a_dead_server(env) -> None:
     health = get(sluice, "/health").json
     assert health["healthy_count"] == 1 and health["unhealthy_count"] == 1
     assert "does not answer" in health["unhealthy_endpoints"][0]["error"]
+
+
+def test_health_knows_a_pause(env) -> None:
+    server = env.openai()
+    server.always(whole(429, {"error": {"message": "slow down"}}))
+    config = env.config({"m": [server.deployment("a"), server.deployment("b")], "other": mock()})
+    config["router_settings"] = {"cooldown_time": 60, "num_retries": 0}
+    sluice = start(env, config)
+    assert post(sluice, "/v1/chat/completions", chat_body("m")).status == 429
+    health = get(sluice, "/health").json
+    assert (health["healthy_count"], health["unhealthy_count"]) == (2, 1)
+    bad = health["unhealthy_endpoints"][0]
+    assert bad["model"] in ("openai/a", "openai/b") and "rate limit" in bad["error"]
 
 
 def test_health_knows_what_is_switched_off(env) -> None:

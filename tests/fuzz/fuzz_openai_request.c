@@ -8,26 +8,48 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "wire/json.h"
 #include "wire/openai_request.h"
 #include "wire/openai_upstream.h"
+#include "wire/overrides.h"
 
 #define BUDGET (4 * 1024 * 1024)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static void check_routing(const struct request *req)
+{
+    const struct request_routing *to = &req->routing;
+
+    assert(to->max_retries <= OVERRIDES_MAX_RETRIES && (to->has_retries || to->max_retries == 0));
+    assert(to->total_usec <= OVERRIDES_MAX_SEC * USEC_PER_SEC);
+    assert(to->first_byte_usec <= OVERRIDES_MAX_SEC * USEC_PER_SEC);
+    assert(to->n_fallbacks <= REQUEST_MAX_FALLBACKS && to->n_tags <= REQUEST_MAX_TAGS);
+    assert(to->has_fallbacks || to->n_fallbacks == 0);
+    for (size_t i = 0; i < to->n_tags; i++) {
+        assert(to->tags[i].len >= 1 && to->tags[i].len <= OVERRIDES_TAG_MAX);
+        assert(str_is_utf8(to->tags[i]) && !str_has_control(to->tags[i]));
+    }
+    for (size_t i = 0; i < to->n_fallbacks; i++) {
+        assert(to->fallbacks[i].len >= 1 && to->fallbacks[i].len <= REQUEST_MODEL_MAX);
+        assert(str_is_utf8(to->fallbacks[i]) && !str_has_control(to->fallbacks[i]));
+    }
+}
 
 static void check_request(const struct request *req)
 {
     size_t n_answers = openai_count_answers(req);
 
     assert(req->model.len >= 1 && req->model.len <= REQUEST_MODEL_MAX && str_is_utf8(req->model));
-    assert(req->n_messages <= REQUEST_MAX_MESSAGES && req->n_inputs <= REQUEST_MAX_INPUTS);
+    assert(req->n_messages <= OPENAI_MAX_MESSAGES && req->n_inputs <= REQUEST_MAX_INPUTS);
     assert(req->sampling.n_stop <= REQUEST_MAX_STOP);
     assert(req->sampling.n_choices >= 1 && req->sampling.n_choices <= REQUEST_MAX_CHOICES);
     assert(n_answers >= 1 && n_answers <= REQUEST_MAX_INPUTS);
     assert(req->is_raw_only == (req->raw_only_param != NULL));
     assert(req->is_raw_only || req->n_messages + req->n_inputs > 0 || req->prompt.ptr);
     assert(req->is_raw_only || (req->query.len > 0) == (req->kind == REQUEST_RERANK));
+    check_routing(req);
 }
 
 static void check_same(const struct request *a, const struct request *b)
