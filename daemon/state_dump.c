@@ -13,6 +13,21 @@ static void dump_call(const struct call *call, uint64_t now_usec)
                call->is_full ? " paused" : "");
 }
 
+static void dump_deployment(const struct deployment *d, uint64_t now_usec)
+{
+    char text[DEPLOYMENT_TEXT_BYTES];
+    const char *pause = deployment_describe_pause(d, true, now_usec, text);
+    uint64_t latency_usec = latency_expected(&d->latency, now_usec);
+
+    log_printf(LOG_LEVEL_NOTICE,
+               "state: deployment %s in_use=%u/%u order=%u weight=%g first_content_usec=%llu%s%s",
+               d->id, d->in_use, d->slots, (unsigned) d->terms->order, d->terms->weight,
+               (unsigned long long) latency_usec, d->off_reason || pause ? " no calls: " : "",
+               d->off_reason ? d->off_reason
+               : pause       ? pause
+                             : "");
+}
+
 void state_dump(const struct frontends *f, uint64_t now_usec)
 {
     log_printf(
@@ -28,5 +43,8 @@ void state_dump(const struct frontends *f, uint64_t now_usec)
     }
     list_for_each (l, &f->registry->waiting) {
         dump_call(CONTAINER_OF(l, struct call, link), now_usec);
+    }
+    list_for_each (l, &f->router->deployments) {
+        dump_deployment(CONTAINER_OF(l, struct deployment, link), now_usec);
     }
 }

@@ -33,6 +33,8 @@ packages_test() {
     printf '%s\n' systemd systemd-container debootstrap # judge the units, boot them
     echo make # for a build file of the examples
     echo systemd-journal-remote # makes journals for the tests of `sluicectl log`
+    echo nodejs # the openai package for Node
+    command -v npm >/dev/null || echo npm # apart from Debian's, packages of Node have it inside
     echo protobuf-compiler # protoc for the Go client; without Go and Rust those clients' tests are skipped
     case $(_debian_version) in
     12) echo libclang-rt-14-dev ;;

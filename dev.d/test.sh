@@ -23,7 +23,7 @@ test_command() {
     fi
     need_python
     case $suite in
-    "" | all | e2e | python) need_model_server ;;
+    "" | all | e2e | python | compat) need_model_server ;;
     esac
 
     FAILED=() SKIPPED=()
@@ -36,6 +36,7 @@ test_command() {
     boot) suites_boot "$@" ;;
     cluster) suites_cluster "$@" ;;
     deb) suites_deb "$@" ;;
+    compat) suites_compat "$@" ;;
     "")
         suites_unit
         suites_fuzz "$FUZZ_SMOKE_SEC"
@@ -181,6 +182,27 @@ suite_e2e() {
     build "$1" &&
         SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
             "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" tests/e2e </dev/null
+}
+
+# ---------------------------------------------------------------- beside the LiteLLM proxy
+
+# The same requests to both. Skipped, and counted, where LiteLLM cannot be installed.
+suites_compat() {
+    local hindrance
+    hindrance=$(litellm_hindrance)
+    if [ -z "$hindrance" ] && ! need_litellm; then
+        hindrance="LiteLLM could not be installed"
+    fi
+    if [ -n "$hindrance" ]; then
+        say "suite: LiteLLM beside sluice: SKIPPED: $hindrance"
+        SKIPPED+=("LiteLLM beside sluice ($hindrance)")
+        return
+    fi
+    suite "LiteLLM beside sluice" suite_compat "$@"
+}
+
+suite_compat() {
+    build release && SLUICED=$ROOT/build/release/bin/sluiced "$PY" tests/compat/compat.py --litellm "$LITELLM" "$@" </dev/null
 }
 
 # ---------------------------------------------------------------- in containers

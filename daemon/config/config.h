@@ -159,6 +159,7 @@ struct config_listen {
 #define CONFIG_MAX_NAMES       64  /* of one list of words */
 #define CONFIG_MAX_FALLBACKS   256 /* entries of one list */
 #define CONFIG_MAX_ALIASES     256
+#define CONFIG_MAX_STARS       16 /* of a model_name: the router takes no more of one pattern */
 #define CONFIG_MAX_KEYS        256
 #define CONFIG_MAX_INCLUDES    16 /* further files; CONFIG_MAX_FILE_BYTES is of all together */
 #define CONFIG_MAX_DEPTH       4  /* of a file that a file includes that a file includes */

@@ -26,6 +26,16 @@
 
 /* ---------------------------------------------------------------- entries */
 
+static size_t count_stars(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text; text++) {
+        n += *text == '*' ? 1 : 0;
+    }
+    return n;
+}
+
 /* The name, when a client could ask for it; else NULL, reported. */
 static const char *read_name(struct config_reader *r, const struct config_node *entry)
 {
@@ -54,6 +64,10 @@ static const char *read_name(struct config_reader *r, const struct config_node *
     }
     if (n == 0 || n > REQUEST_MODEL_MAX) {
         config_reader_error(r, name, false, "expected 1 to %d bytes", REQUEST_MODEL_MAX);
+        return NULL;
+    }
+    if (count_stars(name->text) > CONFIG_MAX_STARS) {
+        config_reader_error(r, name, false, "more than %d stars", CONFIG_MAX_STARS);
         return NULL;
     }
     return name->text;

@@ -64,9 +64,14 @@ static void read_retries(struct config_reader *r, const struct config_node *at)
 {
     uint64_t n;
 
-    if (count(r, at, 0, CONFIG_MAX_RETRIES, &n)) {
-        r->config->routing.max_retries = (unsigned) n;
+    if (!count(r, at, 0, CONFIG_MAX_RETRIES, &n)) {
+        return;
     }
+    if (n > CONFIG_DONE_RETRIES) {
+        config_reader_note(r, at, FINDING_APPROXIMATED,
+                           "at most %d are done, in each level of order", CONFIG_DONE_RETRIES);
+    }
+    r->config->routing.max_retries = (unsigned) n;
 }
 
 static void read_retry_after(struct config_reader *r, const struct config_node *at)
@@ -284,8 +289,10 @@ static void read_strategy(struct config_reader *r, const struct config_node *at)
         enum finding_kind kind; /* of what is said besides */
         const char *text;
     } strategies[] = {
-        {"simple-shuffle", ROUTING_SHUFFLE, FINDING_EXACT, ""},
-        {"least-busy", ROUTING_LEAST_BUSY, FINDING_EXACT, ""},
+        {"simple-shuffle", ROUTING_SHUFFLE, FINDING_APPROXIMATED,
+         "where nothing has a weight, a server that holds the model goes before the others"},
+        {"least-busy", ROUTING_LEAST_BUSY, FINDING_APPROXIMATED,
+         "by the share of its slots that is in use; LiteLLM counts calls"},
         {"latency-based-routing", ROUTING_LATENCY, FINDING_APPROXIMATED,
          "by the time to the first word, smoothed; LiteLLM takes a mean over its last answers"},
         {"usage-based-routing", ROUTING_SHUFFLE, FINDING_APPROXIMATED,
@@ -308,9 +315,7 @@ static void read_strategy(struct config_reader *r, const struct config_node *at)
         }
         r->config->routing.strategy = strategies[i].strategy;
         r->defaults.enforces_rates |= strncmp(name, "usage", 5) == 0;
-        if (strategies[i].text[0]) {
-            config_reader_note(r, at, strategies[i].kind, "%s", strategies[i].text);
-        }
+        config_reader_note(r, at, strategies[i].kind, "%s", strategies[i].text);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(strategies); i++) {

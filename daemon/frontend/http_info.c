@@ -62,14 +62,14 @@ static int query_value(struct str query, const char *name, struct buf *out)
     size_t n = strlen(name);
 
     while (query.len > 0) {
-        const char *and = memchr(query.ptr, '&', query.len);
-        struct str one = {query.ptr, and? (size_t) (and-query.ptr) : query.len};
+        const char *amp = memchr(query.ptr, '&', query.len);
+        struct str one = {query.ptr, amp ? (size_t) (amp - query.ptr) : query.len};
 
         if (one.len > n && one.ptr[n] == '=' && memcmp(one.ptr, name, n) == 0) {
             return http1_unescape((struct str) {one.ptr + n + 1, one.len - n - 1}, out);
         }
-        query.ptr += one.len + (and? 1 : 0);
-        query.len -= one.len + (and? 1 : 0);
+        query.ptr += one.len + (amp ? 1 : 0);
+        query.len -= one.len + (amp ? 1 : 0);
     }
     return 0;
 }

@@ -121,8 +121,7 @@ static struct request *make_request(uint8_t flags)
         "{\"model\":\"m\",\"input\":[\"a\",\"b\"]}",
         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
         "{\"model\":\"m\",\"query\":\"q\",\"documents\":[\"a\",\"b\",\"c\"]}",
-        ("{\"model\":\"m\",\"query\":\"q\",\"documents\":[\"a\",{\"id\":1}],\"top_n\":1,"
-         "\"return_documents\":true}"),
+        "{\"model\":\"m\",\"query\":\"q\",\"documents\":[\"\",{}],\"top_n\":1,\"return_documents\":true}",
         "{\"model\":\"m\",\"input\":[\"a\",\"b\"]}",
         "{\"model\":\"m\",\"input\":\"a\"}",
     };

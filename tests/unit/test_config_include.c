@@ -106,7 +106,7 @@ START_TEST(lists_go_on_and_other_sections_are_replaced)
                   "%s", text);
     ck_assert_ptr_nonnull(strstr(
         text, "f:3:1: ignored: router_settings: replaced as a whole by that of an included"));
-    ck_assert_ptr_nonnull(strstr(text, "more:1:19: exact: router_settings.num_retries"));
+    ck_assert_ptr_nonnull(strstr(text, "more:1:19: approximated: router_settings.num_retries"));
     ck_assert(strstr(text, "models:3:43") < strstr(text, "more:1:19"));
     free(text);
     config_free(c);

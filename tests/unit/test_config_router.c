@@ -181,10 +181,10 @@ START_TEST(strategies)
         enum routing_strategy strategy;
         bool enforces_rates;
     } cases[] = {
-        {"simple-shuffle", "f:4:19: exact: router_settings.routing_strategy\n", ROUTING_SHUFFLE,
-         false},
-        {"least-busy", "f:4:19: exact: router_settings.routing_strategy\n", ROUTING_LEAST_BUSY,
-         false},
+        {"simple-shuffle", "f:4:19: approximated: router_settings.routing_strategy: where",
+         ROUTING_SHUFFLE, false},
+        {"least-busy", "f:4:19: approximated: router_settings.routing_strategy: by the share",
+         ROUTING_LEAST_BUSY, false},
         {"latency-based-routing", "f:4:19: approximated: router_settings.routing_strategy: by the",
          ROUTING_LATENCY, false},
         {"usage-based-routing", "f:4:19: approximated: router_settings.routing_strategy: simple",
@@ -224,6 +224,8 @@ START_TEST(what_is_said_about_wrong_values)
         {ROUTER("num_retries: -1"), "f:4:32: error: router_settings.num_retries: must be a whole "
                                     "number from 0 to 100"},
         {ROUTER("num_retries: 101"), "f:4:32: error: router_settings.num_retries: must be a whole"},
+        {ROUTER("num_retries: 11"),
+         "f:4:19: approximated: router_settings.num_retries: at most 10"},
         {ROUTER("num_retries: 1.5"),
          "f:4:32: error: router_settings.num_retries: expected a whole"},
         {ROUTER("num_retries: os.environ/SLUICE_TEST_A"),

@@ -46,7 +46,8 @@ def _env_file() -> Path:
     return Path(cache) / "env.sh"
 
 
-def _find() -> Components:
+def find() -> Components:
+    """LookupError where they are not set up."""
     path = _env_file()
     if not path.exists():
         raise LookupError(f"{path} is missing")
@@ -66,7 +67,7 @@ def _find() -> Components:
 
 def components_or_end_test() -> Components:
     try:
-        return _find()
+        return find()
     except LookupError as e:
         text = f"the real model servers are not set up: {e}"
         if os.environ.get("SLUICE_TEST_WITHOUT_MODELS") == "1":
