@@ -56,6 +56,9 @@ static void read_all(struct watched *w)
     read_bytes(w, p, n);
     p = sluice_call_embedding(c, &n);
     read_bytes(w, p, n * sizeof(float));
+    p = sluice_call_result_json(c, &n);
+    read_bytes(w, p, n);
+    w->sum += sluice_call_result_index(c) + (sluice_call_result_score(c) > 0 ? 1 : 0);
     p = sluice_call_descriptor_set(c, &n);
     read_bytes(w, p, n);
     read_string(w, sluice_call_model(c));
