@@ -89,12 +89,20 @@ def test_usage(example: Path, args: tuple[str, ...]) -> None:
     assert process.returncode == 2 and b"usage: " in err
 
 
+def heeds_interrupts(pid: int) -> bool:
+    """SIGINT is caught, or blocked for a signalfd: a request may be out before that."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigCgt", "SigBlk"))]
+    return any(mask >> (signal.SIGINT - 1) & 1 for mask in masks)
+
+
 @pytest.mark.parametrize("example", ["chat_poll", "chat_sdevent"], indirect=True)
 def test_interrupt_cancels(env: Any, upstream: Upstream, example: Path) -> None:
     upstream.always(text("some"), stall())
     sluice = env.start({"m": upstream.deployment()})
     with start(example, sluice.rpc_path, "m", "hello") as process:
         exchange = upstream.wait_request()
+        eventually(lambda: heeds_interrupts(process.pid), "SIGINT is heeded")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE_SEC)
     assert process.returncode == 1 and b"(cancelled)" in err
