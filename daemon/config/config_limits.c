@@ -15,11 +15,12 @@
 #define MAX_SLOTS    1024  /* as sluice.slots */
 #define MAX_PARALLEL 65536 /* as sluice.limits.connections: no more calls than that can be */
 #define MIB          (UINT64_C(1) << 20)
-#define MAX_BODY_MIB 1024 /* as sluice.limits.body */
+/* as sluice.limits.body */
+#define MAX_BODY_MIB   1024
+#define MIN_BODY_BYTES 1024
 
 /* A whole number of general_settings, or false: not there, or reported. */
-static bool find_count(struct config_reader *r, const char *name, uint64_t most, uint64_t *ret,
-                       const struct config_node **ret_at)
+static bool find_count(struct config_reader *r, const char *name, uint64_t most, uint64_t *ret)
 {
     const struct config_node *at =
         config_node_find(config_node_find(r->root, "general_settings"), name);
@@ -32,21 +33,31 @@ static bool find_count(struct config_reader *r, const char *name, uint64_t most,
         config_reader_error(r, at, true, "%s", why);
         return false;
     }
-    *ret_at = at;
     return true;
 }
 
-static void take_body_size(struct config_reader *r, const struct config_node *at, uint64_t mib)
+/* LiteLLM takes fractions of a MB, and means 1024 * 1024 (litellm/proxy/auth/auth_utils.py). */
+static void take_body_size(struct config_reader *r, const struct config_node *at)
 {
     const struct config_node *limits =
         config_node_find(config_node_find(r->root, "sluice"), "limits");
     struct config *c = r->config;
+    char why[CONFIG_WHY_MAX];
+    double mib;
 
+    if (!config_value_number(at, MAX_BODY_MIB, &mib, why)) {
+        config_reader_error(r, at, true, "%s", why);
+        return;
+    }
+    if (mib * (double) MIB < MIN_BODY_BYTES) {
+        config_reader_error(r, at, true, "must be at least %d bytes", MIN_BODY_BYTES);
+        return;
+    }
     if (config_node_find(limits, "body")) {
         config_reader_note(r, at, FINDING_IGNORED, "sluice.limits.body says it");
         return;
     }
-    c->max_body_bytes = (size_t) (mib * MIB);
+    c->max_body_bytes = (size_t) (mib * (double) MIB);
     if (c->max_buffered_bytes >= c->max_body_bytes) {
         return;
     }
@@ -64,16 +75,17 @@ static void take_body_size(struct config_reader *r, const struct config_node *at
 
 void config_limits_read(struct config_reader *r)
 {
-    const struct config_node *at;
+    const struct config_node *at =
+        config_node_find(config_node_find(r->root, "general_settings"), "max_request_size_mb");
     uint64_t n;
 
-    if (find_count(r, "max_parallel_requests", MAX_SLOTS, &n, &at)) {
+    if (!config_reader_is_unset(at)) {
+        take_body_size(r, at);
+    }
+    if (find_count(r, "max_parallel_requests", MAX_SLOTS, &n)) {
         r->defaults.slots = (unsigned) n;
     }
-    if (find_count(r, "global_max_parallel_requests", MAX_PARALLEL, &n, &at)) {
+    if (find_count(r, "global_max_parallel_requests", MAX_PARALLEL, &n)) {
         r->config->routing.max_parallel = (unsigned) n;
-    }
-    if (find_count(r, "max_request_size_mb", MAX_BODY_MIB, &n, &at)) {
-        take_body_size(r, at, n);
     }
 }

@@ -138,6 +138,15 @@ START_TEST(limits_of_general_settings)
     config_free(expect(FINE "sluice: {limits: {buffered: 40MiB}}\n"
                             "general_settings: {max_request_size_mb: 100}\n",
                        true, "f:3:41: error: general_settings.max_request_size_mb: sluice.limits"));
+    c = parse(FINE "general_settings: {max_request_size_mb: 0.5}\n");
+    ck_assert_uint_eq(c->max_body_bytes, 512 << 10);
+    config_free(c);
+    config_free(expect(FINE "general_settings: {max_request_size_mb: 0.0001}\n", true,
+                       "f:2:41: error: general_settings.max_request_size_mb: must be at least"));
+    config_free(expect(FINE "general_settings: {max_request_size_mb: 2000}\n", true,
+                       "f:2:41: error: general_settings.max_request_size_mb: must be from 0 to"));
+    config_free(expect(FINE "general_settings: {max_request_size_mb: big}\n", true,
+                       "f:2:41: error: general_settings.max_request_size_mb: expected a number"));
     config_free(expect(FINE "general_settings: {global_max_parallel_requests: lots}\n", true,
                        "f:2:50: error: general_settings.global_max_parallel_requests: expected"));
     config_free(expect(FINE "general_settings: {max_parallel_requests: 0}\n", true,
