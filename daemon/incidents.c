@@ -101,6 +101,23 @@ void incidents_breaker(const struct deployment *d, enum health_news news, uint64
     }
 }
 
+void incidents_cooldown(const struct deployment *d, uint64_t now_usec)
+{
+    uint64_t left_usec = cooldown_left_usec(&d->cooldown, now_usec);
+    const char *cause = cooldown_cause_name(d->cooldown.cause);
+    char text[DURATION_BYTES];
+    struct log_fields f;
+
+    log_fields_init(&f);
+    log_fields_add(&f, "SLUICE_DEPLOYMENT", str_from(d->id));
+    log_fields_add(&f, "SLUICE_SERVER", str_from(d->api_base));
+    log_fields_add(&f, "SLUICE_REASON", str_from(cause));
+    log_fields_add_number(&f, "SLUICE_COOLDOWN_USEC", left_usec);
+    message_write(MESSAGE_COOLDOWN, LOG_LEVEL_NOTICE, NULL, &f,
+                  "deployment \"%s\" is left alone for %s after: %s", d->id, about(left_usec, text),
+                  cause);
+}
+
 static void on_load(void *ctx, const struct load_report *r)
 {
     struct str model = str_clip(str_from(r->model), NAME_SHOWN_MAX);

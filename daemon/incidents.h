@@ -46,5 +46,8 @@ void incidents_call_ended(struct incidents *in, const struct call *call);
 /* A breaker has opened or closed. */
 void incidents_breaker(const struct deployment *d, enum health_news news, uint64_t now_usec);
 
+/* A deployment is left alone from now on, as its calls failed. */
+void incidents_cooldown(const struct deployment *d, uint64_t now_usec);
+
 /* A request came with a key that is not known. */
 void incidents_denied(struct incidents *in, const struct caller *caller);

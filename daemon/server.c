@@ -493,6 +493,7 @@ static int init_modules(struct server *s, struct config *config)
 
     router_init(&s->router);
     s->router.provider_of = plan_provider_of;
+    s->router.on_cooldown = incidents_cooldown;
     s->router.random = clock_now_usec() ^ (uint64_t) getpid() << 32;
     pressure_init(&s->pressure);
     admission_init(&s->admission, &params, &s->router,

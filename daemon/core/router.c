@@ -281,7 +281,13 @@ bool router_note_end(const struct router *r, struct deployment *d, enum errcode 
     if (failure.cause == FAIL_TIMEOUT) {
         latency_note(&d->latency, LATENCY_TIMEOUT_USEC, now_usec);
     }
-    return cooldown_failed(&d->cooldown, &r->policy.cooldown, &failure, now_usec);
+    if (!cooldown_failed(&d->cooldown, &r->policy.cooldown, &failure, now_usec)) {
+        return false;
+    }
+    if (r->on_cooldown) {
+        r->on_cooldown(d, now_usec);
+    }
+    return true;
 }
 
 void router_note_tokens(struct deployment *d, uint64_t n_tokens, uint64_t now_usec)

@@ -70,6 +70,8 @@ struct router {
      * by the composition after router_init(), or NULL.
      */
     const char *(*provider_of)(struct str name);
+    /* d cools down from now on; from anywhere, d is borrowed. Set as provider_of, or NULL. */
+    void (*on_cooldown)(const struct deployment *d, uint64_t now_usec);
 };
 
 /* What a call asks of the deployment that is to serve it. All zero: nothing. All borrowed. */
@@ -182,7 +184,8 @@ void router_note_content(struct deployment *d, uint64_t took_usec, uint64_t now_
 
 /*
  * An attempt at d ended: ERRCODE_NONE, or why it failed; retry_after_usec is what its server asked for,
- * or 0. Not for what the caller's own limits ended. true: it cools down from now on.
+ * or 0. Not for what the caller's own limits ended. true: it cools down from now on, as on_cooldown
+ * was told.
  */
 bool router_note_end(const struct router *r, struct deployment *d, enum errcode code,
                      uint64_t retry_after_usec, uint64_t now_usec);

@@ -17,6 +17,7 @@ from testenv.http import Answer, chat_body
 from testenv.ttrpc import ENGINE, RpcError
 from testenv.upstream import Gate, Upstream, end, say, text, wait_for, whole
 from testenv.waiting import eventually
+from test_messages import check_entry, wait_event
 
 CHAT = "/v1/chat/completions"
 NEVER_SEC = 600  # a cooldown that no test outlives
@@ -557,5 +558,9 @@ def test_operators_see_why(env) -> None:
         listed = rpc.unary(ENGINE, "ListModels", request, "ListModelsResponse").models[0]
     assert (listed.deployments, listed.available_deployments) == (2, 1)
     sluice.signal(signal.SIGUSR1)
+    cooled = wait_event(sluice, "cooldown")
+    assert (cooled["SLUICE_DEPLOYMENT"], cooled["SLUICE_REASON"]) == ("first", "rate limit")
+    assert cooled["SLUICE_COOLDOWN_USEC"] == str(NEVER_SEC * 1_000_000)
+    check_entry(cooled)
     first = sluice.wait_record(lambda r: "state: deployment first " in str(r), "its state")
     assert "order=1" in str(first) and "cooling down for" in str(first)

@@ -241,6 +241,156 @@ START_TEST(names_of_another_configuration_have_no_model)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- fallbacks and retries */
+
+static void add_fallbacks(struct router_plan *plan, enum fallback_kind kind, const char *group,
+                          const char *first, const char *second)
+{
+    char *targets[] = {(char *) (uintptr_t) first, (char *) (uintptr_t) second};
+
+    ck_assert_int_eq(
+        router_policy_add_fallbacks(&plan->policy, kind, group, targets, second ? 2 : 1), 0);
+}
+
+static const char *falls_back(const struct router *r, enum fallback_kind kind, const char *asked)
+{
+    const struct router_fallbacks *list = router_fallbacks(r, kind, str_from(asked));
+
+    return list ? list->targets[0] : "(nowhere)";
+}
+
+START_TEST(fallbacks_are_found_by_name_alias_group_and_star)
+{
+    struct router_plan plan = {0};
+    struct router r;
+
+    router_init(&r);
+    router_policy_init(&plan.policy);
+    add(&plan, "m", "1", "", "x");
+    add(&plan, "w/*", "2", "", "*");
+    add(&plan, "other", "3", "", "x");
+    ck_assert_int_eq(router_plan_alias(&plan, "alias", "m", false), 0);
+    add_fallbacks(&plan, FALLBACK_GENERAL, "m", "one", "two");
+    add_fallbacks(&plan, FALLBACK_GENERAL, "w/*", "wild", NULL);
+    add_fallbacks(&plan, FALLBACK_GENERAL, "w/special", "special", NULL);
+    add_fallbacks(&plan, FALLBACK_GENERAL, "*", "any", NULL);
+    add_fallbacks(&plan, FALLBACK_GENERAL, "*", "default", NULL); /* the first one holds */
+    add_fallbacks(&plan, FALLBACK_CONTEXT, "alias", "large", NULL);
+    router_commit(&r, &plan);
+    ck_assert_str_eq(falls_back(&r, FALLBACK_GENERAL, "m"), "one");
+    ck_assert_uint_eq(router_fallbacks(&r, FALLBACK_GENERAL, str_from("m"))->n_targets, 2);
+    ck_assert_str_eq(falls_back(&r, FALLBACK_GENERAL, "alias"), "one");
+    ck_assert_str_eq(falls_back(&r, FALLBACK_GENERAL, "w/thing"), "wild");
+    ck_assert_str_eq(falls_back(&r, FALLBACK_GENERAL, "w/special"), "special");
+    ck_assert_str_eq(falls_back(&r, FALLBACK_GENERAL, "other"), "any");
+    ck_assert_str_eq(falls_back(&r, FALLBACK_GENERAL, "nobody"), "any");
+    ck_assert_str_eq(falls_back(&r, FALLBACK_CONTEXT, "alias"), "large");
+    ck_assert_str_eq(falls_back(&r, FALLBACK_CONTEXT, "m"), "(nowhere)");
+    ck_assert_str_eq(falls_back(&r, FALLBACK_CONTENT_POLICY, "m"), "(nowhere)");
+    ck_assert_uint_eq(r.policy.n_fallbacks[FALLBACK_CONTEXT], 1);
+    router_done(&r);
+}
+END_TEST
+
+static void unset(struct routing_policy *policy)
+{
+    for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
+        policy->by_cause[i] = ROUTING_UNSET;
+    }
+    policy->otherwise = ROUTING_UNSET;
+}
+
+START_TEST(retries_of_group_policy_deployment_router)
+{
+    struct deployment_terms terms = {.max_retries = 7};
+    struct router_plan plan = {0};
+    struct routing_policy strict;
+    struct router r;
+
+    unset(&strict);
+    strict.by_cause[FAIL_TIMEOUT] = 0;
+    router_init(&r);
+    router_policy_init(&plan.policy);
+    plan.policy.max_retries = 2;
+    plan.policy.retries.by_cause[FAIL_RATE_LIMIT] = 5;
+    ck_assert_int_eq(router_policy_add_retries(&plan.policy, "strict", &strict), 0);
+
+    struct deployment *plain = add(&plan, "m", "1", "", "x");
+    struct deployment *own = add(&plan, "m", "2", "", "x");
+
+    add(&plan, "strict", "3", "", "x");
+    ck_assert_int_eq(router_plan_alias(&plan, "alias", "strict", false), 0);
+    ck_assert_int_eq(deployment_plan_terms(own, &terms), 0);
+    router_commit(&r, &plan);
+    ck_assert_uint_eq(router_retries(&r, str_from("m"), plain, FAIL_SERVER), 2);
+    ck_assert_uint_eq(router_retries(&r, str_from("m"), NULL, FAIL_SERVER), 2);
+    ck_assert_uint_eq(router_retries(&r, str_from("m"), own, FAIL_SERVER), 7);
+    ck_assert_uint_eq(router_retries(&r, str_from("m"), own, FAIL_RATE_LIMIT), 5);
+    ck_assert_uint_eq(router_retries(&r, str_from("alias"), own, FAIL_TIMEOUT), 0);
+    /* a group's policy is in the place of the other one, also where it says nothing */
+    ck_assert_uint_eq(router_retries(&r, str_from("strict"), NULL, FAIL_RATE_LIMIT), 2);
+    r.policy.retries.otherwise = 1;
+    ck_assert_uint_eq(router_retries(&r, str_from("m"), own, FAIL_SERVER), 1);
+    router_done(&r);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- lists */
+
+START_TEST(lists_what_is_not_hidden)
+{
+    struct deployment_terms hidden = {.is_hidden = true};
+    struct router_plan plan = {0};
+    struct router_entry e;
+    char names[128] = "";
+    struct router r;
+
+    router_init(&r);
+    add(&plan, "m", "1", "", "x");
+    ck_assert_int_eq(deployment_plan_terms(add(&plan, "m", "2", "", "x"), &hidden), 0);
+    ck_assert_int_eq(deployment_plan_terms(add(&plan, "secret", "3", "", "x"), &hidden), 0);
+    add(&plan, "w/*", "4", "", "*");
+    ck_assert_int_eq(router_plan_alias(&plan, "a", "m", false), 0);
+    ck_assert_int_eq(router_plan_alias(&plan, "h", "m", true), 0);
+    ck_assert_int_eq(router_plan_alias(&plan, "dangling", "nobody", false), 0);
+    ck_assert_int_eq(router_plan_alias(&plan, "m", "secret", false), 0); /* once is enough */
+    ck_assert_int_eq(router_plan_alias(&plan, "s", "secret", false), 0);
+    router_commit(&r, &plan);
+    for (size_t i = 0; router_next(&r, &i, &e);) {
+        size_t n = strlen(names);
+
+        snprintf(names + n, sizeof names - n, "%s%s:%s ", e.name, e.is_wildcard ? "*" : "",
+                 e.group->name);
+    }
+    ck_assert_str_eq(names, "m:m w/**:w/* a:m s:secret ");
+    router_done(&r);
+}
+END_TEST
+
+static void fill_policy_once(void)
+{
+    char one[] = "one", two[] = "two";
+    char *const targets[] = {one, two};
+    struct routing_policy retries;
+    struct router_policy policy;
+
+    unset(&retries);
+    router_policy_init(&policy);
+    if (router_policy_add_fallbacks(&policy, FALLBACK_GENERAL, "m", targets, 2) == 0 &&
+        router_policy_add_fallbacks(&policy, FALLBACK_GENERAL, "n", targets, 0) == 0 &&
+        router_policy_add_retries(&policy, "m", &retries) == 0) {
+        ck_assert_ptr_nonnull(router_policy_retries(&policy, str_from("m")));
+        ck_assert_ptr_null(router_policy_retries(&policy, str_from("n")));
+    }
+    router_policy_done(&policy);
+}
+
+START_TEST(a_policy_survives_every_failed_allocation)
+{
+    for_each_failed_allocation(fill_policy_once);
+}
+END_TEST
+
 static void build_once(void)
 {
     struct router_plan plan = {0};
@@ -298,6 +448,10 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_deployment_can_be_asked_for_by_its_id);
     tcase_add_test(tc, aliases_lead_to_names);
     tcase_add_test(tc, names_of_another_configuration_have_no_model);
+    tcase_add_test(tc, fallbacks_are_found_by_name_alias_group_and_star);
+    tcase_add_test(tc, retries_of_group_policy_deployment_router);
+    tcase_add_test(tc, lists_what_is_not_hidden);
+    tcase_add_test(tc, a_policy_survives_every_failed_allocation);
     tcase_add_test(tc, survives_every_failed_allocation);
 }
 TEST_MAIN("router_names", add_tests)
