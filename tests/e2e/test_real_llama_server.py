@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import urllib.request
 from typing import Any, Callable, Iterator
@@ -113,6 +114,23 @@ def test_rerank(env, llama_ranker: LlamaServer) -> None:
     assert [r["index"] for r in best] == [r["index"] for r in said["results"][:2]]
     assert [r["document"]["text"] for r in best] == [documents[r["index"]] for r in best]
     assert len(sluice.post("/rerank", {**body, "top_n": 0}).json["results"]) == len(documents)
+    with sluice.rpc(timeout=50) as rpc:
+        ask_rpc = rpc.schema.RerankRequest(model="r", query=body["query"], documents=documents)
+        events = list(rpc.events(rpc.stream("Rerank", ask_rpc)))
+    found = [e.result for e in events if e.WhichOneof("kind") == "result"]
+    assert [(r.index, r.score) for r in found] == [
+        (r["index"], r["relevance_score"]) for r in said["results"]
+    ]
+
+
+def test_rerank_of_a_long_document(env, llama_ranker: LlamaServer) -> None:
+    """A 500 of llama-server, which says both numbers; the context has 512 tokens."""
+    sluice = env.start({"r": deployment(llama_ranker, "tiny-rank")})
+    body = {"model": "r", "query": "q", "documents": ["a", "b " * 2000]}
+    answer = sluice.post("/v1/rerank", body)
+    assert answer.status == 400 and answer.error["code"] == "context_length_exceeded", answer
+    assert re.search(r"20\d\d tokens.*512", answer.error["message"]), answer
+    assert sluice.post("/v1/rerank", {**body, "documents": ["a"]}).status == 200
 
 
 def test_rerank_without_a_ranker(env, llama_server: LlamaServer) -> None:
