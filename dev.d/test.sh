@@ -12,8 +12,8 @@ test_command() {
     local suite=${1:-}
     [ $# -eq 0 ] || shift
     case $suite in
-    "" | all | unit | e2e | boot | cluster | deb | lint | fuzz | python) ;;
-    *) die "suites are unit, e2e, boot, cluster, deb, lint, fuzz, python and all, not $suite" ;;
+    "" | all | unit | e2e | boot | cluster | compat | deb | lint | fuzz | python) ;;
+    *) die "suites are unit, e2e, boot, cluster, compat, deb, lint, fuzz, python and all, not $suite" ;;
     esac
     # shellcheck disable=SC2046 # lists of words
     if [ "$suite" = all ]; then
@@ -54,6 +54,7 @@ test_command() {
         suites_python
         suites_boot
         suites_cluster
+        suites_compat
         suites_deb
         ;;
     esac
@@ -182,27 +183,6 @@ suite_e2e() {
     build "$1" &&
         SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
             "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" tests/e2e </dev/null
-}
-
-# ---------------------------------------------------------------- beside the LiteLLM proxy
-
-# The same requests to both. Skipped, and counted, where LiteLLM cannot be installed.
-suites_compat() {
-    local hindrance
-    hindrance=$(litellm_hindrance)
-    if [ -z "$hindrance" ] && ! need_litellm; then
-        hindrance="LiteLLM could not be installed"
-    fi
-    if [ -n "$hindrance" ]; then
-        say "suite: LiteLLM beside sluice: SKIPPED: $hindrance"
-        SKIPPED+=("LiteLLM beside sluice ($hindrance)")
-        return
-    fi
-    suite "LiteLLM beside sluice" suite_compat "$@"
-}
-
-suite_compat() {
-    build release && SLUICED=$ROOT/build/release/bin/sluiced "$PY" tests/compat/compat.py --litellm "$LITELLM" "$@" </dev/null
 }
 
 # ---------------------------------------------------------------- in containers
