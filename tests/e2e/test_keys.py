@@ -145,6 +145,9 @@ def test_models_of_a_key(env, model: str, status: int) -> None:
         "/v1/completions": {"model": model, "prompt": "x"},
         "/v1/embeddings": {"model": model, "input": "x"},
     }
+    if status == 403:  # the mock serves neither
+        bodies["/v1/rerank"] = {"model": model, "query": "x", "documents": ["y"]}
+        bodies["/v1/classify"] = {"model": model, "input": "x"}
     for path, body in bodies.items():
         answer = sluice.post(path, body, headers=bearer(ONE))
         assert answer.status == status, answer

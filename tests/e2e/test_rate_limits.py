@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import openai
 import pytest
-from test_keys import CHAT, ONE, TWO, bearer, key, reload
+from test_keys import CHAT, ONE, PAST, TWO, bearer, key, reload
 from testenv.daemon import Daemon, mock
 from testenv.http import Answer, chat_body
 from testenv.upstream import Gate, Upstream, end, say, stall, text, wait_for, whole
@@ -203,3 +204,42 @@ def test_huge_limits(env) -> None:
     for _ in range(20):
         assert ask(sluice, max_tokens=10**9 - 100).status == 200
     assert ask(sluice, max_tokens=2**31 - 1).error["code"] == "insufficient_quota"
+
+
+# ---------------------------------------------------------------------------------------------- what OpenAI's package makes of it
+
+
+def test_openai_package(env) -> None:
+    """Each refusal is the exception that programs catch; and of all only what can succeed later is tried again."""
+    keys = [
+        key("one", ONE, rpm=1, tpm=1000, models=["m"]),
+        key("old", TWO, expires=PAST),
+    ]
+    sluice = env.start(sluice={"keys": keys})
+
+    def client(text: str, retries: int = 0) -> openai.OpenAI:
+        return openai.OpenAI(api_key=text, base_url=f"{sluice.url}/v1", max_retries=retries)
+
+    def chat(text: str, model: str = "m", retries: int = 0, **members: Any) -> Any:
+        messages: Any = [{"role": "user", "content": "x"}]
+        create = client(text, retries).chat.completions.with_raw_response.create
+        return create(model=model, messages=messages, **members)
+
+    for text in ("wrong", TWO):
+        with pytest.raises(openai.AuthenticationError) as denied:
+            chat(text, retries=2)
+        assert denied.value.code == "invalid_api_key"
+    with pytest.raises(openai.PermissionDeniedError) as forbidden:
+        chat(ONE, model="x", retries=2)
+    assert forbidden.value.code == "key_model_access_denied" and forbidden.value.param == "model"
+    with pytest.raises(openai.RateLimitError) as too_much:
+        chat(ONE, retries=2, max_tokens=2000)
+    assert (too_much.value.code, too_much.value.type) == ("insufficient_quota",) * 2
+    assert chat(ONE).headers["x-ratelimit-remaining-requests"] == "0"
+    with pytest.raises(openai.RateLimitError) as too_often:
+        chat(ONE)
+    assert too_often.value.code == "rate_limit_exceeded"
+    assert too_often.value.response.headers["x-ratelimit-reset-requests"]
+    assert [m.id for m in client(ONE).models.list()] == ["m"]
+    outcomes = [r["SLUICE_OUTCOME"] for r in sluice.wait_call_records(3)]
+    assert outcomes == ["insufficient_quota", "completed", "rate_limit_exceeded"], "not one repeated"
