@@ -56,6 +56,9 @@ struct backend_order {
     uint64_t total_usec, first_byte_usec; /* instead of the deployment's; 0: those */
 };
 
+/* One name of a model; borrowed. */
+typedef void (*model_visit_fn)(void *ctx, struct str name);
+
 struct backend_job; /* one request at work in a backend; what it is only the backend knows */
 
 struct backend {
@@ -95,4 +98,10 @@ struct backend_ops {
      */
     int (*unload)(struct backend *b, const char *model, struct unload_sink *sink,
                   struct unload_job **ret_job);
+    /*
+     * Optional: of a deployment that serves many. Visits the names of the models that the server is
+     * known to have, as it names them, and has it asked again in the background where that was long
+     * ago. visit calls nothing but this.
+     */
+    void (*list_models)(struct backend *b, uint64_t now_usec, model_visit_fn visit, void *ctx);
 };

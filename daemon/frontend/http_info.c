@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "core/router_catalog.h"
 #include "frontend/http_access.h"
 #include "wire/http1.h"
 #include "wire/openai_reply.h"
@@ -24,19 +25,37 @@ static uint64_t wall_start_sec(const struct frontends *f)
     return (clock_wall_usec() - usec_since(clock_now_usec(), f->started_at_usec)) / USEC_PER_SEC;
 }
 
+struct model_list {
+    const struct frontends *frontends;
+    const struct access_key *key;
+    struct buf *out;
+    int r;
+};
+
+static void write_listed(void *ctx, struct str name)
+{
+    struct model_list *l = ctx;
+
+    if (l->r == 0 && access_key_allows(l->key, name)) {
+        l->r = openai_write_model(l->out, name, STR_LIT("sluice"), wall_start_sec(l->frontends));
+    }
+}
+
+/* A pattern is no model: in its place stands what its model servers have. */
 static int write_models(const struct frontends *f, const struct access_key *key, struct buf *out)
 {
-    int r = openai_write_models_begin(out);
+    struct model_list list = {
+        .frontends = f, .key = key, .out = out, .r = openai_write_models_begin(out)};
     struct router_entry entry;
 
-    for (size_t i = 0; r == 0 && router_next(f->router, &i, &entry);) {
-        struct str name = str_from(entry.name);
-
-        if (!entry.is_wildcard && access_key_allows(key, name)) { /* a pattern is no model */
-            r = openai_write_model(out, name, STR_LIT("sluice"), wall_start_sec(f));
+    for (size_t i = 0; list.r == 0 && router_next(f->router, &i, &entry);) {
+        if (entry.is_wildcard) {
+            router_each_model(f->router, entry.group, clock_now_usec(), write_listed, &list);
+        } else {
+            write_listed(&list, str_from(entry.name));
         }
     }
-    return r < 0 ? r : openai_write_models_end(out);
+    return list.r < 0 ? list.r : openai_write_models_end(out);
 }
 
 static enum errcode answer_model(const struct frontends *f, struct str escaped,

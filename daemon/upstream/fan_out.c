@@ -366,6 +366,16 @@ static int fan_out_unload(struct backend *backend, const char *model, struct unl
                                  : -EOPNOTSUPP;
 }
 
+static void fan_out_list_models(struct backend *backend, uint64_t now_usec, model_visit_fn visit,
+                                void *ctx)
+{
+    struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
+
+    if (f->inner->ops->list_models) {
+        f->inner->ops->list_models(f->inner, now_usec, visit, ctx);
+    }
+}
+
 static const struct backend_ops ops = {
     .start = fan_out_start,
     .pause = fan_out_pause,
@@ -374,6 +384,7 @@ static const struct backend_ops ops = {
     .free = fan_out_free,
     .is_loaded = fan_out_is_loaded,
     .unload = fan_out_unload,
+    .list_models = fan_out_list_models,
 };
 
 int fan_out_new(struct upstreams *up, struct backend *inner, const struct provider_params *params,

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "upstream/ollama_catalog.h"
 #include "upstream/ollama_loader.h"
 #include "upstream/server_state.h"
 #include "upstream/transfer.h"
@@ -516,6 +517,7 @@ static void backend_free(struct backend *backend)
         job_free(job);
     }
     ollama_loader_unref(b->loader);
+    ollama_catalog_unref(b->catalog);
     server_state_unref(b->server);
     server_address_done(&b->address);
     server_access_done(&b->access);
@@ -552,6 +554,16 @@ static int backend_unload(struct backend *backend, const char *model, struct unl
                               : -EOPNOTSUPP;
 }
 
+static void backend_list_models(struct backend *backend, uint64_t now_usec, model_visit_fn visit,
+                                void *ctx)
+{
+    struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    if (b->catalog) {
+        ollama_catalog_list(b->catalog, now_usec, visit, ctx);
+    }
+}
+
 static const struct backend_ops ops = {
     .start = backend_start,
     .pause = backend_pause,
@@ -561,6 +573,7 @@ static const struct backend_ops ops = {
     .is_loaded = backend_is_loaded,
     .is_down = backend_is_down,
     .unload = backend_unload,
+    .list_models = backend_list_models,
 };
 
 int http_backend_new(struct upstreams *up, const struct provider_params *params,

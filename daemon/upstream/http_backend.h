@@ -17,6 +17,7 @@
 #include "wire/problem.h"
 
 struct http_backend;
+struct ollama_catalog;
 struct ollama_loader;
 struct server_state;
 
@@ -49,9 +50,10 @@ struct http_backend {
     struct upstreams *up; /* borrowed */
     const struct http_dialect *dialect;
     struct server_address address;
-    struct ollama_loader *loader; /* a reference, or NULL */
-    struct server_state *server;  /* a reference */
-    char *id, *model;             /* owned */
+    struct ollama_loader *loader;   /* a reference, or NULL */
+    struct ollama_catalog *catalog; /* a reference: of a provider that lists models; or NULL */
+    struct server_state *server;    /* a reference */
+    char *id, *model;               /* owned */
     struct server_access access;
     struct kv options, body;
     bool drops_params;

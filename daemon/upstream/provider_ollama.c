@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "upstream/fan_out.h"
 #include "upstream/http_backend.h"
+#include "upstream/ollama_catalog.h"
 #include "upstream/ollama_loader.h"
 #include "upstream/ollama_unload.h"
 #include "wire/ollama_json.h"
@@ -108,6 +109,19 @@ static const struct http_dialect dialect = {
     .unload = unload,
 };
 
+/* A wildcard names no models: what there is has to be asked for. */
+static int add_catalog(struct upstreams *up, const struct provider_params *params,
+                       struct backend *backend)
+{
+    struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+    struct ollama_catalog_spec spec = {.api_base = params->api_base,
+                                       .address = &b->address,
+                                       .access = &b->access,
+                                       .connect_usec = b->connect_usec};
+
+    return strchr(b->model, '*') ? ollama_catalog_ref(up, &spec, &b->catalog) : 0;
+}
+
 static int backend_new(struct upstreams *up, const struct provider_params *params,
                        struct backend **ret)
 {
@@ -122,7 +136,15 @@ static int backend_new(struct upstreams *up, const struct provider_params *param
     if (r >= 0) {
         r = http_backend_new(up, params, &dialect, loader, &one);
     }
-    return r < 0 ? r : fan_out_new(up, one, params, ret);
+    if (r < 0) {
+        return r;
+    }
+    r = add_catalog(up, params, one);
+    if (r < 0) {
+        one->ops->free(one);
+        return r;
+    }
+    return fan_out_new(up, one, params, ret);
 }
 
 const struct provider_ops provider_ollama = {.name = "ollama", .backend_new = backend_new};

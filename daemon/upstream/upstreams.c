@@ -15,6 +15,7 @@ int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller,
     }
     list_init(&up->loaders);
     list_init(&up->servers);
+    list_init(&up->catalogs);
     return curl_loop_new(event, poller, transfer_on_curl_done, &up->curl);
 }
 
@@ -23,6 +24,7 @@ void upstreams_done(struct upstreams *up)
     if (up->event) {
         assert(list_is_empty(&up->loaders));
         assert(list_is_empty(&up->servers));
+        assert(list_is_empty(&up->catalogs));
         up->curl = curl_loop_free(up->curl);
         up->event = NULL;
     }

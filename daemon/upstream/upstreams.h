@@ -27,6 +27,7 @@ struct upstreams {
     struct curl_loop *curl; /* owned */
     struct list loaders;    /* ollama_loader.link: one for each Ollama server */
     struct list servers;    /* server_state.link: one for each api_base */
+    struct list catalogs;   /* ollama_catalog.link: one for each Ollama server with wildcards */
     struct upstream_hooks hooks;
 };
 

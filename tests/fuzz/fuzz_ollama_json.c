@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 #include "wire/json.h"
+#include "wire/ollama_names.h"
+#include "wire/ollama_tags.h"
 #include "wire/ollama_unload.h"
 #include "wire/openai_request.h"
 
@@ -165,6 +167,26 @@ static void fuzz_list(struct str body)
     assert(r == 0 || !has);
 }
 
+/* The list of what there is: names that a request can carry, none of them a cloud's. */
+static void fuzz_tags(struct str body)
+{
+    struct buf names;
+    int r;
+
+    buf_init(&names, 1 << 20);
+    r = ollama_read_tags(body, &names);
+    assert(r == 0 || r == -EBADMSG || r == -ENOBUFS);
+    for (struct str rest = buf_str(&names); r == 0 && rest.len > 0;) {
+        struct str name = str_from(rest.ptr);
+
+        assert(name.len > 0 && name.len <= REQUEST_MODEL_MAX && name.len < rest.len);
+        assert(!ollama_name_is_cloud(name));
+        rest.ptr += name.len + 1;
+        rest.len -= name.len + 1;
+    }
+    buf_done(&names);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     if (n == 0) {
@@ -182,6 +204,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     } else {
         fuzz_error(rest);
         fuzz_list(rest);
+        fuzz_tags(rest);
     }
     return 0;
 }

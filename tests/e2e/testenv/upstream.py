@@ -312,7 +312,7 @@ class Ollama:
     def kind(self, ex: Exchange) -> str:
         path = ex.path.split("?")[0]
         if ex.method != "POST" or path not in OLLAMA_PATHS:
-            return "list" if path == "/api/ps" else "other"
+            return {"/api/ps": "list", "/api/tags": "tags"}.get(path, "other")
         body = ex.json
         if not (body.get("prompt") or body.get("messages") or body.get("input")):
             return "unload" if body.get("keep_alive") == 0 else "load"
@@ -394,7 +394,10 @@ class Ollama:
         elif path == "/api/version":
             ex.whole(200, {"version": "0.34.3"})
         elif path == "/api/tags":
-            ex.whole(200, {"models": []})
+            for step in server.tags_script:
+                step(ex)
+            if not ex.has_begun:
+                ex.whole(200, {"models": [{"name": n, "model": n} for n in server.has]})
         elif path == "/":
             ex.whole(200, b"Ollama is running", {"Content-Type": "text/plain; charset=utf-8"})
         else:
@@ -618,6 +621,8 @@ class Upstream:
         self.load_script: list[Step] = []
         self.unload_script: list[Step] = []
         self.list_script: list[Step] = []
+        self.tags_script: list[Step] = []
+        self.has: list[str] = []  # what /api/tags lists, without a script
         self.keeps_load_connections = True  # False: the next request needs a new connection
         self.loaded: set[str] = set()
         self.errors: list[BaseException] = []
@@ -661,6 +666,9 @@ class Upstream:
     def on_list(self, *steps: Any) -> None:
         """What /api/ps answers; without a script: the models that were loaded and not unloaded."""
         self.list_script = _flat(steps)
+
+    def on_tags(self, *steps: Any) -> None:
+        self.tags_script = _flat(steps)
 
     def requests(self, *kinds: str) -> list[Exchange]:
         wanted = kinds or INFERENCE
