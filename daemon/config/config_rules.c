@@ -15,6 +15,7 @@
 
 #include "base/num.h"
 #include "config/config_routing.h"
+#include "config/config_target.h"
 #include "config/config_value.h"
 
 #define MAX_SLOTS  1024 /* as sluice.slots */
@@ -172,6 +173,29 @@ void config_rules_read(struct config_entry *e, const struct config_key *row,
     }
 }
 
+/*
+ * The tag is the file's word that what is sent there stays here, and core takes it. For a vendor's
+ * own address it cannot be true.
+ */
+static void check_local_only(struct config_entry *e)
+{
+    const struct config_deployment *d = e->deployment;
+    const struct config_node *tags = config_deployment_param(e, "tags");
+    const char *vendor = e->provider ? e->provider->base : NULL;
+
+    if (!d->is_local_only || !tags || !d->api_base || config_target_is_here(d->api_base)) {
+        return;
+    }
+    if (vendor && strcmp(vendor, d->api_base) == 0) {
+        config_deployment_off(e, tags, LOCAL_ONLY ": this is the address of a vendor");
+    } else {
+        config_reader_note(e->reader, tags, FINDING_APPROXIMATED,
+                           LOCAL_ONLY
+                           ": the server is not on this device; what must not leave it is "
+                           "sent there all the same, as the tag says so");
+    }
+}
+
 void config_rules_inherit(struct config_entry *e)
 {
     const struct config_node *common = config_node_find(e->globals, "drop_params");
@@ -181,6 +205,7 @@ void config_rules_inherit(struct config_entry *e)
         !config_reader_is_unset(common)) {
         (void) config_value_flag(common, &e->deployment->drops_params, ignored);
     }
+    check_local_only(e);
 }
 
 /* ---------------------------------------------------------------- the whole list */

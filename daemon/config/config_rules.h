@@ -6,7 +6,10 @@
 void config_rules_read(struct config_entry *e, const struct config_key *row,
                        const struct config_node *param);
 
-/* What the entry leaves to litellm_settings. When its parameters were read. */
+/*
+ * What the entry leaves to litellm_settings, and whether its tags can be true. When its parameters
+ * and its target were read.
+ */
 void config_rules_inherit(struct config_entry *e);
 
 /*

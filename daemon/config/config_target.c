@@ -153,6 +153,17 @@ static bool is_same_place(struct str a, struct str b)
     return n == authority_end(b) && scheme_len(a) > 0 && strncasecmp(a.ptr, b.ptr, n) == 0;
 }
 
+bool config_target_is_here(const char *base)
+{
+    struct str url = str_from(base);
+    struct str host = {base + scheme_len(url), authority_end(url) - scheme_len(url)};
+
+    return str_has_prefix(url, "unix:") || str_is(host, "localhost") ||
+           str_has_prefix(host, "localhost:") ||
+           (str_has_prefix(host, "127.") && strspn(host.ptr, "0123456789.:") >= host.len) ||
+           str_is(host, "[::1]") || str_has_prefix(host, "[::1]:");
+}
+
 static void keep_base(struct config_entry *e, struct str base, const char *suffix)
 {
     char text[BASE_MAX_BYTES + 16];

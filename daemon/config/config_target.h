@@ -10,3 +10,6 @@ void config_target_read(struct config_entry *e);
 
 /* What is wrong with a base URL ("http://host:1/v1", "unix:/path"), or NULL. Static text. */
 const char *config_target_check_base(struct str base);
+
+/* Is the server of such a base URL on this device: behind a Unix socket or a loopback address? */
+bool config_target_is_here(const char *base);
