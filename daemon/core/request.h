@@ -95,6 +95,7 @@ struct sampling {
 struct request_member {
     struct str name;
     struct str value;
+    bool is_for_gateway; /* said to sluice itself: no model server may see it */
 };
 
 #define REQUEST_MAX_FALLBACKS 8

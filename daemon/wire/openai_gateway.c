@@ -113,11 +113,14 @@ static enum gateway_kind kind_of(struct str name)
     return KIND_NONE;
 }
 
+static bool is_for_gateway(enum gateway_kind kind)
+{
+    return kind != KIND_NONE && kind != KIND_METADATA;
+}
+
 bool openai_gateway_is_member(struct str name)
 {
-    enum gateway_kind kind = kind_of(name);
-
-    return kind != KIND_NONE && kind != KIND_METADATA;
+    return is_for_gateway(kind_of(name));
 }
 
 /* ---- reading */
@@ -258,12 +261,14 @@ static int refuse(struct openai_body *b, struct str name, struct str value)
                       "'%s' is for the configuration of the gateway and not for a request", param);
 }
 
-static int read_member(struct openai_body *b, const struct request_member *m)
+static int read_member(struct openai_body *b, struct request_member *m)
 {
     struct request_routing *to = &b->req->routing;
     struct field f = {"", m->value, b->problem};
+    enum gateway_kind kind = kind_of(m->name);
 
-    switch (kind_of(m->name)) {
+    m->is_for_gateway = is_for_gateway(kind);
+    switch (kind) {
     case KIND_FALLBACKS:
         return read_fallbacks(b, m->value);
     case KIND_DISABLE_FALLBACKS:

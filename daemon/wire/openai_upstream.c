@@ -230,7 +230,7 @@ static void splice_members(struct encoder *e)
         const struct request_member *m = &e->req->members[i];
         bool is_replaced = json_is_null(m->value) && has_default(e, m->name);
 
-        if (is_forced(e, m->name) || openai_gateway_is_member(m->name) || is_replaced ||
+        if (is_forced(e, m->name) || m->is_for_gateway || is_replaced ||
             is_overridden(e, m->name)) {
             continue;
         }

@@ -195,7 +195,8 @@ END_TEST
 /* A client that sends functions reads function_call. */
 START_TEST(the_deprecated_form)
 {
-    struct request_member members[] = {{STR_LIT("functions"), STR_LIT("[{\"name\":\"f\"}]")}};
+    struct request_member members[] = {
+        {STR_LIT("functions"), STR_LIT("[{\"name\":\"f\"}]"), false}};
 
     begin(REQUEST_CHAT, true, 65536);
     g_req->members = members;
