@@ -2,7 +2,8 @@
  * What a body says to the gateway (LiteLLM: docs/proxy/request_headers.md, reliability.md).
  *
  *   obeyed      fallbacks, disable_fallbacks, num_retries, timeout, stream_timeout, tags,
- *               metadata.tags: into struct request_routing
+ *               metadata.tags, and x-sluice-local-only for who can set no header: into struct
+ *               request_routing
  *   refused     api_base, api_key and their kin, by name: they would send our key, or the request,
  *               to a place of the caller's choice. LiteLLM bans most of them as well
  *               (proxy/auth/auth_utils.py: is_request_body_safe)
@@ -30,6 +31,7 @@ enum gateway_kind {
     KIND_STREAM_TIMEOUT,
     KIND_TAGS,
     KIND_METADATA, /* sent on */
+    KIND_LOCAL_ONLY,
     KIND_WITHOUT_EFFECT,
     KIND_REFUSED,
 };
@@ -47,6 +49,7 @@ static const struct row rows[] = {
     {FIELD_NAME("stream_timeout"), KIND_STREAM_TIMEOUT},
     {FIELD_NAME("tags"), KIND_TAGS},
     {FIELD_NAME("metadata"), KIND_METADATA},
+    {FIELD_NAME("x-sluice-local-only"), KIND_LOCAL_ONLY},
     {FIELD_NAME("api_base"), KIND_REFUSED},
     {FIELD_NAME("base_url"), KIND_REFUSED},
     {FIELD_NAME("api_key"), KIND_REFUSED},
@@ -261,18 +264,17 @@ static int refuse(struct openai_body *b, struct str name, struct str value)
                       "'%s' is for the configuration of the gateway and not for a request", param);
 }
 
-static int read_member(struct openai_body *b, struct request_member *m)
+static int read_member(struct openai_body *b, enum gateway_kind kind, struct str name,
+                       struct str value)
 {
     struct request_routing *to = &b->req->routing;
-    struct field f = {"", m->value, b->problem};
-    enum gateway_kind kind = kind_of(m->name);
+    struct field f = {"", value, b->problem};
 
-    m->is_for_gateway = is_for_gateway(kind);
     switch (kind) {
     case KIND_FALLBACKS:
-        return read_fallbacks(b, m->value);
+        return read_fallbacks(b, value);
     case KIND_DISABLE_FALLBACKS:
-        return read_disable_fallbacks(b, m->value);
+        return read_disable_fallbacks(b, value);
     case KIND_RETRIES:
         f.name = "num_retries";
         return overrides_read_retries(&f, to);
@@ -283,16 +285,27 @@ static int read_member(struct openai_body *b, struct request_member *m)
         f.name = "stream_timeout";
         return overrides_read_seconds(&f, &to->first_byte_usec);
     case KIND_TAGS:
-        return read_tags(b, "tags", m->value);
+        return read_tags(b, "tags", value);
     case KIND_METADATA:
-        return read_metadata(b, m->value);
+        return read_metadata(b, value);
+    case KIND_LOCAL_ONLY:
+        f.name = "x-sluice-local-only";
+        return field_bool(&f, &to->is_local_only);
     case KIND_REFUSED:
-        return refuse(b, m->name, m->value);
+        return refuse(b, name, value);
     case KIND_WITHOUT_EFFECT:
     case KIND_NONE:
         break;
     }
     return 0;
+}
+
+static void finish_routing(const struct openai_body *b)
+{
+    if (b->has_disabled_fallbacks) {
+        b->req->routing.has_fallbacks = true;
+        b->req->routing.n_fallbacks = 0;
+    }
 }
 
 int openai_body_gateway(struct openai_body *b)
@@ -301,11 +314,30 @@ int openai_body_gateway(struct openai_body *b)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < req->n_members; i++) {
-        r = read_member(b, &req->members[i]);
+        struct request_member *m = &req->members[i];
+        enum gateway_kind kind = kind_of(m->name);
+
+        m->is_for_gateway = is_for_gateway(kind);
+        r = read_member(b, kind, m->name, m->value);
     }
-    if (r == 0 && b->has_disabled_fallbacks) {
-        req->routing.has_fallbacks = true;
-        req->routing.n_fallbacks = 0;
-    }
+    finish_routing(b);
     return r;
+}
+
+int openai_gateway_read_extra(struct request *req, struct problem *ret_problem)
+{
+    struct openai_body b = {.req = req, .problem = ret_problem};
+    struct json_iter it;
+    struct str name, value;
+    int r = 0;
+
+    if (!req->extra.ptr) {
+        return 0;
+    }
+    json_iter_init(&it, req->extra);
+    while (r == 0 && json_next(&it, &name, &value)) {
+        r = read_member(&b, kind_of(name), name, value);
+    }
+    finish_routing(&b);
+    return field_within(r, ret_problem, "extra_json");
 }

@@ -22,6 +22,7 @@
 #include "wire/base64.h"
 #include "wire/field.h"
 #include "wire/json.h"
+#include "wire/openai_gateway.h"
 #include "wire/rpc_msg_unpack.h"
 
 #define MAX_TOP_LOGPROBS 20 /* OpenAI's and Ollama's own limit */
@@ -576,7 +577,8 @@ int rpc_decode_request(struct request *req, struct str payload, struct problem *
     req->total_bytes = payload.len;
     req->stream = request_kind_is_text(req->kind);
     req->include_usage = true; /* Done has it */
-    return kinds[req->kind].decode(&d, u.message);
+    r = kinds[req->kind].decode(&d, u.message);
+    return r < 0 ? r : openai_gateway_read_extra(req, ret_problem);
 }
 
 int rpc_decode_cancel(struct str payload, char ret_id[REQUEST_ID_MAX + 1],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from testenv.daemon import Daemon
 from testenv.http import Answer, chat_body
+from testenv.ttrpc import RpcError, text_of
 from testenv.upstream import say
 
 CONTROLS: dict[str, Any] = {
@@ -79,3 +81,28 @@ def test_what_cannot_be_said(
     assert answer.status == 400
     assert answer.error["param"] == param and answer.error["type"] == "invalid_request_error"
     assert not server.requests()
+
+
+# ---------------------------------------------------------------------------------------------- the same over RPC
+
+
+def rpc_chat(sluice: Daemon, extra: dict[str, Any]) -> list[Any]:
+    with sluice.rpc() as rpc:
+        request = rpc.chat_request("m")
+        request.sampling.extra_json = json.dumps(extra)
+        return list(rpc.events(rpc.stream("Chat", request)))
+
+
+def test_rpc_says_it_in_extra_json(env) -> None:
+    server = env.openai()
+    sluice = env.start({"m": server.deployment()})
+    server.always(say("hi"))
+    assert text_of(rpc_chat(sluice, {**CONTROLS, "x_new": 1})) == "hi"
+    sent = server.wait_request().json
+    assert not set(CONTROLS) & set(sent) and sent["x_new"] == 1
+    for name, value in (("num_retries", 99), ("api_base", "http://x"), ("tags", "a")):
+        with pytest.raises(RpcError) as e:
+            rpc_chat(sluice, {name: value})
+        assert e.value.detail.code == "invalid_request"
+        assert e.value.detail.param == f"extra_json.{name}"
+    assert len(server.requests()) == 1

@@ -62,6 +62,42 @@ START_TEST(fallbacks_as_rules)
 }
 END_TEST
 
+static int read_extra(const char *extra, struct request **ret)
+{
+    *ret = request_new(REQUEST_CHAT, BUDGET);
+    (*ret)->model = STR_LIT("m");
+    (*ret)->extra = extra ? json(extra) : STR_NONE;
+    return openai_gateway_read_extra(*ret, &g_problem);
+}
+
+/* RPC's requests say the same. */
+START_TEST(extra_json)
+{
+    struct request *req;
+
+    ck_assert_int_eq(read_extra(NULL, &req), 0);
+    request_free(req);
+    ck_assert_int_eq(read_extra("{'num_retries':1,'tags':['a'],'x':1,'fallbacks':['b'],"
+                                "'x-sluice-local-only':true,'timeout':2}",
+                                &req),
+                     0);
+    ck_assert(req->routing.has_retries && req->routing.max_retries == 1);
+    ck_assert(req->routing.is_local_only);
+    ck_assert_uint_eq(req->routing.n_tags + req->routing.n_fallbacks, 2);
+    ck_assert_uint_eq(req->routing.total_usec, 2000000);
+    request_free(req);
+    ck_assert_int_eq(read_extra("{'disable_fallbacks':true,'fallbacks':['b']}", &req), 0);
+    ck_assert(req->routing.has_fallbacks && req->routing.n_fallbacks == 0);
+    request_free(req);
+    ck_assert_int_eq(read_extra("{'api_key':'x'}", &req), -EBADMSG);
+    ck_assert_str_eq(g_problem.param, "extra_json.api_key");
+    request_free(req);
+    ck_assert_int_eq(read_extra("{'metadata':{'tags':[1]}}", &req), -EBADMSG);
+    ck_assert_str_eq(g_problem.param, "extra_json.metadata.tags");
+    request_free(req);
+}
+END_TEST
+
 START_TEST(no_fallbacks)
 {
     struct request *req = chat("'fallbacks':[]");
@@ -111,6 +147,7 @@ START_TEST(wrong_types_and_ranges)
                  "'17']",
                  "tags", "at most 16");
     chat_refused("'metadata':{'tags':[1]}", "metadata.tags", "strings");
+    chat_refused("'x-sluice-local-only':'true'", "x-sluice-local-only", "boolean");
     chat_refused("'disable_fallbacks':1", "disable_fallbacks", "boolean");
     chat_refused("'fallbacks':'a'", "fallbacks", "must be an array");
     chat_refused("'fallbacks':[1]", "fallbacks", "a list of names");
@@ -185,6 +222,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, embeddings_have_them_too);
     tcase_add_test(tc, fallbacks_as_rules);
     tcase_add_test(tc, no_fallbacks);
+    tcase_add_test(tc, extra_json);
     tcase_add_test(tc, null_is_absent);
     tcase_add_test(tc, wrong_types_and_ranges);
     tcase_add_test(tc, targets_and_credentials_are_refused);
