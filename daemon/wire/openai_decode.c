@@ -145,7 +145,7 @@ static void note_usage(struct openai_decoder *d, struct str usage)
     u.tokens_in = count_of(values[0]);
     u.tokens_out = count_of(values[1]);
     u.tokens_cached = count_of(json_find(values[2], "cached_tokens"));
-    if (u.tokens_in == 0 && !request_kind_is_text(d->kind)) {
+    if (u.tokens_in == 0 && !d->choices) {
         u.tokens_in = count_of(json_find(usage, "total_tokens")); /* Jina, older vLLM */
     }
     if (u.tokens_in > 0 || u.tokens_out > 0) {
@@ -162,7 +162,7 @@ static void note_meta(struct openai_decoder *d, struct str meta)
 
     n_in = n_in > 0 ? n_in : count_of(json_find(billed, "input_tokens"));
     n_in = n_in > 0 ? n_in : count_of(json_find(billed, "total_tokens"));
-    if (!d->has_usage && n_in > 0) {
+    if (n_in > 0) { /* "usage", which is read after this, wins */
         d->usage = (struct usage) {.tokens_in = n_in,
                                    .tokens_out = count_of(json_find(tokens, "output_tokens"))};
         d->has_usage = true;
@@ -229,26 +229,26 @@ static bool are_all_finished(const struct openai_decoder *d)
 
 /* ---- a chunk, or a body */
 
-enum {
-    MEMBER_ERROR,
-    MEMBER_OBJECT,
-    MEMBER_CHOICES,
-    MEMBER_DATA,
-    MEMBER_USAGE,
-    _CHUNK_MAX, /* chunks have no more, and are many */
-    MEMBER_RESULTS = _CHUNK_MAX,
-    MEMBER_META,
-    _MEMBER_MAX
-};
+enum { MEMBER_ERROR, MEMBER_OBJECT, MEMBER_CHOICES, MEMBER_DATA, MEMBER_USAGE, _MEMBER_MAX };
 
 static const struct str member_names[_MEMBER_MAX] = {
     [MEMBER_ERROR] = FIELD_NAME("error"),     [MEMBER_OBJECT] = FIELD_NAME("object"),
     [MEMBER_CHOICES] = FIELD_NAME("choices"), [MEMBER_DATA] = FIELD_NAME("data"),
-    [MEMBER_USAGE] = FIELD_NAME("usage"),     [MEMBER_RESULTS] = FIELD_NAME("results"),
-    [MEMBER_META] = FIELD_NAME("meta"),
+    [MEMBER_USAGE] = FIELD_NAME("usage"),
 };
 
-static int decode_list(struct openai_decoder *d, const struct str *values)
+static int decode_ranks(struct openai_decoder *d, struct str object, struct str data)
+{
+    struct str results = json_find(object, "results");
+    int r = openai_decoder_ranks(d, json_is_null(results) ? data : results);
+
+    if (r == 0) {
+        note_meta(d, json_find(object, "meta"));
+    }
+    return r;
+}
+
+static int decode_list(struct openai_decoder *d, struct str object, const struct str *values)
 {
     switch (d->kind) {
     case REQUEST_CHAT:
@@ -257,8 +257,7 @@ static int decode_list(struct openai_decoder *d, const struct str *values)
     case REQUEST_EMBED:
         return openai_decoder_vectors(d, values[MEMBER_DATA]);
     case REQUEST_RERANK:
-        return openai_decoder_ranks(
-            d, json_is_null(values[MEMBER_RESULTS]) ? values[MEMBER_DATA] : values[MEMBER_RESULTS]);
+        return decode_ranks(d, object, values[MEMBER_DATA]);
     case REQUEST_CLASSIFY:
         return openai_decoder_classes(d, values[MEMBER_DATA]);
     }
@@ -268,25 +267,21 @@ static int decode_list(struct openai_decoder *d, const struct str *values)
 
 static int decode_object(struct openai_decoder *d, struct str object)
 {
-    struct str values[_MEMBER_MAX] = {STR_NONE};
+    struct str values[_MEMBER_MAX];
     int r;
 
     if (json_type(object) != JSON_OBJECT) {
         return openai_decoder_fail(d, ERRCODE_UPSTREAM_GARBAGE,
                                    "the model server's answer is not a JSON object");
     }
-    field_pick(object, member_names, request_kind_is_text(d->kind) ? _CHUNK_MAX : _MEMBER_MAX,
-               values);
+    field_pick(object, member_names, _MEMBER_MAX, values);
     if (!json_is_null(values[MEMBER_ERROR]) || str_is(values[MEMBER_OBJECT], "\"error\"")) {
         openai_map_stream_error(object, d->problem);
         return -EBADMSG;
     }
-    r = decode_list(d, values);
+    r = decode_list(d, object, values);
     if (r == 0) {
         note_usage(d, values[MEMBER_USAGE]);
-    }
-    if (r == 0 && d->kind == REQUEST_RERANK) {
-        note_meta(d, values[MEMBER_META]);
     }
     return r;
 }
