@@ -31,6 +31,7 @@ struct load {
     struct server_access access;
     uint64_t connect_usec, answer_usec;
     uint64_t trusted_until_usec;
+    unsigned epoch; /* of the server, when that was learned */
     bool is_wanted; /* waits for its turn or is under way */
 };
 
@@ -88,6 +89,18 @@ struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
     return NULL;
 }
 
+static bool is_trusted(const struct ollama_loader *l, const struct load *m, uint64_t now_usec)
+{
+    return !m->is_wanted && now_usec < m->trusted_until_usec &&
+           m->epoch == server_state_epoch(l->server);
+}
+
+static void trust(const struct ollama_loader *l, struct load *m, uint64_t now_usec)
+{
+    m->trusted_until_usec = usec_add(now_usec, LOADER_TRUST_USEC);
+    m->epoch = server_state_epoch(l->server);
+}
+
 /* Ollama holds a model once: loading it with other options has unloaded it with these. */
 static void distrust_variants(struct ollama_loader *l, const struct load *loaded)
 {
@@ -135,7 +148,10 @@ static void finish(struct ollama_loader *l, const struct problem *problem,
     if (!problem) {
         distrust_variants(l, m);
     }
-    m->trusted_until_usec = problem ? 0 : usec_add(clock_now_usec(), LOADER_TRUST_USEC);
+    m->trusted_until_usec = 0;
+    if (!problem) {
+        trust(l, m, clock_now_usec());
+    }
     list_init(&told);
     while (!list_is_empty(&m->waiters)) {
         struct list *w = list_first(&m->waiters);
@@ -373,7 +389,7 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
     struct load *m = find(l, spec);
     int r;
 
-    if (m && !m->is_wanted && now_usec < m->trusted_until_usec) {
+    if (m && is_trusted(l, m, now_usec)) {
         return 1;
     }
     if (!m) {
@@ -402,8 +418,7 @@ bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, stru
     list_for_each (pos, &l->models) {
         const struct load *m = CONTAINER_OF(pos, struct load, link);
 
-        if (strcmp(m->model, model) == 0 && str_is(body, m->body) && !m->is_wanted &&
-            now_usec < m->trusted_until_usec) {
+        if (strcmp(m->model, model) == 0 && str_is(body, m->body) && is_trusted(l, m, now_usec)) {
             return true;
         }
     }
@@ -415,7 +430,7 @@ bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, 
     list_for_each (pos, &l->models) {
         const struct load *m = CONTAINER_OF(pos, struct load, link);
 
-        if (strcmp(m->model, model) == 0 && !m->is_wanted && now_usec < m->trusted_until_usec) {
+        if (strcmp(m->model, model) == 0 && is_trusted(l, m, now_usec)) {
             return true;
         }
     }
@@ -445,8 +460,10 @@ void ollama_loader_saw(struct ollama_loader *l, const char *model, bool answered
         struct load *m = CONTAINER_OF(pos, struct load, link);
 
         /* an answer cannot say with which options, so it only confirms what was loaded last */
-        if (strcmp(m->model, model) == 0 && m->trusted_until_usec != 0) {
-            m->trusted_until_usec = answered ? usec_add(now_usec, LOADER_TRUST_USEC) : 0;
+        if (strcmp(m->model, model) == 0 && m->trusted_until_usec != 0 && answered) {
+            trust(l, m, now_usec);
+        } else if (strcmp(m->model, model) == 0) {
+            m->trusted_until_usec = 0;
         }
     }
 }

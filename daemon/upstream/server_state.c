@@ -14,6 +14,7 @@ struct server_state {
     struct upstreams *up;  /* borrowed */
     char *api_base, *name; /* owned */
     bool is_down;
+    unsigned epoch;
     uint64_t down_at_usec, n_failures; /* while down */
     struct log_limit limit;
 };
@@ -93,6 +94,11 @@ bool server_state_is_down(const struct server_state *s)
     return s->is_down;
 }
 
+unsigned server_state_epoch(const struct server_state *s)
+{
+    return s->epoch;
+}
+
 static void tell(struct server_state *s, struct server_report *report)
 {
     report->server = s->name;
@@ -118,6 +124,7 @@ void server_state_answered(struct server_state *s, uint64_t now_usec)
 void server_state_failed(struct server_state *s, enum errcode code, const char *why,
                          uint64_t now_usec)
 {
+    s->epoch += code == ERRCODE_UPSTREAM_UNREACHABLE;
     if (s->is_down) {
         s->n_failures++;
         return;

@@ -30,6 +30,12 @@ struct server_state *server_state_unref(struct server_state *s);
 const char *server_state_name(const struct server_state *s);
 bool server_state_is_down(const struct server_state *s);
 
+/*
+ * Counts the times when nobody was there. What was known of the server's memory before the count
+ * changed is worth nothing: it may be another process now.
+ */
+unsigned server_state_epoch(const struct server_state *s);
+
 /* A head arrived, whatever its status. */
 void server_state_answered(struct server_state *s, uint64_t now_usec);
 

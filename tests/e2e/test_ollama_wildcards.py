@@ -12,7 +12,7 @@ from test_unload import unload
 from testenv.daemon import Daemon
 from testenv.http import chat_body
 from testenv.models import OllamaServer
-from testenv.upstream import Gate, RefusingPort, stall, wait_for, whole
+from testenv.upstream import Gate, Ollama, RefusingPort, Upstream, stall, wait_for, whole
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -198,3 +198,22 @@ def test_a_real_server(env, ollama_server: OllamaServer) -> None:
     assert len(vectors.json["data"][0]["embedding"]) == 384
     missing = sluice.post(CHAT, chat_body("ollama/never-pulled"))
     assert missing.status == 404 and "ollama pull never-pulled" in missing.error["message"]
+
+
+# ---------------------------------------------------------------------------------------------- restarts
+
+
+def test_a_refused_connection_ends_all_belief(env) -> None:
+    """A server that was away may be another process: every model of it is loaded anew, not only the one that failed."""
+    port = env.port()
+    first = Upstream(Ollama(), port=port)
+    sluice = env.start({"*": any_of(first)})
+    for name in ("one", "two"):
+        assert sluice.post(CHAT, chat_body(name)).status == 200
+    assert [ex.json["model"] for ex in first.requests("load")] == ["one", "two"]
+    first.close()
+    down = sluice.post(CHAT, chat_body("one"))
+    assert down.status == 502 and down.error["code"] == "upstream_unreachable", down
+    second = env.closing(Upstream(Ollama(), port=port))
+    assert sluice.post(CHAT, chat_body("two")).status == 200
+    assert [ex.json["model"] for ex in second.requests("load")] == ["two"]

@@ -64,6 +64,24 @@ START_TEST(each_change_once)
 }
 END_TEST
 
+/* What was believed of its memory ends where nobody was there, not where somebody was slow. */
+START_TEST(epochs)
+{
+    struct server_state *s;
+
+    ck_assert_int_eq(server_state_ref(&g_up, "http://epoch", &s), 0);
+    server_state_failed(s, ERRCODE_UPSTREAM_TIMEOUT, "slow", 1);
+    ck_assert_uint_eq(server_state_epoch(s), 0);
+    server_state_failed(s, ERRCODE_UPSTREAM_UNREACHABLE, "refused", 2);
+    ck_assert_uint_eq(server_state_epoch(s), 1);
+    server_state_answered(s, 3);
+    ck_assert_uint_eq(server_state_epoch(s), 1);
+    server_state_failed(s, ERRCODE_UPSTREAM_UNREACHABLE, "refused", 4);
+    ck_assert_uint_eq(server_state_epoch(s), 2);
+    server_state_unref(s);
+}
+END_TEST
+
 START_TEST(shared_by_address)
 {
     struct server_state *a = server("http://h:1"), *b = server("http://h:2"),
@@ -135,6 +153,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, NULL);
     tcase_add_test(tc, each_change_once);
+    tcase_add_test(tc, epochs);
     tcase_add_test(tc, shared_by_address);
     tcase_add_test(tc, names_without_secrets);
     tcase_add_test(tc, nobody_listens);
