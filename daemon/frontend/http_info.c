@@ -36,7 +36,7 @@ static void write_listed(void *ctx, struct str name)
 {
     struct model_list *l = ctx;
 
-    if (l->r == 0 && access_key_allows(l->key, name)) {
+    if (l->r == 0 && http_access_allows(l->frontends, l->key, name)) {
         l->r = openai_write_model(l->out, name, STR_LIT("sluice"), wall_start_sec(l->frontends));
     }
 }

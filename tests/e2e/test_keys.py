@@ -175,6 +175,8 @@ def test_lists_show_what_a_key_may_use(env) -> None:
         assert {"small", "org/a:7b", "big"} <= names(path, TWO, member)
         mine = names(path, ONE, member)
         assert {"small", "org/a:7b"} <= mine and not {"big", "best"} & mine
+    mine = names("/v1/models", ONE, "id")
+    assert mine == {"small", "org/a:7b", "fast"}, "all that it may use, by every name"
     health = sluice.get("/health", headers=bearer(ONE)).json
     assert health["healthy_count"] == 2
 
