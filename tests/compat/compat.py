@@ -32,7 +32,7 @@ import reasons as reasons_of  # noqa: E402
 import table  # noqa: E402
 from gateways import Gateway, LiteLLM, Sluice  # noqa: E402
 from servers import Ollama, OpenAI, Server  # noqa: E402
-from testenv.upstream import RefusingPort  # noqa: E402
+from testenv.upstream import Gate, RefusingPort  # noqa: E402
 
 DOCUMENT = SOURCE / "docs" / "litellm-differences.md"
 SLOW_SEC = 2.0
@@ -64,8 +64,9 @@ class World:
         server = self.ollama if entry.touches_ollama else self.openai
         for script in entry.scripts:
             server.next(script)
+        saw = server.client_saw = Gate()
         began = time.monotonic()
-        answer = gateway.ask(entry.method, entry.path, entry.body, entry.headers)
+        answer = gateway.ask(entry.method, entry.path, entry.body, entry.headers, saw.open)
         if time.monotonic() - began > SLOW_SEC:
             say(f"{gateway.name} took {time.monotonic() - began:.1f} s for {entry.name}")
         out = facts.of_answer(answer, entry.method)

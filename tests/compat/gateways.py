@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from testenv.daemon import Daemon
 from testenv.http import Answer, Closed, Http
@@ -33,8 +33,15 @@ class Gateway:
     def pid(self) -> int:
         raise NotImplementedError
 
-    def ask(self, method: str, path: str, body: Any, headers: dict[str, Optional[str]]) -> Answer:
-        """One request on a connection of its own; a broken answer is one too, of status 0."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any,
+        headers: dict[str, Optional[str]],
+        on_piece: Callable[[], None] = lambda: None,
+    ) -> Answer:
+        """One request on a connection of its own; a broken answer is one too, of status 0. on_piece: at each piece of the body."""
         with Http(("127.0.0.1", self.port), timeout=ASK_PATIENCE_SEC) as http:
             http.send_request(method, path, body, headers)
             try:
@@ -49,6 +56,7 @@ class Gateway:
             try:
                 for part in http.body_parts(answer):
                     answer.body += part
+                    on_piece()
             except (Closed, TimeoutError) as e:
                 words = "cut" if isinstance(e, Closed) else "never ends"
                 answer.headers.append(("x-compat-answer", words))

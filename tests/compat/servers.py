@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from testenv import upstream
-from testenv.upstream import Exchange, HangUp, Step
+from testenv.upstream import Exchange, Gate, HangUp, Step, void
 
 CREATED = 1700000000
+HELD_BACK_SEC = 2.0
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,21 @@ def fault(
     return step
 
 
+def begun(*text: str) -> list[Step]:
+    """The beginning of a stream, and no more before the client has seen some of it: what a gateway does with the end that follows
+    shall not depend on which of the two it reads first. A gateway that holds the beginning back has had its time.
+    """
+    return [upstream.text(*text), lambda ex: void(ex.wait(ex.server.client_saw, HELD_BACK_SEC))]
+
+
 def cut(*text: str) -> list[Step]:
     """The beginning of a stream, then the end of the connection."""
-    return [upstream.text(*text), upstream.fin()]
+    return [*begun(*text), upstream.fin()]
 
 
 def breaks(*text: str, message: str = "the engine died") -> list[Step]:
     """The beginning of a stream, then an error inside it."""
-    return [upstream.text(*text), upstream.error_line(message), upstream.clean_end()]
+    return [*begun(*text), upstream.error_line(message), upstream.clean_end()]
 
 
 def _wanted(ex: Exchange) -> int:
@@ -272,6 +280,7 @@ class Server(upstream.Upstream):
         super().__init__(dialect)
         self.always(answer())
         self.n_seen = 0
+        self.client_saw = Gate()  # opened by the first piece of the answer that the client reads
 
     def heard(self) -> list[Exchange]:
         """The inference requests since the last time this was asked."""
@@ -281,4 +290,4 @@ class Server(upstream.Upstream):
         return [ex for ex in fresh if ex.kind in upstream.INFERENCE]
 
 
-__all__ = ["Answer", "HangUp", "Ollama", "OpenAI", "Server", "answer", "breaks", "cut", "fault"]
+__all__ = ["Answer", "HangUp", "Ollama", "OpenAI", "Server", "answer", "begun", "breaks", "cut", "fault"]
