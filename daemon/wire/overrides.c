@@ -63,25 +63,31 @@ int overrides_read_seconds(const struct field *f, uint64_t *ret_usec)
     return 0;
 }
 
-/* Appends to a list that has room for max entries from its first one on. */
-static int add_name(const struct field *f, struct str name, struct request *req, struct str **list,
-                    size_t *n, size_t max)
+/* A list of the request with room for max entries. */
+struct list_of_names {
+    struct str **items;
+    size_t *n;
+    size_t max;
+};
+
+static int add_name(const struct field *f, struct str name, struct request *req,
+                    const struct list_of_names *list)
 {
-    for (size_t i = 0; i < *n; i++) {
-        if (str_is_equal((*list)[i], name)) {
+    for (size_t i = 0; i < *list->n; i++) {
+        if (str_is_equal((*list->items)[i], name)) {
             return 0;
         }
     }
-    if (*n == max) {
-        return field_fail(f->problem, f->name, "'%s' may name at most %zu", f->name, max);
+    if (*list->n == list->max) {
+        return field_fail(f->problem, f->name, "'%s' may name at most %zu", f->name, list->max);
     }
-    if (!*list) {
-        *list = arena_array(&req->arena, max, sizeof **list);
+    if (!*list->items) {
+        *list->items = arena_array(&req->arena, list->max, sizeof **list->items);
     }
-    if (!*list) {
+    if (!*list->items) {
         return -ENOMEM;
     }
-    (*list)[(*n)++] = name;
+    (*list->items)[(*list->n)++] = name;
     return 0;
 }
 
@@ -99,17 +105,17 @@ static int check_name(const struct field *f, struct str name, size_t max_bytes)
 
 int overrides_add_tag(const struct field *f, struct str tag, struct request *req)
 {
-    struct request_routing *to = &req->routing;
+    const struct list_of_names list = {&req->routing.tags, &req->routing.n_tags, REQUEST_MAX_TAGS};
     int r = check_name(f, tag, OVERRIDES_TAG_MAX);
 
-    return r < 0 ? r : add_name(f, tag, req, &to->tags, &to->n_tags, REQUEST_MAX_TAGS);
+    return r < 0 ? r : add_name(f, tag, req, &list);
 }
 
 int overrides_add_fallback(const struct field *f, struct str name, struct request *req)
 {
-    struct request_routing *to = &req->routing;
+    const struct list_of_names list = {&req->routing.fallbacks, &req->routing.n_fallbacks,
+                                       REQUEST_MAX_FALLBACKS};
     int r = check_name(f, name, REQUEST_MODEL_MAX);
 
-    return r < 0 ? r
-                 : add_name(f, name, req, &to->fallbacks, &to->n_fallbacks, REQUEST_MAX_FALLBACKS);
+    return r < 0 ? r : add_name(f, name, req, &list);
 }
