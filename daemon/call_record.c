@@ -74,6 +74,8 @@ void call_record_write(const struct call *call)
     add_caller(&f, &req->caller);
     log_fields_add(&f, "SLUICE_OUTCOME", str_from(outcome_of(call)));
     add_times(&f, call);
+    log_fields_add_number(&f, "SLUICE_ATTEMPTS", call->attempts.n);
+    log_fields_add_number(&f, "SLUICE_FALLBACKS", call->attempts.n_fallbacks);
     log_fields_add_number(&f, "SLUICE_BYTES_IN", req->total_bytes);
     log_fields_add_number(&f, "SLUICE_TOKENS_IN", call->usage.tokens_in);
     log_fields_add_number(&f, "SLUICE_TOKENS_OUT", call->usage.tokens_out);

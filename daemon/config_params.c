@@ -37,6 +37,7 @@ struct admission_params config_params_admission(const struct config *c)
     struct admission_params p = {.max_queued = c->max_queued,
                                  .max_queued_bytes = c->max_queued_bytes};
 
+    p.max_granted = c->routing.max_parallel;
     memcpy(p.max_wait_usec, c->max_wait_usec, sizeof p.max_wait_usec);
     return p;
 }

@@ -6,9 +6,12 @@
 
 static void dump_call(const struct call *call, uint64_t now_usec)
 {
-    log_printf(LOG_LEVEL_NOTICE, "state: call %s %s model=%.*s deployment=%s age_usec=%llu%s",
+    log_printf(LOG_LEVEL_NOTICE,
+               "state: call %s %s model=%.*s deployment=%s attempts=%u fallbacks=%u "
+               "age_usec=%llu%s",
                call->request->id, call_state_name(call->state), STR_ARG(call->request->model),
-               call->deployment_id[0] ? call->deployment_id : "-",
+               call->deployment_id[0] ? call->deployment_id : "-", call->attempts.n,
+               call->attempts.n_fallbacks,
                (unsigned long long) usec_since(now_usec, call->arrived_at_usec),
                call->is_full ? " paused" : "");
 }
@@ -33,11 +36,12 @@ void state_dump(const struct frontends *f, uint64_t now_usec)
     log_printf(
         LOG_LEVEL_NOTICE,
         "state: generation=%llu level=%d connections=%zu queued=%zu granted=%zu calls=%zu buffered_bytes=%zu "
-        "completed=%llu failed=%llu cancelled=%llu refused=%llu",
+        "completed=%llu failed=%llu cancelled=%llu refused=%llu retries=%llu fallbacks=%llu",
         (unsigned long long) f->config_generation, f->pressure->level, f->n_conns,
         f->admission->n_queued, f->admission->n_granted, f->registry->n_calls, f->buffered_bytes,
         (unsigned long long) f->stats->n_completed, (unsigned long long) f->stats->n_failed,
-        (unsigned long long) f->stats->n_cancelled, (unsigned long long) f->stats->n_refused);
+        (unsigned long long) f->stats->n_cancelled, (unsigned long long) f->stats->n_refused,
+        (unsigned long long) f->stats->n_retries, (unsigned long long) f->stats->n_fallbacks);
     list_for_each (l, &f->registry->running) {
         dump_call(CONTAINER_OF(l, struct call, link), now_usec);
     }

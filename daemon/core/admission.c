@@ -68,7 +68,8 @@ static bool has_room_for(const struct admission *a, size_t bytes)
                                 bytes <= a->params.max_queued_bytes - a->queued_bytes);
 }
 
-static struct verdict gate(const struct admission *a, const struct model_group *group, size_t bytes)
+/* What keeps everybody out, the known ones included. */
+static struct verdict door(const struct admission *a, const struct model_group *group)
 {
     if (a->is_draining) {
         return refuse(ERRCODE_DRAINING, RETRY_AFTER_MIN_USEC);
@@ -80,10 +81,37 @@ static struct verdict gate(const struct admission *a, const struct model_group *
         return refuse(ERRCODE_MEMORY_PRESSURE,
                       a->pressure->level == PRESSURE_L3 ? PRESSURE_RETRY_L3 : PRESSURE_RETRY_L4);
     }
-    if (a->n_queued >= a->params.max_queued || !has_room_for(a, bytes)) {
+    return refuse(ERRCODE_NONE, 0);
+}
+
+static struct verdict gate(const struct admission *a, const struct model_group *group, size_t bytes)
+{
+    struct verdict v = door(a, group);
+
+    if (v.code == ERRCODE_NONE &&
+        (a->n_queued >= a->params.max_queued || !has_room_for(a, bytes))) {
         return refuse(ERRCODE_QUEUE_FULL, retry_after(a, a->n_queued));
     }
-    return refuse(ERRCODE_NONE, 0);
+    return v;
+}
+
+static struct ticket *ticket_of(struct list *link)
+{
+    return CONTAINER_OF(link, struct ticket, link);
+}
+
+/* By arrival: most come last, and those that come again find their place from behind. */
+static void insert(struct admission *a, struct ticket *t)
+{
+    struct list *after = a->queue.prev;
+
+    t->place = t->place > 0 ? t->place : ++a->last_place;
+    while (after != &a->queue && ticket_of(after)->place > t->place) {
+        after = after->prev;
+    }
+    list_insert_before(after->next, &t->link);
+    a->n_queued++;
+    a->queued_bytes += t->bytes;
 }
 
 struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct model_group *group,
@@ -108,9 +136,33 @@ struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct m
         .queued_at_usec = now_usec,
         .deadline_at_usec = own_deadline_at_usec < latest ? own_deadline_at_usec : latest,
     };
-    list_append(&a->queue, &t->link);
-    a->n_queued++;
-    a->queued_bytes += bytes;
+    insert(a, t);
+    return v;
+}
+
+struct verdict admission_requeue(struct admission *a, struct ticket *t, struct model_group *group,
+                                 const struct requeue_terms *terms, uint64_t now_usec)
+{
+    uint64_t latest = usec_add(now_usec, a->params.max_wait_usec[terms->class]);
+    struct verdict v = door(a, group);
+
+    assert(t->state == TICKET_HOME);
+    if (v.code != ERRCODE_NONE) {
+        return v;
+    }
+    *t = (struct ticket) {
+        .state = TICKET_QUEUED,
+        .group = group,
+        .wish = t->wish,
+        .class = terms->class,
+        .bytes = terms->bytes,
+        .place = t->place,
+        .queued_at_usec = now_usec,
+        .not_before_usec = terms->not_before_usec,
+        .deadline_at_usec =
+            terms->own_deadline_at_usec < latest ? terms->own_deadline_at_usec : latest,
+    };
+    insert(a, t);
     return v;
 }
 
@@ -125,11 +177,18 @@ static void leave_queue(struct admission *a, struct ticket *t)
 
 struct ticket *admission_next(struct admission *a, uint64_t now_usec)
 {
+    bool is_at_limit = a->params.max_granted > 0 && a->n_granted >= a->params.max_granted;
+
     a->looked_at_usec = now_usec;
     list_for_each (l, &a->queue) {
         struct ticket *t = CONTAINER_OF(l, struct ticket, link);
-        struct deployment *d = router_pick(a->router, t->group, t->wish, now_usec);
+        struct deployment *d;
 
+        if (t->not_before_usec > now_usec) {
+            continue;
+        }
+        t->not_before_usec = 0; /* over, whether there is a slot now or not */
+        d = is_at_limit ? NULL : router_pick(a->router, t->group, t->wish, now_usec);
         if (!d) {
             continue;
         }
@@ -188,6 +247,9 @@ uint64_t admission_next_deadline(const struct admission *a)
 
         earliest = t->deadline_at_usec < earliest ? t->deadline_at_usec : earliest;
         earliest = resumes_at < earliest ? resumes_at : earliest;
+        if (t->not_before_usec > 0 && t->not_before_usec < earliest) {
+            earliest = t->not_before_usec;
+        }
     }
     return earliest;
 }

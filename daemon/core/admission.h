@@ -37,8 +37,10 @@ struct ticket {
     struct health_run run;          /* TICKET_GRANTED: what its breaker let through */
     const struct router_wish *wish; /* borrowed while queued; set by its owner, who may change it */
     enum call_class class;
-    size_t bytes; /* of the request: charged while queued */
+    size_t bytes;   /* of the request: charged while queued */
+    uint64_t place; /* what the queue is ordered by; kept for good, 0: never was in it */
     uint64_t queued_at_usec;
+    uint64_t not_before_usec;  /* it pauses until then: TICKET_QUEUED all the same */
     uint64_t deadline_at_usec; /* by when it must have left the queue */
     uint32_t told_position;    /* last position that was announced; 0: none */
 };
@@ -47,6 +49,7 @@ struct admission_params {
     size_t max_queued;                  /* tickets */
     size_t max_queued_bytes;            /* of request bodies */
     uint64_t max_wait_usec[_CLASS_MAX]; /* the longest stay in the queue */
+    size_t max_granted;                 /* slots in use of all deployments together; 0: no limit */
 };
 
 struct admission {
@@ -54,6 +57,7 @@ struct admission {
     struct router *router;     /* borrowed */
     struct pressure *pressure; /* borrowed; NULL: no gate */
     struct list queue;         /* ticket.link, in order of arrival */
+    uint64_t last_place;
     size_t n_queued, queued_bytes;
     size_t n_granted;
     bool is_draining; /* refuses all */
@@ -82,6 +86,22 @@ struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct m
                                  enum call_class class, size_t bytes, uint64_t own_deadline_at_usec,
                                  uint64_t now_usec);
 
+/* What a call whose attempt failed waits for. */
+struct requeue_terms {
+    enum call_class class;
+    size_t bytes;
+    uint64_t not_before_usec;
+    uint64_t own_deadline_at_usec; /* or USEC_NEVER */
+};
+
+/*
+ * Puts a home ticket that had a slot, or a place in the queue of another group, into the queue again:
+ * where its first arrival belongs, and for another of the longest stays. It needs no room: whoever leaves
+ * a slot or a place has made it, so the queue is never longer than max_queued and all slots.
+ */
+struct verdict admission_requeue(struct admission *a, struct ticket *t, struct model_group *group,
+                                 const struct requeue_terms *terms, uint64_t now_usec);
+
 /*
  * The next ticket that gets a slot now, already granted; NULL when nobody can run. Call until NULL.
  */
@@ -101,7 +121,8 @@ struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
                                 struct router_refusal *ret_refusal);
 
 /*
- * The earliest deadline in the queue, or moment at which a deployment takes calls again; or USEC_NEVER.
+ * The earliest deadline in the queue, end of a pause, or moment at which a deployment takes calls
+ * again; or USEC_NEVER.
  */
 uint64_t admission_next_deadline(const struct admission *a);
 

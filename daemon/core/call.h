@@ -2,16 +2,22 @@
 /*
  * A call: one request on its way through sluice, and the registry of all of them.
  *
+ *                ┌──────────┐
+ *                ▼          │
  *   NEW ──► WAITING ──► STARTING ──► STREAMING ──► ENDING ──► DEAD
  *    │         │            │                        ▲
  *    └─────────┴────────────┴────────────────────────┘
  *
  *   NEW        submitted in this wake-up, not looked at yet       registry.fresh
  *   WAITING    holds a place in the queue                         registry.waiting
- *   STARTING   holds a slot; no content from upstream yet         registry.running
+ *   STARTING   holds a slot; no content from upstream yet; back   registry.running
+ *              to WAITING when this attempt fails and another
+ *              may follow (core/attempts.h)
  *   STREAMING  content has arrived                                registry.running
  *   ENDING     the outcome is known; not told yet                 registry.ending
  *   DEAD       told, slot home; freed at the end of the turn      registry.dead
+ *
+ * What a client of such a call sees: one answer of one attempt, or one error.
  *
  * The registry owns calls; a call owns its request. The sink is borrowed until the terminal event
  * was delivered or call_detach() was called. All decisions are taken in registry_run(), which the
@@ -23,6 +29,7 @@
 
 #include "base/list.h"
 #include "core/admission.h"
+#include "core/attempts.h"
 #include "core/ports.h"
 #include "core/quota.h"
 #include "core/router.h"
@@ -33,6 +40,9 @@ enum call_state { CALL_NEW, CALL_WAITING, CALL_STARTING, CALL_STREAMING, CALL_EN
 #define CALL_TEXT_MAX  256 /* of an error message that is kept for the sink */
 #define CALL_PARAM_MAX 64  /* of the name of what is wrong in the request */
 
+#define CALL_MAX_TRIED     16 /* deployments of a group that are avoided; more are asked again */
+#define CALL_MAX_FALLBACKS REQUEST_MAX_FALLBACKS
+
 struct call {
     enum call_state state;
     struct list link; /* the registry list of its state */
@@ -41,18 +51,24 @@ struct call {
     struct event_sink *sink; /* borrowed; NULL once detached or told the end */
     struct event_sink inlet; /* what the backend delivers to */
     struct ticket ticket;
-    struct quota_charge charge; /* of its caller's API key; home from ENDING on */
-    struct router_wish wish;    /* what the ticket points to */
-    struct backend *backend;    /* of the deployment that serves it */
-    const char *upstream_model; /* in the request's arena; backend_order.model */
-    struct backend_job *job;    /* NULL: not started, or over */
+    struct quota_charge charge;     /* of its caller's API key; home from ENDING on */
+    struct router_wish wish;        /* what the ticket points to */
+    uint32_t tried[CALL_MAX_TRIED]; /* wish.tried */
+    struct attempts attempts;
+    struct str asked; /* whose group serves it now: the request's model, or the last fallback */
+    char *fallbacks[CALL_MAX_FALLBACKS]; /* owned: attempts.n_fallbacks names */
+    struct backend *backend;             /* of the deployment that serves it */
+    const char *upstream_model;          /* in the request's arena; backend_order.model */
+    struct backend_job *job;             /* NULL: not started, or over */
     struct event_grammar grammar;
-    bool is_full; /* the sink said FULL and has not been drained: orthogonal to the state */
+    bool is_full;    /* the sink said FULL and has not been drained: orthogonal to the state */
+    bool owes_usage; /* STARTING: usage came, which the sink is told with the end */
 
     uint64_t arrived_at_usec, granted_at_usec, first_token_at_usec, ended_at_usec;
+    uint64_t attempt_at_usec;  /* when the last attempt got its slot; granted_at_usec: the first */
     uint64_t deadline_at_usec; /* USEC_NEVER: none */
 
-    /* the outcome, known from ENDING on */
+    /* the outcome, known from ENDING on; before that the failure that it would end with */
     enum errcode outcome; /* ERRCODE_NONE: completed */
     uint64_t retry_after_usec;
     char text[CALL_TEXT_MAX], param[CALL_PARAM_MAX];
@@ -78,9 +94,12 @@ struct call_registry {
     struct router *router;       /* borrowed */
     struct stats *stats;         /* borrowed */
     struct quota *quota; /* borrowed; set after registry_init(); NULL: no API key has limits */
+    struct retry_budget budget;
+    uint32_t random; /* state of the generator of jitter; never 0 */
     struct call_hooks hooks;
     const char *unusable; /* borrowed; why no model can be served at all, or NULL */
     bool is_running;      /* inside registry_run(): work that appears is done in the same run */
+    bool has_requeued;    /* in this run: somebody waits who may run at once */
 };
 
 void registry_init(struct call_registry *reg, struct admission *admission, struct router *router,

@@ -30,15 +30,14 @@ const char *finish_reason_name(enum finish_reason reason)
 }
 
 /* How far a call has come; an event may lead to its own stage or a later one. */
-enum { STAGE_QUEUED, STAGE_STARTED, STAGE_CONTENT, STAGE_USAGE, STAGE_OVER };
+enum { STAGE_WAITING, STAGE_CONTENT, STAGE_USAGE, STAGE_OVER };
 
 static int stage_of(enum event_type type)
 {
     switch (type) {
     case EVENT_QUEUED:
-        return STAGE_QUEUED;
     case EVENT_STARTED:
-        return STAGE_STARTED;
+        return STAGE_WAITING;
     case EVENT_TEXT:
     case EVENT_TOOL_CALL:
     case EVENT_EMBEDDING:
@@ -56,7 +55,7 @@ static int stage_of(enum event_type type)
 int event_grammar_step(struct event_grammar *g, const struct event *ev)
 {
     int stage = stage_of(ev->type);
-    bool repeats = ev->type == EVENT_QUEUED || stage == STAGE_CONTENT;
+    bool repeats = stage == STAGE_WAITING || stage == STAGE_CONTENT;
 
     if (g->stage == STAGE_OVER || stage < g->stage || (stage == g->stage && !repeats)) {
         return -EPROTO;

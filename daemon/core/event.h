@@ -2,7 +2,10 @@
 /*
  * The neutral event: what comes back from a model, whatever protocol it speaks.
  *
- *   QUEUED* STARTED? (TEXT | TOOL_CALL | EMBEDDING | RESULT)* USAGE? (END | FAILED)
+ *   (QUEUED | STARTED)* (TEXT | TOOL_CALL | EMBEDDING | RESULT)* USAGE? (END | FAILED)
+ *
+ * STARTED begins an attempt; where one fails before its first content another may follow, after
+ * waiting for its turn again. So the last STARTED names who answers.
  *
  * Exactly one terminal event (END or FAILED) ends every call. FAILED may come at any point.
  * Payloads are borrowed: they die when deliver() returns.
@@ -45,6 +48,8 @@ struct event {
         struct {
             struct str model;      /* the public name */
             struct str deployment; /* id */
+            unsigned n_retries;    /* attempts before this one that failed, in the same group */
+            unsigned n_fallbacks;  /* groups that were asked before this one */
         } started;
         struct {
             uint32_t choice;

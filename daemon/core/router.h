@@ -147,6 +147,17 @@ unsigned model_group_slots(const struct model_group *g);
 struct deployment *router_pick(struct router *r, struct model_group *g,
                                const struct router_wish *wish, uint64_t now_usec);
 
+/* Whom router_pick() would look for. */
+struct router_outlook {
+    uint32_t order; /* of its level; as in the terms, or DEPLOYMENT_ORDER_LAST */
+    bool is_tried;  /* all that take calls now were tried by this call */
+};
+
+/* false: nobody takes such a call now. Else somebody does, or will when a slot is free. */
+bool router_look_ahead(const struct router *r, const struct model_group *g,
+                       const struct router_wish *wish, uint64_t now_usec,
+                       struct router_outlook *ret);
+
 /* Why no deployment of a group will take a call, however long it waits. */
 struct router_refusal {
     enum errcode code;

@@ -220,6 +220,20 @@ static uint64_t lowest_level(const struct filter *f, uint64_t now_usec)
     return lowest;
 }
 
+bool router_look_ahead(const struct router *r, const struct model_group *g,
+                       const struct router_wish *wish, uint64_t now_usec,
+                       struct router_outlook *ret)
+{
+    const struct filter f = filter_of(r, g, wish);
+    uint64_t level = lowest_level(&f, now_usec);
+
+    if (level == NO_LEVEL) {
+        return false;
+    }
+    *ret = (struct router_outlook) {.order = (uint32_t) level, .is_tried = level >> 32 != 0};
+    return true;
+}
+
 /* ---------------------------------------------------------------- strategies */
 
 /* Of one group; more are not looked at (config/config.h: CONFIG_MAX_DEPLOYMENTS for the whole file). */
@@ -390,6 +404,9 @@ static enum errcode why_nobody(const struct filter *f)
 
         if (d->backend && !has_room(f->router, d, f->wish)) {
             return ERRCODE_CONTEXT_LENGTH;
+        }
+        if (d->backend && f->is_local_only && !d->is_local) {
+            return ERRCODE_LOCAL_ONLY;
         }
         code = d->backend ? ERRCODE_NO_MATCH : code;
     }

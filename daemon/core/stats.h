@@ -9,6 +9,8 @@ struct stats {
     uint64_t n_failed;    /* had a slot and ended with an error */
     uint64_t n_cancelled; /* by the client, whatever the state */
     uint64_t n_refused;   /* never had a slot */
+    uint64_t n_retries;   /* attempts after the first of a group */
+    uint64_t n_fallbacks; /* groups after the first of a call */
     uint64_t n_by_code[_ERRCODE_MAX];
     uint64_t tokens_in, tokens_out;
 };

@@ -62,6 +62,14 @@ static struct str date_now(struct frontends *f)
     return str_from(f->date);
 }
 
+static int write_number(struct buf *out, const char *name, unsigned value)
+{
+    char text[16];
+    int n = snprintf(text, sizeof text, "%u", value);
+
+    return http1_write_header(out, name, (struct str) {text, (size_t) n});
+}
+
 /* Headers that every answer has, those that LiteLLM's clients look for included. */
 static int write_common(struct http_conn *h, struct buf *out)
 {
@@ -78,8 +86,8 @@ static int write_common(struct http_conn *h, struct buf *out)
 
         r = http1_write_header(out, "x-litellm-model-id", str_from(h->deployment));
         r = r < 0 ? r : http1_write_header(out, "x-litellm-model-group", str_from(h->model));
-        r = r < 0 ? r : http1_write_header(out, "x-litellm-attempted-retries", STR_LIT("0"));
-        r = r < 0 ? r : http1_write_header(out, "x-litellm-attempted-fallbacks", STR_LIT("0"));
+        r = r < 0 ? r : write_number(out, "x-litellm-attempted-retries", h->n_retries);
+        r = r < 0 ? r : write_number(out, "x-litellm-attempted-fallbacks", h->n_fallbacks);
         r = r < 0 ? r
                   : http1_write_header(out, "x-litellm-overhead-duration-ms",
                                        (struct str) {overhead, (size_t) n});
@@ -119,6 +127,8 @@ static void finish_exchange(struct http_conn *h, uint64_t now_usec)
     http1_next(h->parser);
     h->state = HTTP_IDLE;
     h->id[0] = h->model[0] = h->deployment[0] = h->origin[0] = h->key_id[0] = '\0';
+    h->granted_at_usec = 0;
+    h->n_retries = h->n_fallbacks = 0;
     conn_flush_later(&h->conn);
     conn_set_deadline(&h->conn, usec_add(now_usec, h->conn.frontends->params.keep_alive_usec));
 }
@@ -412,7 +422,9 @@ enum sink_answer http_answer_deliver(struct event_sink *sink, const struct event
     case EVENT_QUEUED:
         break;
     case EVENT_STARTED:
-        h->granted_at_usec = ev->at_usec;
+        h->granted_at_usec = h->granted_at_usec ? h->granted_at_usec : ev->at_usec;
+        h->n_retries = ev->started.n_retries;
+        h->n_fallbacks = ev->started.n_fallbacks;
         (void) snprintf(h->model, sizeof h->model, "%.*s", STR_ARG(ev->started.model));
         (void) snprintf(h->deployment, sizeof h->deployment, "%.*s",
                         STR_ARG(ev->started.deployment));

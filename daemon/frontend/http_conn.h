@@ -39,7 +39,8 @@ struct http_conn {
                 1];      /* of the key that it came with; "": none, or the master's */
     bool is_over_budget; /* a collected answer does not fit: the turn ends the call */
     bool is_stream, is_head_only, keep_alive;
-    uint64_t arrived_at_usec, granted_at_usec;
+    uint64_t arrived_at_usec, granted_at_usec; /* the second of its first attempt; 0: none yet */
+    unsigned n_retries, n_fallbacks;           /* before the attempt that answers */
 };
 
 static inline struct http_conn *http_conn_of(struct conn *c)

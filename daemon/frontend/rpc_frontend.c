@@ -102,8 +102,8 @@ static void put_event(struct rpc_call *call, const struct event *ev)
 
 static void note_times(struct rpc_call *call, const struct event *ev)
 {
-    if (ev->type == EVENT_STARTED) {
-        call->granted_at_usec = ev->at_usec;
+    if (ev->type == EVENT_STARTED && call->granted_at_usec == 0) {
+        call->granted_at_usec = ev->at_usec; /* of the first attempt: what came before is waiting */
     }
     if (call->first_token_at_usec == 0 &&
         (ev->type == EVENT_TEXT || ev->type == EVENT_TOOL_CALL || ev->type == EVENT_EMBEDDING ||

@@ -135,6 +135,8 @@ static int encode_started(struct rpc_stream *s, const struct event *ev, const ch
     m.request_id = borrowed(request_id);
     m.model = string_of(scratch, ev->started.model);
     m.deployment = string_of(scratch, ev->started.deployment);
+    m.retries = ev->started.n_retries;
+    m.fallbacks = ev->started.n_fallbacks;
     if (!m.model || !m.deployment) {
         return -ENOMEM;
     }

@@ -56,8 +56,12 @@ class Env:
         models_: dict[str, Union[dict[str, Any], list[dict[str, Any]]]],
         sluice: Optional[dict[str, Any]] = None,
         general: Optional[dict[str, Any]] = None,
+        router: Optional[dict[str, Any]] = None,
     ) -> dict[str, Any]:
-        """A configuration: public name -> litellm_params, or a list of them."""
+        """A configuration: public name -> litellm_params, or a list of them.
+
+        Nothing is tried again unless router says so: most tests are about one attempt.
+        """
         entries = []
         for name, params in models_.items():
             for one in params if isinstance(params, list) else [params]:
@@ -65,6 +69,7 @@ class Env:
         # The pressure of the machine that runs the tests is not an input of theirs.
         ours = {"pressure": {"enabled": False}, **(sluice or {})}
         config: dict[str, Any] = {"model_list": entries, "sluice": ours}
+        config["router_settings"] = {"num_retries": 0} if router is None else router
         if general:
             config["general_settings"] = general
         return config
@@ -76,12 +81,15 @@ class Env:
         general: Optional[dict[str, Any]] = None,
         args: tuple[str, ...] = (),
         env: Optional[dict[str, str]] = None,
+        router: Optional[dict[str, Any]] = None,
     ) -> Daemon:
         """A running daemon: from the text of a file, or from models (default: one mock called m)."""
         if isinstance(models_, str):
             config: Union[str, dict[str, Any]] = models_
         else:
-            config = self.config({"m": mock()} if models_ is None else models_, sluice, general)
+            config = self.config(
+                {"m": mock()} if models_ is None else models_, sluice, general, router
+            )
         self.n_started += 1
         directory = self.directory / f"d{self.n_started}"
         directory.mkdir()

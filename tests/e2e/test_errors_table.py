@@ -152,6 +152,12 @@ def unsupported(env) -> Answer:
     return chat(env.start({"m": server.deployment()}), logit_bias={"5": 1})
 
 
+def far_away(env) -> Answer:
+    cloud = {"model": "openai/x", "api_key": "k", "api_base": "https://cloud.invalid/v1"}
+    sluice = env.start({"m": cloud})
+    return sluice.post(CHAT, chat_body(), headers={"x-sluice-local-only": "true"})
+
+
 def all_cooled(env) -> Answer:
     """Two deployments, as a lone one is never left out."""
     server = env.openai()
@@ -208,6 +214,7 @@ CAUSES: dict[str, Callable[[Any], Answer]] = {
     "QUEUE_TIMEOUT": lambda env: queue_full(env, "100ms"),
     "DRAINING": draining,
     "MISCONFIGURED": misconfigured,
+    "LOCAL_ONLY": far_away,
     "NO_DEPLOYMENTS": all_cooled,
     "UPSTREAM_UNREACHABLE": lambda env: chat(
         env.start(
@@ -244,7 +251,7 @@ ELSEWHERE = {
     "INTERNAL": "a bug in sluice, or memory that ends in an awkward place: unit tests",
     "BAD_CONFIGURATION": "Control.Reload, which is RPC's",
     "DEADLINE_EXCEEDED": "a deadline stands in RPC's requests only",
-    "NO_MATCH": "routing by tags and x-sluice-local-only: the tests of the router",
+    "NO_MATCH": "routing by tags: the tests of the router",
     "UPSTREAM_UNTRUSTED": "the tests of TLS",
 }
 

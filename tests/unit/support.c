@@ -111,8 +111,12 @@ static enum sink_answer record(struct event_sink *sink, const struct event *ev)
         r = buf_printf(&s->lines, "QUEUED %u\n", ev->queued.position);
         break;
     case EVENT_STARTED:
-        r = buf_printf(&s->lines, "STARTED %.*s %.*s\n", STR_ARG(ev->started.model),
+        r = buf_printf(&s->lines, "STARTED %.*s %.*s", STR_ARG(ev->started.model),
                        STR_ARG(ev->started.deployment));
+        if (r == 0 && ev->started.n_retries + ev->started.n_fallbacks > 0) {
+            r = buf_printf(&s->lines, " %u %u", ev->started.n_retries, ev->started.n_fallbacks);
+        }
+        r = r < 0 ? r : buf_append_z(&s->lines, "\n");
         break;
     case EVENT_TEXT:
         r = buf_printf(&s->lines, "TEXT %u %s ", ev->text.choice,

@@ -56,10 +56,11 @@ static int check(const char *letters)
 
 START_TEST(grammar)
 {
-    static const char *const good[] = {"sttuE", "qqqsttE", "sE",     "F",      "qF", "qqsF", "stF",
-                                       "stuF",  "seeeuE",  "srrruE", "stcctE", "tE", "E"};
-    static const char *const bad[] = {"EE",  "EF", "FF", "FE", "Et", "Fs", "ss",
-                                      "sqt", "tq", "ts", "us", "ut", "uu", "suut"};
+    static const char *const good[] = {"sttuE", "qqqsttE", "sE",     "F",      "qF",     "qqsF",
+                                       "stF",   "stuF",    "seeeuE", "srrruE", "stcctE", "tE",
+                                       "E",     "ssttE",   "sqstE",  "sqqsF"};
+    static const char *const bad[] = {"EE", "EF", "FF", "FE", "Et", "Fs",  "stst",
+                                      "tq", "ts", "us", "ut", "uu", "suut"};
 
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         ck_assert_msg(check(good[i]) == 0, "refused %s", good[i]);

@@ -425,7 +425,7 @@ START_TEST(a_call_that_must_stay_stays)
     ck_assert(!router_keeps_local(&g_router, &g_router.groups[0], NULL));
     here->is_local = false;
     ck_assert_ptr_null(look(&stay));
-    ck_assert_int_eq(refused(&stay, NULL), ERRCODE_NO_MATCH);
+    ck_assert_int_eq(refused(&stay, NULL), ERRCODE_LOCAL_ONLY);
     router_done(&g_router);
 }
 END_TEST
@@ -466,7 +466,7 @@ START_TEST(local_only_is_never_left)
     with("cloud", 1, TERMS(0));
     commit();
     ck_assert_ptr_null(look(NULL));
-    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NO_MATCH);
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_LOCAL_ONLY);
     router_done(&g_router);
 }
 END_TEST

@@ -1,0 +1,478 @@
+/*
+ * The ways of a call: which group it waits for, the attempt that begins, and what follows when one
+ * fails before its first word.
+ *
+ * attempts.c decides; here is looked up what it asks for, and done what it says. Between two
+ * attempts a call holds nothing but its place in the queue, which is that of its arrival. What it
+ * would end with is remembered while it goes on: the last failure of the group that was asked for,
+ * since what a fallback says is about a model that nobody asked for.
+ *
+ * Must not: know sockets, protocols, providers, or read a clock.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/call_internal.h"
+#include "core/prompt_size.h"
+
+#define N_SUGGESTIONS 3
+
+/* ---------------------------------------------------------------- into the queue */
+
+void call_end_unknown_model(struct call *call, uint64_t now_usec)
+{
+    const char *names[N_SUGGESTIONS];
+    size_t n = router_suggest(call->registry->router, call->request->model, names, N_SUGGESTIONS);
+    struct str asked = str_clip(call->request->model, NAME_SHOWN_MAX);
+    char text[N_SUGGESTIONS * (NAME_SHOWN_MAX + 8) + NAME_SHOWN_MAX + 64];
+    int len = snprintf(text, sizeof text, "the model \"%.*s\" does not exist", STR_ARG(asked));
+
+    for (size_t i = 0; i < n && len > 0 && (size_t) len < sizeof text; i++) {
+        struct str known = str_clip(str_from(names[i]), NAME_SHOWN_MAX);
+
+        len += snprintf(text + len, sizeof text - (size_t) len, "%s\"%.*s\"",
+                        i == 0 ? "; known: " : ", ", STR_ARG(known));
+    }
+    call_end(call,
+             &(struct call_failure) {.code = ERRCODE_MODEL_NOT_FOUND,
+                                     .text = str_from(text),
+                                     .param = STR_LIT("model")},
+             now_usec);
+}
+
+/* What of the call's wish follows from the group that was asked for, and from the settings. */
+static void complete_wish(struct call *call, const struct model_group *group)
+{
+    if (call->registry->router->policy.checks_context) {
+        call->wish.prompt_tokens = prompt_size_min_tokens(call->request);
+    }
+    if (router_keeps_local(call->registry->router, group, &call->wish)) {
+        call->wish.is_local_only = true; /* wherever it falls back to */
+    }
+}
+
+/* Charges the key that the call came with. False: it may not, and has ended. */
+static bool charge(struct call *call, uint64_t now_usec)
+{
+    struct quota *quota = call->registry->quota;
+    struct quota_refusal why;
+
+    if (!quota || quota_take(quota, &call->charge, call->request, now_usec, &why) == ERRCODE_NONE) {
+        return true;
+    }
+    call_end(call,
+             &(struct call_failure) {.code = why.code,
+                                     .text = why.text[0] ? str_from(why.text) : STR_NONE,
+                                     .retry_after_usec = why.retry_after_usec},
+             now_usec);
+    return false;
+}
+
+void call_admit(struct call *call, uint64_t now_usec)
+{
+    struct call_registry *reg = call->registry;
+    struct model_group *group = router_resolve(reg->router, call->request->model);
+
+    if (!group && reg->unusable) {
+        call_end(
+            call,
+            &(struct call_failure) {.code = ERRCODE_MISCONFIGURED, .text = str_from(reg->unusable)},
+            now_usec);
+        return;
+    }
+    if (!group) {
+        call_end_unknown_model(call, now_usec);
+        return;
+    }
+    if (!charge(call, now_usec)) {
+        return;
+    }
+    complete_wish(call, group);
+
+    struct verdict v =
+        admission_enqueue(reg->admission, &call->ticket, group, call->request->class,
+                          call->request->total_bytes, call->deadline_at_usec, now_usec);
+
+    if (v.code != ERRCODE_NONE) {
+        call_group_refused(
+            call, &(struct call_failure) {.code = v.code, .retry_after_usec = v.retry_after_usec},
+            now_usec);
+        return;
+    }
+    call_set_state(call, CALL_WAITING);
+}
+
+/* ---------------------------------------------------------------- an attempt */
+
+/* What a wildcard's deployment is to ask its server for; kept with the request. 0 or -ENOMEM. */
+static int name_model(struct call *call)
+{
+    char text[ROUTER_MODEL_BYTES];
+    const char *model = router_upstream_model(call->registry->router, call->ticket.group,
+                                              call->ticket.deployment, call->asked, text);
+
+    call->upstream_model = model ? arena_copy(&call->request->arena, str_from(model)).ptr : NULL;
+    return model && !call->upstream_model ? -ENOMEM : 0;
+}
+
+static void tell_started(struct call *call, uint64_t now_usec)
+{
+    const struct ticket *t = &call->ticket;
+    struct event ev = {
+        .type = EVENT_STARTED,
+        .at_usec = now_usec,
+        .started = {.model = str_from(t->group->name),
+                    .deployment = str_from(t->deployment->id),
+                    .n_retries = call->attempts.n_retries,
+                    .n_fallbacks = call->attempts.n_fallbacks},
+    };
+
+    (void) event_grammar_step(&call->grammar, &ev);
+    call_forward(call, &ev);
+}
+
+static int start_job(struct call *call, uint64_t now_usec)
+{
+    struct backend_job *job = NULL;
+    struct backend_order order = {.request = call->request,
+                                  .total_usec = call->request->routing.total_usec,
+                                  .first_byte_usec = call->request->routing.first_byte_usec};
+    unsigned n = call->attempts.n;
+    int r = name_model(call);
+
+    order.model = call->upstream_model;
+    if (r == 0) {
+        r = call->backend->ops->start(call->backend, &order, &call->inlet, now_usec, &job);
+    }
+    if (r < 0 || !job) {
+        return r;
+    }
+    assert(call->attempts.n == n && !call_has_ended(call));
+    call->job = job;
+    if (call->is_full) {
+        call->backend->ops->pause(job);
+    }
+    return 0;
+}
+
+void call_start(struct call *call, uint64_t now_usec)
+{
+    struct deployment *d = call->ticket.deployment;
+    int r;
+
+    if (call->granted_at_usec == 0) {
+        call->granted_at_usec = now_usec;
+    }
+    call->attempt_at_usec = now_usec;
+    call->attempts.n++;
+    call->backend = d->backend;
+    (void) snprintf(call->deployment_id, sizeof call->deployment_id, "%s", d->id);
+    (void) snprintf(call->provider, sizeof call->provider, "%s", d->provider);
+    call_set_state(call, CALL_STARTING);
+    tell_started(call, now_usec);
+    r = start_job(call, now_usec);
+    if (r < 0) {
+        call_end(
+            call,
+            &(struct call_failure) {.code = r == -ENOMEM ? ERRCODE_OUT_OF_MEMORY : ERRCODE_INTERNAL,
+                                    .retry_after_usec = RETRY_AFTER_MIN_USEC},
+            now_usec);
+    }
+}
+
+/* ---------------------------------------------------------------- other ways */
+
+static struct str name_of_way(const struct call *call, unsigned i)
+{
+    return i == 0 ? call->request->model : str_from(call->fallbacks[i - 1]);
+}
+
+/* Was the model behind the name asked already? A wildcard has many of them. */
+static bool is_known_way(const struct call *call, struct str name, const struct model_group *group)
+{
+    for (unsigned i = 0; i <= call->attempts.n_fallbacks; i++) {
+        struct str other = name_of_way(call, i);
+
+        if (str_is_equal(other, name) || (!model_group_is_wildcard(group) &&
+                                          router_resolve(call->registry->router, other) == group)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * May it serve the call, as far as names and wishes go? What only lasts a moment (a breaker, a
+ * cooldown) is found out in the queue.
+ */
+static bool is_way(const struct call *call, struct str name, uint64_t now_usec)
+{
+    struct router *router = call->registry->router;
+    const struct model_group *group = router_resolve(router, name);
+    struct router_wish wish = call->wish;
+    struct router_refusal refusal;
+
+    if (!group || is_known_way(call, name, group)) {
+        return false;
+    }
+    wish.n_tried = 0;
+    return !router_refuses(router, group, &wish, now_usec, &refusal);
+}
+
+static struct str first_way(const struct call *call, char *const *names, size_t n,
+                            uint64_t now_usec)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct str name = str_from(names[i]);
+
+        if (is_way(call, name, now_usec)) {
+            return name;
+        }
+    }
+    return STR_NONE;
+}
+
+/* Of the request's own list, which stands in the place of all others. */
+static struct str own_way(const struct call *call, uint64_t now_usec)
+{
+    const struct request_routing *routing = &call->request->routing;
+
+    for (size_t i = 0; i < routing->n_fallbacks; i++) {
+        if (is_way(call, routing->fallbacks[i], now_usec)) {
+            return routing->fallbacks[i];
+        }
+    }
+    return STR_NONE;
+}
+
+/* Of the lists for one name: the special one, where there is one for it, else the general one. */
+static struct str listed_way(const struct call *call, struct str from, enum fallback_kind kind,
+                             uint64_t now_usec)
+{
+    const struct router *router = call->registry->router;
+    const struct router_fallbacks *list = router_fallbacks(router, kind, from);
+
+    if (!list && kind != FALLBACK_GENERAL) {
+        list = router_fallbacks(router, FALLBACK_GENERAL, from);
+    }
+    return list ? first_way(call, list->targets, list->n_targets, now_usec) : STR_NONE;
+}
+
+/*
+ * The next name to ask: from the lists of the group that failed, then of those that led to it.
+ * Absent: there is none.
+ */
+static struct str next_way(const struct call *call, enum fallback_kind kind, uint64_t now_usec)
+{
+    const struct router_policy *policy = &call->registry->router->policy;
+    unsigned max =
+        policy->max_fallbacks < CALL_MAX_FALLBACKS ? policy->max_fallbacks : CALL_MAX_FALLBACKS;
+    struct str name = STR_NONE;
+
+    if (call->attempts.n_fallbacks >= max) {
+        return STR_NONE;
+    }
+    if (call->request->routing.has_fallbacks) {
+        return own_way(call, now_usec);
+    }
+    for (unsigned i = call->attempts.n_fallbacks + 1; i > 0 && !name.ptr; i--) {
+        name = listed_way(call, name_of_way(call, i - 1), kind, now_usec);
+    }
+    return name;
+}
+
+bool call_is_filtered(struct call *call, const struct event *end)
+{
+    for (size_t i = 0; i < end->end.n_choices; i++) {
+        if (end->end.reasons[i] != FINISH_CONTENT_FILTER) {
+            return false;
+        }
+    }
+    return end->end.n_choices > 0 && call->sink &&
+           next_way(call, FALLBACK_CONTENT_POLICY, end->at_usec).ptr;
+}
+
+/* ---------------------------------------------------------------- after a failure */
+
+static void end_remembered(struct call *call, enum errcode last, uint64_t now_usec)
+{
+    size_t n = strlen(call->text);
+
+    if (call->attempts.n_fallbacks > 0) {
+        (void) snprintf(call->text + n, sizeof call->text - n, "%s; %u fallback%s did not help: %s",
+                        n == 0 ? errcode_info(call->outcome)->text : "", call->attempts.n_fallbacks,
+                        call->attempts.n_fallbacks > 1 ? "s" : "", errcode_info(last)->openai_code);
+    }
+    call_end_as_remembered(call, now_usec);
+}
+
+/* Into the queue again. false: sluice takes nobody in now. */
+static bool wait_again(struct call *call, struct model_group *group, uint64_t at_usec,
+                       uint64_t now_usec)
+{
+    struct call_registry *reg = call->registry;
+    struct verdict v = admission_requeue(reg->admission, &call->ticket, group,
+                                         &(struct requeue_terms) {
+                                             .class = call->request->class,
+                                             .bytes = call->request->total_bytes,
+                                             .not_before_usec = at_usec,
+                                             .own_deadline_at_usec = call->deadline_at_usec,
+                                         },
+                                         now_usec);
+
+    if (v.code != ERRCODE_NONE) {
+        return false;
+    }
+    call->grammar = (struct event_grammar) {0};
+    call->usage = (struct usage) {0};
+    call->owes_usage = false;
+    call_set_state(call, CALL_WAITING);
+    reg->has_requeued = true;
+    call_want_run(reg);
+    return true;
+}
+
+static bool fall_back(struct call *call, struct str name, uint64_t now_usec)
+{
+    struct model_group *group = router_resolve(call->registry->router, name);
+    char *copy = malloc(name.len + 1);
+
+    if (!copy) {
+        return false;
+    }
+    memcpy(copy, name.ptr, name.len);
+    copy[name.len] = '\0';
+    call->fallbacks[call->attempts.n_fallbacks++] = copy;
+    call->attempts.n_in_level = 0;
+    call->asked = str_from(copy);
+    call->wish.n_tried = 0;
+    call->registry->stats->n_fallbacks++;
+    return wait_again(call, group, now_usec, now_usec);
+}
+
+static bool retry(struct call *call, struct model_group *group, const struct attempt_decision *d,
+                  uint64_t now_usec)
+{
+    call->attempts.n_retries++;
+    call->attempts.n_in_level = d->changes_level ? 0 : call->attempts.n_in_level + 1;
+    call->registry->stats->n_retries++;
+    if (d->is_same) {
+        retry_budget_take(&call->registry->budget);
+    }
+    return wait_again(call, group, d->at_usec, now_usec);
+}
+
+/* Does a policy have a number for just this cause? */
+static bool is_named(const struct router_policy *policy, struct str group, enum fail_cause cause)
+{
+    const struct routing_policy *own = router_policy_retries(policy, group);
+
+    if (cause == _FAIL_CAUSE_MAX) {
+        return false;
+    }
+    if (own && own->by_cause[cause] != ROUTING_UNSET) {
+        return own->by_cause[cause] > 0;
+    }
+    return policy->retries.by_cause[cause] > 0;
+}
+
+static struct attempt_rules rules_for(const struct call *call, const struct model_group *group,
+                                      const struct deployment *d, enum errcode code)
+{
+    const struct router *router = call->registry->router;
+    const struct request_routing *routing = &call->request->routing;
+    enum fail_cause cause = fail_cause_of(code);
+
+    return (struct attempt_rules) {
+        .of_request = !routing->has_retries                         ? ROUTING_UNSET
+                      : routing->max_retries > ATTEMPTS_MAX_RETRIES ? ATTEMPTS_MAX_RETRIES
+                                                                    : (int) routing->max_retries,
+        .of_config = cause == _FAIL_CAUSE_MAX ? 0 : router_retries(router, call->asked, d, cause),
+        .is_named = group && is_named(&router->policy, str_from(group->name), cause),
+        .least_pause_usec = router->policy.retry_after_usec,
+    };
+}
+
+static uint32_t chance(struct call_registry *reg)
+{
+    /* xorshift32 (Marsaglia, 2003): spreads pauses, and keeps no secret */
+    reg->random ^= reg->random << 13;
+    reg->random ^= reg->random >> 17;
+    reg->random ^= reg->random << 5;
+    return reg->random;
+}
+
+/* As router_look_ahead() says it. */
+static uint32_t order_of(const struct deployment *d)
+{
+    return d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
+}
+
+/* d: where it failed, or NULL: its group refused it. The ticket is home. */
+static void go_on(struct call *call, const struct call_failure *f, const struct deployment *d,
+                  uint64_t now_usec)
+{
+    struct call_registry *reg = call->registry;
+    struct model_group *group = router_resolve(reg->router, call->asked);
+    struct str other = next_way(call, attempts_fallback_kind(f->code), now_usec);
+    struct attempt_failure failure = {
+        .code = f->code, .retry_after_usec = f->retry_after_usec, .was_asked = d != NULL};
+    struct attempt_field field = {.has_fallback = other.ptr != NULL};
+    struct attempt_rules rules = rules_for(call, group, d, f->code);
+    bool goes_on = false;
+
+    struct router_outlook next;
+
+    if (group && d && router_look_ahead(reg->router, group, &call->wish, now_usec, &next)) {
+        field.has_untried = !next.is_tried;
+        field.has_next_level = !next.is_tried && next.order != order_of(d);
+    }
+
+    struct attempt_decision decision = attempts_decide(
+        &call->attempts, &rules, &failure, &field, retry_budget_can_take(&reg->budget, now_usec),
+        call->deadline_at_usec, chance(reg), now_usec);
+
+    switch (decision.next) {
+    case ATTEMPT_RETRY:
+        goes_on = group && retry(call, group, &decision, now_usec);
+        break;
+    case ATTEMPT_FALL_BACK:
+        goes_on = fall_back(call, other, now_usec);
+        break;
+    case ATTEMPT_END:
+        break;
+    }
+    if (!goes_on) {
+        end_remembered(call, f->code, now_usec);
+    }
+}
+
+void call_attempt_failed(struct call *call, const struct call_failure *f, uint64_t now_usec)
+{
+    const struct deployment *d = call->ticket.deployment;
+
+    call_leave_slot(call, f, now_usec);
+    if (call->attempts.n_fallbacks == 0) {
+        call_remember(call, f);
+    }
+    if (call->wish.n_tried < CALL_MAX_TRIED) {
+        call->tried[call->wish.n_tried++] = d->serial;
+    }
+    if (call->sink) {
+        go_on(call, f, d, now_usec);
+    } else {
+        call_end_as_remembered(call, now_usec);
+    }
+}
+
+void call_group_refused(struct call *call, const struct call_failure *f, uint64_t now_usec)
+{
+    if (call->outcome == ERRCODE_NONE) {
+        call_remember(call, f); /* else a model server has said something more exact */
+    }
+    go_on(call, f, NULL, now_usec);
+}

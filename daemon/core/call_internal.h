@@ -1,0 +1,59 @@
+#pragma once
+/*
+ * What the parts of core/call share: call.c (the life of one call), call_attempt.c (its ways),
+ * call_registry.c (all of them). Nobody else includes this.
+ */
+#include "core/call.h"
+
+#define NAME_SHOWN_MAX 80 /* bytes of a name in an error message */
+
+/* Why a call, or one attempt of it, fails. Texts are borrowed; absent: those of errors.def. */
+struct call_failure {
+    enum errcode code;
+    struct str text, param;
+    uint64_t retry_after_usec;
+};
+
+/* ---------------------------------------------------------------- call.c */
+
+void call_set_state(struct call *call, enum call_state to);
+bool call_has_ended(const struct call *call);
+void call_want_run(struct call_registry *reg);
+void call_forward(struct call *call, const struct event *ev); /* to the sink, if there is one */
+void call_stop_job(struct call *call);
+void call_free(struct call *call); /* its ticket is home */
+
+/*
+ * The slot, or the place in the queue, goes home. f: what the attempt ended with, NULL: well;
+ * breaker and cooldown are told where there was one.
+ */
+void call_leave_slot(struct call *call, const struct call_failure *f, uint64_t now_usec);
+
+/* What the call would end with. NULL: well. f must not point into the call. */
+void call_remember(struct call *call, const struct call_failure *f);
+void call_end_as_remembered(struct call *call, uint64_t now_usec); /* the ticket is home */
+
+/* All three of them. */
+void call_end(struct call *call, const struct call_failure *f, uint64_t now_usec);
+
+/* ---------------------------------------------------------------- call_attempt.c */
+
+/* A NEW call: into the queue of its group, or refused. */
+void call_admit(struct call *call, uint64_t now_usec);
+
+/* A slot was granted: the attempt begins. */
+void call_start(struct call *call, uint64_t now_usec);
+
+/* A STARTING call's attempt failed; its job is over. WAITING again, or ENDING. */
+void call_attempt_failed(struct call *call, const struct call_failure *f, uint64_t now_usec);
+
+/* Its group does not serve it: the ticket is home. WAITING for another group, or ENDING. */
+void call_group_refused(struct call *call, const struct call_failure *f, uint64_t now_usec);
+
+/*
+ * Is this end of an answer without a word a content filter's, and is there a fallback for that?
+ */
+bool call_is_filtered(struct call *call, const struct event *end);
+
+/* MODEL_NOT_FOUND, with names that are near. */
+void call_end_unknown_model(struct call *call, uint64_t now_usec);
