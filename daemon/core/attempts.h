@@ -20,8 +20,8 @@
  *
  * A policy that names the cause (TimeoutErrorRetries: 1) overrules the table. A time-out is not
  * tried again where it happened, as LiteLLM would: with limits of minutes each further attempt holds
- * a slot for as long, and three of them open the breaker for everybody. A model server that ran out
- * of memory would run out of it again.
+ * a slot for as long, and three of them open the breaker for everybody. Nor is what a moment
+ * does not change: memory that was too little for a load, an account used up, a certificate.
  *
  * Who has somewhere else to go does not wait: a pause is only made where the group has no other
  * deployment and no fallback. It is what the server asked for if that is short; if it is long the
