@@ -10,7 +10,8 @@ static int encode(const struct http_backend *b, const struct backend_order *orde
 {
     struct openai_target target = {.model = order->model ? order->model : b->model,
                                    .defaults = &b->options,
-                                   .overrides = &b->body};
+                                   .overrides = &b->body,
+                                   .dropped = &b->dropped};
 
     return openai_encode_request(order->request, &target, out, ret_problem);
 }

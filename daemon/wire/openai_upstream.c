@@ -7,9 +7,12 @@
  *
  *   forced    model, stream, stream_options, encoding_format: sluice's own, whatever the client
  *             sent
- *   dropped   what is said to a gateway, not to a model (openai_gateway.h): LiteLLM's per-request
+ *   gateway's what is said to a gateway, not to a model (openai_gateway.h): LiteLLM's per-request
  *             overrides, Ollama's load options, where to connect and with which key
  *   null      the same as absent where the deployment has a default
+ *
+ * What the deployment drops (LiteLLM's additional_drop_params) is not sent, whoever says it: the
+ * client, the configuration, or this file with a forced member.
  *
  * Other requests (RPC) are written from the neutral model, then the caller's extra members follow
  * under the same rules. Last come the deployment's overrides, which win over what the client sent,
@@ -120,13 +123,6 @@ static bool is_for_text(struct str name)
     return is_one_of(name, names, ARRAY_LEN(names));
 }
 
-static bool is_sent(const struct encoder *e, const char *name)
-{
-    return is_one_of(str_from(name), e->written, e->n_written) ||
-           !json_is_null(request_member(e->req, name)) ||
-           !json_is_null(e->req->extra.ptr ? json_find(e->req->extra, name) : STR_NONE);
-}
-
 static bool kv_has(const struct kv *kv, struct str name)
 {
     for (size_t i = 0; kv && i < kv->n_items; i++) {
@@ -135,6 +131,29 @@ static bool kv_has(const struct kv *kv, struct str name)
         }
     }
     return false;
+}
+
+/*
+ * Does the deployment never send the member? What a request asks about, and of which model, is no
+ * parameter: without it there is no request.
+ */
+static bool is_dropped(const struct encoder *e, struct str name)
+{
+    static const char *const needed[] = {"model", "messages",  "prompt",
+                                         "input", "documents", "query"};
+
+    return kv_has(e->target->dropped, name) && !is_one_of(name, needed, ARRAY_LEN(needed));
+}
+
+/* Did the client say it? What is dropped counts as not said. */
+static bool is_sent(const struct encoder *e, const char *name)
+{
+    if (is_dropped(e, str_from(name))) {
+        return false;
+    }
+    return is_one_of(str_from(name), e->written, e->n_written) ||
+           !json_is_null(request_member(e->req, name)) ||
+           !json_is_null(e->req->extra.ptr ? json_find(e->req->extra, name) : STR_NONE);
 }
 
 static bool has_default(const struct encoder *e, struct str name)
@@ -154,7 +173,7 @@ static bool is_default_wanted(const struct encoder *e, const char *name)
     struct str s = str_from(name);
     bool is_cap = str_is(s, "max_tokens") || str_is(s, "max_completion_tokens");
 
-    if (is_forced(e, s) || is_structural(s) ||
+    if (is_forced(e, s) || is_structural(s) || is_dropped(e, s) ||
         (!request_kind_is_text(e->req->kind) && is_for_text(s))) {
         return false;
     }
@@ -183,7 +202,10 @@ static struct put *begin_own(struct encoder *e, const char *name)
 {
     assert(e->n_written < MAX_WRITTEN);
     e->written[e->n_written++] = name;
-    return is_overridden(e, str_from(name)) ? &e->discarded : begin_member(e, str_from(name));
+    if (is_overridden(e, str_from(name)) || is_dropped(e, str_from(name))) {
+        return &e->discarded;
+    }
+    return begin_member(e, str_from(name));
 }
 
 static void put_forced(struct encoder *e)
@@ -205,7 +227,7 @@ static void put_overrides(struct encoder *e)
     for (size_t i = 0; overrides && i < overrides->n_items; i++) {
         struct str name = str_from(overrides->items[i].name);
 
-        if (is_overridden(e, name)) {
+        if (is_overridden(e, name) && !is_dropped(e, name)) {
             put_z(begin_member(e, name), overrides->items[i].value);
         }
     }
@@ -231,7 +253,7 @@ static void splice_members(struct encoder *e)
         bool is_replaced = json_is_null(m->value) && has_default(e, m->name);
 
         if (is_forced(e, m->name) || m->is_for_gateway || is_replaced ||
-            is_overridden(e, m->name)) {
+            is_overridden(e, m->name) || is_dropped(e, m->name)) {
             continue;
         }
         if (e->req->kind == REQUEST_RERANK && str_is(m->name, "documents")) {
@@ -533,7 +555,8 @@ static int put_extra(struct encoder *e, struct problem *ret_problem)
                                 ret_problem);
         }
         if (!is_one_of(name, e->written, e->n_written) && !is_forced(e, name) &&
-            !is_structural(name) && !openai_gateway_is_member(name) && !is_overridden(e, name)) {
+            !is_structural(name) && !openai_gateway_is_member(name) && !is_overridden(e, name) &&
+            !is_dropped(e, name)) {
             put_str(begin_member(e, name), value);
         }
     }

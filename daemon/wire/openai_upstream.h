@@ -23,6 +23,8 @@ struct openai_target {
     const struct kv *defaults;
     /* The same, but these win over what the client sent. Borrowed, may be NULL */
     const struct kv *overrides;
+    /* Names of members that are never sent, by anybody; the values mean nothing. May be NULL */
+    const struct kv *dropped;
 };
 
 /*

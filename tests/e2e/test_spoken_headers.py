@@ -1,4 +1,4 @@
-"""What a deployment adds to every exchange with its model server: extra_headers, loads included, and extra_body."""
+"""What a deployment adds to every exchange with its model server: extra_headers, loads included, and extra_body; and what it leaves out."""
 
 from __future__ import annotations
 
@@ -44,3 +44,20 @@ def test_extra_body_wins(env) -> None:
     assert sent["temperature"] == 0.25 and sent["top_p"] == 0.75 and sent["top_k"] == 3
     assert sent["chat_template_kwargs"] == {"enable_thinking": False}
     assert json.dumps(sent).count("temperature") == 1
+
+
+def test_dropped_params_of_a_client_are_not_sent(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment(additional_drop_params=["seed", "temperature", "messages"])})
+    assert sluice.post(CHAT, chat_body("m", seed=7, temperature=0.25, top_p=0.75)).status == 200
+    sent = upstream.wait_request().json
+    assert "seed" not in json.dumps(sent) and "temperature" not in json.dumps(sent)
+    assert sent["messages"] and "0.75" in json.dumps(sent)
+
+
+def test_dropped_params_of_a_deployment_are_not_sent(env) -> None:
+    """Nor those that sluice itself asks for: some servers refuse stream_options."""
+    upstream = env.openai()
+    dropped = ["temperature", "stream_options", "x_mode"]
+    sluice = env.start({"m": upstream.deployment(temperature=0.5, extra_body={"x_mode": 1}, additional_drop_params=dropped)})
+    assert sluice.post(CHAT, chat_body("m")).status == 200
+    assert not set(dropped) & set(upstream.wait_request().json)

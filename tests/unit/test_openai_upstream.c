@@ -5,7 +5,8 @@
 #include "openai_client.h"
 
 static struct buf g_out;
-static const struct kv *g_overrides; /* of the target; none unless a test says so */
+/* of the target; none unless a test says so */
+static const struct kv *g_overrides, *g_dropped;
 
 /* ---- requests */
 
@@ -22,7 +23,7 @@ static struct kv defaults_of(const char *const *pairs, size_t n)
 static int encode(const struct request *req, const struct kv *defaults)
 {
     struct openai_target target = {
-        .model = "up/model", .defaults = defaults, .overrides = g_overrides};
+        .model = "up/model", .defaults = defaults, .overrides = g_overrides, .dropped = g_dropped};
     struct json_error error;
     int r;
 
@@ -287,6 +288,51 @@ START_TEST(overrides_win_over_clients_and_defaults)
 }
 END_TEST
 
+START_TEST(what_is_dropped_is_never_sent)
+{
+    static const char *const names[] = {"max_tokens", "", "temperature",    "", "x_mode",   "",
+                                        "y",          "", "stream_options", "", "messages", "",
+                                        "model",      "", "input",          ""};
+    static const char *const usual[] = {"temperature",           "0.9", "top_p", "0.1",
+                                        "max_completion_tokens", "5"};
+    static const char *const pairs[] = {"x_mode", "1", "z", "2"};
+    struct kv dropped = defaults_of(names, ARRAY_LEN(names)),
+              defaults = defaults_of(usual, ARRAY_LEN(usual)),
+              overrides = defaults_of(pairs, ARRAY_LEN(pairs));
+    struct content_part part = {.type = PART_TEXT, .text = STR_LIT("x")};
+    struct message m = {.role = ROLE_USER, .parts = &part, .n_parts = 1};
+    struct request neutral = {
+        .kind = REQUEST_CHAT,
+        .messages = &m,
+        .n_messages = 1,
+        .sampling = {.set = SAMPLING_TEMPERATURE | SAMPLING_MAX_TOKENS,
+                     .max_tokens = 3,
+                     .temperature = 2,
+                     .n_choices = 1},
+        .extra = json("{'y':8,'q':9}"),
+    };
+    struct request *req = decode(REQUEST_CHAT, "{'model':'m','temperature':1,'max_tokens':3,'y':3,"
+                                               "'q':4,'messages':[{'role':'user'}]}");
+    struct request *embed = decode(REQUEST_EMBED, "{'model':'m','input':'x','y':1}");
+
+    g_dropped = &dropped;
+    g_overrides = &overrides;
+    encodes(req, &defaults,
+            "{'model':'up/model','stream':true,'q':4,'messages':[{'role':'user'}],'z':2,"
+            "'top_p':0.1,'max_completion_tokens':5}"); /* a cap that is dropped was not sent */
+    encodes(&neutral, &defaults,
+            "{'model':'up/model','stream':true,'messages':[{'role':'user','content':'x'}],'q':9,"
+            "'z':2,'top_p':0.1,'max_completion_tokens':5}");
+    encodes(embed, NULL, "{'model':'up/model','encoding_format':'float','input':'x','z':2}");
+    g_dropped = g_overrides = NULL;
+    request_free(embed);
+    request_free(req);
+    kv_done(&overrides);
+    kv_done(&defaults);
+    kv_done(&dropped);
+}
+END_TEST
+
 START_TEST(a_full_buffer_is_told)
 {
     struct request *req = decode(REQUEST_EMBED, "{'model':'m','input':'x'}");
@@ -500,6 +546,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, neutral_values);
     tcase_add_test(tc, extra_members_follow_the_same_rules);
     tcase_add_test(tc, overrides_win_over_clients_and_defaults);
+    tcase_add_test(tc, what_is_dropped_is_never_sent);
     tcase_add_test(tc, a_full_buffer_is_told);
     tcase_add_test(tc, status_codes);
     tcase_add_test(tc, content_filters_in_many_words);
