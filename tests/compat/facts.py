@@ -42,7 +42,9 @@ NAMES = ("id", "model_name", "model_group")
 def of_answer(answer: Answer, method: str) -> dict[str, str]:
     facts = {"status": str(answer.status)}
     for name, value in answer.headers:
-        if name not in IGNORED_HEADERS:
+        if name == "x-compat-answer":  # said by gateways.py, not by a gateway
+            facts["connection"] = value
+        elif name not in IGNORED_HEADERS:
             facts[f"header {name}"] = _header(name, value)
     kind = facts.get("header content-type", "")
     if method == "HEAD" or not answer.body:
