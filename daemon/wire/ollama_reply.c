@@ -4,8 +4,9 @@
  *
  * Only done:true ends an answer. Ollama also ends the body cleanly when its runner dies or its
  * repetition guard bites, sometimes after an {"error":...} line with status 200, sometimes without
- * (measured, 0.34): both are failures here. A load-only answer is one object without a line end; it
- * is taken at the end.
+ * (measured, 0.34): both are failures here. So is a done_reason of "load" or "unload": it answers
+ * requests without a prompt, and no call is one. The last object may have no line end; it is taken
+ * at the end.
  *
  * A line is checked once and walked once; nothing is copied unless it has escapes, and then into
  * buffers that stay, so that a token costs no allocation. Nothing relies on the order of members,
@@ -326,9 +327,15 @@ void ollama_decoder_finish(struct ollama_decoder *d, const struct str counts[3],
     ollama_decoder_deliver(d, &end);
 }
 
+/* The model was loaded, or its memory freed, and nothing was asked of it. */
+static bool is_no_answer(struct str done_reason)
+{
+    return str_is(done_reason, "\"load\"") || str_is(done_reason, "\"unload\"");
+}
+
 /*
- * "load" and "unload" answer a request without a prompt; any other word, or none, is a normal end.
- * An answer that was cut stays one, whatever it called before.
+ * A word that is not known, or none, is a normal end. An answer that was cut stays one, whatever it
+ * called before.
  */
 static enum finish_reason reason_of(const struct ollama_decoder *d, struct str done_reason)
 {
@@ -383,6 +390,11 @@ static int on_line(void *ctx, struct str line)
     }
     r = deliver_content(d, values);
     if (r == 0 && json_is_true(values[LINE_DONE])) {
+        if (is_no_answer(values[LINE_DONE_REASON])) {
+            return ollama_decoder_fail(d, ERRCODE_UPSTREAM_CUT,
+                                       "the model server did not answer the prompt, it only "
+                                       "changed what is loaded");
+        }
         ollama_decoder_finish(d, &values[LINE_TOKENS_IN], reason_of(d, values[LINE_DONE_REASON]));
     }
     return r;

@@ -11,7 +11,7 @@ import pytest
 from testenv.daemon import Daemon
 from testenv.http import chat_body
 from testenv.models import OllamaServer
-from testenv.upstream import whole
+from testenv.upstream import end, whole
 
 CHAT = "/v1/chat/completions"
 EMBEDDINGS = "/v1/embeddings"
@@ -147,3 +147,15 @@ def test_token_ids_are_refused_by_name(env, value: Any) -> None:
     answer = sluice.post("/v1/completions", {"model": "m", "prompt": value})
     assert answer.status == 400 and answer.error["param"] == "prompt", answer
     assert not ollama.exchanges
+
+
+@pytest.mark.parametrize("reason", ["load", "unload"])
+def test_a_load_is_no_answer(env, reason: str) -> None:
+    """An empty answer that only says what is loaded now must not pass for a finished one; another try may answer."""
+    ollama = env.ollama()
+    sluice = env.start({"m": ollama.deployment("um")})
+    ollama.next(end(reason))
+    answer = sluice.post(CHAT, chat_body("m", "hello"))
+    assert answer.status == 502 and answer.error["code"] == "upstream_cut", answer
+    ollama.next(end(reason))
+    assert sluice.post(CHAT, chat_body("m", "hello", num_retries=1)).status == 200

@@ -233,13 +233,23 @@ START_TEST(nothing_relies_on_order_or_presence)
 END_TEST
 
 /* One object without a line end, even though a stream was asked for. */
-START_TEST(a_load_only_answer)
+START_TEST(a_load_is_no_answer)
 {
-    check_events(
-        "{\"model\":\"tiny\",\"created_at\":\"2026-11-22T13:44:32.409357757Z\",\"message\":"
-        "{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"load\"}",
-        "USAGE 0 0 0\n"
-        "END stop\n");
+    static const char *const reasons[] = {"load", "unload"};
+
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
+        char body[256];
+
+        (void) snprintf(body, sizeof body,
+                        "{\"model\":\"tiny\",\"created_at\":\"2026-11-22T13:44:32.4Z\","
+                        "\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,"
+                        "\"done_reason\":\"%s\"}",
+                        reasons[i]);
+        ck_assert_fails(body, ERRCODE_UPSTREAM_CUT, "");
+    }
+    check_events("{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"loaded\"}",
+                 "USAGE 0 0 0\n"
+                 "END stop\n");
 }
 END_TEST
 
@@ -700,7 +710,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, tool_calls_without_ids);
     tcase_add_test(tc, a_cut_answer_with_a_call_stays_cut);
     tcase_add_test(tc, nothing_relies_on_order_or_presence);
-    tcase_add_test(tc, a_load_only_answer);
+    tcase_add_test(tc, a_load_is_no_answer);
     tcase_add_test(tc, what_comes_after_the_end_is_ignored);
     tcase_add_test(tc, chat_logprobs);
     tcase_add_test(tc, logprobs_of_thinking_stay_with_it);
