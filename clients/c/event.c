@@ -198,6 +198,11 @@ EXPORT uint64_t sluice_call_output_tokens(const sluice_call *call)
     return usage(call) ? usage(call)->output_tokens : 0;
 }
 
+EXPORT uint64_t sluice_call_reasoning_output_tokens(const sluice_call *call)
+{
+    return usage(call) ? usage(call)->reasoning_output_tokens : 0;
+}
+
 static const Sluice__V1__Timings *timings(const sluice_call *call)
 {
     return done(call) ? done(call)->timings : NULL;

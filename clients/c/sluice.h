@@ -394,6 +394,8 @@ int sluice_call_has_usage(const sluice_call *call);
 uint64_t sluice_call_input_tokens(const sluice_call *call);
 uint64_t sluice_call_cached_input_tokens(const sluice_call *call);
 uint64_t sluice_call_output_tokens(const sluice_call *call);
+/* Of these, for thinking; 0 also where the model server does not say. Since ABI 0.3. */
+uint64_t sluice_call_reasoning_output_tokens(const sluice_call *call);
 
 /* DONE: from the arrival at the daemon to the grant of a slot, to the first piece of the answer (0:
  * there was none), to the end. */

@@ -145,6 +145,8 @@ void json_add_done(cJSON *object, const sluice_call *call)
         json_add_number(usage, "input_tokens", sluice_call_input_tokens(call));
         json_add_number(usage, "cached_input_tokens", sluice_call_cached_input_tokens(call));
         json_add_number(usage, "output_tokens", sluice_call_output_tokens(call));
+        json_add_number(usage, "reasoning_output_tokens",
+                        sluice_call_reasoning_output_tokens(call));
     }
 
     cJSON *timings = json_add_object(object, "timings");

@@ -36,6 +36,7 @@ struct usage {
     uint64_t tokens_in;
     uint64_t tokens_cached; /* part of tokens_in */
     uint64_t tokens_out;
+    uint64_t tokens_reasoning; /* part of tokens_out; 0 also where nobody counts them */
 };
 
 struct event {

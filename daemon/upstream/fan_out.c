@@ -94,6 +94,7 @@ static void add_usage(struct backend_job *job, const struct usage *u)
         job->usage.tokens_cached += u->tokens_cached;
     }
     job->usage.tokens_out += u->tokens_out;
+    job->usage.tokens_reasoning += u->tokens_reasoning;
     job->has_usage = true;
 }
 

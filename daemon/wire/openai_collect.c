@@ -368,6 +368,11 @@ void openai_put_usage(struct put *p, enum request_kind kind, const struct usage 
         put_u64(p, usage->tokens_cached);
         put_char(p, '}');
     }
+    if (usage->tokens_reasoning > 0) {
+        put_z(p, ",\"completion_tokens_details\":{\"reasoning_tokens\":");
+        put_u64(p, usage->tokens_reasoning);
+        put_char(p, '}');
+    }
     put_char(p, '}');
 }
 

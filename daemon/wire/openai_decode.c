@@ -137,7 +137,8 @@ static uint64_t count_of(struct str value)
 static void note_usage(struct openai_decoder *d, struct str usage)
 {
     static const struct str names[] = {FIELD_NAME("prompt_tokens"), FIELD_NAME("completion_tokens"),
-                                       FIELD_NAME("prompt_tokens_details")};
+                                       FIELD_NAME("prompt_tokens_details"),
+                                       FIELD_NAME("completion_tokens_details")};
     struct str values[ARRAY_LEN(names)];
     struct usage u;
 
@@ -145,6 +146,7 @@ static void note_usage(struct openai_decoder *d, struct str usage)
     u.tokens_in = count_of(values[0]);
     u.tokens_out = count_of(values[1]);
     u.tokens_cached = count_of(json_find(values[2], "cached_tokens"));
+    u.tokens_reasoning = count_of(json_find(values[3], "reasoning_tokens"));
     if (u.tokens_in == 0 && !d->choices) {
         u.tokens_in = count_of(json_find(usage, "total_tokens")); /* Jina, older vLLM */
     }

@@ -262,6 +262,7 @@ static int encode_end(struct rpc_stream *s, const struct event *ev,
         usage.input_tokens = s->usage.tokens_in;
         usage.cached_input_tokens = s->usage.tokens_cached;
         usage.output_tokens = s->usage.tokens_out;
+        usage.reasoning_output_tokens = s->usage.tokens_reasoning;
         m.usage = &usage;
     }
     t.queue_usec = timings->queue_usec;

@@ -124,6 +124,7 @@ static inline size_t peer_done_event(uint8_t *out, uint64_t seq)
     usage.input_tokens = 7;
     usage.cached_input_tokens = 3;
     usage.output_tokens = 9;
+    usage.reasoning_output_tokens = 4;
     done.n_finish_reasons = 2;
     done.finish_reasons = reasons;
     done.usage = &usage;

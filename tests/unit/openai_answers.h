@@ -78,7 +78,7 @@ static inline int call(uint32_t index, const char *id, const char *name, const c
 
 static inline int usage(uint64_t in, uint64_t cached, uint64_t out)
 {
-    return add((struct event) {.type = EVENT_USAGE, .usage = {in, cached, out}});
+    return add((struct event) {.type = EVENT_USAGE, .usage = {in, cached, out, 0}});
 }
 
 static inline int over(enum finish_reason reason, size_t n_choices)

@@ -143,10 +143,13 @@ static enum sink_answer record(struct event_sink *sink, const struct event *ev)
                        STR_ARG(ev->result.json));
         break;
     case EVENT_USAGE:
-        r = buf_printf(&s->lines, "USAGE %llu %llu %llu\n",
-                       (unsigned long long) ev->usage.tokens_in,
+        r = buf_printf(&s->lines, "USAGE %llu %llu %llu", (unsigned long long) ev->usage.tokens_in,
                        (unsigned long long) ev->usage.tokens_cached,
                        (unsigned long long) ev->usage.tokens_out);
+        if (r == 0 && ev->usage.tokens_reasoning > 0) {
+            r = buf_printf(&s->lines, " %llu", (unsigned long long) ev->usage.tokens_reasoning);
+        }
+        r = r < 0 ? r : buf_append_z(&s->lines, "\n");
         break;
     case EVENT_END:
         r = buf_append_z(&s->lines, "END");

@@ -55,8 +55,9 @@ static void tell_text(struct event_sink *sink, const char *text)
 
 static void tell_end(struct event_sink *sink, enum finish_reason reason)
 {
-    struct event usage = {.type = EVENT_USAGE,
-                          .usage = {.tokens_in = 10, .tokens_cached = 4, .tokens_out = 3}};
+    struct event usage = {
+        .type = EVENT_USAGE,
+        .usage = {.tokens_in = 10, .tokens_cached = 4, .tokens_out = 3, .tokens_reasoning = 2}};
     struct event end = {.type = EVENT_END, .end = {.reasons = &reason, .n_choices = 1}};
 
     (void) event_sink_deliver(sink, &usage);
@@ -214,7 +215,7 @@ START_TEST(one_answer_passes_through)
     end_inner(FINISH_LENGTH);
     ck_assert_str_eq(g_inner.asked[0].id, "id");
     ck_assert_str_eq(recording_sink_text(&g_sink), "TEXT 0 answer hi\n"
-                                                   "USAGE 10 4 3\n"
+                                                   "USAGE 10 4 3 2\n"
                                                    "END length\n");
 }
 END_TEST
@@ -241,7 +242,7 @@ START_TEST(answers_come_in_turn)
                                                    "TEXT 1 answer w1\n"
                                                    "TEXT 2 answer w2\n"
                                                    "TEXT 3 answer w3\n"
-                                                   "USAGE 20 8 12\n"
+                                                   "USAGE 20 8 12 8\n"
                                                    "END stop length stop stop\n");
 }
 END_TEST

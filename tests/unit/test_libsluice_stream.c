@@ -76,6 +76,7 @@ START_TEST(a_whole_answer_is_told_event_by_event)
     ck_assert_uint_eq(sluice_call_input_tokens(call), 7);
     ck_assert_uint_eq(sluice_call_cached_input_tokens(call), 3);
     ck_assert_uint_eq(sluice_call_output_tokens(call), 9);
+    ck_assert_uint_eq(sluice_call_reasoning_output_tokens(call), 4);
     ck_assert_uint_eq(sluice_call_queue_usec(call), 10);
     ck_assert_uint_eq(sluice_call_first_token_usec(call), 20);
     ck_assert_uint_eq(sluice_call_total_usec(call), 30);

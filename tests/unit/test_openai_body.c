@@ -47,6 +47,19 @@ START_TEST(a_body_with_tool_calls)
 }
 END_TEST
 
+START_TEST(tokens_of_thinking_are_told_where_known)
+{
+    begin(REQUEST_CHAT, false, 65536);
+    ck_assert_int_eq(add((struct event) {.type = EVENT_USAGE, .usage = {5, 0, 7, 6}}), 0);
+    ck_assert_int_eq(over(FINISH_STOP, 1), 0);
+    check_json();
+    ck_assert_ptr_nonnull(strstr(written(),
+                                 "'prompt_tokens_details':{'cached_tokens':0},"
+                                 "'completion_tokens_details':{'reasoning_tokens':6}}}"));
+    end();
+}
+END_TEST
+
 START_TEST(text_beside_tool_calls_is_kept)
 {
     begin(REQUEST_CHAT, false, 65536);
@@ -233,6 +246,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, a_body);
     tcase_add_test(tc, a_body_with_tool_calls);
+    tcase_add_test(tc, tokens_of_thinking_are_told_where_known);
     tcase_add_test(tc, text_beside_tool_calls_is_kept);
     tcase_add_test(tc, a_body_with_several_choices_and_logprobs);
     tcase_add_test(tc, a_completion_body);

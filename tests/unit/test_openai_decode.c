@@ -101,6 +101,22 @@ START_TEST(a_stream_of_ollama)
 }
 END_TEST
 
+START_TEST(tokens_of_thinking)
+{
+    gives_events(
+        REQUEST_CHAT, CHAT,
+        "{'choices':[{'index':0,'message':{'content':'a'},'finish_reason':'stop'}],'usage':{"
+        "'prompt_tokens':5,'completion_tokens':7,'completion_tokens_details':{'audio_tokens':1,"
+        "'reasoning_tokens':6}}}",
+        false, "TEXT 0 answer a\nUSAGE 5 0 7 6\nEND stop\n");
+    streams(CHAT,
+            DELTA("'content':'a'") STOP "data: {'choices':[],'usage':{'prompt_tokens':5,"
+                                        "'completion_tokens':7,'completion_tokens_details':{"
+                                        "'reasoning_tokens':-6}}}\n\n" DONE,
+            "TEXT 0 answer a\nUSAGE 5 0 7\nEND stop\n");
+}
+END_TEST
+
 /* content null in the first delta; CRLF; a comment; timings */
 START_TEST(a_stream_of_llama_server)
 {
@@ -585,6 +601,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, a_stream_of_ollama);
+    tcase_add_test(tc, tokens_of_thinking);
     tcase_add_test(tc, a_stream_of_llama_server);
     tcase_add_test(tc, a_stream_may_end_without_done);
     tcase_add_test(tc, a_cut_stream_is_cut);

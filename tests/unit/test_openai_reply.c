@@ -319,7 +319,7 @@ static void answer(bool stream)
         {.type = EVENT_TEXT, .text = {.channel = CHANNEL_THINKING, .bytes = STR_LIT("hm")}},
         {.type = EVENT_TOOL_CALL, .tool_call = {.id = STR_LIT("c"), .name = STR_LIT("f")}},
         {.type = EVENT_TOOL_CALL, .tool_call = {.arguments = STR_LIT("{}")}},
-        {.type = EVENT_USAGE, .usage = {1, 0, 2}},
+        {.type = EVENT_USAGE, .usage = {1, 0, 2, 0}},
         {.type = EVENT_END, .end = {&reason, 1}},
     };
     struct buf out;

@@ -51,7 +51,7 @@ START_TEST(encodes_a_stream)
         {.type = EVENT_TOOL_CALL, .tool_call = {0, 2, STR_LIT("id"), STR_LIT("f"), STR_LIT("{")}},
         {.type = EVENT_TOOL_CALL, .tool_call = {0, 2, STR_NONE, STR_NONE, STR_LIT("}")}},
         {.type = EVENT_EMBEDDING, .embedding = {7, values, 3}},
-        {.type = EVENT_USAGE, .usage = {10, 4, 6}},
+        {.type = EVENT_USAGE, .usage = {10, 4, 6, 5}},
         {.type = EVENT_END, .end = {reasons, 4}},
     };
 
@@ -106,6 +106,7 @@ START_TEST(encodes_a_stream)
             ck_assert_uint_eq(m->done->usage->input_tokens, 10);
             ck_assert_uint_eq(m->done->usage->cached_input_tokens, 4);
             ck_assert_uint_eq(m->done->usage->output_tokens, 6);
+            ck_assert_uint_eq(m->done->usage->reasoning_output_tokens, 5);
             ck_assert_uint_eq(m->done->timings->queue_usec, 1);
             ck_assert_uint_eq(m->done->timings->first_token_usec, 22);
             ck_assert_uint_eq(m->done->timings->total_usec, 333);

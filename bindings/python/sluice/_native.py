@@ -121,6 +121,7 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "sluice_call_input_tokens": (c_uint64, (CallHandle,)),
     "sluice_call_cached_input_tokens": (c_uint64, (CallHandle,)),
     "sluice_call_output_tokens": (c_uint64, (CallHandle,)),
+    "sluice_call_reasoning_output_tokens": (c_uint64, (CallHandle,)),
     "sluice_call_queue_usec": (c_uint64, (CallHandle,)),
     "sluice_call_first_token_usec": (c_uint64, (CallHandle,)),
     "sluice_call_total_usec": (c_uint64, (CallHandle,)),

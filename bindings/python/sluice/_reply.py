@@ -46,7 +46,9 @@ def usage_of(call: Call) -> types.CompletionUsage:
     h = call.handle
     n_in, n_out = lib.sluice_call_input_tokens(h), lib.sluice_call_output_tokens(h)
     details = types.PromptTokensDetails(cached_tokens=lib.sluice_call_cached_input_tokens(h))
-    return types.CompletionUsage(n_in, n_out, n_in + n_out, details)
+    n_reasoning = lib.sluice_call_reasoning_output_tokens(h)
+    out_details = types.CompletionTokensDetails(n_reasoning) if n_reasoning else None
+    return types.CompletionUsage(n_in, n_out, n_in + n_out, details, out_details)
 
 
 def finish_of(call: Call, choice: int, has_calls: bool) -> str:

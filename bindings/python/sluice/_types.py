@@ -85,12 +85,17 @@ class PromptTokensDetails(BaseModel):
 
 
 @dataclass
+class CompletionTokensDetails(BaseModel):
+    reasoning_tokens: Optional[int] = None
+
+
+@dataclass
 class CompletionUsage(BaseModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
     prompt_tokens_details: Optional[PromptTokensDetails] = None
-    completion_tokens_details: None = None
+    completion_tokens_details: Optional[CompletionTokensDetails] = None
 
 
 @dataclass

@@ -33,10 +33,9 @@ def tool_call(index: int, ident: bytes, name: bytes, arguments: bytes) -> bytes:
     return blob(5, number(2, index) + blob(3, ident) + blob(4, name) + blob(5, arguments))
 
 
-def done(*reasons: int) -> bytes:
-    return blob(
-        7, b"".join(number(1, r) for r in reasons or (1,)) + blob(2, number(1, 7) + number(3, 2))
-    )
+def done(*reasons: int, reasoning: int = 0) -> bytes:
+    usage = number(1, 7) + number(3, 2) + number(4, reasoning)
+    return blob(7, b"".join(number(1, r) for r in reasons or (1,)) + blob(2, usage))
 
 
 class FakeDaemon:

@@ -109,6 +109,14 @@ def test_a_character_that_never_becomes_whole() -> None:
         assert answer.choices[0].message.content == "a\ufffd"
 
 
+def test_tokens_of_thinking() -> None:
+    events = [started(), text(b"yes"), done(reasoning=1)]
+    with FakeDaemon(events) as fake, sluice.Client(fake.path, timeout=20) as client:
+        usage = client.chat.completions.create(model="m", messages=USER).usage
+        assert usage and usage.completion_tokens_details
+        assert usage.completion_tokens_details.reasoning_tokens == 1
+
+
 def test_thinking_is_kept_apart() -> None:
     events = [started(), text(b"hmm \xc3", channel=1), text(b"yes"), done()]
     with FakeDaemon(events, events) as fake, sluice.Client(fake.path, timeout=20) as client:
