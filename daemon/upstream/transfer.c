@@ -33,6 +33,7 @@
 #define KEEPALIVE_STEP_SEC  20L
 #define CONTENT_TYPE_MAX    64
 #define RETRY_AFTER_MAX_SEC 3600
+#define MAX_SENDS           2 /* of one request: see on_send() */
 
 struct transfer {
     struct curl_loop *loop; /* borrowed */
@@ -48,6 +49,8 @@ struct transfer {
     uint64_t retry_after_usec;
     bool head_told;
     bool head_too_large;
+
+    unsigned n_sends;
 
     bool is_full;   /* the sink said FULL: the next write callback pauses */
     bool is_paused; /* libcurl holds the connection still */
@@ -89,6 +92,20 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *ctx)
         t->retry_after_usec = num_clamp_u64(sec, 0, RETRY_AFTER_MAX_SEC) * USEC_PER_SEC;
     }
     return n * size;
+}
+
+/*
+ * libcurl sends a request again, on its own, where a connection that was kept is lost before the
+ * first byte of an answer (Curl_retry_request). Once is right: the server may have closed it just
+ * then. Twice is no accident, and with many idle connections a request that its server does not
+ * survive would go out once for each, also with num_retries 0.
+ */
+static int on_send(void *ctx, char *ip, char *own_ip, int port, int own_port)
+{
+    struct transfer *t = ctx;
+
+    (void) ip, (void) own_ip, (void) port, (void) own_port;
+    return ++t->n_sends > MAX_SENDS ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
 static void tell_head(struct transfer *t)
@@ -258,6 +275,8 @@ static int set_options(struct transfer *t, const struct transfer_spec *spec)
     SET(CURLOPT_DNS_CACHE_TIMEOUT, DNS_CACHE_SEC);
     SET(CURLOPT_MAXAGE_CONN, spec->is_local ? LOCAL_MAX_IDLE_SEC : REMOTE_MAX_IDLE_SEC);
     SET(CURLOPT_SOCKOPTFUNCTION, on_socket);
+    SET(CURLOPT_PREREQFUNCTION, on_send);
+    SET(CURLOPT_PREREQDATA, t);
     SET(CURLOPT_HEADERFUNCTION, on_header);
     SET(CURLOPT_HEADERDATA, t);
     SET(CURLOPT_WRITEFUNCTION, on_write);
@@ -407,6 +426,8 @@ void transfer_on_curl_done(CURL *easy, CURLcode code)
     }
     if (t->head_too_large || is_line_too_long(t, code)) {
         (void) snprintf(text, sizeof text, "the head of the answer is too large");
+    } else if (t->n_sends > MAX_SENDS) {
+        (void) snprintf(text, sizeof text, "the connection was lost twice before an answer");
     } else {
         (void) snprintf(text, sizeof text, "%s", t->error[0] ? t->error : curl_easy_strerror(code));
     }

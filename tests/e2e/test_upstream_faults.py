@@ -438,6 +438,25 @@ def test_idle_connection_that_was_closed_meanwhile(env, upstream: Upstream) -> N
     assert ask(sluice, "http") == Seen("Hello world", None)
 
 
+def test_idle_connections_do_not_multiply_a_request(env) -> None:
+    """Each of them is lost as soon as the request is there: that is the request's doing, and a try for each would be too many."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment(max_parallel_requests=4)})
+    gate = Gate()
+    upstream.always(wait_for(gate), text("ok"), end())
+    rpc = sluice.rpc()
+    ids = [rpc.stream("Chat", rpc.chat_request("m")) for _ in range(4)]
+    upstream.wait_request(4)
+    gate.open()
+    for stream_id in ids:
+        assert text_of(list(rpc.events(stream_id))) == "ok"
+    upstream.always(rst())
+    answer = sluice.post(CHAT, chat_body(num_retries=0))
+    assert (answer.status, answer.error["code"]) == (502, "upstream_cut")
+    upstream.settle()
+    assert 1 <= len(upstream.requests()) - 4 <= 2
+
+
 def test_connections_are_reused(env, upstream: Upstream) -> None:
     sluice = env.start({"m": upstream.deployment()})
     for _ in range(12):
