@@ -345,7 +345,11 @@ uint32_t sluice_call_queue_position(const sluice_call *call);
 const char *sluice_call_model(const sluice_call *call);
 const char *sluice_call_deployment(const sluice_call *call);
 
-enum sluice_channel { SLUICE_CHANNEL_ANSWER = 0, SLUICE_CHANNEL_THINKING = 1 };
+enum sluice_channel {
+    SLUICE_CHANNEL_ANSWER = 0,
+    SLUICE_CHANNEL_THINKING = 1,
+    SLUICE_CHANNEL_REFUSAL = 2 /* since ABI 0.3: why the model does not answer */
+};
 
 /* TEXT: the bytes, not NUL-terminated; never NULL. */
 const char *sluice_call_text(const sluice_call *call, size_t *ret_n_bytes);

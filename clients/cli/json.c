@@ -167,14 +167,26 @@ void json_add_failure(cJSON *object, const sluice_call *call)
     json_add_text(object, "request_id", sluice_call_request_id(call));
 }
 
+static const char *channel_name(int channel)
+{
+    switch ((enum sluice_channel) channel) {
+    case SLUICE_CHANNEL_ANSWER:
+        return "answer";
+    case SLUICE_CHANNEL_THINKING:
+        return "thinking";
+    case SLUICE_CHANNEL_REFUSAL:
+        return "refusal";
+    }
+    return "unknown"; /* of a newer daemon */
+}
+
 static void add_text_event(cJSON *object, const sluice_call *call, struct term_text *carry)
 {
-    bool is_thinking = sluice_call_channel(call) == SLUICE_CHANNEL_THINKING;
     size_t n;
     const char *text = sluice_call_text(call, &n);
 
     json_add_number(object, "choice", sluice_call_choice(call));
-    json_add_text(object, "channel", is_thinking ? "thinking" : "answer");
+    json_add_text(object, "channel", channel_name(sluice_call_channel(call)));
     add_bytes(object, "text", carry, text, n);
 }
 

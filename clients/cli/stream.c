@@ -3,7 +3,7 @@
  *
  * A terminal gets tokens as they come, thinking dim, a line about the queue that disappears, and a
  * summary. A pipe gets the answer and nothing else: no thinking, no summary, a newline at the end.
- * Text goes to stdout, talk about it to stderr.
+ * Text goes to stdout, talk about it to stderr. A refusal is shown as the answer that it is.
  */
 #include "stream.h"
 

@@ -28,7 +28,8 @@ enum event_type {
     EVENT_FAILED,
 };
 
-enum event_channel { CHANNEL_ANSWER, CHANNEL_THINKING };
+/* REFUSAL: why the model does not answer, in its own words, from servers that tell it apart. */
+enum event_channel { CHANNEL_ANSWER, CHANNEL_THINKING, CHANNEL_REFUSAL };
 
 enum finish_reason { FINISH_STOP, FINISH_LENGTH, FINISH_TOOL_CALLS, FINISH_CONTENT_FILTER };
 

@@ -7,7 +7,7 @@
  *   content       null (llama-server's first delta), "", missing, or an array of parts (Mistral)
  *   thinking      reasoning_content (DeepSeek, vLLM, llama-server) or reasoning (Ollama,
  *                 OpenRouter), or both with the same text
- *   refusal       text like any other
+ *   refusal       a channel of its own, with the log-probabilities where there is no content
  *   tool calls    an index that is missing, the same for all, or does not begin at 0; id and name
  *                 in every fragment; no id; arguments as an object
  *   function_call the deprecated form of a single tool call
@@ -349,11 +349,11 @@ static const struct str delta_names[_DELTA_MAX] = {
     [DELTA_FUNCTION_CALL] = FIELD_NAME("function_call"),
 };
 
-/* Log-probabilities go with the answer where there is some, else with the thinking. */
+/* Log-probabilities go with the answer where there is some, else with what there is instead. */
 static int decode_delta(struct openai_decoder *d, uint32_t choice, struct str delta,
                         struct str logprobs)
 {
-    struct str values[_DELTA_MAX], thinking, of_thinking = STR_NONE;
+    struct str values[_DELTA_MAX], thinking, of_thinking = STR_NONE, of_refusal = STR_NONE;
     int r;
 
     field_pick(delta, delta_names, _DELTA_MAX, values);
@@ -361,6 +361,9 @@ static int decode_delta(struct openai_decoder *d, uint32_t choice, struct str de
                                                          : values[DELTA_REASONING_CONTENT];
     if (is_empty(values[DELTA_CONTENT]) && !is_empty(thinking)) {
         of_thinking = logprobs;
+        logprobs = STR_NONE;
+    } else if (is_empty(values[DELTA_CONTENT]) && !is_empty(values[DELTA_REFUSAL])) {
+        of_refusal = logprobs;
         logprobs = STR_NONE;
     }
     r = decode_string(d, choice, CHANNEL_THINKING, thinking, of_thinking);
@@ -371,7 +374,7 @@ static int decode_delta(struct openai_decoder *d, uint32_t choice, struct str de
     if (r < 0) {
         return r;
     }
-    r = decode_string(d, choice, CHANNEL_ANSWER, values[DELTA_REFUSAL], STR_NONE);
+    r = decode_string(d, choice, CHANNEL_REFUSAL, values[DELTA_REFUSAL], of_refusal);
     if (r < 0) {
         return r;
     }

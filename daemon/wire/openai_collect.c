@@ -32,7 +32,7 @@ struct collect_call {
 };
 
 struct collect_choice {
-    struct buf answer, thinking;
+    struct buf answer, thinking, refusal;
     struct buf logprobs[N_LOGPROB_LISTS]; /* elements without brackets */
     struct collect_call *calls;           /* owned */
     size_t n_calls;
@@ -59,6 +59,7 @@ int openai_collect_init(struct openai_collect *c, const struct request *req, con
 
         buf_init(&choice->answer, max_bytes);
         buf_init(&choice->thinking, max_bytes);
+        buf_init(&choice->refusal, max_bytes);
         for (size_t k = 0; k < N_LOGPROB_LISTS; k++) {
             buf_init(&choice->logprobs[k], max_bytes);
         }
@@ -71,6 +72,7 @@ static void choice_done(struct collect_choice *choice)
 {
     buf_done(&choice->answer);
     buf_done(&choice->thinking);
+    buf_done(&choice->refusal);
     for (size_t k = 0; k < N_LOGPROB_LISTS; k++) {
         buf_done(&choice->logprobs[k]);
     }
@@ -143,14 +145,29 @@ static int add_logprobs(struct openai_collect *c, struct collect_choice *choice,
     return 0;
 }
 
+/* A completion has no member for a refusal: there it is text like any other. */
+static struct buf *buf_of(const struct openai_collect *c, struct collect_choice *choice,
+                          enum event_channel channel)
+{
+    switch (channel) {
+    case CHANNEL_ANSWER:
+        return &choice->answer;
+    case CHANNEL_THINKING:
+        return &choice->thinking;
+    case CHANNEL_REFUSAL:
+        return c->kind == REQUEST_CHAT ? &choice->refusal : &choice->answer;
+    }
+    assert(0);
+    return &choice->answer;
+}
+
 static int add_text(struct openai_collect *c, const struct event *ev)
 {
     struct collect_choice *choice = &c->choices[ev->text.choice];
     int r;
 
     assert(ev->text.choice < c->n_choices);
-    r = keep(c, ev->text.channel == CHANNEL_ANSWER ? &choice->answer : &choice->thinking,
-             ev->text.bytes);
+    r = keep(c, buf_of(c, choice, ev->text.channel), ev->text.bytes);
     if (r < 0 || !ev->text.logprobs.ptr) {
         return r;
     }
@@ -448,15 +465,19 @@ static void put_thinking(struct put *p, const struct collect_choice *choice)
     }
 }
 
-/* content is always there; null only beside tool calls. */
+/* content is always there; null only beside tool calls or a refusal. */
 static void put_message(struct put *p, const struct openai_collect *c,
                         const struct collect_choice *choice)
 {
     put_z(p, "\"message\":{\"role\":\"assistant\",\"content\":");
-    if (choice->answer.len == 0 && choice->n_calls > 0) {
+    if (choice->answer.len == 0 && (choice->n_calls > 0 || choice->refusal.len > 0)) {
         put_z(p, "null");
     } else {
         put_json_string(p, buf_str(&choice->answer));
+    }
+    if (choice->refusal.len > 0) {
+        put_z(p, ",\"refusal\":");
+        put_json_string(p, buf_str(&choice->refusal));
     }
     put_thinking(p, choice);
     if (choice->n_calls > 0 && c->is_legacy) {

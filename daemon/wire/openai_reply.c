@@ -37,8 +37,8 @@ struct tail {
 };
 
 struct stream_choice {
-    struct tail answer, thinking;
-    struct tail arguments; /* of the call arguments_of */
+    struct tail text[CHANNEL_REFUSAL + 1]; /* of each channel */
+    struct tail arguments;                 /* of the call arguments_of */
     uint32_t arguments_of;
     uint32_t n_calls;
     uint64_t filled_calls[OPENAI_MAX_TOOL_CALLS / 64]; /* a bit for each call that has arguments */
@@ -239,25 +239,34 @@ static void put_role(const struct openai_reply *r, struct put *p, uint32_t choic
     c->has_begun = true;
 }
 
-/* A completion has no member for thinking; it must not land in the text, so it gets chat's. */
+/*
+ * A completion has no member for thinking; it must not land in the text, so it gets chat's. Nor has
+ * it one for a refusal, which is text.
+ */
 static void put_completion_text(const struct openai_reply *r, struct put *p, const struct event *ev,
                                 struct str text)
 {
-    bool is_answer = ev->text.channel == CHANNEL_ANSWER;
+    bool is_thinking = ev->text.channel == CHANNEL_THINKING;
 
     begin_chunk(r, p, ev->text.choice);
-    put_z(p, is_answer ? ",\"text\":" : ",\"text\":\"\",\"reasoning_content\":");
+    put_z(p, is_thinking ? ",\"text\":\"\",\"reasoning_content\":" : ",\"text\":");
     put_json_string(p, text);
     put_z(p, ",\"logprobs\":");
     put_str(p, ev->text.logprobs.ptr ? ev->text.logprobs : STR_LIT("null"));
     put_z(p, ",\"finish_reason\":null}]}\n\n");
 }
 
+static const char *const delta_keys[] = {
+    [CHANNEL_ANSWER] = "\"content\":",
+    [CHANNEL_THINKING] = "\"reasoning_content\":",
+    [CHANNEL_REFUSAL] = "\"refusal\":",
+};
+
 static void put_chat_text(const struct openai_reply *r, struct put *p, const struct event *ev,
                           struct str text)
 {
     begin_delta(r, p, ev->text.choice);
-    put_z(p, ev->text.channel == CHANNEL_ANSWER ? "\"content\":" : "\"reasoning_content\":");
+    put_z(p, delta_keys[ev->text.channel]);
     put_json_string(p, text);
     if (ev->text.logprobs.ptr) {
         put_z(p, "},\"logprobs\":");
@@ -280,8 +289,9 @@ static void put_text(const struct openai_reply *r, struct put *p, const struct e
 
 /* A character that never became whole. */
 static void flush_tail(const struct openai_reply *r, struct put *p, uint32_t choice,
-                       enum event_channel channel, struct tail *tail)
+                       enum event_channel channel)
 {
+    struct tail *tail = &r->choices[choice].text[channel];
     struct event ev = {.type = EVENT_TEXT, .text = {.choice = choice, .channel = channel}};
 
     if (tail->n > 0) {
@@ -293,15 +303,14 @@ static void flush_tail(const struct openai_reply *r, struct put *p, uint32_t cho
 static int stream_text(struct openai_reply *r, const struct event *ev, struct put *p)
 {
     struct stream_choice *c = &r->choices[ev->text.choice];
-    bool is_answer = ev->text.channel == CHANNEL_ANSWER;
     struct str text;
     int x;
 
     put_role(r, p, ev->text.choice);
-    if (is_answer) {
-        flush_tail(r, p, ev->text.choice, CHANNEL_THINKING, &c->thinking);
+    if (ev->text.channel != CHANNEL_THINKING) {
+        flush_tail(r, p, ev->text.choice, CHANNEL_THINKING);
     }
-    x = join(r, is_answer ? &c->answer : &c->thinking, ev->text.bytes, &text);
+    x = join(r, &c->text[ev->text.channel], ev->text.bytes, &text);
     if (x < 0) {
         return x;
     }
@@ -422,8 +431,9 @@ static void put_finish(const struct openai_reply *r, struct put *p, uint32_t cho
     struct stream_choice *c = &r->choices[choice];
 
     put_role(r, p, choice);
-    flush_tail(r, p, choice, CHANNEL_THINKING, &c->thinking);
-    flush_tail(r, p, choice, CHANNEL_ANSWER, &c->answer);
+    flush_tail(r, p, choice, CHANNEL_THINKING);
+    flush_tail(r, p, choice, CHANNEL_ANSWER);
+    flush_tail(r, p, choice, CHANNEL_REFUSAL);
     flush_arguments(r, p, choice);
     fill_calls(r, p, choice);
     begin_chunk(r, p, choice);

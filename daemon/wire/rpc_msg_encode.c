@@ -145,6 +145,20 @@ static int encode_started(struct rpc_stream *s, const struct event *ev, const ch
     return pack_event(s, &event, out);
 }
 
+static Sluice__V1__Channel channel_of(enum event_channel channel)
+{
+    switch (channel) {
+    case CHANNEL_ANSWER:
+        return SLUICE__V1__CHANNEL__CHANNEL_ANSWER;
+    case CHANNEL_THINKING:
+        return SLUICE__V1__CHANNEL__CHANNEL_THINKING;
+    case CHANNEL_REFUSAL:
+        return SLUICE__V1__CHANNEL__CHANNEL_REFUSAL;
+    }
+    assert(0);
+    return SLUICE__V1__CHANNEL__CHANNEL_ANSWER;
+}
+
 static int encode_text(struct rpc_stream *s, const struct event *ev, struct arena *scratch,
                        struct buf *out)
 {
@@ -155,8 +169,7 @@ static int encode_text(struct rpc_stream *s, const struct event *ev, struct aren
     sluice__v1__text_delta__init(&m);
     m.text.data = (uint8_t *) borrowed(ev->text.bytes.ptr);
     m.text.len = ev->text.bytes.len;
-    m.channel = ev->text.channel == CHANNEL_THINKING ? SLUICE__V1__CHANNEL__CHANNEL_THINKING
-                                                     : SLUICE__V1__CHANNEL__CHANNEL_ANSWER;
+    m.channel = channel_of(ev->text.channel);
     m.choice = ev->text.choice;
     m.logprobs_json = string_of(scratch, ev->text.logprobs);
     if (!m.logprobs_json) {

@@ -1,4 +1,4 @@
-"""What an OpenAI-dialect server says beside the text of an answer, and every client gets to see: tokens of its thinking."""
+"""What an OpenAI-dialect server says beside the text of an answer, and every client gets to see: tokens of its thinking, a refusal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import openai
 import pytest
+from pydantic import BaseModel
+from testenv.cli import run
 from testenv.daemon import Daemon
 from testenv.upstream import Upstream, chunk, clean_end, whole
 
@@ -53,3 +55,42 @@ def test_tokens_of_thinking_streamed(upstream: Upstream, client: openai.OpenAI) 
     chunks = list(client.chat.completions.create(model="m", messages=MESSAGES, stream=True, stream_options=options))
     usage = chunks[-1].usage
     assert usage and usage.completion_tokens_details and usage.completion_tokens_details.reasoning_tokens == 4
+
+
+def refusal(finish: str = "stop") -> dict[str, Any]:
+    message = {"role": "assistant", "content": None, "refusal": "I will not."}
+    return {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}
+
+
+def test_refusal(upstream: Upstream, client: openai.OpenAI) -> None:
+    upstream.next(whole(200, refusal()))
+    message = client.chat.completions.create(model="m", messages=MESSAGES).choices[0].message
+    assert (message.refusal, message.content) == ("I will not.", None)
+
+
+def test_refusal_streamed(upstream: Upstream, client: openai.OpenAI) -> None:
+    upstream.next(chunk(sse(delta(refusal="I will "), delta(refusal="not."), delta("stop"))), clean_end())
+    deltas = [c.choices[0].delta for c in client.chat.completions.create(model="m", messages=MESSAGES, stream=True)]
+    assert "".join(d.refusal or "" for d in deltas) == "I will not."
+    assert not any(d.content for d in deltas)
+
+
+def test_refusal_instead_of_the_structure(upstream: Upstream, client: openai.OpenAI) -> None:
+    """As a text it would be parsed, and .parse() would throw."""
+
+    class Answer(BaseModel):
+        x: int
+
+    upstream.next(whole(200, refusal()))
+    message = client.chat.completions.parse(model="m", messages=MESSAGES, response_format=Answer).choices[0].message
+    assert message.refusal == "I will not." and message.parsed is None
+
+
+def test_refusal_at_the_terminal(upstream: Upstream, sluice: Daemon) -> None:
+    """What a model says instead of an answer is shown as one."""
+    upstream.next(whole(200, refusal()))
+    upstream.next(whole(200, refusal()))
+    assert run(sluice, "chat", "-m", "m", "hi").stdout == b"I will not.\n"
+    events = [json.loads(line) for line in run(sluice, "chat", "-m", "m", "--json", "hi").stdout.splitlines()]
+    texts = [(e["channel"], e["text"]) for e in events if e["event"] == "text"]
+    assert texts == [("refusal", "I will not.")]

@@ -99,6 +99,19 @@ void for_each_failed_allocation(void (*fn)(void))
     ck_abort_msg("still failing after 10000 allocations");
 }
 
+static const char *channel_name(enum event_channel channel)
+{
+    switch (channel) {
+    case CHANNEL_ANSWER:
+        return "answer";
+    case CHANNEL_THINKING:
+        return "thinking";
+    case CHANNEL_REFUSAL:
+        return "refusal";
+    }
+    return "?";
+}
+
 static enum sink_answer record(struct event_sink *sink, const struct event *ev)
 {
     struct recording_sink *s = CONTAINER_OF(sink, struct recording_sink, sink);
@@ -119,8 +132,7 @@ static enum sink_answer record(struct event_sink *sink, const struct event *ev)
         r = r < 0 ? r : buf_append_z(&s->lines, "\n");
         break;
     case EVENT_TEXT:
-        r = buf_printf(&s->lines, "TEXT %u %s ", ev->text.choice,
-                       ev->text.channel == CHANNEL_ANSWER ? "answer" : "thinking");
+        r = buf_printf(&s->lines, "TEXT %u %s ", ev->text.choice, channel_name(ev->text.channel));
         r = r < 0 ? r : buf_append_str(&s->lines, ev->text.bytes);
         r = r < 0 ? r
                   : buf_printf(&s->lines, "%s%.*s\n", ev->text.logprobs.ptr ? " " : "",

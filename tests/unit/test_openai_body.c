@@ -60,6 +60,30 @@ START_TEST(tokens_of_thinking_are_told_where_known)
 }
 END_TEST
 
+START_TEST(a_refusal_stands_apart)
+{
+    begin(REQUEST_CHAT, false, 65536);
+    ck_assert_int_eq(text_on(0, CHANNEL_REFUSAL, "I will", NULL), 0);
+    ck_assert_int_eq(text_on(0, CHANNEL_REFUSAL, " not.", NULL), 0);
+    ck_assert_int_eq(over(FINISH_STOP, 1), 0);
+    check_json();
+    ck_assert_ptr_nonnull(strstr(
+        written(), "{'role':'assistant','content':null,'refusal':'I will not.'},'logprobs':null"));
+    again();
+    ck_assert_int_eq(text("Well, "), 0);
+    ck_assert_int_eq(text_on(0, CHANNEL_REFUSAL, "no", NULL), 0);
+    ck_assert_int_eq(over(FINISH_STOP, 1), 0);
+    ck_assert_ptr_nonnull(strstr(written(), "'content':'Well, ','refusal':'no'}"));
+    end();
+
+    begin(REQUEST_COMPLETE, false, 65536); /* has no place for it */
+    ck_assert_int_eq(text_on(0, CHANNEL_REFUSAL, "no", NULL), 0);
+    ck_assert_int_eq(over(FINISH_STOP, 1), 0);
+    ck_assert_ptr_nonnull(strstr(written(), "'text':'no'"));
+    end();
+}
+END_TEST
+
 START_TEST(text_beside_tool_calls_is_kept)
 {
     begin(REQUEST_CHAT, false, 65536);
@@ -247,6 +271,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_body);
     tcase_add_test(tc, a_body_with_tool_calls);
     tcase_add_test(tc, tokens_of_thinking_are_told_where_known);
+    tcase_add_test(tc, a_refusal_stands_apart);
     tcase_add_test(tc, text_beside_tool_calls_is_kept);
     tcase_add_test(tc, a_body_with_several_choices_and_logprobs);
     tcase_add_test(tc, a_completion_body);

@@ -246,7 +246,23 @@ START_TEST(thinking)
             DELTA("'content':[{'type':'thinking','thinking':[{'type':'text','text':'hm'}]},"
                   "{'type':'thinking','thinking':'so'},{'type':'text','text':'yes'},7]") STOP,
             "TEXT 0 thinking hm\nTEXT 0 thinking so\nTEXT 0 answer yes\nEND stop\n");
-    streams(CHAT, DELTA("'refusal':'no'") STOP, "TEXT 0 answer no\nEND stop\n");
+}
+END_TEST
+
+START_TEST(refusals)
+{
+    streams(CHAT, DELTA("'refusal':'no'") DELTA("'content':null,'refusal':'\\u00e9'") STOP,
+            "TEXT 0 refusal no\nTEXT 0 refusal \xc3\xa9\nEND stop\n");
+    streams(CHAT, DELTA("'content':'a','refusal':null") DELTA("'refusal':7") STOP,
+            "TEXT 0 answer a\nEND stop\n");
+    streams(CHAT,
+            CHUNK("{'index':0,'delta':{'refusal':'no'},'logprobs':{'content':null,'refusal':[1]}}")
+                STOP,
+            "TEXT 0 refusal no {'content':null,'refusal':[1]}\nEND stop\n");
+    gives_events(REQUEST_CHAT, CHAT,
+                 "{'choices':[{'index':0,'message':{'role':'assistant','content':null,"
+                 "'refusal':'I will not.'},'finish_reason':'stop'}]}",
+                 false, "TEXT 0 refusal I will not.\nEND stop\n");
 }
 END_TEST
 
@@ -609,6 +625,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, errors_inside_a_stream);
     tcase_add_test(tc, finish_reasons);
     tcase_add_test(tc, thinking);
+    tcase_add_test(tc, refusals);
     tcase_add_test(tc, logprobs);
     tcase_add_test(tc, several_choices);
     tcase_add_test(tc, tool_calls_as_openai_sends_them);

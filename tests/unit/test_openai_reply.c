@@ -103,6 +103,22 @@ START_TEST(channels_and_choices_have_tails_of_their_own)
 }
 END_TEST
 
+START_TEST(a_refusal_has_its_own_member)
+{
+    begin(REQUEST_CHAT, true, 65536);
+    ck_assert_int_eq(text_on(0, CHANNEL_REFUSAL, "I will", NULL), 0);
+    ck_assert_int_eq(text_on(0, CHANNEL_REFUSAL, " not\xc3", "{\"refusal\":[1]}"), 0);
+    check_json();
+    ck_assert_str_eq(written(),
+                     ROLE DELTA("'refusal':'I will'") "HEAD{'index':0,'delta':{'refusal':' not'},"
+                                                      "'logprobs':{'refusal':[1]},"
+                                                      "'finish_reason':null}]}\n\n");
+    ck_assert_int_eq(over(FINISH_STOP, 1), 0);
+    ck_assert_ptr_nonnull(strstr(written(), DELTA("'refusal':'\xef\xbf\xbd'")));
+    end();
+}
+END_TEST
+
 START_TEST(bytes_that_are_no_utf8_are_replaced)
 {
     begin(REQUEST_CHAT, true, 65536);
@@ -367,6 +383,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, thinking_has_its_own_member);
     tcase_add_test(tc, characters_are_never_split);
     tcase_add_test(tc, channels_and_choices_have_tails_of_their_own);
+    tcase_add_test(tc, a_refusal_has_its_own_member);
     tcase_add_test(tc, bytes_that_are_no_utf8_are_replaced);
     tcase_add_test(tc, logprobs_pass_through);
     tcase_add_test(tc, several_choices);

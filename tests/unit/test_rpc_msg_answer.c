@@ -118,6 +118,31 @@ START_TEST(encodes_a_stream)
 }
 END_TEST
 
+START_TEST(each_channel_has_its_number)
+{
+    static const enum event_channel channels[] = {CHANNEL_ANSWER, CHANNEL_THINKING,
+                                                  CHANNEL_REFUSAL};
+    const struct rpc_timings timings = {0};
+    struct rpc_stream s = {0};
+    struct buf out;
+
+    buf_init(&out, 4096);
+    for (size_t i = 0; i < ARRAY_LEN(channels); i++) {
+        const struct event ev = {.type = EVENT_TEXT,
+                                 .text = {.channel = channels[i], .bytes = STR_LIT("a")}};
+
+        buf_clear(&out);
+        ck_assert_int_eq(rpc_encode_event(&s, &ev, NULL, &timings, &out), 0);
+
+        Sluice__V1__Event *m = read_event(&out);
+
+        ck_assert_uint_eq(m->text->channel, i); /* as sluice.proto has them */
+        sluice__v1__event__free_unpacked(m, NULL);
+    }
+    buf_done(&out);
+}
+END_TEST
+
 START_TEST(done_without_usage_has_none)
 {
     const enum finish_reason reason = FINISH_STOP;
@@ -396,6 +421,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, encodes_results);
     tcase_add_test(tc, encodes_a_stream);
+    tcase_add_test(tc, each_channel_has_its_number);
     tcase_add_test(tc, done_without_usage_has_none);
     tcase_add_test(tc, failed_is_no_event);
     tcase_add_test(tc, strings_are_mended);

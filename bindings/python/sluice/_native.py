@@ -170,7 +170,7 @@ class Event:
 
 
 class Channel:
-    ANSWER, THINKING = 0, 1
+    ANSWER, THINKING, REFUSAL = range(3)
 
 
 class Finish:

@@ -122,7 +122,7 @@ class _Choice:
 
     def __init__(self) -> None:
         self.has_begun = False
-        self.decoders = (_new_decoder("replace"), _new_decoder("replace"))  # by channel
+        self.decoders = tuple(_new_decoder("replace") for _ in range(3))  # by channel
         self.calls: Dict[int, _ToolCall] = {}
 
 
@@ -192,13 +192,15 @@ class ChatChunks(_Pieces):
     def _delta(self, channel: int, text: str) -> types.ChoiceDelta:
         if channel == Channel.THINKING:
             return types.ChoiceDelta(reasoning_content=text)
+        if channel == Channel.REFUSAL:
+            return types.ChoiceDelta(refusal=text)
         return types.ChoiceDelta(content=text)
 
     def _text(self) -> List[types.ChatCompletionChunk]:
         h = self.call.handle
         index, channel = lib.sluice_call_choice(h), lib.sluice_call_channel(h)
         out = self._begin(index)
-        if channel == Channel.ANSWER:
+        if channel != Channel.THINKING:
             out += self._flush_text(index, Channel.THINKING)
         text = self._read_text(index, channel)
         logprobs = _chat_logprobs(_logprobs_json(self.call))
@@ -235,7 +237,8 @@ class ChatChunks(_Pieces):
     def _finish(self, index: int) -> List[types.ChatCompletionChunk]:
         choice = self._choice(index)
         out = self._begin(index)
-        out += self._flush_text(index, Channel.THINKING) + self._flush_text(index, Channel.ANSWER)
+        for channel in (Channel.THINKING, Channel.ANSWER, Channel.REFUSAL):
+            out += self._flush_text(index, channel)
         for at, tool in sorted(choice.calls.items()):
             rest = _rest(tool.decoder) if tool.is_filled else "{}"
             out += [self._arguments(index, at, rest)] if rest else []
@@ -289,7 +292,7 @@ class CompletionChunks(_Pieces):
         note_end(self.call)
         out: List[types.Completion] = []
         for index, choice in sorted(self.choices.items()):
-            for channel in (Channel.THINKING, Channel.ANSWER):
+            for channel in (Channel.THINKING, Channel.ANSWER, Channel.REFUSAL):
                 rest = _rest(choice.decoders[channel])
                 out += [self._chunk(self._piece(index, channel, rest))] if rest else []
             reason = finish_of(self.call, index, False)
@@ -312,7 +315,7 @@ def tool_call_id(call: Call, choice: int, index: int) -> str:
 
 class _CollectedChoice:
     def __init__(self) -> None:
-        self.texts: Tuple[List[bytes], List[bytes]] = ([], [])  # by channel
+        self.texts: Tuple[List[bytes], ...] = ([], [], [])  # by channel
         self.logprobs: Optional[Dict[str, Any]] = None
         self.calls: Dict[int, Tuple[str, str, List[bytes]]] = {}  # id, name, arguments
 
@@ -379,9 +382,10 @@ class Collector:
             )
             for _, (ident, name, pieces) in sorted(c.calls.items())
         ]
-        text = c.text(Channel.ANSWER)
+        text, refusal = c.text(Channel.ANSWER), c.text(Channel.REFUSAL)
         return types.ChatCompletionMessage(
-            content=None if calls and not text else text,
+            content=None if (calls or refusal) and not text else text,
+            refusal=refusal or None,
             tool_calls=calls or None,
             reasoning_content=c.text(Channel.THINKING) or None,
         )
@@ -391,7 +395,7 @@ class Collector:
         found = [
             types.CompletionChoice(
                 index,
-                c.text(Channel.ANSWER),
+                c.text(Channel.ANSWER) + c.text(Channel.REFUSAL),
                 finish_of(call, index, False),
                 _completion_logprobs(c.logprobs),
                 c.text(Channel.THINKING) or None,

@@ -117,6 +117,17 @@ def test_tokens_of_thinking() -> None:
         assert usage.completion_tokens_details.reasoning_tokens == 1
 
 
+def test_refusals_are_kept_apart() -> None:
+    events = [started(), text(b"I will ", channel=2), text(b"not\xc3", channel=2), done()]
+    with FakeDaemon(events, events) as fake, sluice.Client(fake.path, timeout=20) as client:
+        chunks = list(client.chat.completions.create(model="m", messages=USER, stream=True))
+        deltas = [c.choices[0].delta for c in chunks]
+        assert "".join(d.refusal or "" for d in deltas) == "I will not\ufffd"
+        assert not content(chunks)
+        message = client.chat.completions.create(model="m", messages=USER).choices[0].message
+        assert (message.refusal, message.content) == ("I will not\ufffd", None)
+
+
 def test_thinking_is_kept_apart() -> None:
     events = [started(), text(b"hmm \xc3", channel=1), text(b"yes"), done()]
     with FakeDaemon(events, events) as fake, sluice.Client(fake.path, timeout=20) as client:

@@ -14,7 +14,7 @@ static int print_answer(sluice_call *call)
     int event;
 
     while ((event = sluice_call_next(call)) > 0) {
-        if (event == SLUICE_EVENT_TEXT && sluice_call_channel(call) == SLUICE_CHANNEL_ANSWER) {
+        if (event == SLUICE_EVENT_TEXT && sluice_call_channel(call) != SLUICE_CHANNEL_THINKING) {
             size_t n;
             const char *text = sluice_call_text(call, &n);
 

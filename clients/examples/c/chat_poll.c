@@ -87,8 +87,8 @@ static int take_events(sluice_call *call, int *n_failed)
         switch (event) {
         case SLUICE_EVENT_TEXT:
             text = sluice_call_text(call, &n_bytes);
-            r = sluice_call_channel(call) == SLUICE_CHANNEL_ANSWER ? append_text(a, text, n_bytes)
-                                                                   : 0;
+            r = sluice_call_channel(call) != SLUICE_CHANNEL_THINKING ? append_text(a, text, n_bytes)
+                                                                     : 0;
             if (r < 0) {
                 return r;
             }

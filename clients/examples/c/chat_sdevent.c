@@ -32,7 +32,8 @@ static int take_events(struct app *app)
     int event;
 
     while ((event = sluice_call_try_next(app->call)) > 0) {
-        if (event == SLUICE_EVENT_TEXT && sluice_call_channel(app->call) == SLUICE_CHANNEL_ANSWER) {
+        if (event == SLUICE_EVENT_TEXT &&
+            sluice_call_channel(app->call) != SLUICE_CHANNEL_THINKING) {
             text = sluice_call_text(app->call, &n_bytes);
             fwrite(text, 1, n_bytes, stdout);
             fflush(stdout);
