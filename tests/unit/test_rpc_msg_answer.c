@@ -46,7 +46,7 @@ START_TEST(encodes_a_stream)
     struct buf out;
     const struct event events[] = {
         {.type = EVENT_QUEUED, .queued = {3}},
-        {.type = EVENT_STARTED, .started = {STR_LIT("tiny"), STR_LIT("d1")}},
+        {.type = EVENT_STARTED, .started = {.model = STR_LIT("tiny"), .deployment = STR_LIT("d1")}},
         {.type = EVENT_TEXT, .text = {1, CHANNEL_THINKING, STR_LIT("a\0\xc3"), STR_LIT("{}")}},
         {.type = EVENT_TOOL_CALL, .tool_call = {0, 2, STR_LIT("id"), STR_LIT("f"), STR_LIT("{")}},
         {.type = EVENT_TOOL_CALL, .tool_call = {0, 2, STR_NONE, STR_NONE, STR_LIT("}")}},
@@ -386,7 +386,7 @@ static void encode_once(void)
     const struct rpc_status status = {
         .pressure_source = "", .deployments = &deployment, .n_deployments = 1};
     const struct event events[] = {
-        {.type = EVENT_STARTED, .started = {STR_LIT("tiny"), STR_LIT("d1")}},
+        {.type = EVENT_STARTED, .started = {.model = STR_LIT("tiny"), .deployment = STR_LIT("d1")}},
         {.type = EVENT_TEXT, .text = {0, CHANNEL_ANSWER, STR_LIT("a"), STR_LIT("{}")}},
         {.type = EVENT_TOOL_CALL, .tool_call = {0, 0, STR_LIT("id"), STR_LIT("f"), STR_LIT("{}")}},
         {.type = EVENT_END, .end = {&reason, 1}},
