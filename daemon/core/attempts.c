@@ -106,12 +106,10 @@ static uint64_t pause(const struct attempts *before, const struct attempt_rules 
     return usec > rules->least_pause_usec ? usec : rules->least_pause_usec;
 }
 
-static struct attempt_decision retry_elsewhere(const struct attempt_field *field, bool is_spent,
-                                               uint64_t now_usec)
+static struct attempt_decision retry_elsewhere(const struct attempt_field *field, uint64_t now_usec)
 {
-    return (struct attempt_decision) {.next = ATTEMPT_RETRY,
-                                      .at_usec = now_usec,
-                                      .changes_level = is_spent && field->has_next_level};
+    return (struct attempt_decision) {
+        .next = ATTEMPT_RETRY, .at_usec = now_usec, .changes_level = field->has_next_level};
 }
 
 struct attempt_decision
@@ -133,7 +131,7 @@ attempts_decide(const struct attempts *before, const struct attempt_rules *rules
     bool is_spent = before->n_in_level >= max_retries(rules);
 
     if (field->has_untried && (!is_spent || (field->has_next_level && max_retries(rules) > 0))) {
-        return retry_elsewhere(field, is_spent, now_usec);
+        return retry_elsewhere(field, now_usec);
     }
     if (is_spent || field->has_untried || again == AGAIN_ELSEWHERE || !has_budget) {
         return otherwise;

@@ -15,8 +15,8 @@
  *   NOT_FOUND               no                              at once
  *   SERVER                  at once                         at once
  *
- * The retries are those of one order level; the next level has its own. None are none: who says 0
- * gets one attempt in a group, whatever its levels.
+ * The retries are those of one order level; the next level has its own, and is asked before the same
+ * deployment is again. None are none: who says 0 gets one attempt in a group, whatever its levels.
  *
  * A policy that names the cause (TimeoutErrorRetries: 1) overrules the table. A time-out is not
  * tried again where it happened, as LiteLLM would: with limits of minutes each further attempt holds

@@ -73,6 +73,19 @@ def test_another_deployment_answers(env, failure: Any, stream: bool) -> None:
     sluice.expect_idle()
 
 
+def test_the_retries_of_each_order(env) -> None:
+    """The way to the next order costs none of those there (LiteLLM: 4 requests as well)."""
+    both = env.openai()
+    for _ in range(3):
+        both.next(BROKEN)
+    both.always(*say("Hello"))
+    models = {"m": [both.deployment("one", order=1), both.deployment("two", order=2)]}
+    sluice = env.start(models, router={"num_retries": 2})
+    check(ask(sluice), retries=3)
+    assert [r.json["model"] for r in both.requests()][:2] == ["one", "two"]
+    sluice.expect_idle()
+
+
 def test_a_refused_connection_is_no_answer(env) -> None:
     port = env.closing(RefusingPort())
     good = env.openai()

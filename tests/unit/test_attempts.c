@@ -246,8 +246,11 @@ START_TEST(the_next_level_has_retries_of_its_own)
     s->field.has_next_level = true;
     expect_retry(s, NOW, false);
     ck_assert(decide(s).changes_level);
-    s->before.n_in_level = 1;
+    s->before.n_in_level = 0; /* also where the one before had some left */
+    ck_assert(decide(s).changes_level);
+    s->field.has_next_level = false;
     ck_assert(!decide(s).changes_level);
+    s->field.has_next_level = true;
     s->rules.of_request = 0; /* no retries means none */
     expect(s, ATTEMPT_END);
 }
