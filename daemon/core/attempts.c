@@ -124,6 +124,9 @@ attempts_decide(const struct attempts *before, const struct attempt_rules *rules
     if (before->n >= ATTEMPTS_MAX || deadline_at_usec <= now_usec) {
         return (struct attempt_decision) {.next = ATTEMPT_END};
     }
+    if (f->was_asked && f->code == ERRCODE_NOT_IMPLEMENTED && field->has_untried) {
+        return retry_elsewhere(field, now_usec); /* nothing was sent: no retry of anything */
+    }
     if (again == AGAIN_NOWHERE) {
         return otherwise;
     }

@@ -14,8 +14,9 @@
  *   CONTENT_POLICY, BAD_REQUEST  no                         no
  *   NOT_FOUND               no                              at once
  *   SERVER                  at once                         at once
+ *   code NOT_IMPLEMENTED    no                              at once, also without any retries
  *
- * The retries are those of one order level; the next level has its own, and is asked before the same
+ * The retries are those of one order level; the next level has its own, and is asked before any
  * deployment is again. None are none: who says 0 gets one attempt in a group, whatever its levels.
  *
  * A policy that names the cause (TimeoutErrorRetries: 1) overrules the table. A time-out is not

@@ -86,6 +86,19 @@ def test_the_retries_of_each_order(env) -> None:
     sluice.expect_idle()
 
 
+@pytest.mark.parametrize("n", [0, 2])
+def test_what_one_cannot_do_the_other_does(env, n: int) -> None:
+    """Ollama ranks nothing; that it stands first in the group must not matter."""
+    ollama, other = env.ollama(), env.openai()
+    models = {"m": [ollama.deployment("one", order=1), other.deployment("two", order=2)]}
+    sluice = env.start(models, router={"num_retries": n})
+    body = {"model": "m", "query": "a", "documents": ["a b", "c"]}
+    answer = sluice.post("/v1/rerank", body)
+    assert (answer.status, answer.json["results"][0]["index"]) == (200, 0)
+    assert n_asked(ollama, other) == [0, 1]
+    sluice.expect_idle()
+
+
 def test_a_refused_connection_is_no_answer(env) -> None:
     port = env.closing(RefusingPort())
     good = env.openai()

@@ -256,6 +256,21 @@ START_TEST(the_next_level_has_retries_of_its_own)
 }
 END_TEST
 
+/* A group of servers that can do different things: whom it falls to first decides nothing. */
+START_TEST(what_one_cannot_do_another_may)
+{
+    struct situation *s = failed(ERRCODE_NOT_IMPLEMENTED);
+
+    expect(s, ATTEMPT_END);
+    s->field.has_untried = true;
+    s->rules.of_request = 0;
+    s->has_no_budget = true;
+    expect_retry(s, NOW, false);
+    s->f.was_asked = false;
+    expect(s, ATTEMPT_END);
+}
+END_TEST
+
 START_TEST(fallbacks)
 {
     static const struct {
@@ -358,6 +373,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, who_says_how_many);
     tcase_add_test(tc, a_policy_that_names_the_cause_overrules_the_table);
     tcase_add_test(tc, the_next_level_has_retries_of_its_own);
+    tcase_add_test(tc, what_one_cannot_do_another_may);
     tcase_add_test(tc, fallbacks);
     tcase_add_test(tc, no_budget_no_second_try_at_the_same);
     tcase_add_test(tc, the_budget_is_a_share_of_the_calls);
