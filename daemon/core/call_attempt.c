@@ -44,15 +44,20 @@ void call_end_unknown_model(struct call *call, uint64_t now_usec)
              now_usec);
 }
 
+void call_bind(struct call *call, const struct model_group *group)
+{
+    if (router_keeps_local(call->registry->router, group, &call->wish)) {
+        call->wish.is_local_only = true;
+    }
+}
+
 /* What of the call's wish follows from the group that was asked for, and from the settings. */
 static void complete_wish(struct call *call, const struct model_group *group)
 {
     if (call->registry->router->policy.checks_context) {
         call->wish.prompt_tokens = prompt_size_min_tokens(call->request);
     }
-    if (router_keeps_local(call->registry->router, group, &call->wish)) {
-        call->wish.is_local_only = true; /* wherever it falls back to */
-    }
+    call_bind(call, group);
 }
 
 /* Charges the key that the call came with. False: it may not, and has ended. */
@@ -350,6 +355,7 @@ static bool fall_back(struct call *call, struct str name, uint64_t now_usec)
     call->attempts.n_in_level = 0;
     call->asked = str_from(copy);
     call->wish.n_tried = 0;
+    call_bind(call, group);
     call->registry->stats->n_fallbacks++;
     return wait_again(call, group, now_usec, now_usec);
 }

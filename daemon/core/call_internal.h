@@ -41,6 +41,12 @@ void call_end(struct call *call, const struct call_failure *f, uint64_t now_usec
 /* A NEW call: into the queue of its group, or refused. */
 void call_admit(struct call *call, uint64_t now_usec);
 
+/*
+ * It is, or may be, given to this group: where that has a local_only deployment, the call stays on
+ * the device from now on, wherever it falls back to.
+ */
+void call_bind(struct call *call, const struct model_group *group);
+
 /* A slot was granted: the attempt begins. */
 void call_start(struct call *call, uint64_t now_usec);
 

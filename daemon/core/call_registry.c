@@ -231,12 +231,23 @@ struct call *registry_find(struct call_registry *reg, struct str id, bool any_ui
     return call ? call : find_on(&reg->fresh, id, any_uid, uid);
 }
 
+/* What a reload has made local_only holds those calls too that came before. */
+static void bind_anew(struct call *call)
+{
+    const struct model_group *group = router_resolve(call->registry->router, call->asked);
+
+    if (group) {
+        call_bind(call, group);
+    }
+}
+
 /* After a reload the name that it waits for may lead nowhere. */
 static void reroute(struct call *call, uint64_t now_usec)
 {
     struct model_group *group = router_resolve(call->registry->router, call->asked);
 
     call->ticket.group = group;
+    bind_anew(call);
     if (group && model_group_is_servable(group)) {
         return;
     }
@@ -256,8 +267,10 @@ void registry_reroute(struct call_registry *reg, uint64_t now_usec)
         reroute(CONTAINER_OF(l, struct call, link), now_usec);
     }
     list_for_each (l, &reg->running) {
-        /* the deployment holds on by itself */
-        CONTAINER_OF(l, struct call, link)->ticket.group = NULL;
+        struct call *call = CONTAINER_OF(l, struct call, link);
+
+        call->ticket.group = NULL; /* the deployment holds on by itself */
+        bind_anew(call);
     }
     call_want_run(reg);
 }

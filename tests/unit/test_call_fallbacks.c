@@ -309,6 +309,59 @@ START_TEST(a_local_only_deployment_is_never_left)
 }
 END_TEST
 
+/* Nor where a call came to it as to a fallback. */
+START_TEST(a_local_only_fallback_is_never_left)
+{
+    struct cast c;
+
+    cast_init(&c);
+    add_groups(&c, "m");
+    cast_add(&c, "n", (struct role) {.group = "n", .terms.is_local_only = true});
+    add_remote(&c, "cloud", "cloud");
+    cast_fallback(&c, FALLBACK_GENERAL, "m", "n", NULL);
+    cast_fallback(&c, FALLBACK_GENERAL, "n", "cloud", NULL);
+    cast_open(&c);
+    cast_ask(&c, request("m", "r"));
+    act_fail(&c, actor(&c, "m"), ERRCODE_UPSTREAM_AUTH, 0);
+    act_fail(&c, actor(&c, "n"), ERRCODE_UPSTREAM_AUTH, 0);
+    cast_expect_failure(&c, ERRCODE_UPSTREAM_AUTH);
+    ck_assert_uint_eq(actor(&c, "cloud")->n_started, 0);
+    cast_done(&c);
+}
+END_TEST
+
+/* A reload tags it while a call is there, or pauses on the way back to it. */
+START_TEST(what_a_reload_makes_local_only_is_not_left)
+{
+    for (int has_paused = 0; has_paused < 2; has_paused++) {
+        struct cast c;
+
+        cast_init(&c);
+        add_groups(&c, "m");
+        cast_open(&c);
+        cast_ask(&c, request("m", "r"));
+        if (has_paused) {
+            act_fail(&c, actor(&c, "m"), ERRCODE_UPSTREAM_RATE_LIMITED, SEC);
+        }
+        cast_plan(&c);
+        cast_add(&c, "m2", (struct role) {.terms.is_local_only = true});
+        add_remote(&c, "cloud", "cloud");
+        cast_fallback(&c, FALLBACK_GENERAL, "m", "cloud", NULL);
+        cast_open(&c);
+        if (has_paused) {
+            c.w.now += SEC;
+            run(&c.w);
+        } else {
+            act_fail(&c, actor(&c, "m"), ERRCODE_UPSTREAM_AUTH, 0);
+        }
+        act_fail(&c, actor(&c, "m2"), ERRCODE_UPSTREAM_AUTH, 0);
+        ck_assert(c.sink.is_over);
+        ck_assert_uint_eq(actor(&c, "cloud")->n_started, 0);
+        cast_done(&c);
+    }
+}
+END_TEST
+
 /* ---- prompts */
 
 START_TEST(a_prompt_that_cannot_fit_is_not_sent)
@@ -416,6 +469,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_fallback_may_be_what_a_wildcard_serves);
     tcase_add_test(tc, a_local_only_request_does_not_leave);
     tcase_add_test(tc, a_local_only_deployment_is_never_left);
+    tcase_add_test(tc, a_local_only_fallback_is_never_left);
+    tcase_add_test(tc, what_a_reload_makes_local_only_is_not_left);
     tcase_add_test(tc, a_prompt_that_cannot_fit_is_not_sent);
     tcase_add_test(tc, an_answer_that_was_filtered_away);
     tcase_add_test(tc, no_memory_for_a_fallback);
