@@ -46,7 +46,6 @@ struct transfer {
     size_t head_bytes;
     int status;
     char content_type[CONTENT_TYPE_MAX];
-    uint64_t retry_after_usec;
     bool head_told;
     bool head_too_large;
 
@@ -73,7 +72,6 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *ctx)
 {
     struct transfer *t = ctx;
     struct str line = {bytes, n * size}, value;
-    uint64_t sec;
 
     t->head_bytes += line.len;
     if (t->head_bytes > HEAD_MAX_BYTES) {
@@ -85,11 +83,8 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *ctx)
     }
     if (str_has_prefix(line, "HTTP/")) {
         t->content_type[0] = '\0'; /* a new head: after 100 Continue */
-        t->retry_after_usec = 0;
     } else if (header_is(line, "content-type", &value)) {
         (void) snprintf(t->content_type, sizeof t->content_type, "%.*s", STR_ARG(value));
-    } else if (header_is(line, "retry-after", &value) && num_parse_u64(value, &sec) == 0) {
-        t->retry_after_usec = num_clamp_u64(sec, 0, RETRY_AFTER_MAX_SEC) * USEC_PER_SEC;
     }
     return n * size;
 }
@@ -108,6 +103,15 @@ static int on_send(void *ctx, char *ip, char *own_ip, int port, int own_port)
     return ++t->n_sends > MAX_SENDS ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
 }
 
+/* Seconds, or a date (RFC 9110, 10.2.3) that libcurl counts from now; 0: none, or a past one. */
+static uint64_t retry_after(const struct transfer *t)
+{
+    curl_off_t sec = 0;
+
+    (void) curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &sec);
+    return num_clamp_u64(sec > 0 ? (uint64_t) sec : 0, 0, RETRY_AFTER_MAX_SEC) * USEC_PER_SEC;
+}
+
 static void tell_head(struct transfer *t)
 {
     long status = 0;
@@ -122,7 +126,7 @@ static void tell_head(struct transfer *t)
     struct transfer_head head = {
         .status = t->status,
         .content_type = str_from(t->content_type),
-        .retry_after_usec = t->retry_after_usec,
+        .retry_after_usec = retry_after(t),
     };
 
     t->callbacks.on_head(t->ctx, &head);

@@ -44,7 +44,7 @@ enum transfer_answer { TRANSFER_ROOM, TRANSFER_FULL, TRANSFER_STOP };
 struct transfer_head {
     int status;
     struct str content_type;   /* "" when missing */
-    uint64_t retry_after_usec; /* of a Retry-After in seconds; 0: none */
+    uint64_t retry_after_usec; /* of a Retry-After; 0: none */
 };
 
 enum transfer_result {

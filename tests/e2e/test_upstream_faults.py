@@ -230,6 +230,12 @@ BEFORE: dict[str, Fault] = {
         502,
     ),
     "503": Fault([status(503, "busy")], "upstream_overloaded", 503),
+    "429 until a date": Fault(
+        [status(429, "slow down", **{"Retry-After": "Fri, 31 Dec 2100 23:59:59 GMT"})],
+        "rate_limit_exceeded",
+        429,
+        600,
+    ),
     "503 with Retry-After": Fault(
         [status(503, "busy", **{"Retry-After": "3"})], "upstream_overloaded", 503, 3
     ),
