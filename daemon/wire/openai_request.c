@@ -117,6 +117,32 @@ static int decode_class(struct openai_body *b)
     return r;
 }
 
+/*
+ * Members that sluice only carries, whose types OpenAI's reference fixes and that servers of its
+ * dialect read: a wrong one would come back as their refusal, in their words, or as nothing.
+ */
+static int check_carried(struct openai_body *b)
+{
+    static const struct {
+        const char *name;
+        enum json_type type;
+        const char *expected;
+    } rows[] = {
+        {"user", JSON_STRING, "a string"},
+        {"metadata", JSON_OBJECT, "an object"},
+        {"logit_bias", JSON_OBJECT, "an object"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct field f = openai_body_member(b, rows[i].name);
+
+        if (field_is_present(&f) && json_type(f.value) != rows[i].type) {
+            return field_fail_type(&f, rows[i].expected);
+        }
+    }
+    return 0;
+}
+
 static int decode_stream(struct openai_body *b)
 {
     struct field stream = openai_body_member(b, "stream"),
@@ -473,9 +499,9 @@ static int decode_kind(struct openai_body *b)
 
 int openai_decode_request(struct request *req, struct str body, struct problem *ret_problem)
 {
-    static int (*const steps[])(struct openai_body *) = {decode_members,      decode_model,
-                                                         openai_body_gateway, decode_class,
-                                                         decode_stream,       decode_kind};
+    static int (*const steps[])(struct openai_body *) = {
+        decode_members, decode_model,  openai_body_gateway, decode_class,
+        check_carried,  decode_stream, decode_kind};
     struct openai_body b = {.req = req, .problem = ret_problem};
     int r = check_body(body, ret_problem);
 

@@ -41,6 +41,9 @@ SAMPLING: dict[str, set[str]] = {
 COMMON: dict[str, set[str]] = {
     "model": STRING,
     "service_tier": STRING,
+    "user": STRING,
+    "metadata": OBJECT,
+    "logit_bias": OBJECT,
     "stream": BOOLEAN,
     "stream_options": OBJECT,
     "num_retries": INTEGER,

@@ -180,6 +180,9 @@ START_TEST(wrong_types_and_ranges)
     chat_refused("'stream_options':true", "stream_options", "must be an object, not a boolean");
     chat_refused("'stream_options':{'include_usage':1}", "stream_options.include_usage", "boolean");
     chat_refused("'service_tier':1", "service_tier", "must be a string");
+    chat_refused("'user':5", "user", "must be a string, not a number");
+    chat_refused("'metadata':'x'", "metadata", "must be an object, not a string");
+    chat_refused("'logit_bias':[]", "logit_bias", "must be an object, not an array");
     chat_refused("'reasoning_effort':1", "reasoning_effort", "must be a string");
     chat_refused("'tool_choice':1", "tool_choice", "a string or an object");
     chat_refused("'response_format':'json'", "response_format", "must be an object");
