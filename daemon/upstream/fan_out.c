@@ -358,6 +358,13 @@ static bool fan_out_is_loaded(const struct backend *backend, uint64_t now_usec)
     return f->inner->ops->is_loaded && f->inner->ops->is_loaded(f->inner, now_usec);
 }
 
+static bool fan_out_is_down(const struct backend *backend)
+{
+    const struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
+
+    return f->inner->ops->is_down && f->inner->ops->is_down(f->inner);
+}
+
 static int fan_out_unload(struct backend *backend, const char *model, struct unload_sink *sink,
                           struct unload_job **ret_job)
 {
@@ -384,6 +391,7 @@ static const struct backend_ops ops = {
     .cancel = fan_out_cancel,
     .free = fan_out_free,
     .is_loaded = fan_out_is_loaded,
+    .is_down = fan_out_is_down,
     .unload = fan_out_unload,
     .list_models = fan_out_list_models,
 };

@@ -197,9 +197,10 @@ def test_health_asks_no_model_server(env) -> None:
     assert not server.exchanges and not other.exchanges
 
 
-def test_health_knows_a_dead_server(env) -> None:
-    base = f"http://127.0.0.1:{env.port()}/v1"
-    sluice = env.start({"m": {"model": "openai/x", "api_base": base, "api_key": "k"}, "good": mock()})
+@pytest.mark.parametrize("model, path", [("openai/x", "/v1"), ("ollama_chat/x", "")])
+def test_health_knows_a_dead_server(env, model: str, path: str) -> None:
+    base = f"http://127.0.0.1:{env.port()}{path}"
+    sluice = env.start({"m": {"model": model, "api_base": base, "api_key": "k"}, "good": mock()})
     assert get(sluice, "/health").json["unhealthy_count"] == 0  # nobody has asked it yet
     assert post(sluice, "/v1/chat/completions", chat_body("m")).status == 502
     health = get(sluice, "/health").json
