@@ -28,6 +28,7 @@
 
 #include "base/num.h"
 #include "config/config_options.h"
+#include "wire/ollama_names.h"
 
 #define KEY_MAX_BYTES      4096
 #define BASE_MAX_BYTES     2048
@@ -361,21 +362,6 @@ static void read_key(struct config_entry *e)
 
 /* ---------------------------------------------------------------- provider and model */
 
-/* "gpt-oss:120b-cloud", "glm-4.6:cloud" */
-static bool is_cloud_name(struct str model)
-{
-    const char *colon = memrchr(model.ptr, ':', model.len);
-
-    if (!colon) {
-        return false;
-    }
-
-    struct str tag = {colon + 1, model.len - (size_t) (colon + 1 - model.ptr)};
-
-    return str_is_nocase(tag, "cloud") ||
-           (tag.len > 6 && strncasecmp(tag.ptr + tag.len - 6, "-cloud", 6) == 0);
-}
-
 static void not_served(struct config_entry *e, const struct config_node *at, struct str prefix)
 {
     char name[64];
@@ -534,7 +520,7 @@ void config_target_read(struct config_entry *e)
             "a * here stands for what the one in model_name stands for, and there "
             "%s",
             count_stars(e->deployment->model_name) == 0 ? "is none" : "are fewer");
-    } else if (strcmp(e->provider->provider, "ollama") == 0 && is_cloud_name(name)) {
+    } else if (strcmp(e->provider->provider, "ollama") == 0 && ollama_name_is_cloud(name)) {
         config_deployment_off(e, model,
                               "Ollama would forward this model's prompts to ollama.com; that is "
                               "not done here");
