@@ -18,6 +18,7 @@
 #include "config/config_fallbacks.h"
 #include "config/config_routing.h"
 #include "config/config_value.h"
+#include "core/attempts.h"
 
 #define MAX_SLOTS 1024 /* as sluice.slots */
 
@@ -67,9 +68,9 @@ static void read_retries(struct config_reader *r, const struct config_node *at)
     if (!count(r, at, 0, CONFIG_MAX_RETRIES, &n)) {
         return;
     }
-    if (n > CONFIG_DONE_RETRIES) {
+    if (n > ATTEMPTS_MAX_RETRIES) {
         config_reader_note(r, at, FINDING_APPROXIMATED,
-                           "at most %d are done, in each level of order", CONFIG_DONE_RETRIES);
+                           "at most %d are done, in each level of order", ATTEMPTS_MAX_RETRIES);
     }
     r->config->routing.max_retries = (unsigned) n;
 }

@@ -10,7 +10,6 @@
 #define CONFIG_DEFAULT_COOLDOWN_USEC (5 * UINT64_C(1000000))
 /* More of either is a slip: each retry holds its client for another time-out. */
 #define CONFIG_MAX_RETRIES       100
-#define CONFIG_DONE_RETRIES      10      /* of them, whatever the number is: what core does */
 #define CONFIG_MAX_ALLOWED_FAILS 1000000 /* of a minute */
 
 /* A policy that says nothing. */
