@@ -3,7 +3,8 @@
  * clients. Tables and loops, no state.
  *
  * Decoding is strict on purpose: two texts that decode to the same bytes are one way to get
- * something past a check. Only the padding may be missing, as data URLs in the field leave it out.
+ * something past a check. Only the padding may be missing, as data URLs in the field leave it out;
+ * what programs for the command line print has line breaks, which base64_normalise() takes out.
  */
 #include "wire/base64.h"
 
@@ -139,5 +140,99 @@ int base64_decode(struct buf *out, struct str text)
         return r;
     }
     buf_commit(out, n);
+    return 0;
+}
+
+/* ---- text of clients */
+
+static bool is_line_break(char c)
+{
+    return c == '\r' || c == '\n';
+}
+
+/* Images are megabytes: one look-up for each letter. */
+static size_t skip_letters(struct str text, size_t i)
+{
+    static const uint8_t is_letter[UINT8_MAX + 1] = {
+        ['A' ... 'Z'] = 1, ['a' ... 'z'] = 1, ['0' ... '9'] = 1, ['+'] = 1, ['/'] = 1,
+    };
+
+    while (i < text.len && is_letter[(uint8_t) text.ptr[i]]) {
+        i++;
+    }
+    return i;
+}
+
+struct survey {
+    size_t n_letters, n_padding, n_breaks;
+    char last; /* letter */
+};
+
+static int survey_text(struct str text, struct survey *s)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        size_t end = skip_letters(text, i);
+
+        if (end > i && s->n_padding > 0) {
+            return -EBADMSG;
+        }
+        s->n_letters += end - i;
+        s->last = end > i ? text.ptr[end - 1] : s->last;
+        if (end == text.len) {
+            break;
+        }
+        i = end;
+        if (is_line_break(text.ptr[i])) {
+            s->n_breaks++;
+        } else if (text.ptr[i] == '=') {
+            s->n_padding++;
+        } else {
+            return -EBADMSG;
+        }
+    }
+    return 0;
+}
+
+/* What is missing to a multiple of four; -EBADMSG where no encoder ends so. */
+static int missing_padding(const struct survey *s)
+{
+    static const int unused_bits[] = {0, 0, 15, 3};
+    size_t rest = s->n_letters % 4;
+    size_t wanted = rest == 0 ? 0 : 4 - rest;
+
+    if (s->n_letters == 0 || rest == 1 || (s->n_padding > 0 && s->n_padding != wanted) ||
+        letter_value(s->last) & unused_bits[rest]) {
+        return -EBADMSG;
+    }
+    return (int) (wanted - s->n_padding);
+}
+
+int base64_normalise(struct str text, struct arena *a, struct str *ret)
+{
+    struct survey s = {0};
+    int n_missing = survey_text(text, &s);
+    char *to;
+
+    n_missing = n_missing < 0 ? n_missing : missing_padding(&s);
+    if (n_missing < 0) {
+        return n_missing;
+    }
+    if (n_missing == 0 && s.n_breaks == 0) {
+        *ret = text;
+        return 0;
+    }
+    to = arena_alloc(a, text.len - s.n_breaks + (size_t) n_missing);
+    if (!to) {
+        return -ENOMEM;
+    }
+    *ret = (struct str) {to, 0};
+    for (size_t i = 0; i < text.len; i++) {
+        if (!is_line_break(text.ptr[i])) {
+            to[ret->len++] = text.ptr[i];
+        }
+    }
+    for (; n_missing > 0; n_missing--) {
+        to[ret->len++] = '=';
+    }
     return 0;
 }

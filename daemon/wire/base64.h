@@ -2,6 +2,7 @@
 /* Base64 as RFC 4648 section 4 has it: the standard alphabet, padded, without line breaks. */
 #include <stddef.h>
 
+#include "base/arena.h"
 #include "base/buf.h"
 #include "base/str.h"
 
@@ -20,3 +21,10 @@ int base64_encode(struct buf *out, struct str bytes) MUST_USE;
  * the last byte. Else 0 or -errno of buf; out is unchanged on failure.
  */
 int base64_decode(struct buf *out, struct str text) MUST_USE;
+
+/*
+ * Text that a client calls base64, as every reader takes it: without line breaks, padded. *ret is
+ * text itself where that is so already, else a copy in the arena. -EBADMSG: a foreign letter, a
+ * length that no encoder makes, bits set behind the last byte, or nothing at all; -ENOMEM.
+ */
+int base64_normalise(struct str text, struct arena *a, struct str *ret) MUST_USE;

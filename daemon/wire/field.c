@@ -8,8 +8,6 @@
 #include <errno.h>
 #include <stdarg.h>
 
-#include "wire/json.h"
-
 int field_fail(struct problem *problem, const char *param, const char *fmt, ...)
 {
     va_list ap;
@@ -59,6 +57,22 @@ static void append(char *text, size_t size, const char *more)
     }
     memcpy(text + n, more, n_more);
     text[n + n_more] = '\0';
+}
+
+int field_types(const struct field *f, unsigned types)
+{
+    char expected[64] = "";
+
+    if (!field_is_present(f) || types & 1U << json_type(f->value)) {
+        return 0;
+    }
+    for (unsigned type = JSON_TRUE; type <= JSON_OBJECT; type++) {
+        if (types & 1U << type) {
+            append(expected, sizeof expected, expected[0] ? " or " : "");
+            append(expected, sizeof expected, type_name(type));
+        }
+    }
+    return field_fail_type(f, expected);
 }
 
 int field_within(int r, struct problem *problem, const char *fmt, ...)

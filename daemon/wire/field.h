@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/macros.h"
 #include "base/str.h"
+#include "wire/json.h"
 #include "wire/problem.h"
 
 struct field {
@@ -28,6 +29,18 @@ int field_fail(struct problem *problem, const char *param, const char *fmt, ...)
 
 /* The same for a value of the wrong type; expected: "a string". */
 int field_fail_type(const struct field *f, const char *expected) MUST_USE;
+
+/* The types that a value may have, as a set: FIELD_STRING | FIELD_ARRAY. */
+enum {
+    FIELD_BOOL = 1 << JSON_FALSE | 1 << JSON_TRUE,
+    FIELD_NUMBER = 1 << JSON_NUMBER,
+    FIELD_STRING = 1 << JSON_STRING,
+    FIELD_ARRAY = 1 << JSON_ARRAY,
+    FIELD_OBJECT = 1 << JSON_OBJECT,
+};
+
+/* Refuses what is neither absent nor of one of the types; the text names all of them. */
+int field_types(const struct field *f, unsigned types) MUST_USE;
 
 /*
  * Passes r on; where it is -EBADMSG, puts what surrounds the member in front of problem->param:

@@ -12,6 +12,7 @@
 
 #include "wire/field.h"
 #include "wire/json.h"
+#include "wire/openai_fields.h"
 
 static int unsupported(struct problem *problem, const char *param, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
@@ -29,24 +30,6 @@ static int unsupported(struct problem *problem, const char *param, const char *f
 
     problem->code = ERRCODE_UNSUPPORTED_PARAMETER;
     return r;
-}
-
-/* Does the value ask for something else than text? Clients send ["text"] as a matter of course. */
-static bool wants_sound(struct str modalities)
-{
-    struct json_iter it;
-    struct str one;
-
-    if (json_type(modalities) != JSON_ARRAY) {
-        return false;
-    }
-    json_iter_init(&it, modalities);
-    while (json_next(&it, NULL, &one)) {
-        if (!str_is(one, "\"text\"")) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /*
@@ -72,8 +55,12 @@ static int check_members(const struct request *req, const struct ollama_target *
     if (best_of.ptr && (json_i64(best_of, &n) < 0 || n > 1)) {
         return unsupported(problem, "best_of", "Ollama makes one answer, not the best of several");
     }
-    if (wants_sound(ollama_client_value(req, target, "modalities"))) {
+    if (openai_wants_more_than_text(ollama_client_value(req, target, "modalities"))) {
         return unsupported(problem, "modalities", "Ollama writes text only");
+    }
+    if (ollama_client_value(req, target, "moderation").ptr) {
+        return unsupported(problem, "moderation",
+                           "Ollama does not look at what it reads and writes");
     }
     if (ollama_client_value(req, target, "web_search_options").ptr) {
         return unsupported(problem, "web_search_options", "Ollama does not search the web here");

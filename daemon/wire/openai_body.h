@@ -46,3 +46,6 @@ int openai_body_messages(struct openai_body *b) MUST_USE;
 
 /* Fills req->routing; refuses what no request may say. req->model is set. */
 int openai_body_gateway(struct openai_body *b) MUST_USE;
+
+/* Checks the members that are only carried. */
+int openai_body_carried(struct openai_body *b) MUST_USE;

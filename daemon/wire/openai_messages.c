@@ -18,6 +18,7 @@
 
 #include <errno.h>
 
+#include "wire/base64.h"
 #include "wire/json.h"
 #include "wire/openai_request.h"
 
@@ -57,8 +58,19 @@ static int decode_role(struct openai_body *b, struct str value, enum message_rol
 
 /* ---- content */
 
+/* application/octet-stream is what programs say that do not know. */
+static bool is_image_type(struct str type)
+{
+    static const char prefix[] = "image/";
+    size_t n = sizeof prefix - 1;
+
+    return (type.len > n && str_is_nocase((struct str) {type.ptr, n}, prefix)) ||
+           str_is_nocase(type, "application/octet-stream");
+}
+
 /* data:[media type][;parameters];base64,DATA (RFC 2397) */
-static int decode_data_url(const struct field *f, struct str url, struct content_part *part)
+static int decode_data_url(struct openai_body *b, const struct field *f, struct str url,
+                           struct content_part *part)
 {
     static const char marker[] = ";base64";
     size_t n_marker = sizeof marker - 1;
@@ -81,8 +93,14 @@ static int decode_data_url(const struct field *f, struct str url, struct content
     if (parameters) {
         head.len = (size_t) (parameters - head.ptr);
     }
+    if (head.len > 0 && !is_image_type(head)) {
+        return field_fail(f->problem, f->name, "the data: URL must be of an image");
+    }
     part->media_type = head.len > 0 ? head : STR_NONE;
-    return 0;
+
+    int r = base64_normalise(part->data, &b->req->arena, &part->data);
+
+    return r == -EBADMSG ? field_fail(f->problem, f->name, "the data: URL is not valid base64") : r;
 }
 
 static bool has_scheme(struct str url, const char *scheme)
@@ -92,13 +110,14 @@ static bool has_scheme(struct str url, const char *scheme)
     return url.len > n && str_is_nocase((struct str) {url.ptr, n}, scheme);
 }
 
-static int decode_url(const struct field *f, struct str url, struct content_part *part)
+static int decode_url(struct openai_body *b, const struct field *f, struct str url,
+                      struct content_part *part)
 {
     if (!url.ptr) {
         return field_fail(f->problem, f->name, "an image needs a URL");
     }
     if (has_scheme(url, "data:")) {
-        return decode_data_url(f, url, part);
+        return decode_data_url(b, f, url, part);
     }
     if (has_scheme(url, "http://") || has_scheme(url, "https://")) {
         part->url = url;
@@ -108,6 +127,13 @@ static int decode_url(const struct field *f, struct str url, struct content_part
     return field_fail(f->problem, f->name, "an image must be a data:, http: or https: URL");
 }
 
+enum { IMAGE_URL, IMAGE_DETAIL, _IMAGE_MAX };
+
+static const struct str image_names[_IMAGE_MAX] = {
+    [IMAGE_URL] = FIELD_NAME("url"),
+    [IMAGE_DETAIL] = FIELD_NAME("detail"),
+};
+
 /*
  * {"url": ...} in chat/completions, a bare string from many clients and in parts of the type
  * "input_image".
@@ -116,16 +142,22 @@ static int decode_image(struct openai_body *b, struct str value, struct content_
 {
     bool is_object = json_type(value) == JSON_OBJECT;
     struct field f = {is_object ? "url" : "image_url", value, b->problem};
-    struct str url = STR_NONE;
+    struct field detail = {"detail", STR_NONE, b->problem};
+    struct str url = STR_NONE, values[_IMAGE_MAX];
     int r;
 
     if (is_object) {
-        f.value = json_find(value, "url");
+        field_pick(value, image_names, _IMAGE_MAX, values);
+        f.value = values[IMAGE_URL];
+        detail.value = values[IMAGE_DETAIL];
     }
     part->type = PART_IMAGE;
-    r = field_string(&f, &b->req->arena, &url);
+    r = field_types(&detail, FIELD_STRING);
     if (r == 0) {
-        r = decode_url(&f, url, part);
+        r = field_string(&f, &b->req->arena, &url);
+    }
+    if (r == 0) {
+        r = decode_url(b, &f, url, part);
     }
     return is_object ? field_within(r, b->problem, "image_url") : r;
 }
@@ -150,6 +182,46 @@ static const struct str part_names[_PART_FIELD_MAX] = {
     [PART_FIELD_REFUSAL] = FIELD_NAME("refusal"),
     [PART_FIELD_IMAGE] = FIELD_NAME("image_url"),
 };
+
+/* Of parts that are only carried, those that OpenAI and vLLM have: the object, and its texts. */
+static int check_opaque(struct openai_body *b, struct str type, struct str part)
+{
+    static const struct {
+        const char *type;
+        unsigned types;
+        const char *texts[3];
+    } rows[] = {
+        {"input_audio", FIELD_OBJECT, {"data", "format"}},
+        {"file", FIELD_OBJECT, {"file_data", "file_id", "filename"}},
+        {"audio_url", FIELD_STRING | FIELD_OBJECT, {"url"}},
+        {"video_url", FIELD_STRING | FIELD_OBJECT, {"url"}},
+    };
+    size_t i = 0;
+
+    while (i < ARRAY_LEN(rows) && !str_is(type, rows[i].type)) {
+        i++;
+    }
+    if (i == ARRAY_LEN(rows)) {
+        return 0;
+    }
+
+    struct field f = {rows[i].type, json_find(part, rows[i].type), b->problem};
+    int r = field_types(&f, rows[i].types);
+
+    if (r == 0 && !field_is_present(&f)) {
+        return field_fail(b->problem, f.name, "this part needs '%s'", f.name);
+    }
+    if (r < 0) {
+        return r;
+    }
+    for (size_t k = 0; r == 0 && k < ARRAY_LEN(rows[i].texts) && rows[i].texts[k]; k++) {
+        const char *name = rows[i].texts[k];
+        struct field text = {name, json_find(f.value, name), b->problem};
+
+        r = field_types(&text, FIELD_STRING);
+    }
+    return field_within(r, b->problem, "%s", f.name);
+}
 
 static int decode_part(struct openai_body *b, struct str value, struct content_part *part)
 {
@@ -183,7 +255,7 @@ static int decode_part(struct openai_body *b, struct str value, struct content_p
     }
     part->type = PART_OPAQUE;
     openai_body_mark_raw_only(b, "messages");
-    return 0;
+    return check_opaque(b, type, value);
 }
 
 static int decode_parts(struct openai_body *b, struct str array, struct message *m)
@@ -372,6 +444,8 @@ enum {
     MESSAGE_FUNCTION_CALL,
     MESSAGE_REASONING_CONTENT,
     MESSAGE_REASONING,
+    MESSAGE_REFUSAL,
+    MESSAGE_AUDIO,
     _MESSAGE_MAX
 };
 
@@ -384,6 +458,8 @@ static const struct str message_names[_MESSAGE_MAX] = {
     [MESSAGE_FUNCTION_CALL] = FIELD_NAME("function_call"),
     [MESSAGE_REASONING_CONTENT] = FIELD_NAME("reasoning_content"),
     [MESSAGE_REASONING] = FIELD_NAME("reasoning"),
+    [MESSAGE_REFUSAL] = FIELD_NAME("refusal"),
+    [MESSAGE_AUDIO] = FIELD_NAME("audio"),
 };
 
 /* Not part of OpenAI's API, so another type than a string is somebody's extension and no error. */
@@ -418,6 +494,16 @@ static int decode_calls(struct openai_body *b, const struct str *values, struct 
     return 0;
 }
 
+/* Of an assistant: carried. */
+static int check_said(struct openai_body *b, const struct str *values)
+{
+    struct field refusal = {"refusal", values[MESSAGE_REFUSAL], b->problem};
+    struct field audio = {"audio", values[MESSAGE_AUDIO], b->problem};
+    int r = field_types(&refusal, FIELD_STRING);
+
+    return r < 0 ? r : field_types(&audio, FIELD_OBJECT);
+}
+
 static int decode_message(struct openai_body *b, struct str value, struct message *m)
 {
     struct str values[_MESSAGE_MAX];
@@ -439,6 +525,10 @@ static int decode_message(struct openai_body *b, struct str value, struct messag
         return r;
     }
     r = decode_calls(b, values, m);
+    if (r < 0) {
+        return r;
+    }
+    r = check_said(b, values);
     if (r < 0) {
         return r;
     }

@@ -18,11 +18,11 @@
 
 #include "wire/json.h"
 #include "wire/openai_body.h"
+#include "wire/openai_fields.h"
 #include "wire/openai_rerank.h"
+#include "wire/openai_tools.h"
 
 #define MAX_MEMBERS 256 /* a request has below 40 */
-/* OpenAI allows 128; agents with several MCP servers send more to local ones */
-#define MAX_TOOLS 1024
 
 /* ---- the body */
 
@@ -117,32 +117,6 @@ static int decode_class(struct openai_body *b)
     return r;
 }
 
-/*
- * Members that sluice only carries, whose types OpenAI's reference fixes and that servers of its
- * dialect read: a wrong one would come back as their refusal, in their words, or as nothing.
- */
-static int check_carried(struct openai_body *b)
-{
-    static const struct {
-        const char *name;
-        enum json_type type;
-        const char *expected;
-    } rows[] = {
-        {"user", JSON_STRING, "a string"},
-        {"metadata", JSON_OBJECT, "an object"},
-        {"logit_bias", JSON_OBJECT, "an object"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct field f = openai_body_member(b, rows[i].name);
-
-        if (field_is_present(&f) && json_type(f.value) != rows[i].type) {
-            return field_fail_type(&f, rows[i].expected);
-        }
-    }
-    return 0;
-}
-
 static int decode_stream(struct openai_body *b)
 {
     struct field stream = openai_body_member(b, "stream"),
@@ -166,86 +140,38 @@ static int decode_stream(struct openai_body *b)
 /* ---- chat */
 
 /*
- * {"type":"function","function":{"name":...}}; servers have other types, which only they
- * understand.
- */
-static int check_tool(struct openai_body *b, struct str tool)
-{
-    struct field type = {"type", STR_NONE, b->problem}, name = {"name", STR_NONE, b->problem};
-    struct field function = {"function", STR_NONE, b->problem};
-    struct str kind = STR_LIT("function"), object = STR_NONE, text = STR_NONE;
-    int r;
-
-    if (json_type(tool) != JSON_OBJECT) {
-        return field_fail(b->problem, "", "a tool must be an object");
-    }
-    type.value = json_find(tool, "type");
-    r = field_string(&type, &b->req->arena, &kind);
-    if (r < 0) {
-        return r;
-    }
-    if (!str_is(kind, "function")) {
-        openai_body_mark_raw_only(b, "tools");
-        return 0;
-    }
-    function.value = json_find(tool, "function");
-    r = field_object(&function, &object);
-    if (r == 0 && !object.ptr) {
-        r = field_fail(b->problem, function.name, "a tool needs a 'function'");
-    }
-    if (r < 0) {
-        return r;
-    }
-    name.value = json_find(object, "name");
-    r = field_string(&name, &b->req->arena, &text);
-    if (r == 0 && text.len == 0) {
-        r = field_fail(b->problem, name.name, "a function needs a 'name'");
-    }
-    return field_within(r, b->problem, "function");
-}
-
-/*
  * An empty list means no tools: treating it as a list of tools once forced JSON answers out of a
  * peer.
  */
 static int decode_tools(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "tools");
-    struct str array = STR_NONE, name, value;
-    struct json_iter it;
-    size_t n;
+    struct str array = STR_NONE;
+    bool is_plain = true;
     int r = field_array(&f, &array);
 
     if (r < 0 || !array.ptr) {
         return r;
     }
-    n = field_count(array);
-    if (n > MAX_TOOLS) {
-        return field_fail(b->problem, f.name, "'tools' may hold at most %d tools", MAX_TOOLS);
+    r = openai_check_tools(b->req, array, &is_plain, b->problem);
+    if (!is_plain) {
+        openai_body_mark_raw_only(b, "tools");
     }
-    json_iter_init(&it, array);
-    for (size_t i = 0; json_next(&it, &name, &value); i++) {
-        r = check_tool(b, value);
-        if (r < 0) {
-            return field_within(r, b->problem, "tools[%zu]", i);
-        }
-    }
-    b->req->tools = n > 0 ? array : STR_NONE;
-    return 0;
+    b->req->tools = field_count(array) > 0 ? array : STR_NONE;
+    return field_within(r, b->problem, "tools");
 }
 
 static int decode_tool_choice(struct openai_body *b)
 {
     struct field f = openai_body_member(b, "tool_choice");
+    int r = field_types(&f, FIELD_STRING | FIELD_OBJECT);
 
-    if (!field_is_present(&f)) {
-        return 0;
-    }
-    if (json_type(f.value) != JSON_STRING && json_type(f.value) != JSON_OBJECT) {
-        return field_fail_type(&f, "a string or an object");
+    if (r < 0 || !field_is_present(&f)) {
+        return r;
     }
     b->req->tool_choice = f.value;
-    return 0;
+    return field_within(openai_check_tool_choice(b->req, f.value, b->problem), b->problem,
+                        "tool_choice");
 }
 
 /*
@@ -254,36 +180,36 @@ static int decode_tool_choice(struct openai_body *b)
  */
 static int decode_functions(struct openai_body *b)
 {
-    struct field f = openai_body_member(b, "functions");
+    struct field f = openai_body_member(b, "functions"),
+                 call = openai_body_member(b, "function_call");
     struct str array = STR_NONE;
     int r = field_array(&f, &array);
 
-    if (r == 0 && array.ptr && field_count(array) > 0) {
+    if (r == 0 && field_count(array) > 0) {
         openai_body_mark_raw_only(b, "functions");
+        r = field_within(openai_check_functions(b->req, array, b->problem), b->problem,
+                         "functions");
+    }
+    if (r == 0 && field_is_present(&call)) {
+        r = field_within(openai_check_function_call(b->req, call.value, b->problem), b->problem,
+                         "function_call");
     }
     return r;
 }
 
 static int decode_response_format(struct openai_body *b)
 {
-    struct field f = openai_body_member(b, "response_format"),
-                 type = {"type", STR_NONE, b->problem};
-    struct str object = STR_NONE, kind = STR_NONE;
+    struct field f = openai_body_member(b, "response_format");
+    struct str object = STR_NONE;
+    bool is_text = false;
     int r = field_object(&f, &object);
 
     if (r < 0 || !object.ptr) {
         return r;
     }
-    type.value = json_find(object, "type");
-    r = field_string(&type, &b->req->arena, &kind);
-    if (r == 0 && !kind.ptr) {
-        r = field_fail(b->problem, type.name, "'response_format' needs a 'type'");
-    }
-    if (r < 0) {
-        return field_within(r, b->problem, "response_format");
-    }
-    b->req->response_format = str_is(kind, "text") ? STR_NONE : object;
-    return 0;
+    r = openai_check_response_format(b->req, object, &is_text, b->problem);
+    b->req->response_format = is_text ? STR_NONE : object;
+    return field_within(r, b->problem, "response_format");
 }
 
 /*
@@ -340,6 +266,26 @@ static unsigned element_kind(struct str value)
     return 0;
 }
 
+/* Token ids are integers from 0 on; an empty list of them asks nothing. */
+static int check_ids(const struct field *f, struct str list)
+{
+    struct json_iter it;
+    struct str element;
+    size_t n = 0;
+    int64_t id;
+
+    json_iter_init(&it, list);
+    for (; json_next(&it, NULL, &element); n++) {
+        if (json_type(element) != JSON_NUMBER || json_i64(element, &id) < 0 || id < 0 ||
+            id > INT32_MAX) {
+            int r = field_fail(f->problem, "", "a token id must be an integer from 0 on");
+
+            return field_within(r, f->problem, "[%zu]", n);
+        }
+    }
+    return n > 0 ? 0 : field_fail(f->problem, "", "a list of token ids must not be empty");
+}
+
 /*
  * What an array holds. Elements that no server takes, and ids mixed with anything else, are refused
  * by their place.
@@ -360,6 +306,13 @@ static int survey_inputs(const struct field *f, unsigned *ret_kinds, size_t *ret
 
             return field_within(r, f->problem, "%s[%zu]", f->name, n);
         }
+        if (kind == HAS_LISTS) {
+            int r = field_within(check_ids(f, value), f->problem, "%s[%zu]", f->name, n);
+
+            if (r < 0) {
+                return r;
+            }
+        }
         kinds |= kind;
     }
     if (n == 0) {
@@ -367,7 +320,8 @@ static int survey_inputs(const struct field *f, unsigned *ret_kinds, size_t *ret
     }
     *ret_kinds = kinds;
     *ret_n = n;
-    return 0;
+    return kinds == HAS_NUMBERS ? field_within(check_ids(f, f->value), f->problem, "%s", f->name)
+                                : 0;
 }
 
 static int dup_texts(struct openai_body *b, struct str value, size_t n, struct str **ret_texts)
@@ -500,8 +454,8 @@ static int decode_kind(struct openai_body *b)
 int openai_decode_request(struct request *req, struct str body, struct problem *ret_problem)
 {
     static int (*const steps[])(struct openai_body *) = {
-        decode_members, decode_model,  openai_body_gateway, decode_class,
-        check_carried,  decode_stream, decode_kind};
+        decode_members,      decode_model,  openai_body_gateway, decode_class,
+        openai_body_carried, decode_stream, decode_kind};
     struct openai_body b = {.req = req, .problem = ret_problem};
     int r = check_body(body, ret_problem);
 

@@ -51,9 +51,12 @@ static int decode_numbers(struct openai_body *b)
 static int decode_max_tokens(struct openai_body *b)
 {
     struct field newer = openai_body_member(b, "max_completion_tokens");
-    struct field f = field_is_present(&newer) ? newer : openai_body_member(b, "max_tokens");
+    struct field older = openai_body_member(b, "max_tokens");
+    struct field f = field_is_present(&newer) ? newer : older;
     int64_t v = -1;
-    int r = field_i64(&f, -1, INT32_MAX, &v);
+    int r = field_i64(&older, -1, INT32_MAX, &v);
+
+    r = r < 0 ? r : field_i64(&f, -1, INT32_MAX, &v);
 
     if (r < 0) {
         return r;

@@ -23,7 +23,9 @@
 #include <assert.h>
 #include <errno.h>
 
+#include "wire/field.h"
 #include "wire/json.h"
+#include "wire/openai_fields.h"
 #include "wire/openai_gateway.h"
 #include "wire/openai_rerank.h"
 #include "wire/put.h"
@@ -524,6 +526,44 @@ static void put_neutral(struct encoder *e)
     }
 }
 
+/* ---- what cannot be served */
+
+/* What the client says in its own words and what reaches the server; else absent. */
+static struct str sent_value(const struct encoder *e, const char *name)
+{
+    if (is_dropped(e, str_from(name)) || is_overridden(e, str_from(name))) {
+        return STR_NONE;
+    }
+    return e->req->extra.ptr ? json_find(e->req->extra, name) : request_member(e->req, name);
+}
+
+static int unsupported(struct problem *problem, const char *param, const char *text)
+{
+    int r = field_fail(problem, param, "%s", text);
+
+    problem->code = ERRCODE_UNSUPPORTED_PARAMETER;
+    return r;
+}
+
+/*
+ * What would be lost on the way back, as no event carries it, or what servers cannot do for a
+ * stream, which is what they are always asked for.
+ */
+static int check_served(const struct encoder *e, struct problem *problem)
+{
+    int64_t best_of = 1;
+
+    if (e->req->kind == REQUEST_CHAT && openai_wants_more_than_text(sent_value(e, "modalities"))) {
+        return unsupported(problem, "modalities", "sluice carries answers of text only");
+    }
+    if (e->req->kind == REQUEST_COMPLETE && json_i64(sent_value(e, "best_of"), &best_of) == 0 &&
+        best_of > e->req->sampling.n_choices) {
+        return unsupported(problem, "best_of",
+                           "'best_of' may not be above 'n': answers are streamed as they come");
+    }
+    return 0;
+}
+
 static int refuse_extra(struct str name, const char *why, struct problem *ret_problem)
 {
     *ret_problem = (struct problem) {.code = ERRCODE_UNSUPPORTED_PARAMETER};
@@ -531,6 +571,13 @@ static int refuse_extra(struct str name, const char *why, struct problem *ret_pr
                     STR_ARG(name));
     (void) snprintf(ret_problem->text, sizeof ret_problem->text, "%s", why);
     return -EBADMSG;
+}
+
+static bool asks_for_several(struct str value)
+{
+    int64_t n;
+
+    return !json_is_null(value) && (json_i64(value, &n) < 0 || n > 1);
 }
 
 /*
@@ -547,7 +594,7 @@ static int put_extra(struct encoder *e, struct problem *ret_problem)
     }
     json_iter_init(&it, e->req->extra);
     while (json_next(&it, &name, &value)) {
-        if (str_is(name, "n") || str_is(name, "best_of")) {
+        if ((str_is(name, "n") || str_is(name, "best_of")) && asks_for_several(value)) {
             return refuse_extra(name, "one call has one answer", ret_problem);
         }
         if (memchr(name.ptr, '\\', name.len)) { /* would slip past the comparisons below */
@@ -571,8 +618,11 @@ int openai_encode_request(const struct request *req, const struct openai_target 
                         .put = {out, 0},
                         .discarded = {NULL, -ECANCELED},
                         .is_empty = true};
-    int r = 0;
+    int r = check_served(&e, ret_problem);
 
+    if (r < 0) {
+        return r;
+    }
     put_forced(&e);
     switch (req->dialect) {
     case DIALECT_OPENAI:

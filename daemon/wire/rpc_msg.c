@@ -22,7 +22,9 @@
 #include "wire/base64.h"
 #include "wire/field.h"
 #include "wire/json.h"
+#include "wire/openai_fields.h"
 #include "wire/openai_gateway.h"
+#include "wire/openai_tools.h"
 #include "wire/rpc_msg_unpack.h"
 
 #define MAX_TOP_LOGPROBS 20 /* OpenAI's and Ollama's own limit */
@@ -409,17 +411,52 @@ static int decode_messages(struct decode *d, Sluice__V1__Message *const *message
 
 /* ---- the kinds */
 
+static int decode_tools(struct decode *d, const char *text)
+{
+    const char *name = "tools_json";
+    struct request *req = d->req;
+    bool is_plain = true;
+    int r = take_json_of(d, name, text, JSON_ARRAY, &req->tools);
+
+    if (r < 0 || !req->tools.ptr) {
+        return r;
+    }
+    r = openai_check_tools(req, req->tools, &is_plain, d->problem);
+    if (!is_plain) {
+        req->is_raw_only = true;
+        req->raw_only_param = name;
+    }
+    return field_within(r, d->problem, "%s", name);
+}
+
 static int decode_tool_choice(struct decode *d, const char *text)
 {
     const char *name = "tool_choice_json";
     struct str *choice = &d->req->tool_choice;
     int r = take_json(d, name, text, choice);
 
-    if (r == 0 && choice->ptr && json_type(*choice) != JSON_STRING &&
-        json_type(*choice) != JSON_OBJECT) {
+    if (r < 0 || !choice->ptr) {
+        return r;
+    }
+    if (json_type(*choice) != JSON_STRING && json_type(*choice) != JSON_OBJECT) {
         return field_fail(d->problem, name, "'%s' must hold a JSON string or object", name);
     }
-    return r;
+    return field_within(openai_check_tool_choice(d->req, *choice, d->problem), d->problem, "%s",
+                        name);
+}
+
+static int decode_format(struct decode *d, const char *text)
+{
+    const char *name = "response_format_json";
+    struct str *format = &d->req->response_format;
+    bool is_text;
+    int r = take_json_of(d, name, text, JSON_OBJECT, format);
+
+    if (r < 0 || !format->ptr) {
+        return r;
+    }
+    return field_within(openai_check_response_format(d->req, *format, &is_text, d->problem),
+                        d->problem, "%s", name);
 }
 
 static int decode_effort(struct decode *d, const char *text)
@@ -446,7 +483,6 @@ static int decode_head(struct decode *d, const Sluice__V1__CallOptions *options,
 static int decode_chat(struct decode *d, const ProtobufCMessage *message)
 {
     const Sluice__V1__ChatRequest *m = (const Sluice__V1__ChatRequest *) message;
-    struct request *req = d->req;
     int r = decode_head(d, m->options, m->model);
 
     if (r == 0) {
@@ -456,14 +492,13 @@ static int decode_chat(struct decode *d, const ProtobufCMessage *message)
         r = decode_sampling(d, m->sampling);
     }
     if (r == 0) {
-        r = take_json_of(d, "tools_json", m->tools_json, JSON_ARRAY, &req->tools);
+        r = decode_tools(d, m->tools_json);
     }
     if (r == 0) {
         r = decode_tool_choice(d, m->tool_choice_json);
     }
     if (r == 0) {
-        r = take_json_of(d, "response_format_json", m->response_format_json, JSON_OBJECT,
-                         &req->response_format);
+        r = decode_format(d, m->response_format_json);
     }
     return r < 0 ? r : decode_effort(d, m->reasoning_effort);
 }
@@ -578,6 +613,9 @@ int rpc_decode_request(struct request *req, struct str payload, struct problem *
     req->stream = request_kind_is_text(req->kind);
     req->include_usage = true; /* Done has it */
     r = kinds[req->kind].decode(&d, u.message);
+    if (r == 0) {
+        r = openai_check_extra(req, ret_problem);
+    }
     return r < 0 ? r : openai_gateway_read_extra(req, ret_problem);
 }
 

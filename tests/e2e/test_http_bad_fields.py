@@ -9,11 +9,14 @@ import pytest
 from testenv.http import chat_body
 
 CHAT, COMPLETE, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
+RERANK, CLASSIFY = "/v1/rerank", "/v1/classify"
 USER = {"role": "user", "content": "x"}
 BASES: dict[str, dict[str, Any]] = {
     CHAT: chat_body("m"),
     COMPLETE: {"model": "m", "prompt": "x"},
     EMBED: {"model": "m", "input": "x"},
+    RERANK: {"model": "m", "query": "x", "documents": ["x"]},
+    CLASSIFY: {"model": "m", "input": "x"},
 }
 VALUES = {
     "a boolean": True,
@@ -37,13 +40,15 @@ SAMPLING: dict[str, set[str]] = {
     "top_k": INTEGER,
     "max_tokens": INTEGER,
     "stop": STRING | ARRAY,
+    "logit_bias": OBJECT,
+    "echo": BOOLEAN,
 }
+POOLING: dict[str, set[str]] = {"truncate_prompt_tokens": INTEGER, "add_special_tokens": BOOLEAN}
 COMMON: dict[str, set[str]] = {
     "model": STRING,
     "service_tier": STRING,
     "user": STRING,
     "metadata": OBJECT,
-    "logit_bias": OBJECT,
     "stream": BOOLEAN,
     "stream_options": OBJECT,
     "num_retries": INTEGER,
@@ -66,10 +71,45 @@ TYPES: dict[str, dict[str, set[str]]] = {
         "functions": ARRAY,
         "response_format": OBJECT,
         "reasoning_effort": STRING,
+        "store": BOOLEAN,
+        "parallel_tool_calls": BOOLEAN,
+        "function_call": STRING | OBJECT,
+        "modalities": ARRAY,
+        "audio": OBJECT,
+        "prediction": OBJECT,
+        "verbosity": STRING,
+        "safety_identifier": STRING,
+        "prompt_cache_key": STRING,
+        "prompt_cache_retention": STRING,
+        "prompt_cache_options": OBJECT,
+        "moderation": OBJECT,
+        "web_search_options": OBJECT,
+        "chat_template_kwargs": OBJECT,
     },
-    COMPLETE: {**COMMON, **SAMPLING, "prompt": STRING | ARRAY, "suffix": STRING, "logprobs": INTEGER},
+    COMPLETE: {
+        **COMMON,
+        **SAMPLING,
+        "prompt": STRING | ARRAY,
+        "suffix": STRING,
+        "logprobs": INTEGER,
+        "best_of": INTEGER,
+    },
+    RERANK: {
+        **COMMON,
+        **POOLING,
+        "query": STRING | OBJECT,
+        "documents": ARRAY | OBJECT,
+        "top_n": INTEGER,
+        "return_documents": BOOLEAN,
+        "max_tokens_per_doc": INTEGER,
+        "max_chunks_per_doc": INTEGER,
+        "rank_fields": ARRAY,
+        "use_activation": BOOLEAN,
+    },
+    CLASSIFY: {**COMMON, **POOLING, "input": STRING | ARRAY, "use_activation": BOOLEAN},
     EMBED: {
         **COMMON,
+        **POOLING,
         "input": STRING | ARRAY,
         "encoding_format": STRING,
         "dimensions": INTEGER,
@@ -120,6 +160,30 @@ RANGES: dict[str, list[dict[str, Any]]] = {
         {"response_format": {}},
         {"response_format": {"type": 1}},
         {"stream_options": {"include_usage": 1}},
+        {"stream_options": {"include_obfuscation": 1}},
+        {"max_tokens": "x", "max_completion_tokens": 1},
+        {"logit_bias": {"1": 101}},
+        {"logit_bias": {"1": "x"}},
+        {"modalities": [1]},
+        {"audio": {"voice": 1}},
+        {"prediction": {"content": 1}},
+        {"web_search_options": {"search_context_size": 1}},
+        {"moderation": {"policy": 1}},
+        {"functions": [{}]},
+        {"functions": ["f"]},
+        {"function_call": "some"},
+        {"function_call": {}},
+        {"tool_choice": "some"},
+        {"tool_choice": {"type": "function"}},
+        {"tool_choice": {"type": "function", "function": {}}},
+        {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": 1}}},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "strict": "x"}}]},
+        {"tools": [{"type": "custom", "custom": {}}]},
+        {"response_format": {"type": "xml"}},
+        {"response_format": {"type": "json_schema"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": "x"}}},
+        {"response_format": {"type": "json_schema", "json_schema": {"strict": 1}}},
     ],
     COMPLETE: [
         {"prompt": []},
@@ -128,8 +192,24 @@ RANGES: dict[str, list[dict[str, Any]]] = {
         {"prompt": ["x"] * 257},
         {"logprobs": 21},
         {"max_tokens": -2},
+        {"best_of": 0},
+        {"prompt": [1, -1]},
+        {"prompt": [[1], [1.5]]},
+        {"prompt": [[]]},
     ],
+    RERANK: [
+        {"query": ""},
+        {"documents": []},
+        {"documents": ["x"] * 2049},
+        {"documents": [1]},
+        {"top_n": -1},
+        {"max_tokens_per_doc": -1},
+        {"rank_fields": [1]},
+        {"truncate_prompt_tokens": -2},
+    ],
+    CLASSIFY: [{"input": []}, {"input": ["x"] * 2049}, {"input": [1.5]}],
     EMBED: [
+        {"input": [2**31]},
         {"input": []},
         {"input": [None]},
         {"input": ["x", 1]},
@@ -140,7 +220,36 @@ RANGES: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
+
+
+def image(url: str) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+
+
+IMAGES = [
+    "data:image/png,aGk=",
+    "data:image/png;base64,",
+    "data:image/png;base64,a-k=",
+    "data:image/png;base64,aG k=",
+    "data:image/png;base64,aGkaa",
+    "data:image/png;base64,aGk==",
+    "data:text/plain;base64,aGk=",
+    "data:application/pdf;base64,aGk=",
+    "ftp://localhost/a.png",
+    "",
+]
 MESSAGES: dict[str, Any] = {
+    "messages[0].refusal": {"role": "assistant", "refusal": 1},
+    "messages[0].audio": {"role": "assistant", "audio": 1},
+    "messages[0].content[0].input_audio": {
+        "role": "user",
+        "content": [{"type": "input_audio", "input_audio": {"data": 1}}],
+    },
+    "messages[0].content[0].file": {"role": "user", "content": [{"type": "file", "file": 1}]},
+    "messages[0].content[0].image_url.detail": {
+        "role": "user",
+        "content": [{"type": "image_url", "image_url": {"url": "https://localhost/a", "detail": 1}}],
+    },
     "messages[0]": "x",
     "messages[0].role": {"content": "x"},
     "messages[0].content": {"role": "user", "content": 1},
@@ -180,6 +289,8 @@ def requests() -> list[tuple[str, dict[str, Any], str]]:
     rows = [(p, {**BASES[p], m: VALUES[v]}, m) for p, m, v in wrong_types()]
     rows += [(p, {**BASES[p], **one}, next(iter(one))) for p, all_ in RANGES.items() for one in all_]
     rows += [(CHAT, {"model": "m", "messages": [one]}, param) for param, one in MESSAGES.items()]
+    param = "messages[0].content[0].image_url.url"
+    rows += [(CHAT, {"model": "m", "messages": [image(url)]}, param) for url in IMAGES]
     for path, base in BASES.items():
         rows += [(path, {k: v for k, v in base.items() if k != name}, name) for name in base]
     return rows
@@ -206,3 +317,66 @@ def test_nothing_wrong_passes(
         assert not server.exchanges, "a bad request reached the model server"
         assert http.request("POST", CHAT, BASES[CHAT]).status == 200
     assert len(requests) > 200
+
+
+CARRIED: dict[str, Any] = {
+    "store": False,
+    "parallel_tool_calls": True,
+    "modalities": ["text"],
+    "audio": {"format": "wav", "voice": "v"},
+    "prediction": {"type": "content", "content": "x"},
+    "verbosity": "low",
+    "safety_identifier": "s",
+    "prompt_cache_key": "k",
+    "prompt_cache_retention": "24h",
+    "web_search_options": {"search_context_size": "low"},
+    "moderation": {"model": "m"},
+    "logit_bias": {"1": -100},
+    "tool_choice": {"type": "web_search"},
+    "user": None,
+    "audios": 1,
+    "best_of": "not of chat",
+}
+
+
+def test_what_is_right_arrives_unchanged(env) -> None:
+    """Known or not, on or off: sluice acts on none of these."""
+    server = env.openai()
+    sluice = env.start({"m": server.deployment()})
+    assert sluice.post(CHAT, chat_body("m", **CARRIED)).status == 200
+    sent = server.wait_request().json
+    assert {name: sent[name] for name in CARRIED} == CARRIED
+
+
+@pytest.mark.parametrize(
+    "path, members",
+    [
+        (CHAT, {"modalities": ["text", "audio"]}),
+        (CHAT, {"modalities": ["image"]}),
+        (COMPLETE, {"best_of": 2}),
+        (COMPLETE, {"best_of": 3, "n": 2}),
+    ],
+)
+def test_what_no_event_carries_is_refused(env, path: str, members: dict[str, Any]) -> None:
+    """Rather than answered without the sound, or with any of several."""
+    server = env.openai()
+    sluice = env.start(
+        {
+            "m": server.deployment(),
+            "drops": server.deployment(additional_drop_params=[next(iter(members))]),
+        }
+    )
+    answer = sluice.post(path, {**BASES[path], **members})
+    assert answer.status == 400 and answer.error["code"] == "unsupported_parameter", answer
+    assert answer.error["param"] == next(iter(members))
+    assert not server.exchanges
+    dropped = {**BASES[path], **members, "model": "drops"}
+    dropped.pop("n", None)
+    assert sluice.post(path, dropped).status == 200
+
+
+def test_best_of_that_asks_nothing_passes(env) -> None:
+    server = env.openai()
+    sluice = env.start({"m": server.deployment()})
+    for value in (None, 1):
+        assert sluice.post(COMPLETE, {**BASES[COMPLETE], "best_of": value}).status == 200

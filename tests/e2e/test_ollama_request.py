@@ -23,6 +23,7 @@ UNSAYABLE: list[dict[str, Any]] = [
     {"reasoning_effort": "utmost"},
     {"modalities": ["text", "audio"]},
     {"web_search_options": {}},
+    {"moderation": {"model": "m"}},
 ]
 
 pytestmark = pytest.mark.timeout(60)

@@ -119,6 +119,41 @@ START_TEST(survives_failed_allocations)
 }
 END_TEST
 
+START_TEST(normalises_what_clients_send)
+{
+    static const struct {
+        const char *text, *want; /* NULL: refused */
+    } cases[] = {
+        {"Zm9v", "Zm9v"},       {"Zg==", "Zg=="},   {"Zg", "Zg=="},   {"Zm8", "Zm8="},
+        {"Zm\r\n9v\n", "Zm9v"}, {"Zg=\n=", "Zg=="}, {"Z\ng", "Zg=="}, {"", NULL},
+        {"\n", NULL},           {"=", NULL},        {"Z", NULL},      {"Zm9vZ", NULL},
+        {"Zg=", NULL},          {"Zg===", NULL},    {"Zm9v=", NULL},  {"Z=g=", NULL},
+        {"Zh==", NULL},         {"Zm9=", NULL},     {"Zm 9v", NULL},  {"Zm-_", NULL},
+        {"Zm9v\xc3\xa9", NULL},
+    };
+    struct arena a;
+
+    arena_init(&a, 1024);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str ret = STR_NONE;
+        int r = base64_normalise(str_from(cases[i].text), &a, &ret);
+
+        ck_assert_msg(r == (cases[i].want ? 0 : -EBADMSG), "%zu: %d", i, r);
+        ck_assert(!cases[i].want || str_is(ret, cases[i].want));
+        ck_assert(cases[i].want || !ret.ptr);
+    }
+    arena_done(&a);
+
+    struct str ret = STR_NONE;
+
+    arena_init(&a, 1024);
+    fail_allocation(1);
+    ck_assert_int_eq(base64_normalise(STR_LIT("Zg"), &a, &ret), -ENOMEM);
+    fail_allocation(0);
+    arena_done(&a);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, encodes_and_decodes_the_vectors);
@@ -127,6 +162,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, every_byte_survives);
     tcase_add_test(tc, keeps_to_the_maximum);
     tcase_add_test(tc, survives_failed_allocations);
+    tcase_add_test(tc, normalises_what_clients_send);
 }
 
 TEST_MAIN("base64", add_tests)

@@ -166,7 +166,7 @@ START_TEST(decodes_a_conversation_with_tools)
     put_text(&g_inner, MSG_CALL_ID, "call_1");
     put_text(&g_inner, MSG_NAME, "get_weather");
     put_message(&g_payload, CHAT_MESSAGES, &g_inner);
-    put_text(&g_payload, CHAT_TOOLS, "[{\"type\":\"function\"}]");
+    put_text(&g_payload, CHAT_TOOLS, "[{\"type\":\"web_search\"}]");
     put_text(&g_payload, CHAT_CHOICE, "\"auto\"");
     put_text(&g_payload, CHAT_FORMAT, "{\"type\":\"json_object\"}");
     put_text(&g_payload, CHAT_EFFORT, "low");
@@ -187,7 +187,8 @@ START_TEST(decodes_a_conversation_with_tools)
     ck_assert_int_eq(m->role, ROLE_TOOL);
     ck_assert_str_is(m->tool_call_id, "call_1");
     ck_assert_str_is(m->name, "get_weather");
-    ck_assert_str_is(g_req->tools, "[{\"type\":\"function\"}]");
+    ck_assert_str_is(g_req->tools, "[{\"type\":\"web_search\"}]");
+    ck_assert(g_req->is_raw_only);
     ck_assert_str_is(g_req->tool_choice, "\"auto\"");
     ck_assert_str_is(g_req->response_format, "{\"type\":\"json_object\"}");
     ck_assert_str_is(g_req->reasoning_effort, "low");
@@ -302,6 +303,11 @@ START_TEST(refuses_wrong_json)
         const char *text, *param;
     } cases[] = {
         {CHAT_TOOLS, "[{]", "tools_json"},
+        {CHAT_TOOLS, "[1]", "tools_json[0]"},
+        {CHAT_TOOLS, "[{\"type\":\"function\"}]", "tools_json[0].function"},
+        {CHAT_CHOICE, "\"some\"", "tool_choice_json"},
+        {CHAT_CHOICE, "{\"type\":\"function\"}", "tool_choice_json.function"},
+        {CHAT_FORMAT, "{\"type\":\"xml\"}", "response_format_json.type"},
         {CHAT_TOOLS, "{}", "tools_json"},
         {CHAT_CHOICE, "auto", "tool_choice_json"},
         {CHAT_CHOICE, "[]", "tool_choice_json"},
@@ -321,6 +327,12 @@ START_TEST(refuses_wrong_json)
     put_text(&g_inner, 10, "[1]");
     put_message(&g_payload, CHAT_SAMPLING, &g_inner);
     ck_assert_refused(REQUEST_CHAT, "sampling.extra_json");
+    buf_clear(&g_payload);
+    buf_clear(&g_inner);
+    put_small_chat();
+    put_text(&g_inner, 10, "{\"store\":1}");
+    put_message(&g_payload, CHAT_SAMPLING, &g_inner);
+    ck_assert_refused(REQUEST_CHAT, "extra_json.store");
 }
 END_TEST
 

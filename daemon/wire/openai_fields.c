@@ -1,0 +1,175 @@
+/*
+ * See openai_fields.h. One table: which kinds of request have a member, which types it may have, and
+ * its elements; the range of numbers. Sources: OpenAI's request types (its Python package 3.54),
+ * vLLM's protocol.py of chat, completions, embeddings, rerank and classify, Cohere's rerank v1 and
+ * v2. Words are not compared: servers add new ones, and their own refusal names them.
+ */
+#include "wire/openai_fields.h"
+
+#include <errno.h>
+#include <stdint.h>
+
+#include "wire/field.h"
+#include "wire/json.h"
+#include "wire/openai_body.h"
+
+#define NAME_MAX_BYTES 48 /* of a row: the longest has 38 */
+
+enum {
+    CHAT = 1 << REQUEST_CHAT,
+    COMPLETE = 1 << REQUEST_COMPLETE,
+    EMBED = 1 << REQUEST_EMBED,
+    RERANK = 1 << REQUEST_RERANK,
+    CLASSIFY = 1 << REQUEST_CLASSIFY,
+    TEXT = CHAT | COMPLETE,
+    POOLED = EMBED | RERANK | CLASSIFY,
+    ANY = TEXT | POOLED,
+};
+
+#define INTEGER 0 /* as types: a number without a fraction */
+
+static const struct row {
+    const char *name; /* "audio.voice": a member of a member */
+    uint8_t kinds;
+    uint8_t types;    /* INTEGER, or of FIELD_... */
+    uint8_t inner;    /* of elements, or of the values of an object; 0: any */
+    int32_t min, max; /* of an INTEGER, of inner numbers */
+} rows[] = {
+    {"user", ANY, FIELD_STRING, 0, 0, 0},
+    {"metadata", ANY, FIELD_OBJECT, 0, 0, 0},
+    /* false: llama-server's word for never */
+    {"logit_bias", TEXT, FIELD_OBJECT, FIELD_NUMBER | FIELD_BOOL, -100, 100},
+    {"stream_options.include_obfuscation", TEXT, FIELD_BOOL, 0, 0, 0},
+    {"store", CHAT, FIELD_BOOL, 0, 0, 0},
+    {"parallel_tool_calls", CHAT, FIELD_BOOL, 0, 0, 0},
+    {"function_call", CHAT, FIELD_STRING | FIELD_OBJECT, 0, 0, 0},
+    {"functions", CHAT, FIELD_ARRAY, FIELD_OBJECT, 0, 0},
+    {"modalities", CHAT, FIELD_ARRAY, FIELD_STRING, 0, 0},
+    {"audio", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"audio.format", CHAT, FIELD_STRING, 0, 0, 0},
+    {"audio.voice", CHAT, FIELD_STRING | FIELD_OBJECT, 0, 0, 0},
+    {"prediction", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"prediction.type", CHAT, FIELD_STRING, 0, 0, 0},
+    {"prediction.content", CHAT, FIELD_STRING | FIELD_ARRAY, 0, 0, 0},
+    {"verbosity", CHAT, FIELD_STRING, 0, 0, 0},
+    {"safety_identifier", CHAT, FIELD_STRING, 0, 0, 0},
+    {"prompt_cache_key", CHAT, FIELD_STRING, 0, 0, 0},
+    {"prompt_cache_retention", CHAT, FIELD_STRING, 0, 0, 0},
+    {"prompt_cache_options", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"moderation", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"moderation.model", CHAT, FIELD_STRING, 0, 0, 0},
+    {"moderation.policy", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"web_search_options", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"web_search_options.search_context_size", CHAT, FIELD_STRING, 0, 0, 0},
+    {"web_search_options.user_location", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"best_of", COMPLETE, INTEGER, 0, 1, INT32_MAX},
+    {"echo", TEXT, FIELD_BOOL, 0, 0, 0},
+    {"chat_template_kwargs", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"truncate_prompt_tokens", POOLED, INTEGER, 0, -1, INT32_MAX},
+    {"add_special_tokens", POOLED, FIELD_BOOL, 0, 0, 0},
+    {"use_activation", RERANK | CLASSIFY, FIELD_BOOL, 0, 0, 0},
+    {"activation", RERANK | CLASSIFY, FIELD_BOOL, 0, 0, 0},
+    {"softmax", RERANK | CLASSIFY, FIELD_BOOL, 0, 0, 0},
+    {"max_tokens_per_doc", RERANK, INTEGER, 0, 0, INT32_MAX},
+    {"max_chunks_per_doc", RERANK, INTEGER, 0, 0, INT32_MAX},
+    {"rank_fields", RERANK, FIELD_ARRAY, FIELD_STRING, 0, 0},
+};
+
+/* As the client said it, in its body or in extra_json. */
+static struct str said(const struct request *req, const char *name)
+{
+    return req->dialect == DIALECT_OPENAI ? request_member(req, name) : json_find(req->extra, name);
+}
+
+static struct str value_of(const struct request *req, const char *name)
+{
+    const char *dot = strchr(name, '.');
+    char outer[NAME_MAX_BYTES];
+
+    if (!dot) {
+        return said(req, name);
+    }
+    (void) snprintf(outer, sizeof outer, "%.*s", (int) (dot - name), name);
+    return json_find(said(req, outer), dot + 1);
+}
+
+static int check_inner(const struct row *row, const struct field *f)
+{
+    struct json_iter it;
+    struct str name, value;
+
+    json_iter_init(&it, f->value);
+    for (size_t i = 0; json_next(&it, &name, &value); i++) {
+        struct field one = {f->name, value, f->problem};
+        int r = field_types(&one, row->inner);
+        double number;
+
+        if (r == 0 && json_type(value) == JSON_NUMBER) {
+            r = field_double(&one, row->min, row->max, &number);
+        }
+        if (r < 0 && !name.ptr) {
+            f->problem->param[0] = '\0';
+            r = field_within(r, f->problem, "%s[%zu]", f->name, i);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int check_rows(const struct request *req, struct problem *problem)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const struct row *row = &rows[i];
+        struct field f = {row->name, STR_NONE, problem};
+        int64_t number;
+        int r;
+
+        if (!(row->kinds & 1U << req->kind)) {
+            continue;
+        }
+        f.value = value_of(req, row->name);
+        if (!field_is_present(&f)) {
+            continue;
+        }
+        r = row->types == INTEGER ? field_i64(&f, row->min, row->max, &number)
+                                  : field_types(&f, row->types);
+        if (r == 0 && row->inner) {
+            r = check_inner(row, &f);
+        }
+        if (r < 0) {
+            return r;
+        }
+    }
+    return 0;
+}
+
+int openai_body_carried(struct openai_body *b)
+{
+    return check_rows(b->req, b->problem);
+}
+
+int openai_check_extra(const struct request *req, struct problem *ret_problem)
+{
+    int r = req->extra.ptr ? check_rows(req, ret_problem) : 0;
+
+    return field_within(r, ret_problem, "extra_json");
+}
+
+bool openai_wants_more_than_text(struct str modalities)
+{
+    struct json_iter it;
+    struct str one;
+
+    if (json_type(modalities) != JSON_ARRAY) {
+        return false;
+    }
+    json_iter_init(&it, modalities);
+    while (json_next(&it, NULL, &one)) {
+        if (!str_is(one, "\"text\"")) {
+            return true;
+        }
+    }
+    return false;
+}
