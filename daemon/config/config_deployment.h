@@ -12,6 +12,9 @@ struct config_entry {
     /* the values of the credential that litellm_credential_name names, a map or NULL */
     const struct config_node *credential;
     const struct config_node *globals; /* litellm_settings, for its api_base and api_key, or NULL */
+    /* where one entry makes several deployments (config_model_list.c), which of them this is */
+    size_t i_organization;                  /* of a list of organizations */
+    const struct config_provider *every;    /* of "*": all models of this one; else NULL */
     struct config_deployment *deployment;   /* borrowed: what is being filled */
     const struct config_provider *provider; /* NULL: not known yet, or mocked */
 };

@@ -140,17 +140,37 @@ void config_headers_read(struct config_entry *e, const struct config_node *map)
     }
 }
 
+/* Of a list the one that this deployment is for; NULL: none. */
+static const struct config_node *choose_organization(const struct config_entry *e,
+                                                     const struct config_node *at)
+{
+    size_t i = 0;
+
+    if (at->kind != NODE_LIST) {
+        return at;
+    }
+    config_node_for_each(item, at)
+    {
+        if (i++ == e->i_organization) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
 void config_headers_read_organization(struct config_entry *e, const struct config_node *at)
 {
-    if (at->kind == NODE_LIST) {
-        config_deployment_off(e, at, "write one deployment for each organization");
-    } else if (at->kind != NODE_STRING || !is_field_value(at->text)) {
-        config_deployment_off(e, at, "expected a string of ASCII characters, found %s",
-                              config_node_kind_name(at->kind));
-    } else if (e->provider && strcmp(e->provider->provider, "openai") != 0) {
+    const struct config_node *name = choose_organization(e, at);
+
+    if (e->provider && strcmp(e->provider->provider, "openai") != 0) {
         config_reader_note(e->reader, at, FINDING_IGNORED, "only servers of the OpenAI API ask");
+    } else if (!name) {
+        config_deployment_off(e, at, "the list is empty");
+    } else if (name->kind != NODE_STRING || !is_field_value(name->text)) {
+        config_deployment_off(e, name, "expected a string of ASCII characters, found %s",
+                              config_node_kind_name(name->kind));
     } else {
-        keep(e, at, "OpenAI-Organization", at->text, false);
+        keep(e, name, "OpenAI-Organization", name->text, false);
     }
 }
 

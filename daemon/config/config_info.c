@@ -166,8 +166,8 @@ void config_info_read(struct config_entry *e, const struct config_node *info)
     {
         report(e, member);
     }
-    if (!config_reader_is_unset(id)) {
-        read_id(e, id);
+    if (!config_reader_is_unset(id) && e->i_organization == 0 && !e->every) {
+        read_id(e, id); /* of several that one entry makes the first has it, or none */
     }
     read_flag(e, config_node_find(info, "blocked"), &is_blocked);
     if (is_blocked) {

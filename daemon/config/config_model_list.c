@@ -1,5 +1,5 @@
 /*
- * The list of deployments: which entries count at all, and their ids.
+ * The list of deployments: which entries count at all, which make several deployments, and the ids.
  *
  * An id names a deployment in log records, in x-litellm-model-id and across reloads. Where
  * model_info.id does not give one it is MODEL_NAME-XXXXXXXX, the hash of what the deployment is:
@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "config/config_deployment.h"
 #include "config/config_rules.h"
+#include "config/config_target.h"
 
 /* of the model name in an id; with the hash and a number it stays below 64 */
 #define ID_NAME_MAX 48
@@ -73,6 +74,15 @@ static const char *read_name(struct config_reader *r, const struct config_node *
     return name->text;
 }
 
+/* A parameter as the entry or all of them have it; credentials are not looked at. */
+static const struct config_node *find_param(const struct config_entry *e, const char *name)
+{
+    const struct config_node *own =
+        config_node_find(config_node_find(e->node, "litellm_params"), name);
+
+    return own ? own : config_node_find(e->common, name);
+}
+
 /* A zeroed deployment at the end of the list; NULL: out of memory. */
 static struct config_deployment *add_deployment(struct config_reader *r, const char *name)
 {
@@ -97,6 +107,107 @@ static struct config_deployment *add_deployment(struct config_reader *r, const c
     return &c->deployments[c->n_deployments++];
 }
 
+/* One deployment of an entry, after what is set in e. False: no more, as that is reported. */
+static bool read_one(struct config_entry *e, const char *name)
+{
+    struct config_reader *r = e->reader;
+
+    if (r->config->n_deployments == CONFIG_MAX_DEPLOYMENTS) {
+        config_reader_error(r, e->node, true, "more than %d deployments", CONFIG_MAX_DEPLOYMENTS);
+        return false;
+    }
+    e->deployment = add_deployment(r, name);
+    if (e->deployment) {
+        config_deployment_read(e);
+    }
+    return e->deployment;
+}
+
+/* litellm/router.py (set_model_list): of a list of organizations each is a deployment. */
+static void read_organizations(struct config_entry *e, const char *name)
+{
+    const struct config_node *list = find_param(e, "organization");
+    size_t n = list && list->kind == NODE_LIST ? list->n_children : 1;
+
+    while (read_one(e, name) && e->i_organization + 1 < n && e->provider &&
+           strcmp(e->provider->provider, "openai") == 0) {
+        e->i_organization++;
+    }
+}
+
+/* ---------------------------------------------------------------- all models of all providers */
+
+/*
+ * model_name "*" and model "*": the model and its provider are what the client names. LiteLLM takes
+ * the provider from the name and its key from the environment. So here, but it is said beforehand,
+ * as if the file had one entry for each provider that is at hand, with its prefix before the star. A
+ * name without a prefix that is known to be a vendor's (gpt-4o) fits there too
+ * (core/router_names.c). Where the entry names an address or a key this is not done: they would go
+ * to whatever provider a client thinks of.
+ */
+static bool is_for_all(const struct config_entry *e, const char *name)
+{
+    static const char *const particular[] = {"api_base",
+                                             "base_url",
+                                             "api_key",
+                                             "mock_response",
+                                             "custom_llm_provider",
+                                             "litellm_credential_name"};
+    const struct config_node *model = find_param(e, "model");
+
+    for (size_t i = 0; i < ARRAY_LEN(particular); i++) {
+        if (!config_reader_is_unset(find_param(e, particular[i])) ||
+            (i < 3 && !config_reader_is_unset(config_node_find(e->globals, particular[i])))) {
+            return false;
+        }
+    }
+    return strcmp(name, "*") == 0 && model && model->kind == NODE_STRING &&
+           strcmp(model->text, "*") == 0;
+}
+
+/* Does the file say itself what becomes of that name? It is more particular, and goes before. */
+static bool is_in_file(const struct config_reader *r, const char *name)
+{
+    config_node_for_each(entry, config_node_find(r->root, "model_list"))
+    {
+        const struct config_node *other = config_node_find(entry, "model_name");
+
+        if (other && other->kind == NODE_STRING && strcmp(other->text, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void read_for_all(struct config_entry *e)
+{
+    char names[CONFIG_TEXT_MAX] = "";
+    struct config_reader *r = e->reader;
+    size_t n = 0;
+
+    for (const struct config_provider *p = config_provider_next(NULL); p;
+         p = config_provider_next(p)) {
+        char name[64];
+
+        (void) snprintf(name, sizeof name, "%s/*", p->prefix);
+        if (p->text[0] || !config_target_is_at_hand(r, p) || is_in_file(r, name)) {
+            continue;
+        }
+        e->every = p;
+        if (!read_one(e, name)) {
+            return;
+        }
+        n += (size_t) snprintf(names + n, sizeof names - n, "%s%s", n > 0 ? ", " : "", name);
+        n = n < sizeof names ? n : sizeof names - 1;
+    }
+    config_reader_note(r, find_param(e, "model"), FINDING_APPROXIMATED,
+                       "stands for every provider that has its address on this device or its key "
+                       "in the environment: %s",
+                       names);
+}
+
+/* ---------------------------------------------------------------- the list */
+
 static void read_entry(struct config_reader *r, const struct config_node *node)
 {
     const struct config_node *router = config_node_find(r->root, "router_settings");
@@ -117,11 +228,14 @@ static void read_entry(struct config_reader *r, const struct config_node *node)
         return;
     }
     name = read_name(r, node);
-    e.deployment = name ? add_deployment(r, name) : NULL;
-    if (!e.deployment) {
+    if (!name) {
         return;
     }
-    config_deployment_read(&e);
+    if (is_for_all(&e, name)) {
+        read_for_all(&e);
+    } else {
+        read_organizations(&e, name);
+    }
 }
 
 void config_model_list_read(struct config_reader *r, const struct config_node *list)

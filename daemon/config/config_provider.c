@@ -108,6 +108,16 @@ const struct config_provider *config_provider_find(struct str prefix)
     return NULL;
 }
 
+const struct config_provider *config_provider_next(const struct config_provider *p)
+{
+    for (p = p ? p + 1 : providers; p < providers + ARRAY_LEN(providers); p++) {
+        if (p->provider) {
+            return p;
+        }
+    }
+    return NULL;
+}
+
 static bool has_digit_at(struct str s, size_t i)
 {
     return s.len > i && s.ptr[i] >= '1' && s.ptr[i] <= '9';

@@ -20,6 +20,9 @@ struct config_provider {
 /* The row of a prefix, or NULL. */
 const struct config_provider *config_provider_find(struct str prefix);
 
+/* The first row (after NULL) or the next one that is served; NULL: no more. */
+const struct config_provider *config_provider_next(const struct config_provider *p);
+
 /* The row for a model name without a prefix that we know to be OpenAI's, or NULL. */
 const struct config_provider *config_provider_of_bare(struct str model);
 

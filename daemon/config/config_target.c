@@ -222,7 +222,7 @@ static void adapt_base(struct config_entry *e, const struct config_node *at, str
 }
 
 /* The first of several variables that is set; ret_name says which. */
-static const char *first_variable(const struct config_entry *e, const char *names,
+static const char *first_variable(const struct config_reader *r, const char *names,
                                   char ret_name[VARIABLE_MAX_BYTES])
 {
     while (*names) {
@@ -230,7 +230,7 @@ static const char *first_variable(const struct config_entry *e, const char *name
         const char *value;
 
         (void) snprintf(ret_name, VARIABLE_MAX_BYTES, "%.*s", (int) n, names);
-        value = config_reader_variable(e->reader, ret_name);
+        value = config_reader_variable(r, ret_name);
         if (value) {
             return value;
         }
@@ -243,7 +243,7 @@ static const char *first_variable(const struct config_entry *e, const char *name
 static void read_implied_base(struct config_entry *e)
 {
     char name[VARIABLE_MAX_BYTES];
-    const char *value = first_variable(e, e->provider->base_variables, name);
+    const char *value = first_variable(e->reader, e->provider->base_variables, name);
     const char *problem = value ? config_target_check_base(trim_slashes(str_from(value))) : NULL;
 
     if (problem) {
@@ -307,14 +307,20 @@ static bool is_usable_key(const char *key)
     return n <= KEY_MAX_BYTES;
 }
 
+/* Has it an address of its own that is not on this device, and wants a key? */
+static bool is_vendors(const struct config_provider *p)
+{
+    return p->base && str_has_prefix(str_from(p->base), "https://");
+}
+
 /* The provider's own variable, if the calls go where that key belongs. */
 static void read_implied_key(struct config_entry *e)
 {
     const struct config_provider *p = e->provider;
     char name[VARIABLE_MAX_BYTES] = "";
-    const char *value = first_variable(e, p->key_variables, name);
+    const char *value = first_variable(e->reader, p->key_variables, name);
     const char *base = e->deployment->api_base;
-    bool is_vendor = p->base && str_has_prefix(str_from(p->base), "https://");
+    bool is_vendor = is_vendors(p);
     bool is_at_home = base && p->base && is_same_place(str_from(base), str_from(p->base));
     bool is_written =
         config_deployment_param(e, "api_base") || config_deployment_param(e, "base_url");
@@ -358,6 +364,14 @@ static void read_key(struct config_entry *e)
     } else {
         e->deployment->api_key = config_reader_dup(e->reader, key->text);
     }
+}
+
+bool config_target_is_at_hand(const struct config_reader *r, const struct config_provider *p)
+{
+    char name[VARIABLE_MAX_BYTES];
+
+    return is_vendors(p) ? first_variable(r, p->key_variables, name) != NULL
+                         : p->base || first_variable(r, p->base_variables, name);
 }
 
 /* ---------------------------------------------------------------- provider and model */
@@ -410,12 +424,17 @@ choose_provider(struct config_entry *e, const struct config_node *model, struct 
         prefix = str_from(custom->text);
         model = custom;
     }
+    if (e->every) {
+        *ret_model = name;
+        return e->every;
+    }
     p = prefix.len > 0 ? config_provider_find(prefix) : config_provider_of_bare(name);
     if (!p && prefix.len == 0 && str_is(name, "*")) {
         config_deployment_off(
             e, model,
             "the provider must be named: ollama/*, or openai/* with the api_base of "
-            "its server");
+            "its server; all of them can only be meant by a model_name of * without an api_base "
+            "and an api_key, which would go to each");
         return NULL;
     }
     if (!p && prefix.len == 0) {
@@ -503,7 +522,9 @@ void config_target_read(struct config_entry *e)
     if (!model) {
         return;
     }
-    e->deployment->litellm_model = config_reader_dup(e->reader, model->text);
+    /* of "*" the name says which provider it is for */
+    e->deployment->litellm_model =
+        config_reader_dup(e->reader, e->every ? e->deployment->model_name : model->text);
     if (!config_reader_is_unset(mock)) {
         read_mock(e, mock, model);
         return;

@@ -76,6 +76,42 @@ def test_a_wildcard_asks_for_what_its_star_took(env, upstream: Upstream) -> None
     assert sluice.get("/v1/models/other").status == 404
 
 
+def test_a_star_for_all_providers(env) -> None:
+    """Who serves is what the name says: its prefix, or a vendor's name without one; nobody else is asked."""
+    ollama, openai = env.ollama(), env.openai()
+    openai.always(*say("hi"))
+    config = env.config({})
+    config["model_list"] = [model("*", {"model": "*"})]
+    config["environment_variables"] = {
+        "OLLAMA_API_BASE": ollama.url,
+        "OPENAI_BASE_URL": openai.api_base,
+        "OPENAI_API_KEY": "sk-of-openai",
+    }
+    sluice = env.start(json.dumps(config))
+    for name in ("ollama/tiny", "ollama_chat/org/tiny"):
+        assert ask(sluice, name).status == 200
+    assert [ex.json["model"] for ex in ollama.requests("chat")] == ["tiny", "org/tiny"]
+    for name in ("gpt-4o", "openai/any/thing"):
+        assert ask(sluice, name).status == 200
+    assert [ex.json["model"] for ex in openai.requests()] == ["gpt-4o", "any/thing"]
+    assert openai.requests()[0].headers["authorization"] == "Bearer sk-of-openai"
+    for name in ("tiny", "groq/llama", "nobody/x"):
+        answer = ask(sluice, name)
+        assert (answer.status, answer.error["code"]) == (404, "model_not_found"), name
+    assert count(ollama, openai) == [2, 2]
+
+
+def test_each_organization_is_a_deployment(env) -> None:
+    upstream = env.openai()
+    upstream.always(*say("hi"))
+    params = upstream.deployment(organization=["org-1", "org-2"])
+    sluice = start(env, [model("m", params)], routing_strategy="least-busy")
+    for _ in range(40):
+        assert ask(sluice).status == 200
+    assert {ex.headers["openai-organization"] for ex in upstream.requests()} == {"org-1", "org-2"}
+    assert len({d.id for d in sluice.status().deployments}) == 2
+
+
 def test_the_most_particular_name_wins(env) -> None:
     rest, family, one = env.openai(), env.openai(), env.openai()
     for server in (rest, family, one):
