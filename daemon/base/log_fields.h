@@ -3,13 +3,12 @@
 #include <stdint.h>
 
 #include "base/log.h"
-
-#define LOG_NUMBER_BYTES 24
+#include "base/num.h"
 
 struct log_fields {
     size_t n;
     struct log_field items[LOG_MAX_FIELDS];
-    char numbers[LOG_MAX_FIELDS][LOG_NUMBER_BYTES];
+    char numbers[LOG_MAX_FIELDS][NUM_U64_BYTES];
 };
 
 /* Not zeroed: the rest is written before it is read. */

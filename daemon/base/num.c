@@ -285,3 +285,14 @@ const char *num_format_duration(uint64_t usec, char ret_text[32])
     }
     return ret_text;
 }
+
+struct str num_format_u64(uint64_t v, char text[NUM_U64_BYTES])
+{
+    char *p = text + NUM_U64_BYTES;
+
+    do {
+        *--p = (char) ('0' + v % 10);
+        v /= 10;
+    } while (v > 0);
+    return (struct str) {p, (size_t) (text + NUM_U64_BYTES - p)};
+}

@@ -30,6 +30,11 @@ int num_parse_size(struct str s, uint64_t *ret_bytes) MUST_USE;
  */
 const char *num_format_duration(uint64_t usec, char ret_text[32]);
 
+#define NUM_U64_BYTES 20 /* digits of UINT64_MAX */
+
+/* Decimal, without NUL; lies in text. For what every request pays for, in place of snprintf(). */
+struct str num_format_u64(uint64_t v, char text[NUM_U64_BYTES]);
+
 static inline uint64_t num_clamp_u64(uint64_t v, uint64_t low, uint64_t high)
 {
     return v < low ? low : v > high ? high : v;

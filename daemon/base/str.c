@@ -96,6 +96,16 @@ bool str_has_control(struct str s)
     return false;
 }
 
+void str_copy(struct str s, char *to, size_t size)
+{
+    size_t n = s.len < size ? s.len : size - 1;
+
+    if (n > 0) {
+        memcpy(to, s.ptr, n);
+    }
+    to[n] = '\0';
+}
+
 struct str str_clip(struct str s, size_t max)
 {
     if (s.len > max) {

@@ -51,6 +51,9 @@ bool str_is_utf8(struct str s);
 /* Does text of UTF-8 hold a control character: C0, DEL or C1 (U+0080 to U+009F)? */
 bool str_has_control(struct str s);
 
+/* To a C string in an array of size > 0 bytes, as much as there is room for. */
+void str_copy(struct str s, char *to, size_t size);
+
 /* The first max bytes of s, less the half character that the cut would leave at the end. */
 struct str str_clip(struct str s, size_t max);
 

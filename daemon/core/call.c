@@ -16,7 +16,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -132,8 +131,8 @@ void call_remember(struct call *call, const struct call_failure *f)
 
     call->outcome = f ? f->code : ERRCODE_NONE;
     call->retry_after_usec = f ? f->retry_after_usec : 0;
-    (void) snprintf(call->text, sizeof call->text, "%.*s", STR_ARG(text));
-    (void) snprintf(call->param, sizeof call->param, "%.*s", STR_ARG(param));
+    str_copy(text, call->text, sizeof call->text);
+    str_copy(param, call->param, sizeof call->param);
 }
 
 /*

@@ -175,8 +175,8 @@ void call_start(struct call *call, uint64_t now_usec)
     call->attempt_at_usec = now_usec;
     call->attempts.n++;
     call->backend = d->backend;
-    (void) snprintf(call->deployment_id, sizeof call->deployment_id, "%s", d->id);
-    (void) snprintf(call->provider, sizeof call->provider, "%s", d->provider);
+    str_copy(str_from(d->id), call->deployment_id, sizeof call->deployment_id);
+    str_copy(str_from(d->provider), call->provider, sizeof call->provider);
     call_set_state(call, CALL_STARTING);
     tell_started(call, now_usec);
     r = start_job(call, now_usec);

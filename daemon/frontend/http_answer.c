@@ -64,10 +64,9 @@ static struct str date_now(struct frontends *f)
 
 static int write_number(struct buf *out, const char *name, unsigned value)
 {
-    char text[16];
-    int n = snprintf(text, sizeof text, "%u", value);
+    char text[NUM_U64_BYTES];
 
-    return http1_write_header(out, name, (struct str) {text, (size_t) n});
+    return http1_write_header(out, name, num_format_u64(value, text));
 }
 
 /* Headers that every answer has, those that LiteLLM's clients look for included. */
@@ -105,12 +104,11 @@ static int write_common(struct http_conn *h, struct buf *out)
 static int write_head(struct http_conn *h, int status, const char *type, size_t body_bytes)
 {
     struct buf *out = conn_out(&h->conn);
-    char length[24];
+    char length[NUM_U64_BYTES];
     int r = http1_write_status(out, status);
 
-    (void) snprintf(length, sizeof length, "%zu", body_bytes);
     r = r < 0 ? r : http1_write_header(out, "content-type", str_from(type));
-    r = r < 0 ? r : http1_write_header(out, "content-length", str_from(length));
+    r = r < 0 ? r : http1_write_header(out, "content-length", num_format_u64(body_bytes, length));
     r = r < 0 ? r : http1_write_header(out, "cache-control", STR_LIT("no-store"));
     return r < 0 ? r : write_common(h, out);
 }
@@ -425,9 +423,8 @@ enum sink_answer http_answer_deliver(struct event_sink *sink, const struct event
         h->granted_at_usec = h->granted_at_usec ? h->granted_at_usec : ev->at_usec;
         h->n_retries = ev->started.n_retries;
         h->n_fallbacks = ev->started.n_fallbacks;
-        (void) snprintf(h->model, sizeof h->model, "%.*s", STR_ARG(ev->started.model));
-        (void) snprintf(h->deployment, sizeof h->deployment, "%.*s",
-                        STR_ARG(ev->started.deployment));
+        str_copy(ev->started.model, h->model, sizeof h->model);
+        str_copy(ev->started.deployment, h->deployment, sizeof h->deployment);
         break;
     case EVENT_TEXT:
     case EVENT_TOOL_CALL:

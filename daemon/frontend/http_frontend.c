@@ -50,7 +50,7 @@ static void set_id(struct http_conn *h, const struct http1_head *head)
     struct str given = http_overrides_call_id(head);
 
     if (given.ptr) {
-        (void) snprintf(h->id, sizeof h->id, "%.*s", STR_ARG(given));
+        str_copy(given, h->id, sizeof h->id);
     } else {
         frontends_make_id(h->conn.frontends, h->id);
     }
@@ -72,8 +72,8 @@ static void submit(struct http_conn *h, struct request *req, uint64_t now_usec)
     struct frontends *f = h->conn.frontends;
 
     req->caller = h->conn.caller;
-    (void) snprintf(req->caller.key_id, sizeof req->caller.key_id, "%s", h->key_id);
-    (void) snprintf(req->id, sizeof req->id, "%s", h->id);
+    str_copy(str_from(h->key_id), req->caller.key_id, sizeof req->caller.key_id);
+    str_copy(str_from(h->id), req->id, sizeof req->id);
     h->is_stream = req->stream && request_kind_is_text(req->kind);
     h->is_over_budget = false;
     h->reply = openai_reply_new(req, clock_wall_usec() / USEC_PER_SEC, HTTP_OUT_MAX_BYTES);
@@ -214,7 +214,7 @@ static enum errcode check_key(struct http_conn *h, const struct http1_head *head
     if (code == ERRCODE_INVALID_API_KEY || code == ERRCODE_KEY_EXPIRED) {
         tell_denied(h);
     }
-    (void) snprintf(h->key_id, sizeof h->key_id, "%s", key ? key->id : "");
+    str_copy(str_from(key ? key->id : ""), h->key_id, sizeof h->key_id);
     return code;
 }
 
@@ -251,7 +251,7 @@ static enum errcode check_head(struct http_conn *h, const struct http1_head *hea
         return access.code;
     }
     if (access.allowed_origin.len < sizeof h->origin) {
-        (void) snprintf(h->origin, sizeof h->origin, "%.*s", STR_ARG(access.allowed_origin));
+        str_copy(access.allowed_origin, h->origin, sizeof h->origin);
     }
     if (head->method == HTTP1_OPTIONS) {
         return ERRCODE_NONE;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "core/quota.h"
 #include "wire/http1.h"
 
@@ -50,10 +51,9 @@ const char *http_rate_format_reset(uint64_t usec, char ret_text[HTTP_RATE_RESET_
 
 static int write_number(struct buf *out, const char *name, uint64_t value)
 {
-    char text[24];
+    char text[NUM_U64_BYTES];
 
-    (void) snprintf(text, sizeof text, "%llu", (unsigned long long) value);
-    return http1_write_header(out, name, str_from(text));
+    return http1_write_header(out, name, num_format_u64(value, text));
 }
 
 struct names {

@@ -84,7 +84,7 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *ctx)
     if (str_has_prefix(line, "HTTP/")) {
         t->content_type[0] = '\0'; /* a new head: after 100 Continue */
     } else if (header_is(line, "content-type", &value)) {
-        (void) snprintf(t->content_type, sizeof t->content_type, "%.*s", STR_ARG(value));
+        str_copy(value, t->content_type, sizeof t->content_type);
     }
     return n * size;
 }

@@ -4,6 +4,7 @@
  */
 #include "wire/put.h"
 
+#include "base/num.h"
 #include "wire/json.h"
 
 void put_bytes(struct put *p, const void *bytes, size_t n)
@@ -30,14 +31,9 @@ void put_char(struct put *p, char c)
 
 void put_u64(struct put *p, uint64_t v)
 {
-    char digits[20]; /* of UINT64_MAX */
-    size_t n = 0;
+    char text[NUM_U64_BYTES];
 
-    do {
-        digits[sizeof digits - ++n] = (char) ('0' + v % 10);
-        v /= 10;
-    } while (v > 0);
-    put_bytes(p, digits + sizeof digits - n, n);
+    put_str(p, num_format_u64(v, text));
 }
 
 void put_i64(struct put *p, int64_t v)

@@ -169,6 +169,19 @@ START_TEST(num_formats_durations_that_parse_back)
 }
 END_TEST
 
+START_TEST(num_formats_integers)
+{
+    static const char *const table[] = {"0", "9", "10", "4096", "18446744073709551615"};
+    char text[NUM_U64_BYTES];
+    uint64_t v;
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        ck_assert_int_eq(num_parse_u64(str_from(table[i]), &v), 0);
+        ck_assert(str_is(num_format_u64(v, text), table[i]));
+    }
+}
+END_TEST
+
 START_TEST(num_clamps)
 {
     ck_assert_uint_eq(num_clamp_u64(5, 1, 3), 3);
@@ -183,6 +196,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, num_durations);
     tcase_add_test(tc, num_sizes);
     tcase_add_test(tc, num_formats_durations_that_parse_back);
+    tcase_add_test(tc, num_formats_integers);
     tcase_add_test(tc, num_clamps);
 }
 

@@ -77,9 +77,25 @@ START_TEST(str_knows_utf8)
 }
 END_TEST
 
+START_TEST(str_copies_what_fits)
+{
+    char text[4] = "xyz";
+
+    str_copy(STR_NONE, text, sizeof text);
+    ck_assert_str_eq(text, "");
+    str_copy(STR_LIT("abc"), text, sizeof text);
+    ck_assert_str_eq(text, "abc");
+    str_copy(STR_LIT("defg"), text, sizeof text);
+    ck_assert_str_eq(text, "def");
+    str_copy(STR_LIT("h"), text, 1);
+    ck_assert_str_eq(text, "");
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, str_compares);
+    tcase_add_test(tc, str_copies_what_fits);
     tcase_add_test(tc, str_knows_utf8);
     tcase_add_test(tc, str_knows_control_characters);
 }
