@@ -8,8 +8,9 @@
  * requests without a prompt, and no call is one. The last object may have no line end; it is taken
  * at the end.
  *
- * A line is checked once and walked once; nothing is copied unless it has escapes, and then into
- * buffers that stay, so that a token costs no allocation. Nothing relies on the order of members,
+ * A line is checked once and walked once, or compared with the last one where only its time and its
+ * text differ (json_alike.h); nothing is copied unless it has escapes, and then into buffers that
+ * stay, so that a token costs no allocation. Nothing relies on the order of members,
  * on one line per read, or on members being there: Ollama leaves out what is empty or 0.
  *
  * Tool calls come whole, with an object for arguments: its text is handed on as it is. Ollama ends
@@ -24,6 +25,7 @@
 
 #include "wire/field.h"
 #include "wire/json.h"
+#include "wire/json_alike.h"
 
 /* ---- life */
 
@@ -43,6 +45,7 @@ struct ollama_decoder *ollama_decoder_new(const struct request *req, struct even
         d->id_seed = (d->id_seed ^ (uint8_t) *p) * UINT64_C(0x100000001b3);
     }
     lines_init(&d->lines, OLLAMA_MAX_LINE_BYTES);
+    json_alike_init(&d->alike);
     buf_init(&d->body, OLLAMA_MAX_BODY_BYTES);
     buf_init(&d->text, OLLAMA_MAX_LINE_BYTES);
     buf_init(&d->name, OLLAMA_MAX_LINE_BYTES);
@@ -54,6 +57,7 @@ struct ollama_decoder *ollama_decoder_free(struct ollama_decoder *d)
 {
     if (d) {
         lines_done(&d->lines);
+        json_alike_done(&d->alike);
         buf_done(&d->body);
         buf_done(&d->text);
         buf_done(&d->name);
@@ -83,6 +87,8 @@ int ollama_decoder_fail(struct ollama_decoder *d, enum errcode code, const char 
 void ollama_decoder_deliver(struct ollama_decoder *d, struct event *ev)
 {
     ev->at_usec = d->now_usec;
+    d->n_events++;
+    d->source = STR_NONE;
     if (event_sink_deliver(d->sink, ev) == SINK_FULL) {
         d->is_full = true;
     }
@@ -137,6 +143,8 @@ static int deliver_text(struct ollama_decoder *d, enum event_channel channel, co
 
     if (r == 0 && (ev.text.bytes.len > 0 || logprobs.ptr)) {
         ollama_decoder_deliver(d, &ev);
+        d->source = logprobs.ptr ? STR_NONE : value;
+        d->alike_channel = channel;
     }
     return r;
 }
@@ -242,6 +250,7 @@ enum {
     LINE_TOKENS_IN,
     LINE_TOKENS_CACHED,
     LINE_TOKENS_OUT,
+    LINE_CREATED_AT,
     _LINE_MAX
 };
 
@@ -257,6 +266,7 @@ static const struct str line_names[_LINE_MAX] = {
     [LINE_TOKENS_IN] = FIELD_NAME("prompt_eval_count"),
     [LINE_TOKENS_CACHED] = FIELD_NAME("prompt_eval_cached_count"),
     [LINE_TOKENS_OUT] = FIELD_NAME("eval_count"),
+    [LINE_CREATED_AT] = FIELD_NAME("created_at"),
 };
 
 enum { MESSAGE_CONTENT, MESSAGE_THINKING, MESSAGE_TOOL_CALLS, _MESSAGE_MAX };
@@ -370,15 +380,29 @@ static int check_object(struct ollama_decoder *d, struct str text)
     return 0;
 }
 
+/* The next lines may be like this one, but for their times. */
+static void learn(struct ollama_decoder *d, struct str line, struct str created_at)
+{
+    if (d->n_events == 1 && d->source.ptr) {
+        json_alike_learn(&d->alike, line,
+                         json_type(created_at) == JSON_STRING ? created_at : STR_NONE, d->source);
+    }
+}
+
 static int on_line(void *ctx, struct str line)
 {
     struct ollama_decoder *d = ctx;
-    struct str values[_LINE_MAX];
+    struct str values[_LINE_MAX], text;
     int r;
 
     if (d->is_over || str_trim(line).len == 0) {
         return 0;
     }
+    if (json_alike_match(&d->alike, line, &text)) {
+        return deliver_text(d, d->alike_channel, "content", text, STR_NONE);
+    }
+    json_alike_forget(&d->alike);
+    d->n_events = 0;
     r = check_object(d, line);
     if (r < 0) {
         return r;
@@ -396,6 +420,9 @@ static int on_line(void *ctx, struct str line)
                                        "changed what is loaded");
         }
         ollama_decoder_finish(d, &values[LINE_TOKENS_IN], reason_of(d, values[LINE_DONE_REASON]));
+    }
+    if (r == 0) {
+        learn(d, line, values[LINE_CREATED_AT]);
     }
     return r;
 }

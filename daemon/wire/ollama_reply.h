@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "core/event.h"
 #include "core/request.h"
+#include "wire/json_alike.h"
 #include "wire/lines.h"
 #include "wire/ollama_json.h"
 
@@ -35,8 +36,14 @@ struct ollama_decoder {
     struct buf logprobs;     /* likewise */
     uint64_t text_offset;    /* completions: characters before the next token */
     uint32_t n_calls;
+    struct json_alike alike; /* the last line, where all that it came to was a piece of text */
+    enum event_channel alike_channel;
     bool is_over;   /* END was delivered */
     bool is_ending; /* no more bytes will come */
+
+    /* of the line in progress */
+    unsigned n_events;
+    struct str source; /* where the text of the last event stands in it, with quotes; or absent */
 
     /* of the call in progress */
     uint64_t now_usec;

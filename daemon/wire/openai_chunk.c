@@ -37,8 +37,8 @@ static void deliver_text(struct openai_decoder *d, uint32_t choice, enum event_c
     }
 }
 
-static int decode_string(struct openai_decoder *d, uint32_t choice, enum event_channel channel,
-                         struct str value, struct str logprobs)
+int openai_decoder_text(struct openai_decoder *d, uint32_t choice, enum event_channel channel,
+                        struct str value, struct str logprobs)
 {
     struct str bytes;
     int r = openai_decoder_string(d, value, &bytes);
@@ -47,6 +47,11 @@ static int decode_string(struct openai_decoder *d, uint32_t choice, enum event_c
         return r;
     }
     deliver_text(d, choice, channel, bytes, logprobs);
+    if (bytes.len > 0 && !logprobs.ptr) {
+        d->source = value;
+        d->alike_choice = choice;
+        d->alike_channel = channel;
+    }
     return 0;
 }
 
@@ -74,8 +79,8 @@ static int decode_parts(struct openai_decoder *d, uint32_t choice, struct str pa
     while (r == 0 && json_next(&it, &name, &part)) {
         struct str text = json_find(part, "text"), thinking = thinking_of(part);
 
-        r = decode_string(d, choice, CHANNEL_THINKING, thinking, STR_NONE);
-        r = r < 0 ? r : decode_string(d, choice, CHANNEL_ANSWER, text, STR_NONE);
+        r = openai_decoder_text(d, choice, CHANNEL_THINKING, thinking, STR_NONE);
+        r = r < 0 ? r : openai_decoder_text(d, choice, CHANNEL_ANSWER, text, STR_NONE);
     }
     return r;
 }
@@ -86,7 +91,7 @@ static int decode_content(struct openai_decoder *d, uint32_t choice, struct str 
     switch (json_type(content)) {
     case JSON_NULL:
     case JSON_STRING:
-        return decode_string(d, choice, CHANNEL_ANSWER, content, logprobs);
+        return openai_decoder_text(d, choice, CHANNEL_ANSWER, content, logprobs);
     case JSON_ARRAY:
         deliver_text(d, choice, CHANNEL_ANSWER, STR_LIT(""), logprobs);
         return decode_parts(d, choice, content);
@@ -366,7 +371,7 @@ static int decode_delta(struct openai_decoder *d, uint32_t choice, struct str de
         of_refusal = logprobs;
         logprobs = STR_NONE;
     }
-    r = decode_string(d, choice, CHANNEL_THINKING, thinking, of_thinking);
+    r = openai_decoder_text(d, choice, CHANNEL_THINKING, thinking, of_thinking);
     if (r < 0) {
         return r;
     }
@@ -374,7 +379,7 @@ static int decode_delta(struct openai_decoder *d, uint32_t choice, struct str de
     if (r < 0) {
         return r;
     }
-    r = decode_string(d, choice, CHANNEL_REFUSAL, values[DELTA_REFUSAL], of_refusal);
+    r = openai_decoder_text(d, choice, CHANNEL_REFUSAL, values[DELTA_REFUSAL], of_refusal);
     if (r < 0) {
         return r;
     }

@@ -11,7 +11,8 @@
  * empty chunk, other servers with nothing at all. An error object in a stream (vLLM, llama-server,
  * LiteLLM) or an event named "error" ends it with that error.
  *
- * A chunk costs one strict check and one walk for each level that is read; nothing is allocated
+ * A chunk costs one strict check and one walk for each level that is read; one that differs from the
+ * last in its text only, as nearly all do, costs a comparison (json_alike.h). Nothing is allocated
  * once the scratch buffers have grown.
  */
 #include "wire/openai_decoder.h"
@@ -23,6 +24,7 @@
 
 #include "wire/field.h"
 #include "wire/json.h"
+#include "wire/json_alike.h"
 #include "wire/openai_request.h"
 
 /* ---- life */
@@ -39,6 +41,7 @@ struct openai_decoder *openai_decoder_new(const struct request *req, struct even
     d->n_answers = openai_count_answers(req);
     memcpy(d->req_id, req->id, sizeof d->req_id);
     sse_init(&d->sse, OPENAI_MAX_EVENT_BYTES);
+    json_alike_init(&d->alike);
     buf_init(&d->body, OPENAI_MAX_BODY_BYTES);
     buf_init(&d->text, OPENAI_MAX_BODY_BYTES);
     buf_init(&d->naming, OPENAI_MAX_BODY_BYTES);
@@ -62,6 +65,7 @@ struct openai_decoder *openai_decoder_free(struct openai_decoder *d)
     free(d->choices);
     free(d->reasons);
     sse_done(&d->sse);
+    json_alike_done(&d->alike);
     buf_done(&d->body);
     buf_done(&d->text);
     buf_done(&d->naming);
@@ -95,6 +99,8 @@ static int fail_plainly(struct openai_decoder *d, enum errcode code)
 void openai_decoder_deliver(struct openai_decoder *d, struct event *ev)
 {
     ev->at_usec = d->now_usec;
+    d->n_events++;
+    d->source = STR_NONE;
     if (event_sink_deliver(d->sink, ev) == SINK_FULL) {
         d->is_full = true;
     }
@@ -142,6 +148,9 @@ static void note_usage(struct openai_decoder *d, struct str usage)
     struct str values[ARRAY_LEN(names)];
     struct usage u;
 
+    if (json_is_null(usage)) {
+        return; /* in every chunk but the last */
+    }
     field_pick(usage, names, ARRAY_LEN(names), values);
     u.tokens_in = count_of(values[0]);
     u.tokens_out = count_of(values[1]);
@@ -288,10 +297,25 @@ static int decode_object(struct openai_decoder *d, struct str object)
     return r;
 }
 
+/* A chunk that has to be read in full; the next ones may be like it. */
+static int decode_chunk(struct openai_decoder *d, struct str chunk)
+{
+    int r;
+
+    json_alike_forget(&d->alike);
+    d->n_events = 0;
+    r = decode_object(d, chunk);
+    if (r == 0 && d->n_events == 1 && d->source.ptr) {
+        json_alike_learn(&d->alike, chunk, STR_NONE, d->source);
+    }
+    return r;
+}
+
 static int on_event(void *ctx, struct str name, struct str data)
 {
     struct openai_decoder *d = ctx;
     struct json_error error;
+    struct str value;
     int r;
 
     data = str_trim(data);
@@ -300,6 +324,9 @@ static int on_event(void *ctx, struct str name, struct str data)
     }
     if (str_has_prefix(data, "[DONE]")) {
         return finish(d);
+    }
+    if (name.len == 0 && json_alike_match(&d->alike, data, &value)) {
+        return openai_decoder_text(d, d->alike_choice, d->alike_channel, value, STR_NONE);
     }
     r = json_check(data, &error);
     if (r == -EBADMSG) {
@@ -314,7 +341,7 @@ static int on_event(void *ctx, struct str name, struct str data)
         openai_map_stream_error(data, d->problem);
         return -EBADMSG;
     }
-    return decode_object(d, data);
+    return decode_chunk(d, data);
 }
 
 static int decode_body(struct openai_decoder *d)

@@ -12,6 +12,7 @@
 #include "core/event.h"
 #include "core/ports.h"
 #include "core/request.h"
+#include "wire/json_alike.h"
 #include "wire/openai_upstream.h"
 #include "wire/problem.h"
 #include "wire/sse.h"
@@ -57,6 +58,15 @@ struct openai_decoder {
     bool has_usage;
     bool is_over; /* END was delivered */
 
+    /* the last chunk, where all that it came to was a piece of text */
+    struct json_alike alike;
+    uint32_t alike_choice;
+    enum event_channel alike_channel;
+
+    /* of the chunk in progress */
+    unsigned n_events;
+    struct str source; /* where the text of the last event stands in it, with quotes; or absent */
+
     /* of the call in progress */
     uint64_t now_usec;
     bool is_full;
@@ -74,6 +84,13 @@ void openai_decoder_deliver(struct openai_decoder *d, struct event *ev);
  * A value that is absent or no string is empty.
  */
 int openai_decoder_string(struct openai_decoder *d, struct str value, struct str *ret) MUST_USE;
+
+/*
+ * The characters of a JSON string, or nothing where it is none, and log-probabilities or none: a
+ * TEXT event unless both are empty.
+ */
+int openai_decoder_text(struct openai_decoder *d, uint32_t choice, enum event_channel channel,
+                        struct str value, struct str logprobs) MUST_USE;
 
 /* The choices of a chunk or of a whole body, already checked. */
 int openai_decoder_choices(struct openai_decoder *d, struct str choices) MUST_USE;

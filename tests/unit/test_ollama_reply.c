@@ -295,6 +295,40 @@ START_TEST(logprobs_of_thinking_stay_with_it)
 }
 END_TEST
 
+#define AT(time, content)                                                                          \
+    "{\"model\":\"m\",\"created_at\":\"" time "\",\"message\":{\"role\":\"assistant\"," content    \
+    "},\"done\":false}\n"
+
+/* A line like the last one is not read in full; what it says must be the same. */
+START_TEST(lines_that_are_alike)
+{
+    check_events(AT("1", "\"content\":\"a\"") AT("23", "\"content\":\"b\\n\"")
+                     AT("3", "\"content\":\"\"") AT("4", "\"content\":\"c\"")
+                         AT("5", "\"content\":\"\",\"thinking\":\"d\"")
+                             AT("6", "\"content\":\"\",\"thinking\":\"e\"")
+                                 AT("7", "\"content\":\"f\"") DONE("stop", COUNTS),
+                 "TEXT 0 answer a\n"
+                 "TEXT 0 answer b\n\n"
+                 "TEXT 0 answer c\n"
+                 "TEXT 0 thinking d\n"
+                 "TEXT 0 thinking e\n"
+                 "TEXT 0 answer f\n"
+                 "USAGE 25 13 4\n"
+                 "END stop\n");
+}
+END_TEST
+
+START_TEST(lines_that_only_look_alike)
+{
+    ck_assert_fails(AT("1", "\"content\":\"a\"") AT("2", "\"content\":\"b\",\"content\":\"c\""),
+                    ERRCODE_UPSTREAM_GARBAGE, "TEXT 0 answer a\n");
+    ck_assert_fails(AT("1", "\"content\":\"a\"") AT("\xff", "\"content\":\"b\""),
+                    ERRCODE_UPSTREAM_GARBAGE, "TEXT 0 answer a\n");
+    ck_assert_fails(AT("1", "\"content\":\"a\"") AT("2", "\"content\":1"), ERRCODE_UPSTREAM_GARBAGE,
+                    "TEXT 0 answer a\n");
+}
+END_TEST
+
 /* ---- generate */
 
 START_TEST(a_completion)
@@ -714,6 +748,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, what_comes_after_the_end_is_ignored);
     tcase_add_test(tc, chat_logprobs);
     tcase_add_test(tc, logprobs_of_thinking_stay_with_it);
+    tcase_add_test(tc, lines_that_are_alike);
+    tcase_add_test(tc, lines_that_only_look_alike);
     tcase_add_test(tc, a_completion);
     tcase_add_test(tc, completion_logprobs);
     tcase_add_test(tc, an_end_without_done_is_a_cut);

@@ -117,6 +117,57 @@ START_TEST(tokens_of_thinking)
 }
 END_TEST
 
+/* A chunk like the last one is not read in full; what it says must be the same. */
+START_TEST(chunks_that_are_alike)
+{
+    streams(
+        CHAT,
+        DELTA("'content':'a'") DELTA("'content':'b\\n'") DELTA("'content':''")
+            DELTA("'content':'c'") DELTA("'content':'\xc3\xa4'") STOP DONE,
+        "TEXT 0 answer a\nTEXT 0 answer b\n\nTEXT 0 answer c\nTEXT 0 answer \xc3\xa4\nEND stop\n");
+    streams(CHAT,
+            DELTA("'reasoning':'a'") DELTA("'reasoning':'b'") DELTA("'content':'c'")
+                DELTA("'content':'d'") DELTA("'reasoning':'e'") DELTA("'refusal':'f'")
+                    DELTA("'refusal':'g'") STOP DONE,
+            "TEXT 0 thinking a\nTEXT 0 thinking b\nTEXT 0 answer c\nTEXT 0 answer d\n"
+            "TEXT 0 thinking e\nTEXT 0 refusal f\nTEXT 0 refusal g\nEND stop\n");
+    streams(CHAT_TWO,
+            CHUNK("{'index':1,'delta':{'content':'a'}}")
+                CHUNK("{'index':1,'delta':{'content':'b'}}")
+                    CHUNK("{'index':0,'delta':{'content':'c'}}") DONE,
+            "TEXT 1 answer a\nTEXT 1 answer b\nTEXT 0 answer c\nEND stop stop\n");
+    /* two members, one of which is empty now */
+    streams(CHAT,
+            DELTA("'reasoning_content':'a','reasoning':''")
+                DELTA("'reasoning_content':'','reasoning':''")
+                    DELTA("'reasoning_content':'','reasoning':'b'")
+                        DELTA("'reasoning_content':'','reasoning':'c'") STOP DONE,
+            "TEXT 0 thinking a\nTEXT 0 thinking b\nTEXT 0 thinking c\nEND stop\n");
+    /* a text with usage or an end: it counts each time */
+    streams(CHAT,
+            "data: {'choices':[{'delta':{'content':'a'}}],'usage':{'prompt_tokens':1}}\n\n"
+            "data: {'choices':[{'delta':{'content':'b'}}],'usage':{'prompt_tokens':1}}\n\n"
+            "data: {'choices':[{'delta':{'content':'c'}}],'usage':{'prompt_tokens':2}}\n\n" DONE,
+            "TEXT 0 answer a\nTEXT 0 answer b\nTEXT 0 answer c\nUSAGE 2 0 0\nEND stop\n");
+}
+END_TEST
+
+START_TEST(chunks_that_only_look_alike)
+{
+    stream_fails(DELTA("'content':'a'") DELTA("'content':'b','content':'c'"),
+                 ERRCODE_UPSTREAM_GARBAGE, "duplicate name");
+    stream_fails(DELTA("'content':'a'") DELTA("'content':'\xc3'"), ERRCODE_UPSTREAM_GARBAGE,
+                 "invalid UTF-8");
+    stream_fails(DELTA("'content':'a'") DELTA("'content':'\\x'"), ERRCODE_UPSTREAM_GARBAGE,
+                 "bad escape");
+    stream_fails(DELTA("'content':'a'") DELTA("'content':1"), ERRCODE_UPSTREAM_GARBAGE, "not text");
+    stream_fails(DELTA("'content':'a'") "event: error\n" DELTA("'content':'b'"),
+                 ERRCODE_UPSTREAM_ERROR, "");
+    streams(CHAT, DELTA("'content':'a'") DELTA("'content':'b','refusal':'c'") STOP DONE,
+            "TEXT 0 answer a\nTEXT 0 answer b\nTEXT 0 refusal c\nEND stop\n");
+}
+END_TEST
+
 /* content null in the first delta; CRLF; a comment; timings */
 START_TEST(a_stream_of_llama_server)
 {
@@ -618,6 +669,8 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, a_stream_of_ollama);
     tcase_add_test(tc, tokens_of_thinking);
+    tcase_add_test(tc, chunks_that_are_alike);
+    tcase_add_test(tc, chunks_that_only_look_alike);
     tcase_add_test(tc, a_stream_of_llama_server);
     tcase_add_test(tc, a_stream_may_end_without_done);
     tcase_add_test(tc, a_cut_stream_is_cut);
