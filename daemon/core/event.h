@@ -43,6 +43,8 @@ struct usage {
 struct event {
     enum event_type type;
     uint64_t at_usec; /* monotonic: when the producer had it */
+    /* of the first event of an answer: which build of a model server gives it, or absent */
+    struct str fingerprint;
     union {
         struct {
             uint32_t position; /* 1: next */

@@ -101,6 +101,10 @@ void openai_decoder_deliver(struct openai_decoder *d, struct event *ev)
     ev->at_usec = d->now_usec;
     d->n_events++;
     d->source = STR_NONE;
+    if (d->n_fingerprint > 0) { /* once, with the first event */
+        ev->fingerprint = (struct str) {d->fingerprint, d->n_fingerprint};
+        d->n_fingerprint = 0;
+    }
     if (event_sink_deliver(d->sink, ev) == SINK_FULL) {
         d->is_full = true;
     }
@@ -240,13 +244,42 @@ static bool are_all_finished(const struct openai_decoder *d)
 
 /* ---- a chunk, or a body */
 
-enum { MEMBER_ERROR, MEMBER_OBJECT, MEMBER_CHOICES, MEMBER_DATA, MEMBER_USAGE, _MEMBER_MAX };
+enum {
+    MEMBER_ERROR,
+    MEMBER_OBJECT,
+    MEMBER_CHOICES,
+    MEMBER_DATA,
+    MEMBER_USAGE,
+    MEMBER_FINGERPRINT,
+    _MEMBER_MAX
+};
 
 static const struct str member_names[_MEMBER_MAX] = {
-    [MEMBER_ERROR] = FIELD_NAME("error"),     [MEMBER_OBJECT] = FIELD_NAME("object"),
-    [MEMBER_CHOICES] = FIELD_NAME("choices"), [MEMBER_DATA] = FIELD_NAME("data"),
+    [MEMBER_ERROR] = FIELD_NAME("error"),
+    [MEMBER_OBJECT] = FIELD_NAME("object"),
+    [MEMBER_CHOICES] = FIELD_NAME("choices"),
+    [MEMBER_DATA] = FIELD_NAME("data"),
     [MEMBER_USAGE] = FIELD_NAME("usage"),
+    [MEMBER_FINGERPRINT] = FIELD_NAME("system_fingerprint"),
 };
+
+/* Which build of the server answers, of its first chunk. */
+static int note_fingerprint(struct openai_decoder *d, struct str value)
+{
+    struct str text;
+    int r;
+
+    if (d->has_fingerprint || !d->choices) {
+        return 0;
+    }
+    d->has_fingerprint = true;
+    r = openai_decoder_string(d, value, &text);
+    if (r == 0 && text.len <= sizeof d->fingerprint) {
+        memcpy(d->fingerprint, text.ptr, text.len);
+        d->n_fingerprint = text.len;
+    }
+    return r;
+}
 
 static int decode_ranks(struct openai_decoder *d, struct str object, struct str data)
 {
@@ -290,7 +323,8 @@ static int decode_object(struct openai_decoder *d, struct str object)
         openai_map_stream_error(object, d->problem);
         return -EBADMSG;
     }
-    r = decode_list(d, object, values);
+    r = note_fingerprint(d, values[MEMBER_FINGERPRINT]);
+    r = r < 0 ? r : decode_list(d, object, values);
     if (r == 0) {
         note_usage(d, values[MEMBER_USAGE]);
     }

@@ -39,6 +39,9 @@ struct decoder_choice {
     bool is_finished; /* its finish_reason was told */
 };
 
+/* Of the server's system_fingerprint; a longer one is not told. OpenAI's have 13. */
+#define OPENAI_MAX_FINGERPRINT_BYTES 64
+
 enum decoder_mode { DECODER_UNDECIDED, DECODER_SSE, DECODER_JSON };
 
 struct openai_decoder {
@@ -56,7 +59,10 @@ struct openai_decoder {
     enum finish_reason *reasons;    /* owned; of choices */
     struct usage usage;
     bool has_usage;
-    bool is_over; /* END was delivered */
+    char fingerprint[OPENAI_MAX_FINGERPRINT_BYTES]; /* without NUL */
+    size_t n_fingerprint;                           /* 0: none, or it was told */
+    bool has_fingerprint;                           /* the first one counts */
+    bool is_over;                                   /* END was delivered */
 
     /* the last chunk, where all that it came to was a piece of text */
     struct json_alike alike;

@@ -51,6 +51,8 @@ struct openai_reply {
     bool include_usage;
     bool is_legacy; /* the client sent functions instead of tools, and reads function_call */
     char id[REQUEST_ID_MAX + 1];
+    size_t n_head; /* of it before the comma in front of the list */
+    bool has_fingerprint;
     struct buf head; /* up to and with `"choices":[` (chunks: and `{`) or the list of results */
     struct buf scratch;
     struct usage usage;
@@ -102,6 +104,13 @@ static const char *list_name(const struct openai_reply *r)
     return r->kind == REQUEST_RERANK ? "results" : "data";
 }
 
+static void put_list_name(const struct openai_reply *r, struct put *p)
+{
+    put_z(p, ",\"");
+    put_z(p, list_name(r));
+    put_z(p, "\":[");
+}
+
 static int write_head(struct openai_reply *r, const struct request *req, uint64_t created_sec)
 {
     struct put p = {&r->head, 0};
@@ -121,9 +130,24 @@ static int write_head(struct openai_reply *r, const struct request *req, uint64_
     put_u64(&p, created_sec);
     put_z(&p, ",\"model\":");
     put_json_string(&p, req->model);
-    put_z(&p, ",\"");
-    put_z(&p, list_name(r));
-    put_z(&p, "\":[");
+    r->n_head = r->head.len;
+    put_list_name(r, &p);
+    return p.r;
+}
+
+/* The head once more, with the server's fingerprint in it: the first one that a server tells. */
+static int add_fingerprint(struct openai_reply *r, struct str fingerprint)
+{
+    struct put p = {&r->head, 0};
+
+    if (r->has_fingerprint || !request_kind_is_text(r->kind)) {
+        return 0;
+    }
+    r->has_fingerprint = true;
+    r->head.len = r->n_head;
+    put_z(&p, ",\"system_fingerprint\":");
+    put_json_string(&p, fingerprint);
+    put_list_name(r, &p);
     return p.r;
 }
 
@@ -531,7 +555,11 @@ static int add_to_body(struct openai_reply *r, const struct event *ev, struct pu
 int openai_reply_add(struct openai_reply *r, const struct event *ev, struct buf *out)
 {
     struct put p = {out, 0};
+    int x = ev->fingerprint.ptr ? add_fingerprint(r, ev->fingerprint) : 0;
 
+    if (x < 0) {
+        return x;
+    }
     return r->is_stream ? add_to_stream(r, ev, &p) : add_to_body(r, ev, &p);
 }
 

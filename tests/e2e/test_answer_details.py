@@ -57,6 +57,18 @@ def test_tokens_of_thinking_streamed(upstream: Upstream, client: openai.OpenAI) 
     assert usage and usage.completion_tokens_details and usage.completion_tokens_details.reasoning_tokens == 4
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_fingerprint_of_the_server(upstream: Upstream, client: openai.OpenAI, is_stream: bool) -> None:
+    """The build of the model server, as seeds are only worth something with it; none where the server says none."""
+    chunks = [{**body, "system_fingerprint": "fp_build_1"} for body in (delta(content="x"), delta(content="y"), delta("stop"))]
+    upstream.next(chunk(sse(*chunks)), clean_end())
+    upstream.next(chunk(sse(delta(content="x"), delta("stop"))), clean_end())
+    for expected in ("fp_build_1", None):
+        answer: Any = client.chat.completions.create(model="m", messages=MESSAGES, stream=is_stream)
+        parts = list(answer) if is_stream else [answer]
+        assert parts and {part.system_fingerprint for part in parts} == {expected}
+
+
 def refusal(finish: str = "stop") -> dict[str, Any]:
     message = {"role": "assistant", "content": None, "refusal": "I will not."}
     return {"choices": [{"index": 0, "message": message, "finish_reason": finish}]}

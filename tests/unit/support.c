@@ -119,6 +119,10 @@ static enum sink_answer record(struct event_sink *sink, const struct event *ev)
 
     ck_assert_int_eq(event_grammar_step(&s->grammar, ev), 0);
     s->n_events++;
+    if (ev->fingerprint.ptr) {
+        r = buf_printf(&s->lines, "BY %.*s\n", STR_ARG(ev->fingerprint));
+        ck_assert_int_eq(r, 0);
+    }
     switch (ev->type) {
     case EVENT_QUEUED:
         r = buf_printf(&s->lines, "QUEUED %u\n", ev->queued.position);

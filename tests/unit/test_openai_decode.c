@@ -168,6 +168,30 @@ START_TEST(chunks_that_only_look_alike)
 }
 END_TEST
 
+#define PRINT(print, content)                                                                      \
+    "data: {'system_fingerprint':" print ",'choices':[{'delta':{'content':'" content "'}}]}\n\n"
+
+START_TEST(fingerprint)
+{
+    streams(CHAT, PRINT("'fp_1'", "") PRINT("'fp_1'", "a") PRINT("'fp_2'", "b") DONE,
+            "BY fp_1\nTEXT 0 answer a\nTEXT 0 answer b\nEND stop\n");
+    streams(CHAT, PRINT("null", "a") PRINT("'fp_2'", "b") DONE,
+            "TEXT 0 answer a\nTEXT 0 answer b\nEND stop\n");
+    streams(CHAT, PRINT("7", "a") DONE, "TEXT 0 answer a\nEND stop\n");
+    streams(CHAT,
+            PRINT("'0123456789012345678901234567890123456789012345678901234567890123'", "a") DONE,
+            "BY 0123456789012345678901234567890123456789012345678901234567890123\n"
+            "TEXT 0 answer a\nEND stop\n");
+    streams(CHAT,
+            PRINT("'01234567890123456789012345678901234567890123456789012345678901234'", "a") DONE,
+            "TEXT 0 answer a\nEND stop\n");
+    gives_events(REQUEST_CHAT, CHAT,
+                 "{'choices':[{'message':{'content':'\\n'},'finish_reason':'stop'}],"
+                 "'system_fingerprint':'b\\u0031'}",
+                 false, "BY b1\nTEXT 0 answer \n\nEND stop\n");
+}
+END_TEST
+
 /* content null in the first delta; CRLF; a comment; timings */
 START_TEST(a_stream_of_llama_server)
 {
@@ -671,6 +695,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, tokens_of_thinking);
     tcase_add_test(tc, chunks_that_are_alike);
     tcase_add_test(tc, chunks_that_only_look_alike);
+    tcase_add_test(tc, fingerprint);
     tcase_add_test(tc, a_stream_of_llama_server);
     tcase_add_test(tc, a_stream_may_end_without_done);
     tcase_add_test(tc, a_cut_stream_is_cut);

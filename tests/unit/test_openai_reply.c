@@ -45,6 +45,43 @@ START_TEST(usage_comes_behind_the_finish_chunk)
 }
 END_TEST
 
+#define PRINTED                                                                                    \
+    "data: {'id':'chatcmpl-r1','object':'chat.completion.chunk','created':7,'model':'m/1',"        \
+    "'system_fingerprint':'fp\\n','choices':[{'index':0,"
+
+START_TEST(the_fingerprint_is_in_every_chunk)
+{
+    struct event first = {.type = EVENT_TEXT, .text = {.bytes = STR_LIT("x")}};
+
+    begin(REQUEST_CHAT, true, 65536);
+    first.fingerprint = STR_LIT("fp\n");
+    ck_assert_int_eq(add(first), 0);
+    ck_assert_str_eq(written(), PRINTED
+                     "'delta':{'role':'assistant','content':''},'finish_reason':null}]}\n\n" PRINTED
+                     "'delta':{'content':'x'},'finish_reason':null}]}\n\n");
+    first.fingerprint = STR_LIT("of another server, for another choice");
+    ck_assert_int_eq(add(first), 0);
+    ck_assert_str_eq(written(), PRINTED "'delta':{'content':'x'},'finish_reason':null}]}\n\n");
+    ck_assert_int_eq(over(FINISH_STOP, 1), 0);
+    check_json();
+    ck_assert_str_eq(written(), PRINTED "'delta':{},'finish_reason':'stop'}]}\n\ndata: [DONE]\n\n");
+    end();
+}
+END_TEST
+
+START_TEST(the_fingerprint_is_in_a_body)
+{
+    struct event first = {.type = EVENT_TEXT, .text = {.bytes = STR_LIT("x")}};
+
+    begin(REQUEST_CHAT, false, 65536);
+    first.fingerprint = STR_LIT("fp");
+    ck_assert_int_eq(add(first), 0);
+    ck_assert_int_eq(over(FINISH_STOP, 1), 0);
+    ck_assert_ptr_nonnull(strstr(written(), "'model':'m/1','system_fingerprint':'fp','choices':["));
+    end();
+}
+END_TEST
+
 START_TEST(an_empty_answer_has_role_and_finish)
 {
     begin(REQUEST_CHAT, true, 65536);
@@ -379,6 +416,8 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, a_streamed_chat);
     tcase_add_test(tc, usage_comes_behind_the_finish_chunk);
+    tcase_add_test(tc, the_fingerprint_is_in_every_chunk);
+    tcase_add_test(tc, the_fingerprint_is_in_a_body);
     tcase_add_test(tc, an_empty_answer_has_role_and_finish);
     tcase_add_test(tc, thinking_has_its_own_member);
     tcase_add_test(tc, characters_are_never_split);
