@@ -63,7 +63,7 @@ struct http_access http_access_check(const struct frontends *f, const struct htt
                                      bool is_tcp)
 {
     struct http_access a = {.code = ERRCODE_NONE, .allowed_origin = STR_NONE};
-    struct str host = http1_header(head, "host");
+    struct str host = head->authority.ptr ? head->authority : http1_header(head, "host");
     struct str origin = http1_header(head, "origin");
     struct str site = http1_header(head, "sec-fetch-site");
 

@@ -32,6 +32,14 @@ static bool put(struct http_conn *h, int r)
     return true;
 }
 
+/* What a page may read of an answer beside its body. */
+#define EXPOSED_HEADERS                                                                            \
+    "x-request-id, x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-should-retry, " \
+    "retry-after, retry-after-ms, "                                                                \
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "     \
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "           \
+    "x-litellm-key-rpm-limit, x-litellm-key-tpm-limit"
+
 static int write_cors(struct http_conn *h, struct buf *out)
 {
     int r = 0;
@@ -40,7 +48,7 @@ static int write_cors(struct http_conn *h, struct buf *out)
         r = http1_write_header(out, "access-control-allow-origin", str_from(h->origin));
         r = r < 0 ? r
                   : http1_write_header(out, "access-control-expose-headers",
-                                       STR_LIT("x-request-id, retry-after"));
+                                       STR_LIT(EXPOSED_HEADERS));
         r = r < 0 ? r : http1_write_header(out, "vary", STR_LIT("origin"));
     }
     return r;

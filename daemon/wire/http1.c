@@ -278,11 +278,16 @@ static bool read_head(struct request *q)
 
 static void split_target(struct http1_head *head)
 {
-    const char *mark = memchr(head->target.ptr, '?', head->target.len);
-    size_t n = mark ? (size_t) (mark - head->target.ptr) : head->target.len;
+    struct str rest = head->target;
 
-    head->path = (struct str) {head->target.ptr, n};
-    head->query = mark ? (struct str) {mark + 1, head->target.len - n - 1} : STR_NONE;
+    head->authority = http1_policy_authority(head->target, &rest);
+
+    const char *mark = memchr(rest.ptr, '?', rest.len);
+    size_t n = mark ? (size_t) (mark - rest.ptr) : rest.len;
+
+    /* RFC 9112 section 3.2.1: an empty path is sent as "/" */
+    head->path = n > 0 ? (struct str) {rest.ptr, n} : STR_LIT("/");
+    head->query = mark ? (struct str) {mark + 1, rest.len - n - 1} : STR_NONE;
 }
 
 /* The empty line has come. */

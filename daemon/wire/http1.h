@@ -5,8 +5,8 @@
  *
  * The policy refuses what llhttp lets through (RFC 9112, and the smuggling catalogue): anything but
  * CRLF line ends, obs-fold, control characters, more than one Host or Content-Length,
- * Content-Length with Transfer-Encoding, codings other than chunked, chunked in HTTP/1.0, absolute
- * targets, versions other than 1.0 and 1.1. Each refusal is an errcode; the connection closes after
+ * Content-Length with Transfer-Encoding, codings other than chunked, chunked in HTTP/1.0, targets
+ * that no client sends, versions other than 1.0 and 1.1. Each refusal is an errcode; the connection closes after
  * it.
  *
  * http1.c is the parser; http1_policy.c what it lets through, http1_chunks.c the chunked coding,
@@ -40,9 +40,10 @@ struct http1_limits {  /* both > 0 */
  */
 struct http1_head {
     enum http1_method method;
-    struct str target; /* as sent */
-    struct str path;   /* target without query */
-    struct str query;  /* without '?', or absent */
+    struct str target;    /* as sent */
+    struct str path;      /* target without query, and without what is before its path */
+    struct str query;     /* without '?', or absent */
+    struct str authority; /* of a target in absolute-form: instead of Host; else absent */
     bool is_http10;
     bool keep_alive;
     bool expects_continue; /* the client waits for a 100 before it sends its body */

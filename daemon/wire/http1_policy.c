@@ -9,8 +9,9 @@
  *   2.2     lines end with CRLF; a bare CR or LF is refused (llhttp 8.1 takes a bare LF)
  *   2.3     HTTP/1.1 and HTTP/1.0, else 505
  *   3       one space between the three parts of the request line
- *   3.2     origin-form, "*" for OPTIONS; no absolute-form, no fragment, no bytes outside ASCII;
- *           exactly one Host (HTTP/1.0: at most one)
+ *   3.2     origin-form, "*" for OPTIONS; absolute-form of http, whose authority then counts and
+ *           not Host (3.2.2); no fragment, no bytes outside ASCII; exactly one Host (HTTP/1.0: at
+ *           most one), also where it does not count
  *   5.1     no blank before the colon, no empty name
  *   5.2     no obs-fold; 5.5 of RFC 9110: no control characters in values except tab
  *   6.1     Transfer-Encoding is "chunked", once, not in HTTP/1.0 and not beside Content-Length;
@@ -125,6 +126,56 @@ bool http1_policy_is_known_method(struct str method)
            str_is(method, "OPTIONS");
 }
 
+/*
+ * host [":" port] of RFC 3986 section 3.2.2 without what nobody sends: no userinfo, no %, no
+ * sub-delims, no zone, no IPvFuture.
+ */
+static bool is_host(struct str s)
+{
+    struct str port = s;
+    struct str host = cut(&port, ':');
+    uint64_t number;
+
+    if (s.len > 0 && s.ptr[0] == '[') {
+        port = s;
+        host = cut(&port, ']');
+        if (!port.ptr || host.len < 3 ||
+            strspn(host.ptr + 1, "0123456789abcdefABCDEF:.") < host.len - 1) {
+            return false;
+        }
+        if (port.len == 0) {
+            return true;
+        }
+        if (port.ptr[0] != ':') {
+            return false;
+        }
+        port = (struct str) {port.ptr + 1, port.len - 1};
+    } else {
+        for (size_t i = 0; i < host.len; i++) {
+            if (!http1_policy_is_token_char(host.ptr[i]) || strchr("!#$%&'*+^`|", host.ptr[i])) {
+                return false;
+            }
+        }
+    }
+    return host.len > 0 && (!port.ptr || (port.len <= 5 && num_parse_u64(port, &number) == 0 &&
+                                          number <= UINT16_MAX));
+}
+
+struct str http1_policy_authority(struct str target, struct str *ret_rest)
+{
+    static const char scheme[] = "http://";
+    size_t n = sizeof scheme - 1, end = n;
+
+    if (target.len <= n || !str_is_nocase((struct str) {target.ptr, n}, scheme)) {
+        return STR_NONE;
+    }
+    while (end < target.len && target.ptr[end] != '/' && target.ptr[end] != '?') {
+        end++;
+    }
+    *ret_rest = (struct str) {target.ptr + end, target.len - end};
+    return (struct str) {target.ptr + n, end - n};
+}
+
 static struct http1_verdict check_target(struct str method, struct str target)
 {
     if (target.len == 0) {
@@ -134,6 +185,13 @@ static struct http1_verdict check_target(struct str method, struct str target)
         if (target.ptr[i] <= ' ' || target.ptr[i] > '~' || target.ptr[i] == '#') {
             return invalid("the request target has a character that must be escaped");
         }
+    }
+
+    struct str rest, authority = http1_policy_authority(target, &rest);
+
+    if (authority.ptr) {
+        return is_host(authority) ? LET_THROUGH
+                                  : invalid("the request target has no host and port");
     }
     if (target.ptr[0] != '/' && http1_policy_is_known_method(method) &&
         !(str_is(target, "*") && str_is(method, "OPTIONS"))) {
@@ -228,41 +286,6 @@ static bool has_repeated(const struct http1_head *head)
         }
     }
     return false;
-}
-
-/*
- * host [":" port] of RFC 3986 section 3.2.2 without what nobody sends: no userinfo, no %, no
- * sub-delims, no zone, no IPvFuture.
- */
-static bool is_host(struct str s)
-{
-    struct str port = s;
-    struct str host = cut(&port, ':');
-    uint64_t number;
-
-    if (s.len > 0 && s.ptr[0] == '[') {
-        port = s;
-        host = cut(&port, ']');
-        if (!port.ptr || host.len < 3 ||
-            strspn(host.ptr + 1, "0123456789abcdefABCDEF:.") < host.len - 1) {
-            return false;
-        }
-        if (port.len == 0) {
-            return true;
-        }
-        if (port.ptr[0] != ':') {
-            return false;
-        }
-        port = (struct str) {port.ptr + 1, port.len - 1};
-    } else {
-        for (size_t i = 0; i < host.len; i++) {
-            if (!http1_policy_is_token_char(host.ptr[i]) || strchr("!#$%&'*+^`|", host.ptr[i])) {
-                return false;
-            }
-        }
-    }
-    return host.len > 0 && (!port.ptr || (port.len <= 5 && num_parse_u64(port, &number) == 0 &&
-                                          number <= UINT16_MAX));
 }
 
 static struct http1_verdict check_host(const struct http1_head *head)

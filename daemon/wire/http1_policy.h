@@ -25,6 +25,11 @@ struct http1_verdict http1_policy_line_so_far(struct str line, bool is_first);
 struct http1_verdict http1_policy_line_end(struct str line, struct str *ret_line);
 
 struct http1_verdict http1_policy_request_line(struct str line);
+/*
+ * host[:port] of a target in absolute-form ("http://host:port/path"), and what follows it; absent
+ * for any other target. Host and port are as http1_policy_request_line() let them through.
+ */
+struct str http1_policy_authority(struct str target, struct str *ret_rest);
 /* A field line of a head or of trailers. */
 struct http1_verdict http1_policy_field_line(struct str line);
 

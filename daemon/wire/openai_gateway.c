@@ -81,7 +81,7 @@ static const struct row rows[] = {
     {FIELD_NAME("vertex_location"), KIND_REFUSED},
     {FIELD_NAME("litellm_params"), KIND_REFUSED},
     {FIELD_NAME("litellm_credential_name"), KIND_REFUSED},
-    {FIELD_NAME("extra_body"), KIND_WITHOUT_EFFECT},
+    {FIELD_NAME("extra_body"), KIND_WITHOUT_EFFECT}, /* its members stand beside it */
     {FIELD_NAME("keep_alive"), KIND_WITHOUT_EFFECT},
     {FIELD_NAME("num_ctx"), KIND_WITHOUT_EFFECT},
     {FIELD_NAME("context_window_fallbacks"), KIND_WITHOUT_EFFECT},

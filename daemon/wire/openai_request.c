@@ -44,14 +44,48 @@ static int check_body(struct str body, struct problem *problem)
     return 0;
 }
 
+/* Its names are resolved: who wrote them with escapes meant the same. */
+static int add_members(struct openai_body *b, struct str object, bool replaces)
+{
+    struct request *req = b->req;
+    struct json_iter it;
+    struct str raw, name, value;
+    int r;
+
+    json_iter_init(&it, object);
+    while (json_next(&it, &raw, &value)) {
+        struct str quoted = {raw.ptr - 1, raw.len + 2};
+        size_t i = 0;
+
+        r = json_string_dup(quoted, &req->arena, &name);
+        if (r < 0) {
+            return r;
+        }
+        while (i < req->n_members && !(replaces && str_is_equal(req->members[i].name, name))) {
+            i++;
+        }
+        req->members[i] = (struct request_member) {.name = name, .value = value};
+        req->n_members += i == req->n_members;
+    }
+    return 0;
+}
+
+/*
+ * OpenAI's clients put what their caller gives them as extra_body into the body, over what stands
+ * there; programs that write the body themselves send the word. LiteLLM does it for them, and so
+ * here: before anything is looked at, so that nothing gets past a check in it.
+ */
 static int decode_members(struct openai_body *b)
 {
     struct request *req = b->req;
+    struct field extra = {"extra_body", json_find(req->body, "extra_body"), b->problem};
     size_t n = field_count(req->body);
-    struct json_iter it;
-    struct str name, value;
-    int r;
+    int r = field_types(&extra, FIELD_OBJECT);
 
+    if (r < 0) {
+        return r;
+    }
+    n += field_count(extra.value);
     if (n > MAX_MEMBERS) {
         return field_fail(b->problem, "", "the body may have at most %d members", MAX_MEMBERS);
     }
@@ -59,19 +93,8 @@ static int decode_members(struct openai_body *b)
     if (!req->members) {
         return -ENOMEM;
     }
-    json_iter_init(&it, req->body);
-    while (json_next(&it, &name, &value)) {
-        struct request_member *m = &req->members[req->n_members];
-        struct str quoted = {name.ptr - 1, name.len + 2};
-
-        r = json_string_dup(quoted, &req->arena, &m->name);
-        if (r < 0) {
-            return r;
-        }
-        m->value = value;
-        req->n_members++;
-    }
-    return 0;
+    r = add_members(b, req->body, false);
+    return r < 0 ? r : add_members(b, extra.value, true);
 }
 
 /* ---- what all kinds have */

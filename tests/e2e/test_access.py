@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 from pathlib import Path
@@ -46,6 +47,28 @@ def test_host(env, host: str, status: int) -> None:
     if status != 200:
         assert answer.error["code"] == "host_not_allowed"
         assert answer.header("connection") == "close"
+
+
+@pytest.mark.parametrize(
+    "target, host, status",
+    [
+        ("http://localhost/v1/models", "localhost", 200),
+        ("HTTP://LOCALHOST:4000/v1/models?x=1", "anything.example", 200),
+        ("http://[::1]:4000/v1/models/m", "localhost", 200),
+        ("http://localhost", "localhost", 404),  # of "/"
+        ("http://evil.example/v1/models", "localhost", 421),
+        ("http://evil.example/v1/models", "evil.example", 421),
+        ("http://user@localhost/v1/models", "localhost", 400),
+        ("https://localhost/v1/models", "localhost", 400),
+        ("http://localhost/v1/models", None, 400),
+    ],
+)
+def test_absolute_targets(env, target: str, host: Optional[str], status: int) -> None:
+    """RFC 9112 section 3.2.2: a server takes them, and looks at their host and not at Host."""
+    sluice = env.start()
+    with sluice.http() as http:
+        answer = http.request("GET", target, headers={"Host": host})
+    assert answer.status == status, answer
 
 
 @pytest.mark.parametrize(
@@ -102,6 +125,23 @@ def test_cors_for_allowed_origins(env) -> None:
         assert "authorization" in allowed and "content-type" in allowed
         answer = http.request("POST", CHAT, chat_body(), headers={"Origin": "https://app.example"})
         assert answer.header("access-control-allow-origin") == "https://app.example"
+        exposed = (answer.header("access-control-expose-headers") or "").split(", ")
+        assert {"x-request-id", "retry-after", "retry-after-ms", "x-should-retry"} <= set(exposed)
+
+
+def test_a_page_may_read_the_limits(env) -> None:
+    """Every header of a key's limits that an answer has."""
+    key = "sk-sluice-page"
+    keys = [{"id": "page", "sha256": hashlib.sha256(key.encode()).hexdigest(), "rpm": 5, "tpm": 5000}]
+    sluice = env.start(
+        sluice={"http": {"allowed_origins": ["https://app.example"]}, "keys": keys}
+    )
+    headers = {"Origin": "https://app.example", "Authorization": f"Bearer {key}"}
+    answer = sluice.post(CHAT, chat_body(), headers=headers)
+    assert answer.status == 200
+    limits = {name for name, _ in answer.headers if "ratelimit" in name or "-key-" in name}
+    exposed = (answer.header("access-control-expose-headers") or "").split(", ")
+    assert len(limits) == 8 and limits <= set(exposed)
 
 
 @pytest.mark.parametrize(

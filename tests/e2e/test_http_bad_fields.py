@@ -7,6 +7,7 @@ from typing import Any, Iterator
 
 import pytest
 from testenv.http import chat_body
+from testenv.upstream import Upstream
 
 CHAT, COMPLETE, EMBED = "/v1/chat/completions", "/v1/completions", "/v1/embeddings"
 RERANK, CLASSIFY = "/v1/rerank", "/v1/classify"
@@ -380,3 +381,18 @@ def test_best_of_that_asks_nothing_passes(env) -> None:
     sluice = env.start({"m": server.deployment()})
     for value in (None, 1):
         assert sluice.post(COMPLETE, {**BASES[COMPLETE], "best_of": value}).status == 200
+
+
+def test_extra_body_is_what_clients_make_of_it(env, upstream: Upstream) -> None:
+    """OpenAI's clients put its members into the body; who sends the word itself means the same."""
+    sluice = env.start({"m": upstream.deployment()})
+    extra = {"top_k": 7, "temperature": 0.5, "model": "m"}
+    body = chat_body("another", temperature=1, extra_body=extra)
+    assert sluice.post(CHAT, body).status == 200
+    sent = upstream.wait_request().json
+    sampling = sent.get("options", sent)
+    assert sampling["top_k"] == 7 and sampling["temperature"] == 0.5 and "extra_body" not in sent
+    for wrong, param in (({"api_base": "http://localhost"}, "api_base"), ({"n": 0}, "n"), (1, "extra_body")):
+        answer = sluice.post(CHAT, chat_body("m", extra_body=wrong))
+        assert answer.status == 400 and answer.error["param"] == param, answer
+    assert len(upstream.requests()) == 1

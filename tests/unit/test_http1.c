@@ -96,6 +96,11 @@ static const struct {
      "POST /||no query keep expect body|3|{};"},
     {"HEAD /v1/models HTTP/1.1\r\nHost: [::1]:4000\r\n\r\n",
      "HEAD /v1/models||no query keep none|1|;"},
+    /* as to a proxy */
+    {"GET http://localhost:4000/v1/models?a=/b HTTP/1.1\r\nHost: localhost:4000\r\n\r\n",
+     "GET /v1/models|a=/b|keep none|1|;"},
+    {"GET HTTP://localhost HTTP/1.0\r\n\r\n", "GET /||no query 1.0 close none|0|;"},
+    {"GET http://[::1]?q HTTP/1.1\r\nHost: a\r\n\r\n", "GET /|q|keep none|1|;"},
     /* openai-python over httpx */
     {"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:4000\r\nAccept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\n"
      "Accept: application/json\r\nContent-Type: application/json\r\nUser-Agent: OpenAI/Python 1.54.0\r\nX-Stainless-Lang: python\r\n"

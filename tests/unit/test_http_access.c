@@ -53,6 +53,19 @@ START_TEST(hosts)
 }
 END_TEST
 
+/* A target in absolute-form says its host itself, and Host counts no more (RFC 9112 section 3.2.2). */
+START_TEST(absolute_targets)
+{
+    struct http1_head head = {.method = HTTP1_GET, .authority = STR_LIT("evil.example")};
+
+    set(&head, "host", "localhost");
+    ck_assert_int_eq(http_access_check(&g_frontends, &head, true).code, ERRCODE_MISDIRECTED);
+    head = (struct http1_head) {.method = HTTP1_GET, .authority = STR_LIT("localhost:4000")};
+    set(&head, "host", "proxy.example");
+    ck_assert_int_eq(http_access_check(&g_frontends, &head, true).code, ERRCODE_NONE);
+}
+END_TEST
+
 START_TEST(browsers)
 {
     static const char *const origins[] = {"https://app.example"};
@@ -386,6 +399,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, hosts);
+    tcase_add_test(tc, absolute_targets);
     tcase_add_test(tc, browsers);
     tcase_add_test(tc, posts_are_json);
     tcase_add_test(tc, unix_sockets_need_none_of_it);

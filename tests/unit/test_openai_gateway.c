@@ -36,6 +36,32 @@ START_TEST(all_that_is_obeyed)
 }
 END_TEST
 
+/* As OpenAI's clients put it into the body themselves: over what stands there, and checked with it. */
+START_TEST(extra_body)
+{
+    struct request *req = chat(
+        "'temperature':1,'extra_body':{'top_k':7,'temperatur\\u0065':0.5,'tags':['a'],'x':null}");
+
+    ck_assert_uint_eq(req->sampling.top_k, 7);
+    ck_assert_double_eq(req->sampling.temperature, 0.5);
+    ck_assert_uint_eq(req->routing.n_tags, 1);
+    ck_assert_uint_eq(req->n_members, 7);
+    ck_assert_str_is(request_member(req, "temperature"), "0.5");
+    for (size_t i = 0; i < req->n_members; i++) {
+        const struct request_member *m = &req->members[i];
+
+        ck_assert(m->is_for_gateway == (str_is(m->name, "extra_body") || str_is(m->name, "tags")));
+    }
+    request_free(req);
+    request_free(chat("'extra_body':null"));
+    request_free(chat("'extra_body':{}"));
+    chat_refused("'extra_body':[]", "extra_body", "an object");
+    chat_refused("'extra_body':{'api_base':'http://x'}", "api_base", "for the configuration");
+    chat_refused("'extra_body':{'store':1}", "store", "a boolean");
+    chat_refused("'extra_body':{'model':''}", "model", "required");
+}
+END_TEST
+
 /* Every kind of request has them. */
 START_TEST(embeddings_have_them_too)
 {
@@ -219,6 +245,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, nothing_said);
     tcase_add_test(tc, all_that_is_obeyed);
+    tcase_add_test(tc, extra_body);
     tcase_add_test(tc, embeddings_have_them_too);
     tcase_add_test(tc, fallbacks_as_rules);
     tcase_add_test(tc, no_fallbacks);
