@@ -346,6 +346,19 @@ void call_free(struct call *call)
     free(call);
 }
 
+static uint64_t end_of(uint64_t limit_usec, uint64_t now_usec)
+{
+    return limit_usec > 0 ? usec_add(now_usec, limit_usec) : USEC_NEVER;
+}
+
+static uint64_t deadline_of(const struct request *req, uint64_t now_usec)
+{
+    uint64_t by_deadline = end_of(req->deadline_usec, now_usec);
+    uint64_t by_timeout = end_of(req->routing.total_usec, now_usec);
+
+    return by_deadline < by_timeout ? by_deadline : by_timeout;
+}
+
 int call_submit(struct call_registry *reg, struct request *req, struct event_sink *sink,
                 uint64_t now_usec, struct call **ret_call)
 {
@@ -362,8 +375,8 @@ int call_submit(struct call_registry *reg, struct request *req, struct event_sin
         .sink = sink,
         .inlet = {.deliver = on_checked_event},
         .arrived_at_usec = now_usec,
-        .deadline_at_usec =
-            req->deadline_usec > 0 ? usec_add(now_usec, req->deadline_usec) : USEC_NEVER,
+        .cancel_at_usec = end_of(req->deadline_usec, now_usec),
+        .deadline_at_usec = deadline_of(req, now_usec),
         .outcome = ERRCODE_NONE,
     };
     call->asked = req->model;

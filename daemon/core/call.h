@@ -66,7 +66,8 @@ struct call {
 
     uint64_t arrived_at_usec, granted_at_usec, first_token_at_usec, ended_at_usec;
     uint64_t attempt_at_usec;  /* when the last attempt got its slot; granted_at_usec: the first */
-    uint64_t deadline_at_usec; /* USEC_NEVER: none */
+    uint64_t cancel_at_usec;   /* by its deadline_usec: ended wherever it is. USEC_NEVER: none */
+    uint64_t deadline_at_usec; /* that, or the end of its own timeout: nothing begins after it */
 
     /* the outcome, known from ENDING on; before that the failure that it would end with */
     enum errcode outcome; /* ERRCODE_NONE: completed */

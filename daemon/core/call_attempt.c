@@ -140,11 +140,23 @@ static void tell_started(struct call *call, uint64_t now_usec)
     call_forward(call, &ev);
 }
 
+/*
+ * What is left of the request's own timeout, which the deployment's gives way to. Never 0, which
+ * would be none: who gets a slot in its last moment is told by the backend.
+ */
+static uint64_t total_left(const struct call *call, uint64_t now_usec)
+{
+    uint64_t total_usec = call->request->routing.total_usec;
+    uint64_t used_usec = usec_since(now_usec, call->arrived_at_usec);
+
+    return total_usec > used_usec ? total_usec - used_usec : total_usec > 0;
+}
+
 static int start_job(struct call *call, uint64_t now_usec)
 {
     struct backend_job *job = NULL;
     struct backend_order order = {.request = call->request,
-                                  .total_usec = call->request->routing.total_usec,
+                                  .total_usec = total_left(call, now_usec),
                                   .first_byte_usec = call->request->routing.first_byte_usec};
     unsigned n = call->attempts.n;
     int r = name_model(call);

@@ -114,7 +114,7 @@ static void expire_running(struct call_registry *reg, uint64_t now_usec)
     list_for_each_safe (l, &reg->running) {
         struct call *call = CONTAINER_OF(l, struct call, link);
 
-        if (call->deadline_at_usec <= now_usec) {
+        if (call->cancel_at_usec <= now_usec) {
             call_cancel(call, ERRCODE_DEADLINE_EXCEEDED, now_usec);
         }
     }
@@ -205,7 +205,7 @@ uint64_t registry_next_deadline(const struct call_registry *reg)
     list_for_each (l, &reg->running) {
         const struct call *call = CONTAINER_OF(l, struct call, link);
 
-        earliest = call->deadline_at_usec < earliest ? call->deadline_at_usec : earliest;
+        earliest = call->cancel_at_usec < earliest ? call->cancel_at_usec : earliest;
     }
     return earliest;
 }

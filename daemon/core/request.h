@@ -113,8 +113,8 @@ struct request_routing {
     size_t n_fallbacks;       /* at most REQUEST_MAX_FALLBACKS; 0 with has_fallbacks: none */
     struct str *tags;         /* of the deployments that may serve it */
     size_t n_tags;            /* at most REQUEST_MAX_TAGS */
-    uint64_t total_usec;      /* timeout: of one attempt, instead of the deployment's; 0: none */
-    uint64_t first_byte_usec; /* stream_timeout; 0: none */
+    uint64_t total_usec;      /* timeout: from arrival to the end, all attempts; 0: none */
+    uint64_t first_byte_usec; /* stream_timeout: of each attempt; 0: none */
     bool is_local_only;       /* x-sluice-local-only: must not leave the device */
 };
 

@@ -252,6 +252,29 @@ def test_a_hurried_client_closes_no_server(env) -> None:
     sluice.expect_idle()
 
 
+def test_a_timeout_is_one_for_all_attempts(env) -> None:
+    """Nothing follows the attempt that used it up, and a pause that would end later is not made."""
+    first, second, behind, slow = env.openai(), env.openai(), env.openai(), env.openai()
+    first.always(BROKEN)
+    second.always(stall())
+    slow.always(limited("4"))
+    models = {
+        "m": [first.deployment("one", order=1), second.deployment("two", order=2)],
+        "behind": behind.deployment(),
+        "slow": slow.deployment(),
+    }
+    sluice = env.start(models, router={"num_retries": 2, "fallbacks": [{"m": ["behind"]}]})
+    answer = ask(sluice, timeout=0.3)
+    assert (answer.status, answer.error["code"]) == (504, "upstream_timeout")
+    assert n_asked(first, second, behind) == [1, 1, 0]
+    answer = ask(sluice, model="slow", headers={"x-litellm-timeout": "3"})
+    assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
+    assert answer.header("retry-after") == "4"
+    assert n_asked(slow) == [1]
+    assert all(d.available for d in sluice.status().deployments)
+    sluice.expect_idle()
+
+
 def test_rpc_learns_who_answered(env) -> None:
     first, second, sluice = pair(env)
     first.always(BROKEN)
