@@ -380,7 +380,8 @@ int call_submit(struct call_registry *reg, struct request *req, struct event_sin
         .outcome = ERRCODE_NONE,
     };
     call->asked = req->model;
-    call->wish = (struct router_wish) {.tried = call->tried,
+    call->wish = (struct router_wish) {.name = req->model,
+                                       .tried = call->tried,
                                        .tags = req->routing.tags,
                                        .n_tags = req->routing.n_tags,
                                        .is_local_only = req->routing.is_local_only};

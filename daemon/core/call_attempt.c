@@ -366,6 +366,7 @@ static bool fall_back(struct call *call, struct str name, uint64_t now_usec)
     call->fallbacks[call->attempts.n_fallbacks++] = copy;
     call->attempts.n_in_level = 0;
     call->asked = str_from(copy);
+    call->wish.name = call->asked;
     call->wish.n_tried = 0;
     call_bind(call, group);
     call->registry->stats->n_fallbacks++;

@@ -82,10 +82,17 @@ uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec)
     return has_rested && now_usec > d->last_used_at_usec ? now_usec - d->last_used_at_usec : 0;
 }
 
-bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec)
+bool deployment_is_loaded(const struct deployment *d, const char *model, uint64_t now_usec)
 {
     return d->backend && d->backend->ops->is_loaded &&
-           d->backend->ops->is_loaded(d->backend, now_usec);
+           d->backend->ops->is_loaded(d->backend, model, now_usec);
+}
+
+void deployment_look(struct deployment *d, uint64_t now_usec)
+{
+    if (d->backend && d->backend->ops->look) {
+        d->backend->ops->look(d->backend, now_usec);
+    }
 }
 
 bool deployment_is_down(const struct deployment *d)

@@ -85,8 +85,14 @@ void deployment_adopt_terms(struct deployment *d);
 /* Since its last call ended; 0: there was none, or it is in use. */
 uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec);
 
-/* Does its server hold the model, as far as is known? */
-bool deployment_is_loaded(const struct deployment *d, uint64_t now_usec);
+/*
+ * Does its server hold the model, as far as is known? model: what router_upstream_model() answered;
+ * NULL: its own name.
+ */
+bool deployment_is_loaded(const struct deployment *d, const char *model, uint64_t now_usec);
+
+/* A choice that deployment_is_loaded() decides is near: as backend_ops.look. */
+void deployment_look(struct deployment *d, uint64_t now_usec);
 
 /* Did its server not answer when it was asked last? */
 bool deployment_is_down(const struct deployment *d);

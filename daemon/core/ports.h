@@ -87,8 +87,14 @@ struct backend_ops {
     void (*free)(struct backend *b);
     /*
      * Optional. Does the server hold the model in memory, as far as is known without asking it?
+     * model: as in backend_order, borrowed during the call.
      */
-    bool (*is_loaded)(const struct backend *b, uint64_t now_usec);
+    bool (*is_loaded)(const struct backend *b, const char *model, uint64_t now_usec);
+    /*
+     * Optional. A choice is to be made between it and others, now or soon: what is_loaded says may
+     * be brought up to date in the background.
+     */
+    void (*look)(struct backend *b, uint64_t now_usec);
     /* Optional. Has its server failed to answer, and not answered since? */
     bool (*is_down)(const struct backend *b);
     /*

@@ -76,6 +76,7 @@ struct router {
 
 /* What a call asks of the deployment that is to serve it. All zero: nothing. All borrowed. */
 struct router_wish {
+    struct str name; /* as asked for: what it means to a wildcard's deployments; or absent */
     const struct str *tags;
     size_t n_tags;
     const uint32_t *tried; /* deployment.serial of those that failed this call: the last choice */

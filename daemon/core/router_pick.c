@@ -298,26 +298,35 @@ static struct deployment *draw_by_weight(struct router *r, const struct candidat
     return drawn;
 }
 
-static void keep_loaded(struct candidates *c, uint64_t now_usec)
+static bool is_loaded(const struct filter *f, const struct deployment *d, uint64_t now_usec)
+{
+    char text[ROUTER_MODEL_BYTES];
+    const char *model = router_upstream_model(f->router, f->group, d, f->wish->name, text);
+
+    return deployment_is_loaded(d, model, now_usec);
+}
+
+static void keep_loaded(const struct filter *f, struct candidates *c, uint64_t now_usec)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < c->n; i++) {
-        if (deployment_is_loaded(c->items[i], now_usec)) {
+        if (is_loaded(f, c->items[i], now_usec)) {
             c->items[n++] = c->items[i];
         }
     }
     c->n = n > 0 ? n : c->n;
 }
 
-static struct deployment *shuffle(struct router *r, struct candidates *c, uint64_t now_usec)
+static struct deployment *shuffle(struct router *r, const struct filter *f, struct candidates *c,
+                                  uint64_t now_usec)
 {
     struct deployment *drawn = draw_by_weight(r, c);
 
     if (drawn) {
         return drawn;
     }
-    keep_loaded(c, now_usec);
+    keep_loaded(f, c, now_usec);
     return c->items[next_random(r) % c->n];
 }
 
@@ -343,7 +352,8 @@ static int compare_latency(const struct deployment *a, const struct deployment *
     return latency_a < latency_b ? -1 : latency_a > latency_b;
 }
 
-static struct deployment *best_of(const struct candidates *c, compare_fn compare, uint64_t now_usec)
+static struct deployment *best_of(const struct filter *f, const struct candidates *c,
+                                  compare_fn compare, uint64_t now_usec)
 {
     struct deployment *best = c->items[0];
 
@@ -351,28 +361,32 @@ static struct deployment *best_of(const struct candidates *c, compare_fn compare
         struct deployment *d = c->items[i];
         int order = compare(d, best, now_usec);
 
-        if (order < 0 || (order == 0 && deployment_is_loaded(d, now_usec) &&
-                          !deployment_is_loaded(best, now_usec))) {
+        if (order < 0 ||
+            (order == 0 && is_loaded(f, d, now_usec) && !is_loaded(f, best, now_usec))) {
             best = d;
         }
     }
     return best;
 }
 
-static struct deployment *choose(struct router *r, struct candidates *c, uint64_t now_usec)
+static struct deployment *choose(struct router *r, const struct filter *f, struct candidates *c,
+                                 uint64_t now_usec)
 {
     if (c->n < 2) {
         return c->n > 0 ? c->items[0] : NULL;
+    }
+    for (size_t i = 0; i < c->n; i++) {
+        deployment_look(c->items[i], now_usec);
     }
     switch (r->policy.strategy) {
     case ROUTING_SHUFFLE:
         break;
     case ROUTING_LEAST_BUSY:
-        return best_of(c, compare_busy, now_usec);
+        return best_of(f, c, compare_busy, now_usec);
     case ROUTING_LATENCY:
-        return best_of(c, compare_latency, now_usec);
+        return best_of(f, c, compare_latency, now_usec);
     }
-    return shuffle(r, c, now_usec);
+    return shuffle(r, f, c, now_usec);
 }
 
 struct deployment *router_pick(struct router *r, struct model_group *g,
@@ -383,7 +397,7 @@ struct deployment *router_pick(struct router *r, struct model_group *g,
     struct deployment *d;
 
     find_candidates(&f, now_usec, &candidates);
-    d = choose(r, &candidates, now_usec);
+    d = choose(r, &f, &candidates, now_usec);
     if (d) {
         d->in_use++;
         gcra_take(&d->rpm, 1, now_usec);

@@ -351,11 +351,11 @@ static void fan_out_free(struct backend *backend)
     free(f);
 }
 
-static bool fan_out_is_loaded(const struct backend *backend, uint64_t now_usec)
+static bool fan_out_is_loaded(const struct backend *backend, const char *model, uint64_t now_usec)
 {
     const struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
 
-    return f->inner->ops->is_loaded && f->inner->ops->is_loaded(f->inner, now_usec);
+    return f->inner->ops->is_loaded && f->inner->ops->is_loaded(f->inner, model, now_usec);
 }
 
 static bool fan_out_is_down(const struct backend *backend)
@@ -363,6 +363,15 @@ static bool fan_out_is_down(const struct backend *backend)
     const struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
 
     return f->inner->ops->is_down && f->inner->ops->is_down(f->inner);
+}
+
+static void fan_out_look(struct backend *backend, uint64_t now_usec)
+{
+    struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
+
+    if (f->inner->ops->look) {
+        f->inner->ops->look(f->inner, now_usec);
+    }
 }
 
 static int fan_out_unload(struct backend *backend, const char *model, struct unload_sink *sink,
@@ -392,6 +401,7 @@ static const struct backend_ops ops = {
     .free = fan_out_free,
     .is_loaded = fan_out_is_loaded,
     .is_down = fan_out_is_down,
+    .look = fan_out_look,
     .unload = fan_out_unload,
     .list_models = fan_out_list_models,
 };

@@ -285,6 +285,9 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
     struct backend_job *job = ctx;
 
     job->transfer = NULL;
+    if (result == TRANSFER_CUT) {
+        server_state_renew(job->backend->server); /* as a server that is stopped does */
+    }
     if (job->state == JOB_TRAILING) {
         job_free(job);
         return;
@@ -531,11 +534,22 @@ static void backend_free(struct backend *backend)
     free(b);
 }
 
-static bool backend_is_loaded(const struct backend *backend, uint64_t now_usec)
+static bool backend_is_loaded(const struct backend *backend, const char *model, uint64_t now_usec)
 {
     const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
 
-    return b->loader && ollama_loader_trusts(b->loader, b->model, buf_str(&b->load_body), now_usec);
+    /* a model of a wildcard has its load body made when it is asked for: here any will do */
+    return b->loader && ollama_loader_has(b->loader, model ? model : b->model,
+                                          model ? STR_NONE : buf_str(&b->load_body), now_usec);
+}
+
+static void backend_look(struct backend *backend, uint64_t now_usec)
+{
+    struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    if (b->loader) {
+        ollama_loader_look(b->loader, &b->access, b->connect_usec, now_usec);
+    }
 }
 
 static bool backend_is_down(const struct backend *backend)
@@ -571,6 +585,7 @@ static const struct backend_ops ops = {
     .cancel = backend_cancel,
     .free = backend_free,
     .is_loaded = backend_is_loaded,
+    .look = backend_look,
     .is_down = backend_is_down,
     .unload = backend_unload,
     .list_models = backend_list_models,

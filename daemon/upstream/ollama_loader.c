@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "upstream/curl_loop.h"
+#include "upstream/ollama_watch.h"
 #include "upstream/server_state.h"
 #include "upstream/transfer.h"
 #include "wire/ollama_json.h"
@@ -42,6 +43,7 @@ struct ollama_loader {
     char *api_base;
     struct server_address address;
     struct server_state *server; /* a reference */
+    struct ollama_watch *watch;
     struct log_limit limit;
     struct list models; /* load.link, most recently used first */
     size_t n_models;
@@ -81,6 +83,7 @@ struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
         load_free(CONTAINER_OF(pos, struct load, link));
     }
     list_remove(&l->link);
+    ollama_watch_free(l->watch);
     server_state_unref(l->server);
     buf_done(&l->answer);
     server_address_done(&l->address);
@@ -134,6 +137,16 @@ static void report(struct ollama_loader *l, const struct load *m, const struct p
     }
 }
 
+/* The server is there, and what it holds has changed. */
+static void follow_load(struct ollama_loader *l, const struct load *m, uint64_t now_usec)
+{
+    const struct ollama_watch_terms terms = {&m->access, m->connect_usec};
+
+    ollama_resident_confirm(ollama_watch_resident(l->watch), m->model);
+    ollama_watch_loaded(l->watch, &terms, now_usec);
+    ollama_watch_contact(l->watch, &terms, now_usec);
+}
+
 /* The load is over: everybody who waits is told. They may come back with another wish at once. */
 static void finish(struct ollama_loader *l, const struct problem *problem,
                    uint64_t retry_after_usec)
@@ -151,6 +164,7 @@ static void finish(struct ollama_loader *l, const struct problem *problem,
     m->trusted_until_usec = 0;
     if (!problem) {
         trust(l, m, clock_now_usec());
+        follow_load(l, m, clock_now_usec());
     }
     list_init(&told);
     while (!list_is_empty(&m->waiters)) {
@@ -233,6 +247,9 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
         fail(l, ERRCODE_UPSTREAM_GARBAGE, text);
         return;
     case TRANSFER_CUT:
+        server_state_renew(l->server);
+        fail(l, ERRCODE_UPSTREAM_CUT, text);
+        return;
     case TRANSFER_STOPPED:
         fail(l, ERRCODE_UPSTREAM_CUT, text);
         return;
@@ -386,9 +403,11 @@ static int set_terms(struct load *m, const struct load_spec *spec)
 int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, struct load_waiter *w,
                        uint64_t now_usec)
 {
+    const struct ollama_watch_terms terms = {spec->access, spec->connect_usec};
     struct load *m = find(l, spec);
     int r;
 
+    ollama_watch_contact(l->watch, &terms, now_usec);
     if (m && is_trusted(l, m, now_usec)) {
         return 1;
     }
@@ -412,8 +431,8 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
     return 0;
 }
 
-bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
-                          uint64_t now_usec)
+static bool trusts(const struct ollama_loader *l, const char *model, struct str body,
+                   uint64_t now_usec)
 {
     list_for_each (pos, &l->models) {
         const struct load *m = CONTAINER_OF(pos, struct load, link);
@@ -437,6 +456,27 @@ bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, 
     return false;
 }
 
+bool ollama_loader_has(const struct ollama_loader *l, const char *model, struct str body,
+                       uint64_t now_usec)
+{
+    if (ollama_loader_trusts_any(l, model, now_usec)) {
+        return !body.ptr || trusts(l, model, body, now_usec);
+    }
+    return ollama_resident_find(ollama_watch_resident(l->watch), model,
+                                server_state_epoch(l->server), now_usec) != NULL;
+}
+
+void ollama_loader_look(struct ollama_loader *l, const struct server_access *access,
+                        uint64_t connect_usec, uint64_t now_usec)
+{
+    ollama_watch_look(l->watch, &(struct ollama_watch_terms) {access, connect_usec}, now_usec);
+}
+
+const char *ollama_loader_version(const struct ollama_loader *l)
+{
+    return ollama_watch_version(l->watch);
+}
+
 bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model)
 {
     list_for_each (pos, &l->models) {
@@ -456,6 +496,11 @@ void load_waiter_leave(struct load_waiter *w)
 
 void ollama_loader_saw(struct ollama_loader *l, const char *model, bool answered, uint64_t now_usec)
 {
+    if (answered) {
+        ollama_resident_confirm(ollama_watch_resident(l->watch), model);
+    } else {
+        ollama_resident_doubt(ollama_watch_resident(l->watch), model, now_usec);
+    }
     list_for_each (pos, &l->models) {
         struct load *m = CONTAINER_OF(pos, struct load, link);
 
@@ -502,6 +547,9 @@ int ollama_loader_ref(struct upstreams *up, const char *api_base, struct ollama_
     r = l->api_base ? server_address_init(&l->address, api_base) : -ENOMEM;
     if (r >= 0) {
         r = server_state_ref(up, api_base, &l->server);
+    }
+    if (r >= 0) {
+        r = ollama_watch_new(up, &l->address, l->server, &l->watch);
     }
     if (r >= 0) {
         r = sd_event_add_time(up->event, &l->timer, CLOCK_MONOTONIC, USEC_NEVER, 1, on_timeout, l);

@@ -60,9 +60,18 @@ struct load_spec {
 int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, struct load_waiter *w,
                        uint64_t now_usec) MUST_USE;
 
-/* Would ollama_loader_want() say so? body as in load_spec. */
-bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
-                          uint64_t now_usec);
+/*
+ * What counts for a choice between servers: would ollama_loader_want() say so (body as in load_spec,
+ * absent: with any options), or else, where nothing else is known, does the server say so itself
+ * (ollama_resident.h)? look: has that asked for where it is old.
+ */
+bool ollama_loader_has(const struct ollama_loader *l, const char *model, struct str body,
+                       uint64_t now_usec);
+void ollama_loader_look(struct ollama_loader *l, const struct server_access *access,
+                        uint64_t connect_usec, uint64_t now_usec);
+
+/* What the server calls its version; "": not known. Valid until the loop's next turn. */
+const char *ollama_loader_version(const struct ollama_loader *l);
 
 /* With any options? */
 bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, uint64_t now_usec);

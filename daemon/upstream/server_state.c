@@ -99,6 +99,11 @@ unsigned server_state_epoch(const struct server_state *s)
     return s->epoch;
 }
 
+void server_state_renew(struct server_state *s)
+{
+    s->epoch++;
+}
+
 static void tell(struct server_state *s, struct server_report *report)
 {
     report->server = s->name;
@@ -124,7 +129,9 @@ void server_state_answered(struct server_state *s, uint64_t now_usec)
 void server_state_failed(struct server_state *s, enum errcode code, const char *why,
                          uint64_t now_usec)
 {
-    s->epoch += code == ERRCODE_UPSTREAM_UNREACHABLE;
+    if (code == ERRCODE_UPSTREAM_UNREACHABLE) {
+        server_state_renew(s);
+    }
     if (s->is_down) {
         s->n_failures++;
         return;

@@ -31,10 +31,13 @@ const char *server_state_name(const struct server_state *s);
 bool server_state_is_down(const struct server_state *s);
 
 /*
- * Counts the times when nobody was there. What was known of the server's memory before the count
+ * Counts the times when nobody was there, or broke off in the middle. What was known of the server's memory before the count
  * changed is worth nothing: it may be another process now.
  */
 unsigned server_state_epoch(const struct server_state *s);
+
+/* Another process may be there now: the count changes. */
+void server_state_renew(struct server_state *s);
 
 /* A head arrived, whatever its status. */
 void server_state_answered(struct server_state *s, uint64_t now_usec);

@@ -12,12 +12,14 @@ struct curl_loop;
 struct eviction_report;
 struct load_report;
 struct poller;
+struct renewal_report;
 struct server_report;
 
 /* What the composition is told, for the log. Any may be NULL. From the loop; reports are borrowed. */
 struct upstream_hooks {
     void *ctx;
     void (*on_server)(void *ctx, const struct server_report *report);    /* server_state.h */
+    void (*on_renewed)(void *ctx, const struct renewal_report *report);  /* ollama_watch.h */
     void (*on_load)(void *ctx, const struct load_report *report);        /* ollama_loader.h */
     void (*on_evicted)(void *ctx, const struct eviction_report *report); /* ollama_unload.h */
 };

@@ -8,9 +8,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "wire/json.h"
 #include "wire/ollama_names.h"
+#include "wire/ollama_state.h"
 #include "wire/ollama_tags.h"
 #include "wire/ollama_unload.h"
 #include "wire/openai_request.h"
@@ -187,6 +189,24 @@ static void fuzz_tags(struct str body)
     buf_done(&names);
 }
 
+/* What it says of itself: text that can be shown, and names that are some. */
+static void fuzz_state(struct str body)
+{
+    char version[OLLAMA_VERSION_BYTES];
+    struct ollama_loaded_list list = {0};
+    int r = ollama_read_version(body, version);
+
+    assert(r == 0 || r == -EBADMSG);
+    assert((r == 0) == (version[0] != '\0') && strlen(version) < OLLAMA_VERSION_BYTES);
+    r = ollama_read_loaded(body, &list);
+    assert(r == 0 || (r == -EBADMSG && !list.models));
+    assert(list.n <= OLLAMA_LOADED_MAX_MODELS);
+    for (size_t i = 0; i < list.n; i++) {
+        assert(list.models[i].name[0] != '\0' && !str_has_control(str_from(list.models[i].name)));
+    }
+    ollama_loaded_list_done(&list);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     if (n == 0) {
@@ -205,6 +225,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         fuzz_error(rest);
         fuzz_list(rest);
         fuzz_tags(rest);
+        fuzz_state(rest);
     }
     return 0;
 }

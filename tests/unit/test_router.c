@@ -78,7 +78,7 @@ START_TEST(ties_alternate)
 }
 END_TEST
 
-static bool says_loaded(const struct backend *b, uint64_t now_usec)
+static bool says_loaded(const struct backend *b, const char *model, uint64_t now_usec)
 {
     return now_usec < 100;
 }
@@ -115,10 +115,10 @@ START_TEST(tells_how_long_it_rests_and_what_it_holds)
     ck_assert_uint_eq(deployment_idle_usec(d, 2500), 500);
     ck_assert_uint_eq(deployment_idle_usec(d, 1900), 0); /* a "now" from before */
 
-    ck_assert(!deployment_is_loaded(d, 1)); /* its backend cannot know */
+    ck_assert(!deployment_is_loaded(d, NULL, 1)); /* its backend cannot know */
     d->backend->ops = &knowing;
-    ck_assert(deployment_is_loaded(d, 1));
-    ck_assert(!deployment_is_loaded(d, 100));
+    ck_assert(deployment_is_loaded(d, NULL, 1));
+    ck_assert(!deployment_is_loaded(d, NULL, 100));
     router_done(&r);
 }
 END_TEST

@@ -168,12 +168,42 @@ START_TEST(latency_prefers_the_quick_and_tries_the_unknown)
 }
 END_TEST
 
-static bool is_warm(const struct backend *b, uint64_t now_usec)
+static bool is_warm(const struct backend *b, const char *model, uint64_t now_usec)
 {
     return true;
 }
 
 static const struct backend_ops warm_ops = {.free = router_backend_free, .is_loaded = is_warm};
+
+static unsigned g_n_looks;
+
+static void count_look(struct backend *b, uint64_t now_usec)
+{
+    g_n_looks++;
+}
+
+static const struct backend_ops looked_ops = {.free = router_backend_free, .look = count_look};
+
+START_TEST(where_there_is_a_choice_what_is_loaded_is_looked_at)
+{
+    struct deployment *a, *b;
+
+    begin();
+    a = with("a", 1, TERMS(.order = 1));
+    b = with("b", 1, TERMS(.order = 1));
+    (void) with("no candidate, and knows nothing", 1, TERMS(.order = 9));
+    commit();
+    a->backend->ops = b->backend->ops = &looked_ops;
+    g_n_looks = 0;
+    ck_assert_ptr_nonnull(pick(NULL));
+    ck_assert_uint_eq(g_n_looks, 2);
+    ck_assert_ptr_nonnull(pick(NULL)); /* one is left */
+    ck_assert_uint_eq(g_n_looks, 2);
+    router_release(&g_router, a, NOW);
+    router_release(&g_router, b, NOW);
+    router_done(&g_router);
+}
+END_TEST
 
 START_TEST(a_warm_model_is_preferred_among_equals)
 {
@@ -203,6 +233,53 @@ START_TEST(a_warm_model_is_preferred_among_equals)
     commit();
     warm->backend->ops = &warm_ops;
     expect_share(cold, 10000, 5000);
+    router_done(&g_router);
+}
+END_TEST
+
+static bool has_script(const struct backend *b, const char *model, uint64_t now_usec)
+{
+    return model && strcmp(model, "script") == 0;
+}
+
+static const struct backend_ops script_ops = {.free = router_backend_free, .is_loaded = has_script};
+
+/* What a wildcard's server is asked for decides, not the deployment's own name. */
+START_TEST(a_wildcard_is_warm_for_the_model_that_is_asked_for)
+{
+    const struct deployment_spec spec = {
+        .id = "w", .fingerprint = "w", .provider = "ollama", .upstream_model = "*", .slots = 2};
+    const struct router_wish script = {.name = str_from("local/script")};
+    const struct router_wish other = {.name = str_from("local/other")};
+    unsigned n_warm = 0;
+
+    begin();
+    g_plan.policy.strategy = ROUTING_LEAST_BUSY;
+
+    struct deployment *cold = deployment_new(&spec, router_backend());
+    struct deployment *warm = deployment_new(&spec, router_backend());
+
+    ck_assert_int_eq(router_plan_add(&g_plan, "local/*", cold), 0);
+    ck_assert_int_eq(router_plan_add(&g_plan, "local/*", warm), 0);
+    router_commit(&g_router, &g_plan);
+    warm->backend->ops = &script_ops;
+
+    struct model_group *g = router_resolve(&g_router, script.name);
+
+    for (int i = 0; i < 10; i++) {
+        struct deployment *d = router_pick(&g_router, g, &script, NOW);
+
+        ck_assert_ptr_eq(d, warm);
+        router_release(&g_router, d, NOW);
+        d = router_pick(&g_router, g, &other, NOW);
+        n_warm += d == warm;
+        router_release(&g_router, d, NOW);
+        d = router_pick(&g_router, g, NULL, NOW); /* nobody says what for */
+        ck_assert_ptr_nonnull(d);
+        router_release(&g_router, d, NOW);
+    }
+    ck_assert_uint_gt(n_warm, 0);
+    ck_assert_uint_lt(n_warm, 10);
     router_done(&g_router);
 }
 END_TEST
@@ -642,7 +719,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, shuffle_without_weights_is_even);
     tcase_add_test(tc, shuffle_is_replayable);
     tcase_add_test(tc, latency_prefers_the_quick_and_tries_the_unknown);
+    tcase_add_test(tc, where_there_is_a_choice_what_is_loaded_is_looked_at);
     tcase_add_test(tc, a_warm_model_is_preferred_among_equals);
+    tcase_add_test(tc, a_wildcard_is_warm_for_the_model_that_is_asked_for);
     tcase_add_test(tc, the_lowest_order_serves_and_is_waited_for);
     tcase_add_test(tc, what_failed_the_call_is_the_last_choice);
     tcase_add_test(tc, tags_choose);

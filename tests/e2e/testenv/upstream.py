@@ -79,7 +79,7 @@ class Exchange:
 
     @property
     def kind(self) -> str:
-        """chat, complete, embed, rerank, classify, load, unload, list, or other."""
+        """chat, complete, embed, rerank, classify, load, unload, list, tags, version, or other."""
         return self.server.dialect.kind(self)
 
     # ---- the peer
@@ -312,7 +312,8 @@ class Ollama:
     def kind(self, ex: Exchange) -> str:
         path = ex.path.split("?")[0]
         if ex.method != "POST" or path not in OLLAMA_PATHS:
-            return {"/api/ps": "list", "/api/tags": "tags"}.get(path, "other")
+            kinds = {"/api/ps": "list", "/api/tags": "tags", "/api/version": "version"}
+            return kinds.get(path, "other")
         body = ex.json
         if not (body.get("prompt") or body.get("messages") or body.get("input")):
             return "unload" if body.get("keep_alive") == 0 else "load"
@@ -392,7 +393,10 @@ class Ollama:
                 names = [m if ":" in m else f"{m}:latest" for m in sorted(server.loaded)]
                 ex.whole(200, {"models": [{"name": n, "model": n} for n in names]})
         elif path == "/api/version":
-            ex.whole(200, {"version": "0.34.3"})
+            for step in server.version_script:
+                step(ex)
+            if not ex.has_begun:
+                ex.whole(200, {"version": server.version})
         elif path == "/api/tags":
             for step in server.tags_script:
                 step(ex)
@@ -622,6 +626,8 @@ class Upstream:
         self.unload_script: list[Step] = []
         self.list_script: list[Step] = []
         self.tags_script: list[Step] = []
+        self.version_script: list[Step] = []
+        self.version = "0.34.3"
         self.has: list[str] = []  # what /api/tags lists, without a script
         self.keeps_load_connections = True  # False: the next request needs a new connection
         self.loaded: set[str] = set()
@@ -669,6 +675,9 @@ class Upstream:
 
     def on_tags(self, *steps: Any) -> None:
         self.tags_script = _flat(steps)
+
+    def on_version(self, *steps: Any) -> None:
+        self.version_script = _flat(steps)
 
     def requests(self, *kinds: str) -> list[Exchange]:
         wanted = kinds or INFERENCE

@@ -1,0 +1,292 @@
+/*
+ * See ollama_watch.h.
+ *
+ *   (nothing) ──contact, look──► (asked) ──answer──► (known) ──when it is old──► (asked) ...
+ *
+ * Owns two questions, each with at most one transfer and a timer for its time limit: Ollama answers
+ * late, up to 5 s, while it frees a GPU's memory.
+ */
+#include "upstream/ollama_watch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "upstream/curl_loop.h"
+#include "upstream/server_state.h"
+#include "upstream/transfer.h"
+#include "wire/ollama_unload.h"
+
+#define LIMIT_USEC        (10 * USEC_PER_SEC)
+#define LIST_FRESH_USEC   (30 * USEC_PER_SEC)
+#define AGAIN_USEC        (30 * USEC_PER_SEC)      /* after no answer */
+#define VERSION_OLD_USEC  (10 * 60 * USEC_PER_SEC) /* a restart that no call has met */
+#define LIST_MAX_BYTES    (256 * 1024)             /* a model on it has about 500 bytes */
+#define VERSION_MAX_BYTES 4096
+
+struct question {
+    struct ollama_watch *watch;
+    void (*on_answer)(struct question *q, struct str body); /* status 200 */
+    size_t max_bytes;
+    char *url; /* owned */
+    struct transfer *transfer;
+    sd_event_source *timer;
+    struct buf answer;
+    int status;
+    uint64_t asked_at_usec; /* 0: never */
+    uint64_t old_at_usec;   /* from when on it may be asked again */
+    unsigned epoch;         /* of the server, when it was asked */
+};
+
+struct ollama_watch {
+    struct upstreams *up;        /* borrowed */
+    struct server_state *server; /* borrowed */
+    char *unix_path;             /* owned, or NULL */
+    bool is_local;
+    struct question list, version;
+    struct ollama_resident resident;
+    char version_text[OLLAMA_VERSION_BYTES];
+    unsigned version_epoch; /* when it said so */
+    struct log_limit limit;
+};
+
+/* ---------------------------------------------------------------- a question */
+
+static void question_done(struct question *q)
+{
+    transfer_cancel(q->transfer);
+    sd_event_source_disable_unref(q->timer);
+    free(q->url);
+    buf_done(&q->answer);
+}
+
+static void stop(struct question *q)
+{
+    q->transfer = transfer_cancel(q->transfer);
+    (void) sd_event_source_set_enabled(q->timer, SD_EVENT_OFF);
+    buf_done(&q->answer);
+    buf_init(&q->answer, q->max_bytes);
+}
+
+static void on_head(void *ctx, const struct transfer_head *head)
+{
+    ((struct question *) ctx)->status = head->status;
+}
+
+static enum transfer_answer on_bytes(void *ctx, struct str bytes)
+{
+    struct question *q = ctx;
+
+    return buf_append_str(&q->answer, bytes) < 0 ? TRANSFER_STOP : TRANSFER_ROOM;
+}
+
+static void on_done(void *ctx, enum transfer_result result, const char *text)
+{
+    struct question *q = ctx;
+
+    q->transfer = NULL;
+    if (result == TRANSFER_COMPLETE && q->status == 200) {
+        q->on_answer(q, buf_str(&q->answer));
+    } else {
+        log_printf(LOG_LEVEL_DEBUG, "%s: no answer from %s: %s",
+                   server_state_name(q->watch->server), q->url,
+                   result == TRANSFER_COMPLETE ? "an error" : text);
+    }
+    stop(q);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
+{
+    stop(ctx);
+    return 0;
+}
+
+/* Without memory it stays as it is; the next one tries again. */
+static void ask(struct question *q, const struct ollama_watch_terms *terms, uint64_t now_usec)
+{
+    static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
+    struct ollama_watch *w = q->watch;
+    struct transfer_spec spec = {
+        .url = q->url,
+        .unix_path = w->unix_path,
+        .access = terms->access,
+        .accept = "application/json",
+        .is_local = w->is_local,
+        .connect_usec = terms->connect_usec,
+    };
+
+    q->status = 0;
+    if (transfer_start(w->up->curl, &spec, &callbacks, q, &q->transfer) < 0) {
+        return;
+    }
+    q->asked_at_usec = now_usec;
+    q->old_at_usec = usec_add(now_usec, AGAIN_USEC);
+    q->epoch = server_state_epoch(w->server);
+    (void) sd_event_source_set_time(q->timer, usec_add(now_usec, LIMIT_USEC));
+    (void) sd_event_source_set_enabled(q->timer, SD_EVENT_ONESHOT);
+}
+
+/* A server that is down is not asked: the next call finds out. */
+static void ask_if_old(struct question *q, const struct ollama_watch_terms *terms,
+                       uint64_t now_usec)
+{
+    bool is_old = q->asked_at_usec == 0 || now_usec >= q->old_at_usec ||
+                  q->epoch != server_state_epoch(q->watch->server);
+
+    if (is_old && !q->transfer && !server_state_is_down(q->watch->server)) {
+        ask(q, terms, now_usec);
+    }
+}
+
+/* ---------------------------------------------------------------- the list */
+
+static void on_list(struct question *q, struct str body)
+{
+    struct ollama_loaded_list list;
+
+    if (ollama_read_loaded(body, &list) < 0) {
+        return;
+    }
+    q->old_at_usec = usec_add(q->asked_at_usec, LIST_FRESH_USEC);
+    if (!ollama_resident_take(&q->watch->resident, &list, q->asked_at_usec, q->epoch)) {
+        q->old_at_usec = 0;
+        ollama_loaded_list_done(&list);
+    }
+}
+
+void ollama_watch_look(struct ollama_watch *w, const struct ollama_watch_terms *terms,
+                       uint64_t now_usec)
+{
+    ask_if_old(&w->list, terms, now_usec);
+}
+
+void ollama_watch_loaded(struct ollama_watch *w, const struct ollama_watch_terms *terms,
+                         uint64_t now_usec)
+{
+    if (w->list.asked_at_usec != 0) {
+        stop(&w->list);
+        ask(&w->list, terms, now_usec);
+    }
+}
+
+struct ollama_resident *ollama_watch_resident(struct ollama_watch *w)
+{
+    return &w->resident;
+}
+
+/* ---------------------------------------------------------------- the version */
+
+static void tell(struct ollama_watch *w, const char *version_before)
+{
+    const struct upstream_hooks *hooks = &w->up->hooks;
+    struct renewal_report report = {
+        .server = server_state_name(w->server),
+        .version = w->version_text,
+        .version_before = version_before,
+        .limit = &w->limit,
+    };
+
+    if (hooks->on_renewed) {
+        hooks->on_renewed(hooks->ctx, &report);
+    }
+}
+
+static void on_version(struct question *q, struct str body)
+{
+    struct ollama_watch *w = q->watch;
+    char before[OLLAMA_VERSION_BYTES], said[OLLAMA_VERSION_BYTES];
+    bool was_away = q->epoch != w->version_epoch, is_known = w->version_text[0] != '\0';
+    int r = ollama_read_version(body, said);
+
+    if (r == -ENOMEM) {
+        return;
+    }
+    q->old_at_usec = usec_add(q->asked_at_usec, VERSION_OLD_USEC);
+    if (r < 0) {
+        return; /* something else, or something in between, that speaks as Ollama does */
+    }
+    memcpy(before, w->version_text, sizeof before);
+    memcpy(w->version_text, said, sizeof said);
+    if (is_known && !was_away && strcmp(before, said) != 0) {
+        server_state_renew(w->server);
+        q->epoch = server_state_epoch(w->server);
+    }
+    if (is_known && q->epoch != w->version_epoch) {
+        tell(w, before);
+    }
+    w->version_epoch = q->epoch;
+}
+
+void ollama_watch_contact(struct ollama_watch *w, const struct ollama_watch_terms *terms,
+                          uint64_t now_usec)
+{
+    ask_if_old(&w->version, terms, now_usec);
+}
+
+const char *ollama_watch_version(const struct ollama_watch *w)
+{
+    return w->version_text;
+}
+
+/* ---------------------------------------------------------------- life */
+
+static int question_init(struct question *q, struct ollama_watch *w,
+                         const struct server_address *address, const char *path)
+{
+    int r;
+
+    q->watch = w;
+    buf_init(&q->answer, q->max_bytes);
+    q->url = server_address_url(address, path);
+    if (!q->url) {
+        return -ENOMEM;
+    }
+    r = sd_event_add_time(w->up->event, &q->timer, CLOCK_MONOTONIC, USEC_NEVER, USEC_PER_MSEC,
+                          on_timer, q);
+    return r < 0 ? r : sd_event_source_set_enabled(q->timer, SD_EVENT_OFF);
+}
+
+struct ollama_watch *ollama_watch_free(struct ollama_watch *w)
+{
+    if (w) {
+        question_done(&w->list);
+        question_done(&w->version);
+        ollama_resident_done(&w->resident);
+        free(w->unix_path);
+        free(w);
+    }
+    return NULL;
+}
+
+int ollama_watch_new(struct upstreams *up, const struct server_address *address,
+                     struct server_state *server, struct ollama_watch **ret)
+{
+    struct ollama_watch *w = calloc(1, sizeof *w);
+    int r;
+
+    if (!w) {
+        return -ENOMEM;
+    }
+    w->up = up;
+    w->server = server;
+    w->is_local = address->is_local;
+    w->list = (struct question) {.on_answer = on_list, .max_bytes = LIST_MAX_BYTES};
+    w->version = (struct question) {.on_answer = on_version, .max_bytes = VERSION_MAX_BYTES};
+    w->unix_path = address->unix_path ? strdup(address->unix_path) : NULL;
+    r = address->unix_path && !w->unix_path ? -ENOMEM : 0;
+    if (r >= 0) {
+        r = question_init(&w->list, w, address, OLLAMA_LIST_PATH);
+    }
+    if (r >= 0) {
+        r = question_init(&w->version, w, address, OLLAMA_VERSION_PATH);
+    }
+    if (r < 0) {
+        ollama_watch_free(w);
+        return r;
+    }
+    *ret = w;
+    return 0;
+}
