@@ -177,7 +177,9 @@ static void use_param(struct config_entry *e, const struct config_key *row,
     case USE_TARGET:
         return;
     case USE_OFF:
-        config_deployment_off_at_key(e, param, "%s", row->text);
+        if (!config_reader_is_off(param)) {
+            config_deployment_off_at_key(e, param, "%s", row->text);
+        }
         return;
     case USE_TOTAL:
         read_seconds(e, param, &d->total_usec);
@@ -245,7 +247,7 @@ static void read_param(struct config_entry *e, const struct config_node *param)
                            "a parameter of Ollama's, not sent to other servers");
         return;
     }
-    if (row->use != USE_OFF) {
+    if (row->use != USE_OFF || config_reader_is_off(param)) {
         (void) config_reader_report(e->reader, SECTION_PARAMS, param);
     }
     if (!config_reader_is_unset(param) && !param->is_unresolved) {

@@ -166,7 +166,7 @@ void config_info_read(struct config_entry *e, const struct config_node *info)
     {
         report(e, member);
     }
-    if (!config_reader_is_unset(id) && e->i_organization == 0 && !e->every) {
+    if (!config_reader_is_unset(id) && !id->is_unresolved && e->i_organization == 0 && !e->every) {
         read_id(e, id); /* of several that one entry makes the first has it, or none */
     }
     read_flag(e, config_node_find(info, "blocked"), &is_blocked);

@@ -135,8 +135,7 @@ bool config_reader_is_unset(const struct config_node *node)
     return !node || node->kind == NODE_NULL;
 }
 
-/* Python's idea of it: a restriction that is written down as off asks for nothing. */
-static bool is_falsy(const struct config_node *node)
+bool config_reader_is_off(const struct config_node *node)
 {
     switch (node->kind) {
     case NODE_NULL:
@@ -163,13 +162,28 @@ bool config_reader_has_master_key(const struct config_reader *r)
 
 static void refuse(struct config_reader *r, const struct config_node *key, const char *text)
 {
-    if (is_falsy(key)) {
-        config_reader_note(r, key, FINDING_EXACT, "off, as here");
-    } else if (config_reader_has_master_key(r) || config_access_has_keys(r)) {
+    if (config_reader_has_master_key(r) || config_access_has_keys(r)) {
         config_reader_note(r, key, FINDING_UNSUPPORTED, "%s", text);
     } else {
         config_reader_error_at_key(r, key, true, "%s, and there is none: anybody could call", text);
     }
+}
+
+/* What is not done here, and is not asked for either. */
+static bool is_off_as_here(const struct config_key *row, const struct config_node *key)
+{
+    /* of these, false asks for something */
+    static const char *const exceptions[] = {"supports_system_message", "enable_tag_filtering"};
+
+    if (!row || (row->status != FINDING_UNSUPPORTED && !row->is_refused)) {
+        return false;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(exceptions) && key->kind != NODE_NULL; i++) {
+        if (strcmp(key->key, exceptions[i]) == 0) {
+            return false;
+        }
+    }
+    return config_reader_is_off(key);
 }
 
 const struct config_key *config_reader_report(struct config_reader *r, enum config_section section,
@@ -182,6 +196,8 @@ const struct config_key *config_reader_report(struct config_reader *r, enum conf
         config_reader_error_at_key(r, key, false, "unknown key; did you mean \"%s\"?", near);
     } else if (!row) {
         config_reader_note(r, key, FINDING_UNSUPPORTED, "unknown key");
+    } else if (is_off_as_here(row, key)) {
+        config_reader_note(r, key, FINDING_EXACT, "off, as here");
     } else if (row->is_refused) {
         refuse(r, key, row->text);
     } else {

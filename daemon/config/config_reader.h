@@ -57,6 +57,12 @@ bool config_reader_has_master_key(const struct config_reader *r);
 bool config_reader_is_unset(const struct config_node *node);
 
 /*
+ * Is the value nothing, false, or empty (Python's idea of it)? What is written down as off asks for
+ * nothing.
+ */
+bool config_reader_is_off(const struct config_node *node);
+
+/*
  * The credential of that name, else a variable of environment_variables, else of the process; NULL
  * when it is not set, or empty, or when the credential is there and cannot be used (which
  * config_parse() reports). Borrowed until the file was read.
