@@ -159,10 +159,13 @@ def test_known_keys_without_effect_are_reported_and_fine(env) -> None:
 
 
 def test_what_is_not_served_is_no_success(env) -> None:
-    result = check_config(env, GOOD + "guardrails: []\n")
+    result = check_config(env, GOOD + "guardrails: [{guardrail_name: g}]\n")
     assert result.returncode == 1
     assert "unsupported" in finding(result, 6, 1)
     assert "1 unsupported, 0 errors" in result.stdout
+    result = check_config(env, GOOD + "guardrails: []\nmcp_servers:\n")
+    assert result.returncode == 0, "what is off is asked of nobody"
+    assert "exact" in finding(result, 6, 1) and "exact" in finding(result, 7, 1)
 
 
 def test_routing_keys_and_what_is_wrong_with_them(env) -> None:
