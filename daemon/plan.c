@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/num.h"
 #include "config/config_provider.h"
 #include "upstream/provider.h"
 #include "upstream/server_address.h"
@@ -164,6 +165,20 @@ static int make_deployment(const struct config_deployment *d, const char *print,
     return 0;
 }
 
+/* Ollama's context is the most that a prompt may have, unless it is told to cut. */
+static uint64_t max_input_tokens(const struct config_deployment *c)
+{
+    const char *num_ctx = kv_find(&c->options, "num_ctx");
+    const char *truncate = kv_find(&c->options, "truncate");
+    bool cuts = truncate && strcmp(truncate, "false") != 0;
+    uint64_t n;
+
+    if (c->max_input_tokens > 0 || !num_ctx || cuts || strcmp(c->provider, "ollama") != 0) {
+        return c->max_input_tokens;
+    }
+    return num_parse_u64(str_from(num_ctx), &n) < 0 ? 0 : n;
+}
+
 static int plan_terms(struct deployment *d, const struct config_deployment *c)
 {
     const struct deployment_terms terms = {
@@ -178,7 +193,7 @@ static int plan_terms(struct deployment *d, const struct config_deployment *c)
         .is_hidden = c->is_hidden,
         .max_retries = c->max_retries,
         .cooldown_usec = c->cooldown_usec,
-        .max_input_tokens = c->max_input_tokens,
+        .max_input_tokens = max_input_tokens(c),
     };
 
     return deployment_plan_terms(d, &terms);

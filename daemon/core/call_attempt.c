@@ -315,6 +315,16 @@ bool call_is_filtered(struct call *call, const struct event *end)
 
 /* ---------------------------------------------------------------- after a failure */
 
+static bool has_digit(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] >= '0' && s.ptr[i] <= '9') {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void end_remembered(struct call *call, enum errcode last, uint64_t now_usec)
 {
     size_t n = strlen(call->text);
@@ -470,13 +480,40 @@ static void go_on(struct call *call, const struct call_failure *f, const struct 
     }
 }
 
+/*
+ * A server that finds a prompt too long and gives no number (Ollama, of embeddings): those that are
+ * known. text keeps what *f then says.
+ */
+static void add_numbers(const struct call *call, const struct deployment *d,
+                        char text[CALL_TEXT_MAX], struct call_failure *f)
+{
+    uint64_t most = d->terms->max_input_tokens, n = prompt_size_min_tokens(call->request);
+    struct str said = f->text.len > 0 ? f->text : str_from(errcode_info(f->code)->text);
+    int len;
+
+    if (f->code != ERRCODE_CONTEXT_LENGTH || most == 0 || has_digit(f->text)) {
+        return;
+    }
+    said = str_clip(said, CALL_TEXT_MAX / 2);
+    len = snprintf(text, CALL_TEXT_MAX, "%.*s: the model takes %llu tokens at most", STR_ARG(said),
+                   (unsigned long long) most);
+    if (n > 0) {
+        (void) snprintf(text + len, CALL_TEXT_MAX - (size_t) len, ", and the prompt has %llu%s",
+                        (unsigned long long) n, prompt_size_precision(call->request));
+    }
+    f->text = str_from(text);
+}
+
 void call_attempt_failed(struct call *call, const struct call_failure *f, uint64_t now_usec)
 {
     const struct deployment *d = call->ticket.deployment;
+    struct call_failure told = *f;
+    char text[CALL_TEXT_MAX];
 
+    add_numbers(call, d, text, &told);
     call_leave_slot(call, f, now_usec);
     if (call->attempts.n_fallbacks == 0) {
-        call_remember(call, f);
+        call_remember(call, &told);
     }
     if (call->wish.n_tried < CALL_MAX_TRIED) {
         call->tried[call->wish.n_tried++] = d->serial;

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "core/call_internal.h"
+#include "core/prompt_size.h"
 
 void registry_init(struct call_registry *reg, struct admission *admission, struct router *router,
                    struct stats *stats, const struct call_hooks *hooks)
@@ -61,7 +62,7 @@ static void grant(struct call_registry *reg, uint64_t now_usec)
 }
 
 /* Both numbers, as no server was asked. */
-static void describe_context(const struct ticket *t, char text[ROUTER_REFUSAL_BYTES])
+static void describe_context(struct ticket *t, char text[ROUTER_REFUSAL_BYTES])
 {
     uint64_t most = 0;
 
@@ -71,8 +72,10 @@ static void describe_context(const struct ticket *t, char text[ROUTER_REFUSAL_BY
         most = n > most ? n : most;
     }
     (void) snprintf(text, ROUTER_REFUSAL_BYTES,
-                    "the prompt has %llu tokens at least, and the model takes %llu",
-                    (unsigned long long) t->wish->prompt_tokens, (unsigned long long) most);
+                    "the prompt has %llu tokens%s, and the model takes %llu",
+                    (unsigned long long) t->wish->prompt_tokens,
+                    prompt_size_precision(CONTAINER_OF(t, struct call, ticket)->request),
+                    (unsigned long long) most);
 }
 
 /* Instead of a slot for each of them, which the next call would hold until it failed as well. */

@@ -159,6 +159,9 @@ struct request {
     size_t n_inputs;
     uint32_t dimensions; /* REQUEST_EMBED; 0: the model's own */
 
+    uint32_t n_token_ids; /* of the longest prompt or input that came as token ids; 0: none did */
+    bool may_be_cut;      /* the client lets the server cut what is too long */
+
     struct str query; /* REQUEST_RERANK */
     uint32_t top_n;   /* REQUEST_RERANK: how many results, the best ones; 0: all */
 

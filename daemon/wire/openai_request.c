@@ -289,8 +289,8 @@ static unsigned element_kind(struct str value)
     return 0;
 }
 
-/* Token ids are integers from 0 on; an empty list of them asks nothing. */
-static int check_ids(const struct field *f, struct str list)
+/* Token ids are integers from 0 on; an empty list of them asks nothing. Keeps the longest one's. */
+static int check_ids(struct openai_body *b, const struct field *f, struct str list)
 {
     struct json_iter it;
     struct str element;
@@ -306,6 +306,9 @@ static int check_ids(const struct field *f, struct str list)
             return field_within(r, f->problem, "[%zu]", n);
         }
     }
+    if (n > b->req->n_token_ids) {
+        b->req->n_token_ids = (uint32_t) n; /* a body has less bytes than that */
+    }
     return n > 0 ? 0 : field_fail(f->problem, "", "a list of token ids must not be empty");
 }
 
@@ -313,7 +316,8 @@ static int check_ids(const struct field *f, struct str list)
  * What an array holds. Elements that no server takes, and ids mixed with anything else, are refused
  * by their place.
  */
-static int survey_inputs(const struct field *f, unsigned *ret_kinds, size_t *ret_n)
+static int survey_inputs(struct openai_body *b, const struct field *f, unsigned *ret_kinds,
+                         size_t *ret_n)
 {
     struct json_iter it;
     struct str name, value;
@@ -330,7 +334,7 @@ static int survey_inputs(const struct field *f, unsigned *ret_kinds, size_t *ret
             return field_within(r, f->problem, "%s[%zu]", f->name, n);
         }
         if (kind == HAS_LISTS) {
-            int r = field_within(check_ids(f, value), f->problem, "%s[%zu]", f->name, n);
+            int r = field_within(check_ids(b, f, value), f->problem, "%s[%zu]", f->name, n);
 
             if (r < 0) {
                 return r;
@@ -343,7 +347,7 @@ static int survey_inputs(const struct field *f, unsigned *ret_kinds, size_t *ret
     }
     *ret_kinds = kinds;
     *ret_n = n;
-    return kinds == HAS_NUMBERS ? field_within(check_ids(f, f->value), f->problem, "%s", f->name)
+    return kinds == HAS_NUMBERS ? field_within(check_ids(b, f, f->value), f->problem, "%s", f->name)
                                 : 0;
 }
 
@@ -384,7 +388,7 @@ int openai_body_inputs(struct openai_body *b, const char *name, size_t max, stru
         return field_fail(b->problem, name, "'%s' is required", name);
     }
     if (json_type(f.value) == JSON_ARRAY) {
-        r = survey_inputs(&f, &kinds, &n);
+        r = survey_inputs(b, &f, &kinds, &n);
         if (r < 0) {
             return r;
         }
@@ -403,6 +407,13 @@ int openai_body_inputs(struct openai_body *b, const char *name, size_t max, stru
         *ret_n = n;
     }
     return r;
+}
+
+/* vLLM's truncate_prompt_tokens; truncate is Ollama's and others'. */
+static void decode_cutting(struct openai_body *b)
+{
+    b->req->may_be_cut = !json_is_null(request_member(b->req, "truncate_prompt_tokens")) ||
+                         json_is_true(request_member(b->req, "truncate"));
 }
 
 static int decode_complete(struct openai_body *b)
@@ -498,6 +509,7 @@ int openai_decode_request(struct request *req, struct str body, struct problem *
             return r;
         }
     }
+    decode_cutting(&b);
     return 0;
 }
 

@@ -154,6 +154,48 @@ def test_a_prompt_that_cannot_fit_is_not_sent(env) -> None:
     sluice.expect_idle()
 
 
+LONG = {
+    "an embedding": ("embeddings", {"input": ["a", "one two three four"]}, "4 tokens at least"),
+    "token ids to embed": ("embeddings", {"input": [[1], [1, 2, 3, 4, 5]]}, "5 tokens, and"),
+    "token ids to go on with": ("completions", {"prompt": [1, 2, 3, 4, 5]}, "5 tokens, and"),
+    "the second prompt": ("completions", {"prompt": ["a", "one two three four"]}, "4 tokens at least"),
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_what_cannot_fit_says_both_numbers(env, what: str) -> None:
+    """Embeddings and token ids as well; but not what the client lets the server cut."""
+    server = env.openai()
+    config = env.config(
+        {"m": server.deployment()}, router={"num_retries": 0, "enable_pre_call_checks": True}
+    )
+    config["model_list"][0]["model_info"] = {"max_input_tokens": 3}
+    sluice = env.start(json.dumps(config))
+    path, members, said = LONG[what]
+    answer = sluice.post(f"/v1/{path}", {"model": "m", **members})
+    assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
+    assert said in answer.error["message"] and "takes 3" in answer.error["message"]
+    assert n_asked(server) == [0]
+    answer = sluice.post(f"/v1/{path}", {"model": "m", **members, "truncate_prompt_tokens": 3})
+    assert n_asked(server) == [1], answer
+
+
+def test_ollamas_context_is_a_limit_too(env) -> None:
+    ollama = env.ollama()
+    models = {
+        "m": ollama.deployment("um", num_ctx=3),
+        "cuts": ollama.deployment("uc", num_ctx=3, truncate=True),
+    }
+    sluice = env.start(
+        json.dumps(env.config(models, router={"num_retries": 0, "enable_pre_call_checks": True}))
+    )
+    answer = sluice.post("/v1/embeddings", {"model": "m", "input": "one two three four"})
+    assert answer.error["code"] == "context_length_exceeded"
+    assert "4 tokens at least" in answer.error["message"] and "takes 3" in answer.error["message"]
+    assert not ollama.requests()
+    assert sluice.post("/v1/embeddings", {"model": "cuts", "input": "a b c d"}).status == 200
+
+
 def test_rpc_learns_of_it(env) -> None:
     ups, sluice = groups(env, "mn", fallbacks=[{"m": ["n"]}])
     ups["m"].always(BROKEN)

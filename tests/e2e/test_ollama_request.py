@@ -129,6 +129,19 @@ def test_embeddings_of_the_real_one(env, ollama_server: OllamaServer) -> None:
     assert "384" in more.error["message"]
 
 
+def test_an_embedding_that_does_not_fit_says_both_numbers(env) -> None:
+    """Ollama's own words have none: the limit is the configuration's, the number counted in words."""
+    ollama = env.ollama()
+    said = {"error": "the input length exceeds the context length"}
+    ollama.next(whole(400, said))
+    sluice = env.start({"m": ollama.deployment("um", num_ctx=8)})
+    answer = sluice.post(EMBEDDINGS, {"model": "m", "input": ["a", "word " * 600]})
+    assert answer.status == 400 and answer.error["code"] == "context_length_exceeded", answer
+    message = answer.error["message"]
+    assert said["error"] in message
+    assert "takes 8 tokens at most" in message and "prompt has 600 at least" in message
+
+
 def test_embeddings_of_a_version_without_dimensions(env) -> None:
     ollama = env.ollama()
     ollama.next(whole(200, {"embeddings": [[3.0, 4.0, 12.0]], "prompt_eval_count": 2}))

@@ -395,6 +395,37 @@ START_TEST(a_prompt_that_cannot_fit_is_not_sent)
 }
 END_TEST
 
+/* A server that says no number: those that are known. */
+START_TEST(a_prompt_that_did_not_fit)
+{
+    static const char *const want[] = {"takes 9 tokens at most, and the prompt has 3 at least",
+                                       "takes 9 tokens at most", "model's context"};
+
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        struct cast c;
+        struct str input = i == 1 ? STR_LIT("(") : STR_LIT("one two three");
+        struct request *req = request("m", "r");
+
+        req->kind = REQUEST_EMBED;
+        req->inputs = &input;
+        req->n_inputs = 1;
+        cast_init(&c);
+        cast_add(&c, "m", (struct role) {.terms.max_input_tokens = i < 2 ? 9 : 0});
+        cast_open(&c);
+        cast_ask(&c, req);
+        act_fail(&c, actor(&c, "m"), ERRCODE_CONTEXT_LENGTH, 0);
+        cast_expect_failure(&c, ERRCODE_CONTEXT_LENGTH);
+
+        const char *said = recording_sink_text(&c.sink);
+
+        ck_assert_msg(strstr(said, want[i]), "%zu: %s", i, said);
+        ck_assert((strstr(said, "prompt has") != NULL) == (i == 0));
+        ck_assert((strstr(said, "takes") != NULL) == (i < 2));
+        cast_done(&c);
+    }
+}
+END_TEST
+
 /* ---- content filters */
 
 static void end_filtered(struct cast *c, struct actor *a)
@@ -472,6 +503,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_local_only_fallback_is_never_left);
     tcase_add_test(tc, what_a_reload_makes_local_only_is_not_left);
     tcase_add_test(tc, a_prompt_that_cannot_fit_is_not_sent);
+    tcase_add_test(tc, a_prompt_that_did_not_fit);
     tcase_add_test(tc, an_answer_that_was_filtered_away);
     tcase_add_test(tc, no_memory_for_a_fallback);
 }

@@ -108,6 +108,26 @@ START_TEST(token_ids)
 }
 END_TEST
 
+static void check_size(enum request_kind kind, const char *body, uint32_t n_ids, bool may_be_cut)
+{
+    struct request *req = decode(kind, body);
+
+    ck_assert_uint_eq(req->n_token_ids, n_ids);
+    ck_assert(req->may_be_cut == may_be_cut);
+    request_free(req);
+}
+
+START_TEST(sizes)
+{
+    check_size(REQUEST_EMBED, "{'model':'m','input':[5,6,7]}", 3, false);
+    check_size(REQUEST_COMPLETE, "{'model':'m','prompt':[[5],[6,7],[8]]}", 2, false);
+    check_size(REQUEST_EMBED, "{'model':'m','input':'x','truncate':false}", 0, false);
+    check_size(REQUEST_EMBED, "{'model':'m','input':'x','truncate':true}", 0, true);
+    check_size(REQUEST_EMBED, "{'model':'m','input':'x','truncate_prompt_tokens':-1}", 0, true);
+    check_size(REQUEST_EMBED, "{'model':'m','input':'x','truncate_prompt_tokens':null}", 0, false);
+}
+END_TEST
+
 static void part_refused(const char *part, const char *param, const char *words)
 {
     char text[512];
@@ -166,6 +186,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, wrong_ones_are_named);
     tcase_add_test(tc, tools);
     tcase_add_test(tc, token_ids);
+    tcase_add_test(tc, sizes);
     tcase_add_test(tc, messages);
     tcase_add_test(tc, images_are_made_whole);
     tcase_add_test(tc, extra_json);

@@ -44,8 +44,34 @@ START_TEST(kinds)
     req->messages = messages;
     req->n_messages = ARRAY_LEN(messages);
     ck_assert_uint_eq(prompt_size_min_tokens(req), 5);
-    req->kind = REQUEST_EMBED;
+    req->kind = REQUEST_RERANK;
     ck_assert_uint_eq(prompt_size_min_tokens(req), 0);
+    request_free(req);
+}
+END_TEST
+
+START_TEST(the_longest_of_several)
+{
+    struct str texts[] = {STR_LIT("a"), STR_LIT("a b c"), STR_LIT("a b")};
+    struct request *req = request_new(REQUEST_EMBED, 4096);
+
+    ck_assert_ptr_nonnull(req);
+    req->inputs = texts;
+    req->n_inputs = ARRAY_LEN(texts);
+    ck_assert_uint_eq(prompt_size_min_tokens(req), 3);
+    ck_assert_str_eq(prompt_size_precision(req), " at least");
+    req->may_be_cut = true;
+    ck_assert_uint_eq(prompt_size_min_tokens(req), 0);
+    req->may_be_cut = false;
+    req->kind = REQUEST_COMPLETE;
+    req->prompt = texts[0];
+    ck_assert_uint_eq(prompt_size_min_tokens(req), 1);
+    req->prompts = texts;
+    req->n_prompts = ARRAY_LEN(texts);
+    ck_assert_uint_eq(prompt_size_min_tokens(req), 3);
+    req->n_token_ids = 7;
+    ck_assert_uint_eq(prompt_size_min_tokens(req), 7);
+    ck_assert_str_eq(prompt_size_precision(req), "");
     request_free(req);
 }
 END_TEST
@@ -54,5 +80,6 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, words);
     tcase_add_test(tc, kinds);
+    tcase_add_test(tc, the_longest_of_several);
 }
 TEST_MAIN("prompt size", add_tests)
