@@ -80,6 +80,11 @@ static enum again again_of(const struct attempt_rules *rules, const struct attem
     return again < AGAIN_AFTER_PAUSE && rules->is_named ? AGAIN_AT_ONCE : again;
 }
 
+bool attempts_bars(const struct attempt_rules *rules, const struct attempt_failure *f)
+{
+    return again_of(rules, f) < AGAIN_AFTER_PAUSE || f->retry_after_usec > ATTEMPTS_HONOURED_USEC;
+}
+
 /* 0.5 s, doubled with each retry up to 8 s; of that between three quarters and all. */
 static uint64_t backoff(unsigned n_retries, uint32_t chance)
 {
@@ -91,16 +96,13 @@ static uint64_t backoff(unsigned n_retries, uint32_t chance)
     return usec - (uint64_t) chance % (usec / 4 + 1);
 }
 
-/* How long before the same deployment is asked again; USEC_NEVER: longer than is waited here. */
+/* How long before one that has failed is asked again: the same one, which may ask for it itself. */
 static uint64_t pause(const struct attempts *before, const struct attempt_rules *rules,
                       const struct attempt_failure *f, enum again again, uint32_t chance)
 {
     uint64_t usec = 0;
 
-    if (f->retry_after_usec > ATTEMPTS_HONOURED_USEC) {
-        return USEC_NEVER;
-    }
-    if (again == AGAIN_AFTER_PAUSE) {
+    if (again == AGAIN_AFTER_PAUSE && !attempts_bars(rules, f)) {
         usec = f->retry_after_usec > 0 ? f->retry_after_usec : backoff(before->n_in_level, chance);
     }
     return usec > rules->least_pause_usec ? usec : rules->least_pause_usec;
@@ -131,21 +133,22 @@ attempts_decide(const struct attempts *before, const struct attempt_rules *rules
         return otherwise;
     }
 
+    bool is_barred = attempts_bars(rules, f);
     bool is_spent = before->n_in_level >= max_retries(rules);
 
     if (field->has_untried && (!is_spent || (field->has_next_level && max_retries(rules) > 0))) {
         return retry_elsewhere(field, now_usec);
     }
-    if (is_spent || field->has_untried || again == AGAIN_ELSEWHERE || !has_budget) {
+    if (is_spent || field->has_untried || (is_barred && !field->has_again) || !has_budget) {
         return otherwise;
     }
-    if (again == AGAIN_AFTER_PAUSE && otherwise.next == ATTEMPT_FALL_BACK) {
+    if (again == AGAIN_AFTER_PAUSE && !is_barred && otherwise.next == ATTEMPT_FALL_BACK) {
         return otherwise;
     }
 
     uint64_t pause_usec = pause(before, rules, f, again, chance);
 
-    if (pause_usec == USEC_NEVER || usec_add(now_usec, pause_usec) >= deadline_at_usec) {
+    if (usec_add(now_usec, pause_usec) >= deadline_at_usec) {
         return otherwise;
     }
     return (struct attempt_decision) {

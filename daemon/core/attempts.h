@@ -17,7 +17,10 @@
  *   code NOT_IMPLEMENTED    no                              at once, also without any retries
  *
  * The retries are those of one order level; the next level has its own, and is asked before any
- * deployment is again. None are none: who says 0 gets one attempt in a group, whatever its levels.
+ * deployment is again. What is left when all have failed goes round once more: from the first order,
+ * to those that were asked least, and never to one whose failure forbids it (LiteLLM: all retries of
+ * the first order, then those of the next). None are none: who says 0 gets one attempt in a group,
+ * whatever its levels.
  *
  * A policy that names the cause (TimeoutErrorRetries: 1) overrules the table. A time-out is not
  * tried again where it happened, as LiteLLM would: with limits of minutes each further attempt holds
@@ -55,6 +58,7 @@ struct attempt_failure {
 struct attempt_field {
     bool has_untried;    /* a deployment that could serve the call and was not asked yet */
     bool has_next_level; /* such a one of another order than the one that failed */
+    bool has_again;      /* one that failed the call and may be asked again all the same */
     bool has_fallback;   /* another group, for this failure */
 };
 
@@ -79,7 +83,7 @@ enum attempt_next { ATTEMPT_RETRY, ATTEMPT_FALL_BACK, ATTEMPT_END };
 struct attempt_decision {
     enum attempt_next next;
     uint64_t at_usec;   /* ATTEMPT_RETRY: not before */
-    bool is_same;       /* ATTEMPT_RETRY: where it failed already; costs retry_budget */
+    bool is_same;       /* ATTEMPT_RETRY: where the call failed already; costs retry_budget */
     bool changes_level; /* ATTEMPT_RETRY: the retries of the next order, on top of these */
 };
 
@@ -91,6 +95,9 @@ enum fallback_kind attempts_fallback_kind(enum errcode code);
  * where another group would refuse as well.
  */
 bool attempts_can_fall_back(const struct attempt_failure *f);
+
+/* May the deployment that failed so not be asked again for this call? */
+bool attempts_bars(const struct attempt_rules *rules, const struct attempt_failure *f);
 
 /*
  * The decision. deadline_at_usec: the call's own, or USEC_NEVER; chance: any number, for the jitter

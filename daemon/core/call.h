@@ -40,7 +40,7 @@ enum call_state { CALL_NEW, CALL_WAITING, CALL_STARTING, CALL_STREAMING, CALL_EN
 #define CALL_TEXT_MAX  256 /* of an error message that is kept for the sink */
 #define CALL_PARAM_MAX 64  /* of the name of what is wrong in the request */
 
-#define CALL_MAX_TRIED     16 /* deployments of a group that are avoided; more are asked again */
+#define CALL_MAX_TRIED     ATTEMPTS_MAX
 #define CALL_MAX_FALLBACKS REQUEST_MAX_FALLBACKS
 
 struct call {
@@ -51,9 +51,9 @@ struct call {
     struct event_sink *sink; /* borrowed; NULL once detached or told the end */
     struct event_sink inlet; /* what the backend delivers to */
     struct ticket ticket;
-    struct quota_charge charge;     /* of its caller's API key; home from ENDING on */
-    struct router_wish wish;        /* what the ticket points to */
-    uint32_t tried[CALL_MAX_TRIED]; /* wish.tried */
+    struct quota_charge charge;              /* of its caller's API key; home from ENDING on */
+    struct router_wish wish;                 /* what the ticket points to */
+    struct router_try tried[CALL_MAX_TRIED]; /* wish.tried */
     struct attempts attempts;
     struct str asked; /* whose group serves it now: the request's model, or the last fallback */
     char *fallbacks[CALL_MAX_FALLBACKS]; /* owned: attempts.n_fallbacks names */

@@ -441,6 +441,27 @@ static uint32_t order_of(const struct deployment *d)
     return d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
 }
 
+/* What the group has to offer after d failed the call. */
+static void look_ahead(const struct call *call, const struct model_group *group,
+                       const struct deployment *d, uint64_t now_usec, struct attempt_field *field)
+{
+    struct router_outlook next;
+
+    if (!router_look_ahead(call->registry->router, group, &call->wish, now_usec, &next)) {
+        return;
+    }
+    field->has_untried = !next.is_tried;
+    field->has_next_level = !next.is_tried && next.order != order_of(d);
+    field->has_again = next.is_tried;
+}
+
+static void note_try(struct call *call, const struct deployment *d, bool is_last)
+{
+    assert(call->wish.n_tried < CALL_MAX_TRIED);
+    call->tried[call->wish.n_tried++] =
+        (struct router_try) {.serial = d->serial, .is_last = is_last};
+}
+
 /* d: where it failed, or NULL: its group refused it. The ticket is home. */
 static void go_on(struct call *call, const struct call_failure *f, const struct deployment *d,
                   uint64_t now_usec)
@@ -454,11 +475,11 @@ static void go_on(struct call *call, const struct call_failure *f, const struct 
     struct attempt_rules rules = rules_for(call, group, d, f->code);
     bool goes_on = false;
 
-    struct router_outlook next;
-
-    if (group && d && router_look_ahead(reg->router, group, &call->wish, now_usec, &next)) {
-        field.has_untried = !next.is_tried;
-        field.has_next_level = !next.is_tried && next.order != order_of(d);
+    if (d) {
+        note_try(call, d, attempts_bars(&rules, &failure));
+    }
+    if (group && d) {
+        look_ahead(call, group, d, now_usec, &field);
     }
 
     struct attempt_decision decision = attempts_decide(
@@ -514,9 +535,6 @@ void call_attempt_failed(struct call *call, const struct call_failure *f, uint64
     call_leave_slot(call, f, now_usec);
     if (call->attempts.n_fallbacks == 0) {
         call_remember(call, &told);
-    }
-    if (call->wish.n_tried < CALL_MAX_TRIED) {
-        call->tried[call->wish.n_tried++] = d->serial;
     }
     if (call->sink) {
         go_on(call, f, d, now_usec);

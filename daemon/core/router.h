@@ -74,12 +74,18 @@ struct router {
     void (*on_cooldown)(const struct deployment *d, uint64_t now_usec);
 };
 
+/* An attempt that failed. */
+struct router_try {
+    uint32_t serial; /* of its deployment */
+    bool is_last;    /* which must not be asked again for this call */
+};
+
 /* What a call asks of the deployment that is to serve it. All zero: nothing. All borrowed. */
 struct router_wish {
     struct str name; /* as asked for: what it means to a wildcard's deployments; or absent */
     const struct str *tags;
     size_t n_tags;
-    const uint32_t *tried; /* deployment.serial of those that failed this call: the last choice */
+    const struct router_try *tried; /* in its group: where it was tried least comes first */
     size_t n_tried;
     bool is_local_only;     /* must not leave the device */
     uint64_t prompt_tokens; /* room that its prompt needs at least; 0: not known */
@@ -141,7 +147,7 @@ unsigned model_group_slots(const struct model_group *g);
  * A deployment of the group with a free slot that takes calls now and is what the call wishes (NULL:
  * it wishes nothing), or NULL. Takes the slot and one of its rpm, not the leave of the breaker.
  *
- * Those that the call has tried come last; then the lowest order comes first. A lower order that is
+ * Those that the call has tried least come first; then the lowest order does. A lower order that is
  * busy is waited for: the next one serves where the lower ones cannot. Within an order the strategy
  * decides. Where it makes no difference, one whose server holds the model already is taken.
  */
@@ -154,7 +160,7 @@ struct router_outlook {
     bool is_tried;  /* all that take calls now were tried by this call */
 };
 
-/* false: nobody takes such a call now. Else somebody does, or will when a slot is free. */
+/* false: nobody takes such a call now, or may. Else somebody does, or will when a slot is free. */
 bool router_look_ahead(const struct router *r, const struct model_group *g,
                        const struct router_wish *wish, uint64_t now_usec,
                        struct router_outlook *ret);

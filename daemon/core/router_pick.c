@@ -2,7 +2,7 @@
  * Which deployment of a group takes a call now.
  *
  * Two passes, no allocation. The first finds the level: of the deployments that the call may be given
- * to and that do not pause, busy or not, the lowest order among those that it has not tried. The
+ * to and that do not pause, busy or not, the lowest order among those that it has tried least. The
  * second looks for a free slot on that level, by the strategy:
  *
  *   simple-shuffle         at random, by weight where any has one; else one that has the model loaded,
@@ -147,10 +147,34 @@ static bool has_room(const struct router *r, const struct deployment *d,
            wish->prompt_tokens <= d->terms->max_input_tokens;
 }
 
+/* How often the call has failed there; *ret_is_barred: it must not be asked again. */
+static uint32_t times_tried(const struct deployment *d, const struct router_wish *wish,
+                            bool *ret_is_barred)
+{
+    uint32_t n = 0;
+
+    *ret_is_barred = false;
+    for (size_t i = 0; i < wish->n_tried; i++) {
+        if (wish->tried[i].serial == d->serial) {
+            *ret_is_barred |= wish->tried[i].is_last;
+            n++;
+        }
+    }
+    return n;
+}
+
+static bool is_barred(const struct deployment *d, const struct router_wish *wish)
+{
+    bool is_barred;
+
+    (void) times_tried(d, wish, &is_barred);
+    return is_barred;
+}
+
 static bool may_serve(const struct filter *f, const struct deployment *d)
 {
-    return d->backend && (d->is_local || !f->is_local_only) && has_room(f->router, d, f->wish) &&
-           tags_allow(f->router, f->group, f->rule, d, f->wish);
+    return d->backend && !is_barred(d, f->wish) && (d->is_local || !f->is_local_only) &&
+           has_room(f->router, d, f->wish) && tags_allow(f->router, f->group, f->rule, d, f->wish);
 }
 
 /* A deployment that is off, or too small for the prompt, binds the call all the same. */
@@ -186,17 +210,13 @@ bool router_keeps_local(const struct router *r, const struct model_group *g,
 
 #define NO_LEVEL UINT64_MAX
 
-/* The lower, the sooner: untried ones before those that failed the call, then by order. */
+/* The lower, the sooner: those that failed the call least, then by order. */
 static uint64_t level_of(const struct deployment *d, const struct router_wish *wish)
 {
     uint64_t order = d->terms->order ? d->terms->order : DEPLOYMENT_ORDER_LAST;
+    bool is_barred;
 
-    for (size_t i = 0; i < wish->n_tried; i++) {
-        if (wish->tried[i] == d->serial) {
-            return order | UINT64_C(1) << 32;
-        }
-    }
-    return order;
+    return order | (uint64_t) times_tried(d, wish, &is_barred) << 32;
 }
 
 static bool takes_calls(const struct filter *f, const struct deployment *d, uint64_t now_usec)

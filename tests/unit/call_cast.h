@@ -5,7 +5,7 @@
  */
 #include "call_support.h"
 
-#define CAST_MAX 6
+#define CAST_MAX 40
 
 struct actor {
     struct backend backend;

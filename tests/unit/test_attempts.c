@@ -165,6 +165,44 @@ START_TEST(a_short_retry_after_is_waited_out)
 }
 END_TEST
 
+/* Where the last one must not be asked again, another that failed before may be: at once. */
+START_TEST(who_may_be_asked_again_is_asked_in_its_place)
+{
+    static const enum errcode codes[] = {ERRCODE_UPSTREAM_TIMEOUT, ERRCODE_UPSTREAM_AUTH,
+                                         ERRCODE_MODEL_NOT_FOUND, ERRCODE_UPSTREAM_QUOTA,
+                                         ERRCODE_UPSTREAM_RATE_LIMITED};
+
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        struct situation *s = failed(codes[i]);
+
+        s->f.retry_after_usec =
+            codes[i] == ERRCODE_UPSTREAM_RATE_LIMITED ? ATTEMPTS_HONOURED_USEC + 1 : 0;
+        ck_assert(attempts_bars(&s->rules, &s->f));
+        expect(s, ATTEMPT_END);
+        s->field.has_again = true;
+        s->field.has_fallback = true;
+        expect_retry(s, NOW, true);
+        s->rules.least_pause_usec = SEC;
+        expect_retry(s, NOW + SEC, true);
+        s->has_no_budget = true;
+        expect(s, ATTEMPT_FALL_BACK);
+        s->has_no_budget = false;
+        s->before.n_in_level = 2;
+        expect(s, ATTEMPT_FALL_BACK);
+    }
+
+    struct situation *s =
+        failed(ERRCODE_UPSTREAM_REJECTED); /* the request is wrong, wherever it goes */
+
+    s->field.has_again = true;
+    expect(s, ATTEMPT_END);
+    s = failed(ERRCODE_UPSTREAM_ERROR);
+    ck_assert(!attempts_bars(&s->rules, &s->f));
+    s = failed(ERRCODE_UPSTREAM_OVERLOADED);
+    ck_assert(!attempts_bars(&s->rules, &s->f));
+}
+END_TEST
+
 START_TEST(nobody_waits_who_has_a_fallback)
 {
     struct situation *s = failed(ERRCODE_UPSTREAM_RATE_LIMITED);
@@ -368,6 +406,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, another_deployment_at_once);
     tcase_add_test(tc, pauses_double_and_are_shortened_by_chance);
     tcase_add_test(tc, a_short_retry_after_is_waited_out);
+    tcase_add_test(tc, who_may_be_asked_again_is_asked_in_its_place);
     tcase_add_test(tc, nobody_waits_who_has_a_fallback);
     tcase_add_test(tc, a_pause_ends_before_the_deadline);
     tcase_add_test(tc, who_says_how_many);

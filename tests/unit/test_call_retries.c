@@ -58,6 +58,85 @@ START_TEST(the_same_one_again_and_then_no_more)
 }
 END_TEST
 
+/* All have failed once: what is left goes round again, and not to the first order alone. */
+START_TEST(the_rest_of_the_retries_goes_round)
+{
+    struct cast c;
+
+    cast_init(&c);
+    c.plan.policy.max_retries = 3;
+
+    struct actor *a = cast_add(&c, "a", (struct role) {.terms.order = 1});
+    struct actor *b = cast_add(&c, "b", (struct role) {.terms.order = 2});
+
+    cast_open(&c);
+    cast_ask(&c, request("m", "r"));
+    for (int i = 0; i < 2; i++) {
+        act_fail(&c, a, ERRCODE_UPSTREAM_ERROR, 0);
+        act_fail(&c, b, ERRCODE_UPSTREAM_ERROR, 0);
+    }
+    act_fail(&c, a, ERRCODE_UPSTREAM_ERROR, 0);
+    cast_expect_failure(&c, ERRCODE_UPSTREAM_ERROR);
+    ck_assert_uint_eq(a->n_started, 3);
+    ck_assert_uint_eq(b->n_started, 2);
+    cast_done(&c);
+}
+END_TEST
+
+/* Where it ran into a time-out it is not tried again, wherever the last failure was. */
+START_TEST(the_rest_of_the_retries_passes_over_who_must_not_be_asked)
+{
+    for (int timed_out = 0; timed_out < 2; timed_out++) {
+        struct cast c;
+
+        cast_init(&c);
+        c.plan.policy.max_retries = 2;
+
+        struct actor *a = cast_add(&c, "a", (struct role) {.terms.order = 1});
+        struct actor *b = cast_add(&c, "b", (struct role) {.terms.order = 2});
+        struct actor *other = timed_out == 0 ? b : a;
+
+        cast_open(&c);
+        cast_ask(&c, request("m", "r"));
+        act_fail(&c, a, timed_out == 0 ? ERRCODE_UPSTREAM_TIMEOUT : ERRCODE_UPSTREAM_ERROR, 0);
+        act_fail(&c, b, timed_out == 1 ? ERRCODE_UPSTREAM_TIMEOUT : ERRCODE_UPSTREAM_ERROR, 0);
+        act_fail(&c, other, ERRCODE_UPSTREAM_ERROR, 0);
+        act_fail(&c, other, ERRCODE_UPSTREAM_ERROR, 0);
+        cast_expect_failure(&c, ERRCODE_UPSTREAM_ERROR);
+        ck_assert_uint_eq(a->n_started + b->n_started, 4);
+        ck_assert_uint_eq(other->n_started, 3);
+        cast_done(&c);
+    }
+}
+END_TEST
+
+/* Each order has retries of its own, but a call is never more than so many attempts. */
+START_TEST(no_more_attempts_than_the_cap)
+{
+    static char ids[CAST_MAX][8];
+
+    for (unsigned n_orders = 3; n_orders <= CAST_MAX; n_orders += CAST_MAX - 3) {
+        struct cast c;
+        unsigned n = 0;
+
+        cast_init(&c);
+        c.plan.policy.max_retries = ATTEMPTS_MAX_RETRIES;
+        for (unsigned i = 0; i < n_orders; i++) {
+            snprintf(ids[i], sizeof ids[i], "a%u", i);
+            cast_add(&c, ids[i], (struct role) {.terms.order = 1 + i});
+        }
+        cast_open(&c);
+        cast_ask(&c, request("m", "r"));
+        for (unsigned i = 0; !c.sink.is_over; i = (i + 1) % n_orders, n++) {
+            act_fail(&c, &c.actors[i], ERRCODE_UPSTREAM_ERROR, 0);
+        }
+        cast_expect_failure(&c, ERRCODE_UPSTREAM_ERROR);
+        ck_assert_uint_eq(n, n_orders == 3 ? 3 + ATTEMPTS_MAX_RETRIES : ATTEMPTS_MAX);
+        cast_done(&c);
+    }
+}
+END_TEST
+
 START_TEST(after_the_first_word_there_is_no_other)
 {
     struct cast c;
@@ -551,6 +630,9 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, another_deployment_answers);
     tcase_add_test(tc, the_same_one_again_and_then_no_more);
+    tcase_add_test(tc, the_rest_of_the_retries_goes_round);
+    tcase_add_test(tc, the_rest_of_the_retries_passes_over_who_must_not_be_asked);
+    tcase_add_test(tc, no_more_attempts_than_the_cap);
     tcase_add_test(tc, after_the_first_word_there_is_no_other);
     tcase_add_test(tc, usage_before_a_failure_is_forgotten);
     tcase_add_test(tc, a_pause_holds_no_slot_and_keeps_its_turn);

@@ -308,7 +308,10 @@ START_TEST(the_lowest_order_serves_and_is_waited_for)
     ck_assert_ptr_eq(look(NULL), second);
     open_until(second, NOW + SEC); /* broken */
     ck_assert_ptr_eq(look(NULL), third);
-    ck_assert_ptr_eq(look(&(struct router_wish) {.tried = &third->serial, .n_tried = 1}), none);
+
+    const struct router_try one = {.serial = third->serial};
+
+    ck_assert_ptr_eq(look(&(struct router_wish) {.tried = &one, .n_tried = 1}), none);
     router_done(&g_router);
 }
 END_TEST
@@ -324,7 +327,8 @@ START_TEST(what_failed_the_call_is_the_last_choice)
     commit();
     ck_assert_uint_ne(a->serial, b->serial);
 
-    const uint32_t tried[] = {a->serial, b->serial, c->serial};
+    struct router_try tried[] = {{a->serial, false}, {b->serial, false}, {c->serial, false},
+                                 {a->serial, false}, {b->serial, false}, {c->serial, false}};
     struct router_wish wish = {.tried = tried, .n_tried = 1};
 
     ck_assert_ptr_eq(look(&wish), b);
@@ -335,6 +339,48 @@ START_TEST(what_failed_the_call_is_the_last_choice)
     ck_assert_ptr_eq(look(&wish), c);
     wish.n_tried = 3; /* all: once more, from the first order */
     ck_assert_uint_eq(look(&wish)->terms->order, 1);
+    wish.n_tried = 4;
+    ck_assert_ptr_eq(look(&wish), b);
+    wish.n_tried = 5;
+    ck_assert_ptr_eq(look(&wish), c);
+    wish.n_tried = 6;
+    ck_assert_uint_eq(look(&wish)->terms->order, 1);
+    router_done(&g_router);
+}
+END_TEST
+
+/* Its failure was one that the next moment does not change. */
+START_TEST(who_must_not_be_asked_again_is_not)
+{
+    struct router_outlook next;
+
+    begin();
+
+    struct deployment *a = with("a", 1, TERMS(.order = 1));
+    struct deployment *b = with("b", 1, TERMS(.order = 2));
+
+    commit();
+
+    struct router_try tried[] = {
+        {a->serial, true}, {b->serial, false}, {b->serial, false}, {b->serial, true}};
+    struct router_wish wish = {.tried = tried, .n_tried = 1};
+    const struct model_group *g = router_resolve(&g_router, str_from("m"));
+
+    for (wish.n_tried = 1; wish.n_tried < 4; wish.n_tried++) {
+        ck_assert_ptr_eq(look(&wish), b);
+        ck_assert(router_look_ahead(&g_router, g, &wish, NOW, &next));
+        ck_assert_int_eq(next.is_tried, wish.n_tried > 1);
+        ck_assert_uint_eq(next.order, 2);
+    }
+    b->in_use = 1; /* waited for */
+    wish.n_tried = 3;
+    ck_assert_int_eq(refused(&wish, NULL), ERRCODE_NONE);
+    b->in_use = 0;
+    wish.n_tried = 4;
+    ck_assert_ptr_null(look(&wish));
+    ck_assert(!router_look_ahead(&g_router, g, &wish, NOW, &next));
+    ck_assert_int_eq(refused(&wish, NULL), ERRCODE_NO_MATCH);
+    ck_assert_int_eq(refused(NULL, NULL), ERRCODE_NONE); /* another call's matter */
     router_done(&g_router);
 }
 END_TEST
@@ -724,6 +770,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_wildcard_is_warm_for_the_model_that_is_asked_for);
     tcase_add_test(tc, the_lowest_order_serves_and_is_waited_for);
     tcase_add_test(tc, what_failed_the_call_is_the_last_choice);
+    tcase_add_test(tc, who_must_not_be_asked_again_is_not);
     tcase_add_test(tc, tags_choose);
     tcase_add_test(tc, the_default_is_for_calls_without_known_tags);
     tcase_add_test(tc, signs_exclude_and_require);
