@@ -344,11 +344,12 @@ def test_tool_choice_is_never_dropped_in_silence(env, prefix: str) -> None:
 
 
 def test_capabilities_are_not_looked_up_elsewhere(env) -> None:
-    """LiteLLM asks /api/show of another server than the deployment's; here nobody is asked at all."""
+    """LiteLLM asks /api/show of another server than the deployment's; here nobody is asked for it at all."""
     ollama = env.ollama()
     sluice = start(env, ollama)
     sluice.post(CHAT, chat_body(tools=[WEATHER]))
-    assert {ex.path for ex in ollama.exchanges} == {"/api/generate", "/api/chat"}
+    ollama.wait_request(1, "version")
+    assert {ex.path for ex in ollama.exchanges} == {"/api/generate", "/api/chat", "/api/version"}
 
 
 def test_usage_is_ollamas_own(env) -> None:
