@@ -7,6 +7,7 @@
 #include "incidents.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log_fields.h"
@@ -14,6 +15,7 @@
 #include "messages.h"
 #include "upstream/ollama_loader.h"
 #include "upstream/ollama_unload.h"
+#include "upstream/ollama_watch.h"
 #include "upstream/server_state.h"
 
 #define DURATION_BYTES 32
@@ -53,6 +55,22 @@ static void on_server(void *ctx, const struct server_report *r)
                       "model server %s answers again after %s; attempts that failed: %llu",
                       r->server, about(r->down_usec, text), (unsigned long long) r->n_failures);
     }
+}
+
+static void on_renewed(void *ctx, const struct renewal_report *r)
+{
+    bool is_same = strcmp(r->version, r->version_before) == 0;
+    struct log_fields f;
+
+    log_fields_init(&f);
+    log_fields_add(&f, "SLUICE_SERVER", str_from(r->server));
+    log_fields_add(&f, "SLUICE_SERVER_VERSION", str_from(r->version));
+    log_fields_add(&f, "SLUICE_SERVER_VERSION_BEFORE", str_from(r->version_before));
+    message_write(MESSAGE_UPSTREAM_RENEWED, LOG_LEVEL_NOTICE, r->limit, &f,
+                  "model server %s may have been restarted: Ollama %s, %s%s; its models count as "
+                  "not loaded",
+                  r->server, r->version, is_same ? "as before" : "before it was ",
+                  is_same ? "" : r->version_before);
 }
 
 static void write_opened(const struct deployment *d)
@@ -160,8 +178,11 @@ static void on_evicted(void *ctx, const struct eviction_report *r)
 
 struct upstream_hooks incidents_upstream_hooks(struct incidents *in)
 {
-    return (struct upstream_hooks) {
-        .ctx = in, .on_server = on_server, .on_load = on_load, .on_evicted = on_evicted};
+    return (struct upstream_hooks) {.ctx = in,
+                                    .on_server = on_server,
+                                    .on_renewed = on_renewed,
+                                    .on_load = on_load,
+                                    .on_evicted = on_evicted};
 }
 
 /* ---------------------------------------------------------------- bursts */

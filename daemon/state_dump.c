@@ -18,14 +18,18 @@ static void dump_call(const struct call *call, uint64_t now_usec)
 
 static void dump_deployment(const struct deployment *d, uint64_t now_usec)
 {
+    const char *version = deployment_server_version(d);
     char text[DEPLOYMENT_TEXT_BYTES];
     const char *pause = deployment_describe_pause(d, true, now_usec, text);
     uint64_t latency_usec = latency_expected(&d->latency, now_usec);
 
     log_printf(LOG_LEVEL_NOTICE,
-               "state: deployment %s in_use=%u/%u order=%u weight=%g first_content_usec=%llu%s%s",
+               "state: deployment %s in_use=%u/%u order=%u weight=%g first_content_usec=%llu "
+               "loaded=%s server_version=%s%s%s",
                d->id, d->in_use, d->slots, (unsigned) d->terms->order, d->terms->weight,
-               (unsigned long long) latency_usec, d->off_reason || pause ? " no calls: " : "",
+               (unsigned long long) latency_usec,
+               deployment_is_loaded(d, NULL, now_usec) ? "yes" : "no", version[0] ? version : "-",
+               d->off_reason || pause ? " no calls: " : "",
                d->off_reason ? d->off_reason
                : pause       ? pause
                              : "");

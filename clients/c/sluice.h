@@ -453,6 +453,7 @@ enum sluice_field {
     SLUICE_FIELD_API_BASE = 30,  /* text, row: without user, password and query [status] */
     SLUICE_FIELD_LOADED = 31,    /* 0 or 1, row: in memory, as far as is known [status] */
     SLUICE_FIELD_IDLE_USEC = 32, /* number, row: since its last call; 0: none, or in use [status] */
+    SLUICE_FIELD_SERVER_VERSION = 33, /* text, row: of the model server; "": not known [status] */
 
     SLUICE_FIELD_UPTIME_USEC = 40,     /* number [status], as all that follow up to TICKETS */
     SLUICE_FIELD_PRESSURE_LEVEL = 41,  /* 0 to 4 */

@@ -26,6 +26,7 @@ const struct column deployment_columns[] = {
     {NULL, "unavailable_reason", SLUICE_FIELD_UNAVAILABLE_REASON, COLUMN_TEXT},
     {NULL, "loaded", SLUICE_FIELD_LOADED, COLUMN_BOOL},
     {NULL, "idle_usec", SLUICE_FIELD_IDLE_USEC, COLUMN_NUMBER},
+    {NULL, "server_version", SLUICE_FIELD_SERVER_VERSION, COLUMN_TEXT},
     {.name = NULL},
 };
 
@@ -165,6 +166,7 @@ static void print_deployment(const sluice_call *call, size_t row)
     print_line("provider", sluice_call_row_text(call, row, SLUICE_FIELD_PROVIDER));
     print_line("model", sluice_call_row_text(call, row, SLUICE_FIELD_UPSTREAM_MODEL));
     print_line("server", sluice_call_row_text(call, row, SLUICE_FIELD_API_BASE));
+    print_line("version", sluice_call_row_text(call, row, SLUICE_FIELD_SERVER_VERSION));
     (void) snprintf(text, sizeof(text), "%llu of %llu in use",
                     number(call, row, SLUICE_FIELD_SLOTS_IN_USE),
                     number(call, row, SLUICE_FIELD_SLOTS));

@@ -95,6 +95,13 @@ void deployment_look(struct deployment *d, uint64_t now_usec)
     }
 }
 
+const char *deployment_server_version(const struct deployment *d)
+{
+    return d->backend && d->backend->ops->server_version
+               ? d->backend->ops->server_version(d->backend)
+               : "";
+}
+
 bool deployment_is_down(const struct deployment *d)
 {
     return d->backend && d->backend->ops->is_down && d->backend->ops->is_down(d->backend);

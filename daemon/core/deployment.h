@@ -94,6 +94,9 @@ bool deployment_is_loaded(const struct deployment *d, const char *model, uint64_
 /* A choice that deployment_is_loaded() decides is near: as backend_ops.look. */
 void deployment_look(struct deployment *d, uint64_t now_usec);
 
+/* What its server calls its version; "": not known. Borrowed until the next turn of the loop. */
+const char *deployment_server_version(const struct deployment *d);
+
 /* Did its server not answer when it was asked last? */
 bool deployment_is_down(const struct deployment *d);
 

@@ -95,6 +95,8 @@ struct backend_ops {
      * be brought up to date in the background.
      */
     void (*look)(struct backend *b, uint64_t now_usec);
+    /* Optional. What its server calls its version, "" where it is not known; borrowed. */
+    const char *(*server_version)(const struct backend *b);
     /* Optional. Has its server failed to answer, and not answered since? */
     bool (*is_down)(const struct backend *b);
     /*

@@ -81,6 +81,7 @@ static size_t list_deployments(const struct router *router, bool with_times, uin
                 .in_use = d->in_use,
                 .upstream_model = d->upstream_model,
                 .api_base = d->api_base,
+                .server_version = deployment_server_version(d),
                 .is_loaded = deployment_is_loaded(d, NULL, now_usec),
                 .idle_usec = with_times ? deployment_idle_usec(d, now_usec) : 0,
             };

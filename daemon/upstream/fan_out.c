@@ -365,6 +365,13 @@ static bool fan_out_is_down(const struct backend *backend)
     return f->inner->ops->is_down && f->inner->ops->is_down(f->inner);
 }
 
+static const char *fan_out_server_version(const struct backend *backend)
+{
+    const struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
+
+    return f->inner->ops->server_version ? f->inner->ops->server_version(f->inner) : "";
+}
+
 static void fan_out_look(struct backend *backend, uint64_t now_usec)
 {
     struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
@@ -402,6 +409,7 @@ static const struct backend_ops ops = {
     .is_loaded = fan_out_is_loaded,
     .is_down = fan_out_is_down,
     .look = fan_out_look,
+    .server_version = fan_out_server_version,
     .unload = fan_out_unload,
     .list_models = fan_out_list_models,
 };

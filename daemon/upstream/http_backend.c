@@ -552,6 +552,13 @@ static void backend_look(struct backend *backend, uint64_t now_usec)
     }
 }
 
+static const char *backend_server_version(const struct backend *backend)
+{
+    const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    return b->loader ? ollama_loader_version(b->loader) : "";
+}
+
 static bool backend_is_down(const struct backend *backend)
 {
     const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
@@ -586,6 +593,7 @@ static const struct backend_ops ops = {
     .free = backend_free,
     .is_loaded = backend_is_loaded,
     .look = backend_look,
+    .server_version = backend_server_version,
     .is_down = backend_is_down,
     .unload = backend_unload,
     .list_models = backend_list_models,

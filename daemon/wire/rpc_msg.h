@@ -84,6 +84,7 @@ struct rpc_deployment {
     unsigned slots, in_use;
     bool is_loaded;
     uint64_t idle_usec;
+    const char *server_version; /* "" without */
 };
 struct rpc_status {
     uint64_t uptime_usec, config_generation;

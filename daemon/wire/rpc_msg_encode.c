@@ -446,6 +446,7 @@ static void fill_deployment(Sluice__V1__DeploymentStatus *to, const struct rpc_d
     to->unavailable_reason = borrowed(from->off_reason ? from->off_reason : "");
     to->upstream_model = borrowed(from->upstream_model);
     to->api_base = borrowed(from->api_base);
+    to->server_version = borrowed(from->server_version);
     to->loaded = from->is_loaded;
     to->idle_usec = from->idle_usec;
 }

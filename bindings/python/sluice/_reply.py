@@ -561,6 +561,7 @@ def status_of(call: Call) -> types.Status:
             api_base=_row_text(call, i, Field.API_BASE),
             is_loaded=bool(_row_number(call, i, Field.LOADED)),
             idle_seconds=_row_number(call, i, Field.IDLE_USEC) / 1e6 or None,
+            server_version=_row_text(call, i, Field.SERVER_VERSION),
         )
         for i in range(lib.sluice_call_n_rows(call.handle))
     ]

@@ -384,6 +384,7 @@ class DeploymentStatus(BaseModel):
     api_base: str
     is_loaded: bool  # in the server's memory, as far as is known
     idle_seconds: Optional[float]  # since its last call; None: there was none, or it is in use
+    server_version: str = ""  # of the model server, where it is known
 
 
 @dataclass

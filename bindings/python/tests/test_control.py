@@ -64,6 +64,7 @@ def test_unload(service: Service, client: sluice.Client) -> None:
     deployment = next(d for d in client.status().deployments if d.model == "o")
     assert deployment.upstream_model == "the-model" and deployment.is_loaded
     assert deployment.api_base == service.ollama.url and deployment.idle_seconds is not None
+    assert deployment.server_version in ("", service.ollama.version)  # asked beside the call
     result = client.unload("o")
     assert (result.unloaded, result.unchanged) == (1, 0)
     with pytest.raises(sluice.NotFoundError):
