@@ -21,22 +21,12 @@
 #include "term.h"
 
 struct chat_options {
-    struct common_options common;
-    const char *model, *system, *effort;
+    struct ask_options ask;
+    const char *system, *effort;
     struct int_option max_tokens, seed;
     struct double_option temperature, top_p;
-    uint64_t timeout_usec;
-    int class_of_service;
     bool is_verbose;
 };
-
-#define OPTION_MODEL                                                                               \
-    {"model",                                                                                      \
-     'm',                                                                                          \
-     OPTION_TEXT,                                                                                  \
-     "NAME",                                                                                       \
-     "the model (default: $SLUICE_MODEL, then the first of the list)",                             \
-     offsetof(struct chat_options, model)}
 
 #define OPTIONS_SAMPLING                                                                           \
     {"max-tokens",     'n',                                                                        \
@@ -60,16 +50,7 @@ struct chat_options {
          "N",                                                                                      \
          "the same seed gives the same answer, where the model server can",                        \
          offsetof(struct chat_options, seed)},                                                     \
-        {"class",                                                                                  \
-         'c',                                                                                      \
-         OPTION_CLASS,                                                                             \
-         "CLASS",                                                                                  \
-         "who waits: interactive (default), batch or background",                                  \
-         offsetof(struct chat_options, class_of_service)},                                         \
-    {                                                                                              \
-        "timeout", 0, OPTION_DURATION, "TIME", "give up after this long (30s, 2min)",              \
-            offsetof(struct chat_options, timeout_usec)                                            \
-    }
+        OPTION_ASK_CLASS, OPTION_ASK_TIMEOUT
 
 #define OPTIONS_CHAT                                                                               \
     {"system",                                                                                     \
@@ -92,7 +73,7 @@ struct chat_options {
      offsetof(struct chat_options, is_verbose)}
 
 static const struct option_row chat_rows[] = {
-    OPTION_MODEL,       OPTIONS_SAMPLING, OPTIONS_CHAT,   OPTION_VERBOSE,
+    OPTION_ASK_MODEL,   OPTIONS_SAMPLING, OPTIONS_CHAT,   OPTION_VERBOSE,
     OPTION_JSON_EVENTS, OPTION_SOCKET,    {.name = NULL},
 };
 
@@ -102,7 +83,7 @@ static const struct option_row run_rows[] = {
 };
 
 static const struct option_row complete_rows[] = {
-    OPTION_MODEL,       OPTIONS_SAMPLING, OPTION_VERBOSE,
+    OPTION_ASK_MODEL,   OPTIONS_SAMPLING, OPTION_VERBOSE,
     OPTION_JSON_EVENTS, OPTION_SOCKET,    {.name = NULL},
 };
 
@@ -140,12 +121,7 @@ static int set_sampling(sluice_request *req, const struct chat_options *o)
     if (r == 0 && o->top_p.is_set) {
         r = sluice_request_set_double(req, SLUICE_DOUBLE_TOP_P, o->top_p.value);
     }
-    if (r == 0 && o->class_of_service > 0) {
-        r = sluice_request_set_int(req, SLUICE_INT_CLASS, o->class_of_service);
-    }
-    if (r == 0 && o->timeout_usec > 0) {
-        r = sluice_request_set_int(req, SLUICE_INT_DEADLINE_USEC, (int64_t) o->timeout_usec);
-    }
+    r = r == 0 ? session_set_waiting(req, &o->ask) : r;
     if (r == 0 && o->effort) {
         r = sluice_request_set_text(req, SLUICE_TEXT_REASONING_EFFORT, o->effort,
                                     strlen(o->effort));
@@ -181,7 +157,7 @@ static int make_request(const struct chat *chat, sluice_request **ret)
 
 static struct stream_options stream_options_of(const struct chat_options *o)
 {
-    return (struct stream_options) {.is_json = o->common.is_json, .is_verbose = o->is_verbose};
+    return (struct stream_options) {.is_json = o->ask.common.is_json, .is_verbose = o->is_verbose};
 }
 
 /* One answer to what the conversation holds. */
@@ -250,7 +226,7 @@ static int ensure_connection(struct chat *chat)
         return EXIT_OK;
     }
     sluice_client_free(chat->client);
-    chat->client = session_connect(chat->options->common.socket, &code);
+    chat->client = session_connect(chat->options->ask.common.socket, &code);
     return code;
 }
 
@@ -368,9 +344,9 @@ static int talk(const struct chat_options *options, int n_words, char *const *wo
     struct chat chat = {.options = options};
     int code;
 
-    chat.client = session_connect(options->common.socket, &code);
+    chat.client = session_connect(options->ask.common.socket, &code);
     if (chat.client) {
-        chat.model = session_model(chat.client, options->model, &code);
+        chat.model = session_model(chat.client, options->ask.model, &code);
     }
     if (chat.model) {
         (void) snprintf(chat.what, sizeof(chat.what), "chat with \"%s\"", chat.model);
@@ -386,27 +362,28 @@ static int talk(const struct chat_options *options, int n_words, char *const *wo
 
 int run_chat(const struct command *command, int argc, char **argv)
 {
-    struct chat_options options = {.model = NULL};
-    int code = options_parse(command, chat_rows, argc, argv, &options.common);
-    int first = options.common.first_word;
+    struct chat_options options = {.ask.model = NULL};
+    int code = options_parse(command, chat_rows, argc, argv, &options.ask.common);
+    int first = options.ask.common.first_word;
 
     return code == OPTIONS_GO_ON ? talk(&options, argc - first, argv + first, false) : code;
 }
 
 int run_run(const struct command *command, int argc, char **argv)
 {
-    struct chat_options options = {.model = NULL};
-    int code = options_parse(command, run_rows, argc, argv, &options.common);
+    struct chat_options options = {.ask.model = NULL};
+    int code = options_parse(command, run_rows, argc, argv, &options.ask.common);
 
-    code = code == OPTIONS_GO_ON ? options_want_words(command, argc, argv, &options.common, 1, argc)
-                                 : code;
+    code = code == OPTIONS_GO_ON
+               ? options_want_words(command, argc, argv, &options.ask.common, 1, argc)
+               : code;
     if (code != OPTIONS_GO_ON) {
         return code;
     }
 
-    int first = options.common.first_word + 1;
+    int first = options.ask.common.first_word + 1;
 
-    options.model = argv[first - 1];
+    options.ask.model = argv[first - 1];
     return talk(&options, argc - first, argv + first, true);
 }
 
@@ -443,24 +420,24 @@ static int complete(sluice_client *client, const char *model, const struct chat_
 
 int run_complete(const struct command *command, int argc, char **argv)
 {
-    struct chat_options options = {.model = NULL};
+    struct chat_options options = {.ask.model = NULL};
     struct prompt prompt = {.bytes = NULL};
     char *model = NULL;
-    int code = options_parse(command, complete_rows, argc, argv, &options.common);
+    int code = options_parse(command, complete_rows, argc, argv, &options.ask.common);
 
     if (code != OPTIONS_GO_ON) {
         return code;
     }
-    code = prompt_read("complete", argc - options.common.first_word,
-                       argv + options.common.first_word, &prompt);
+    code = prompt_read("complete", argc - options.ask.common.first_word,
+                       argv + options.ask.common.first_word, &prompt);
     if (code != EXIT_OK) {
         return code;
     }
 
-    sluice_client *client = session_connect(options.common.socket, &code);
+    sluice_client *client = session_connect(options.ask.common.socket, &code);
 
     if (client) {
-        model = session_model(client, options.model, &code);
+        model = session_model(client, options.ask.model, &code);
     }
     if (model) {
         code = complete(client, model, &options, &prompt);

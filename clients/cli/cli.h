@@ -75,6 +75,10 @@ int complain_output(void);
  * default. */
 sluice_client *session_connect(const char *path, int *ret_exit_code);
 
+/* Tells a request how long it may wait, and as whom (options.h): 0 or -errno. */
+struct ask_options;
+int session_set_waiting(sluice_request *req, const struct ask_options *o);
+
 /* Runs a call that answers once; frees req. The call with its REPLY, or NULL after saying why; then
  * *ret_exit_code. */
 sluice_call *session_ask(sluice_client *client, sluice_request *req, const char *what,

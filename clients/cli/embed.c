@@ -19,23 +19,16 @@
 #define MAX_LABEL_CHARS 24
 
 struct embed_options {
-    struct common_options common;
-    const char *model;
+    struct ask_options ask;
     struct int_option dimensions;
-    uint64_t timeout_usec;
-    int class_of_service;
 };
 
 static const struct option_row embed_rows[] = {
-    {"model", 'm', OPTION_TEXT, "NAME",
-     "the model (default: $SLUICE_MODEL, then the first of the list)",
-     offsetof(struct embed_options, model)},
+    OPTION_ASK_MODEL,
     {"dimensions", 'd', OPTION_COUNT, "N", "length of the vectors, where the model can",
      offsetof(struct embed_options, dimensions)},
-    {"class", 'c', OPTION_CLASS, "CLASS", "who waits: interactive (default), batch or background",
-     offsetof(struct embed_options, class_of_service)},
-    {"timeout", 0, OPTION_DURATION, "TIME", "give up after this long (30s, 2min)",
-     offsetof(struct embed_options, timeout_usec)},
+    OPTION_ASK_CLASS,
+    OPTION_ASK_TIMEOUT,
     OPTION_JSON,
     OPTION_SOCKET,
     {.name = NULL},
@@ -75,12 +68,7 @@ static int make_request(const struct work *w, const char *model, const struct em
     if (r == 0 && o->dimensions.is_set) {
         r = sluice_request_set_int(req, SLUICE_INT_DIMENSIONS, o->dimensions.value);
     }
-    if (r == 0 && o->class_of_service > 0) {
-        r = sluice_request_set_int(req, SLUICE_INT_CLASS, o->class_of_service);
-    }
-    if (r == 0 && o->timeout_usec > 0) {
-        r = sluice_request_set_int(req, SLUICE_INT_DEADLINE_USEC, (int64_t) o->timeout_usec);
-    }
+    r = r == 0 ? session_set_waiting(req, &o->ask) : r;
     if (r < 0) {
         sluice_request_free(req);
         return r;
@@ -244,9 +232,9 @@ static int embed(struct work *w, sluice_client *client, const char *model,
     if (!call) {
         return code;
     }
-    code = receive(w, call, !o->common.is_json && term_is_tty(stdout));
+    code = receive(w, call, !o->ask.common.is_json && term_is_tty(stdout));
     if (code == EXIT_OK) {
-        print_all(w, call, o->common.is_json);
+        print_all(w, call, o->ask.common.is_json);
     }
     session_finish(call);
     return code;
@@ -254,24 +242,24 @@ static int embed(struct work *w, sluice_client *client, const char *model,
 
 int run_embed(const struct command *command, int argc, char **argv)
 {
-    struct embed_options options = {.model = NULL};
+    struct embed_options options = {.ask.model = NULL};
     struct work work = {.what = "embed"};
     sluice_client *client = NULL;
     char *model = NULL;
-    int code = options_parse(command, embed_rows, argc, argv, &options.common);
+    int code = options_parse(command, embed_rows, argc, argv, &options.ask.common);
 
     if (code != OPTIONS_GO_ON) {
         return code;
     }
 
-    int n_words = argc - options.common.first_word;
+    int n_words = argc - options.ask.common.first_word;
 
-    code = texts_take(&work.texts, work.what, n_words, argv + options.common.first_word);
+    code = texts_take(&work.texts, work.what, n_words, argv + options.ask.common.first_word);
     if (code == EXIT_OK) {
-        client = session_connect(options.common.socket, &code);
+        client = session_connect(options.ask.common.socket, &code);
     }
     if (client) {
-        model = session_model(client, options.model, &code);
+        model = session_model(client, options.ask.model, &code);
     }
     if (model) {
         (void) snprintf(work.what, sizeof(work.what), "embeddings by \"%s\"", model);

@@ -60,6 +60,35 @@ struct common_options {
      "print each event as a line of JSON",                                                         \
      offsetof(struct common_options, is_json)}
 
+/* What every command has that asks a model. First member as well. */
+struct ask_options {
+    struct common_options common;
+    const char *model;
+    uint64_t timeout_usec; /* 0: none */
+    int class_of_service;  /* enum sluice_class; 0: not said */
+};
+#define OPTION_ASK_MODEL                                                                           \
+    {"model",                                                                                      \
+     'm',                                                                                          \
+     OPTION_TEXT,                                                                                  \
+     "NAME",                                                                                       \
+     "the model (default: $SLUICE_MODEL, then the first of the list)",                             \
+     offsetof(struct ask_options, model)}
+#define OPTION_ASK_CLASS                                                                           \
+    {"class",                                                                                      \
+     'c',                                                                                          \
+     OPTION_CLASS,                                                                                 \
+     "CLASS",                                                                                      \
+     "who waits: interactive (default), batch or background",                                      \
+     offsetof(struct ask_options, class_of_service)}
+#define OPTION_ASK_TIMEOUT                                                                         \
+    {"timeout",                                                                                    \
+     0,                                                                                            \
+     OPTION_DURATION,                                                                              \
+     "TIME",                                                                                       \
+     "give up after this long (30s, 2min)",                                                        \
+     offsetof(struct ask_options, timeout_usec)}
+
 #define OPTIONS_GO_ON (-1)
 
 /* Reads argv into values (zeroed by the caller). rows end with one without a name. OPTIONS_GO_ON,

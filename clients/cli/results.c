@@ -18,47 +18,23 @@
 #include "texts.h"
 
 struct result_options {
-    struct common_options common;
-    const char *model;
+    struct ask_options ask;
     struct int_option top_n; /* rerank */
-    uint64_t timeout_usec;
-    int class_of_service;
 };
 
-#define MODEL_ROW                                                                                  \
-    {"model",                                                                                      \
-     'm',                                                                                          \
-     OPTION_TEXT,                                                                                  \
-     "NAME",                                                                                       \
-     "the model (default: $SLUICE_MODEL, then the first of the list)",                             \
-     offsetof(struct result_options, model)}
-#define CLASS_ROW                                                                                  \
-    {"class",                                                                                      \
-     'c',                                                                                          \
-     OPTION_CLASS,                                                                                 \
-     "CLASS",                                                                                      \
-     "who waits: interactive (default), batch or background",                                      \
-     offsetof(struct result_options, class_of_service)}
-#define TIMEOUT_ROW                                                                                \
-    {"timeout",                                                                                    \
-     0,                                                                                            \
-     OPTION_DURATION,                                                                              \
-     "TIME",                                                                                       \
-     "give up after this long (30s, 2min)",                                                        \
-     offsetof(struct result_options, timeout_usec)}
-
 static const struct option_row rerank_rows[] = {
-    MODEL_ROW,
+    OPTION_ASK_MODEL,
     {"top-n", 'n', OPTION_COUNT, "N", "the best ones only", offsetof(struct result_options, top_n)},
-    CLASS_ROW,
-    TIMEOUT_ROW,
+    OPTION_ASK_CLASS,
+    OPTION_ASK_TIMEOUT,
     OPTION_JSON,
     OPTION_SOCKET,
     {.name = NULL},
 };
 
 static const struct option_row classify_rows[] = {
-    MODEL_ROW, CLASS_ROW, TIMEOUT_ROW, OPTION_JSON, OPTION_SOCKET, {.name = NULL},
+    OPTION_ASK_MODEL, OPTION_ASK_CLASS, OPTION_ASK_TIMEOUT,
+    OPTION_JSON,      OPTION_SOCKET,    {.name = NULL},
 };
 
 /* A command at work. */
@@ -86,12 +62,7 @@ static int make_request(const struct work *w, const char *model, sluice_request 
     if (r == 0 && o->top_n.is_set) {
         r = sluice_request_set_int(req, SLUICE_INT_TOP_N, o->top_n.value);
     }
-    if (r == 0 && o->class_of_service > 0) {
-        r = sluice_request_set_int(req, SLUICE_INT_CLASS, o->class_of_service);
-    }
-    if (r == 0 && o->timeout_usec > 0) {
-        r = sluice_request_set_int(req, SLUICE_INT_DEADLINE_USEC, (int64_t) o->timeout_usec);
-    }
+    r = r == 0 ? session_set_waiting(req, &o->ask) : r;
     if (r < 0) {
         sluice_request_free(req);
         return r;
@@ -204,7 +175,7 @@ static int ask(struct work *w, sluice_client *client, const char *model)
     if (!call) {
         return code;
     }
-    w->results = w->options.common.is_json ? json_array() : NULL;
+    w->results = w->options.ask.common.is_json ? json_array() : NULL;
     code = receive(w, call);
     if (code == EXIT_OK && w->results) {
         print_document(w, call);
@@ -223,10 +194,10 @@ static int run(struct work *w, int n_words, char *const *words)
     int code = texts_take(&w->texts, w->what, n_words, words);
 
     if (code == EXIT_OK) {
-        client = session_connect(w->options.common.socket, &code);
+        client = session_connect(w->options.ask.common.socket, &code);
     }
     if (client) {
-        model = session_model(client, w->options.model, &code);
+        model = session_model(client, w->options.ask.model, &code);
     }
     if (model) {
         (void) snprintf(w->what, sizeof(w->what), "%s by \"%s\"", w->query ? "ranks" : "labels",
@@ -242,11 +213,11 @@ static int run(struct work *w, int n_words, char *const *words)
 int run_rerank(const struct command *command, int argc, char **argv)
 {
     struct work w = {.what = "rerank"};
-    int code = options_parse(command, rerank_rows, argc, argv, &w.options.common);
-    int first = w.options.common.first_word;
+    int code = options_parse(command, rerank_rows, argc, argv, &w.options.ask.common);
+    int first = w.options.ask.common.first_word;
 
     if (code == OPTIONS_GO_ON) {
-        code = options_want_words(command, argc, argv, &w.options.common, 1, argc);
+        code = options_want_words(command, argc, argv, &w.options.ask.common, 1, argc);
     }
     if (code != OPTIONS_GO_ON) {
         return code;
@@ -258,8 +229,8 @@ int run_rerank(const struct command *command, int argc, char **argv)
 int run_classify(const struct command *command, int argc, char **argv)
 {
     struct work w = {.what = "classify"};
-    int code = options_parse(command, classify_rows, argc, argv, &w.options.common);
-    int first = w.options.common.first_word;
+    int code = options_parse(command, classify_rows, argc, argv, &w.options.ask.common);
+    int first = w.options.ask.common.first_word;
 
     return code == OPTIONS_GO_ON ? run(&w, argc - first, argv + first) : code;
 }

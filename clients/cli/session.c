@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "options.h"
 #include "term.h"
 
 sluice_client *session_connect(const char *path, int *ret_exit_code)
@@ -21,6 +22,19 @@ sluice_client *session_connect(const char *path, int *ret_exit_code)
     }
     *ret_exit_code = r == -EINTR ? complain_errno("connecting", r) : complain_unreachable(path, r);
     return NULL;
+}
+
+int session_set_waiting(sluice_request *req, const struct ask_options *o)
+{
+    int r = 0;
+
+    if (o->class_of_service > 0) {
+        r = sluice_request_set_int(req, SLUICE_INT_CLASS, o->class_of_service);
+    }
+    if (r == 0 && o->timeout_usec > 0) {
+        r = sluice_request_set_int(req, SLUICE_INT_DEADLINE_USEC, (int64_t) o->timeout_usec);
+    }
+    return r;
 }
 
 sluice_call *session_start(sluice_client *client, sluice_request *req, const char *what,
