@@ -43,6 +43,8 @@ enum config_use {
     USE_OLLAMA_INTEGER, /* the same, where the provider is Ollama */
     USE_OLLAMA_ANY,
     USE_BODY, /* extra_body: a map of parameters that win over the client's */
+    USE_FIRST_OPTION = USE_NUMBER,
+    USE_LAST_OPTION = USE_OLLAMA_ANY,
 };
 
 /* Packed: there are some 440 of them. */

@@ -135,40 +135,7 @@ void config_option_read_stop(struct config_entry *e, const struct config_node *v
 /* May a name be a default parameter at all, or has it a meaning of its own here? */
 static bool is_option(const struct config_key *row)
 {
-    if (!row) {
-        return true;
-    }
-    switch (row->use) {
-    case USE_REPORT:
-    case USE_OFF:
-    case USE_TARGET:
-    case USE_TOTAL:
-    case USE_FIRST_BYTE:
-    case USE_GAP:
-    case USE_SLOTS:
-    case USE_ORDER:
-    case USE_WEIGHT:
-    case USE_RPM:
-    case USE_TPM:
-    case USE_TAGS:
-    case USE_RETRIES:
-    case USE_COOLDOWN:
-    case USE_DROP:
-    case USE_DROPPED:
-    case USE_HEADERS:
-    case USE_ORGANIZATION:
-    case USE_CA:
-    case USE_BODY:
-        return false;
-    case USE_NUMBER:
-    case USE_INTEGER:
-    case USE_STOP:
-    case USE_ANY:
-    case USE_OLLAMA_INTEGER:
-    case USE_OLLAMA_ANY:
-        return true;
-    }
-    return false;
+    return !row || (row->use >= USE_FIRST_OPTION && row->use <= USE_LAST_OPTION);
 }
 
 /* What the rest of sluice reckons with as the client said it (wire/openai_upstream.c). */

@@ -11,6 +11,7 @@
  */
 #include "config/config_rules.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -121,56 +122,27 @@ static void read_dropped(struct config_entry *e, const struct config_node *at)
     note_paths(e, at);
 }
 
+static void read_rpm(struct config_entry *e, const struct config_node *at)
+{
+    (void) count(e, at, 1, MAX_RATE, &e->deployment->rpm);
+}
+
+static void read_tpm(struct config_entry *e, const struct config_node *at)
+{
+    (void) count(e, at, 1, MAX_RATE, &e->deployment->tpm);
+}
+
 void config_rules_read(struct config_entry *e, const struct config_key *row,
                        const struct config_node *param)
 {
-    switch (row->use) {
-    case USE_ORDER:
-        read_order(e, param);
-        return;
-    case USE_WEIGHT:
-        read_weight(e, param);
-        return;
-    case USE_RPM:
-        (void) count(e, param, 1, MAX_RATE, &e->deployment->rpm);
-        return;
-    case USE_TPM:
-        (void) count(e, param, 1, MAX_RATE, &e->deployment->tpm);
-        return;
-    case USE_TAGS:
-        read_tags(e, param);
-        return;
-    case USE_RETRIES:
-        read_retries(e, param);
-        return;
-    case USE_COOLDOWN:
-        read_cooldown(e, param);
-        return;
-    case USE_DROP:
-        read_drop(e, param);
-        return;
-    case USE_DROPPED:
-        read_dropped(e, param);
-        return;
-    case USE_REPORT:
-    case USE_OFF:
-    case USE_TARGET:
-    case USE_TOTAL:
-    case USE_FIRST_BYTE:
-    case USE_GAP:
-    case USE_SLOTS:
-    case USE_HEADERS:
-    case USE_ORGANIZATION:
-    case USE_CA:
-    case USE_NUMBER:
-    case USE_INTEGER:
-    case USE_STOP:
-    case USE_ANY:
-    case USE_OLLAMA_INTEGER:
-    case USE_OLLAMA_ANY:
-    case USE_BODY:
-        return; /* not of these */
-    }
+    static void (*const readers[])(struct config_entry *, const struct config_node *) = {
+        [USE_ORDER] = read_order,       [USE_WEIGHT] = read_weight, [USE_RPM] = read_rpm,
+        [USE_TPM] = read_tpm,           [USE_TAGS] = read_tags,     [USE_RETRIES] = read_retries,
+        [USE_COOLDOWN] = read_cooldown, [USE_DROP] = read_drop,     [USE_DROPPED] = read_dropped,
+    };
+
+    assert(row->use < ARRAY_LEN(readers) && readers[row->use]);
+    readers[row->use](e, param);
 }
 
 /*
