@@ -32,8 +32,10 @@ struct request *request_free(struct request *req)
 
 struct str request_member(const struct request *req, const char *name)
 {
+    struct str wanted = str_from(name);
+
     for (size_t i = 0; i < req->n_members; i++) {
-        if (str_is(req->members[i].name, name)) {
+        if (str_is_equal(req->members[i].name, wanted)) {
             return req->members[i].value;
         }
     }

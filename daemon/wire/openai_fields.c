@@ -13,8 +13,6 @@
 #include "wire/json.h"
 #include "wire/openai_body.h"
 
-#define NAME_MAX_BYTES 48 /* of a row: the longest has 38 */
-
 enum {
     CHAT = 1 << REQUEST_CHAT,
     COMPLETE = 1 << REQUEST_COMPLETE,
@@ -29,7 +27,7 @@ enum {
 #define INTEGER 0 /* as types: a number without a fraction */
 
 static const struct row {
-    const char *name; /* "audio.voice": a member of a member */
+    const char *name; /* ".voice": a member of the row above that has no dot */
     uint8_t kinds;
     uint8_t types;    /* INTEGER, or of FIELD_... */
     uint8_t inner;    /* of elements, or of the values of an object; 0: any */
@@ -39,29 +37,30 @@ static const struct row {
     {"metadata", ANY, FIELD_OBJECT, 0, 0, 0},
     /* false: llama-server's word for never */
     {"logit_bias", TEXT, FIELD_OBJECT, FIELD_NUMBER | FIELD_BOOL, -100, 100},
-    {"stream_options.include_obfuscation", TEXT, FIELD_BOOL, 0, 0, 0},
+    {"stream_options", TEXT, FIELD_OBJECT, 0, 0, 0},
+    {".include_obfuscation", TEXT, FIELD_BOOL, 0, 0, 0},
     {"store", CHAT, FIELD_BOOL, 0, 0, 0},
     {"parallel_tool_calls", CHAT, FIELD_BOOL, 0, 0, 0},
     {"function_call", CHAT, FIELD_STRING | FIELD_OBJECT, 0, 0, 0},
     {"functions", CHAT, FIELD_ARRAY, FIELD_OBJECT, 0, 0},
     {"modalities", CHAT, FIELD_ARRAY, FIELD_STRING, 0, 0},
     {"audio", CHAT, FIELD_OBJECT, 0, 0, 0},
-    {"audio.format", CHAT, FIELD_STRING, 0, 0, 0},
-    {"audio.voice", CHAT, FIELD_STRING | FIELD_OBJECT, 0, 0, 0},
+    {".format", CHAT, FIELD_STRING, 0, 0, 0},
+    {".voice", CHAT, FIELD_STRING | FIELD_OBJECT, 0, 0, 0},
     {"prediction", CHAT, FIELD_OBJECT, 0, 0, 0},
-    {"prediction.type", CHAT, FIELD_STRING, 0, 0, 0},
-    {"prediction.content", CHAT, FIELD_STRING | FIELD_ARRAY, 0, 0, 0},
+    {".type", CHAT, FIELD_STRING, 0, 0, 0},
+    {".content", CHAT, FIELD_STRING | FIELD_ARRAY, 0, 0, 0},
     {"verbosity", CHAT, FIELD_STRING, 0, 0, 0},
     {"safety_identifier", CHAT, FIELD_STRING, 0, 0, 0},
     {"prompt_cache_key", CHAT, FIELD_STRING, 0, 0, 0},
     {"prompt_cache_retention", CHAT, FIELD_STRING, 0, 0, 0},
     {"prompt_cache_options", CHAT, FIELD_OBJECT, 0, 0, 0},
     {"moderation", CHAT, FIELD_OBJECT, 0, 0, 0},
-    {"moderation.model", CHAT, FIELD_STRING, 0, 0, 0},
-    {"moderation.policy", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {".model", CHAT, FIELD_STRING, 0, 0, 0},
+    {".policy", CHAT, FIELD_OBJECT, 0, 0, 0},
     {"web_search_options", CHAT, FIELD_OBJECT, 0, 0, 0},
-    {"web_search_options.search_context_size", CHAT, FIELD_STRING, 0, 0, 0},
-    {"web_search_options.user_location", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {".search_context_size", CHAT, FIELD_STRING, 0, 0, 0},
+    {".user_location", CHAT, FIELD_OBJECT, 0, 0, 0},
     {"best_of", COMPLETE, INTEGER, 0, 1, INT32_MAX},
     {"echo", TEXT, FIELD_BOOL, 0, 0, 0},
     {"chat_template_kwargs", CHAT, FIELD_OBJECT, 0, 0, 0},
@@ -79,18 +78,6 @@ static const struct row {
 static struct str said(const struct request *req, const char *name)
 {
     return req->dialect == DIALECT_OPENAI ? request_member(req, name) : json_find(req->extra, name);
-}
-
-static struct str value_of(const struct request *req, const char *name)
-{
-    const char *dot = strchr(name, '.');
-    char outer[NAME_MAX_BYTES];
-
-    if (!dot) {
-        return said(req, name);
-    }
-    (void) snprintf(outer, sizeof outer, "%.*s", (int) (dot - name), name);
-    return json_find(said(req, outer), dot + 1);
 }
 
 static int check_inner(const struct row *row, const struct field *f)
@@ -118,25 +105,39 @@ static int check_inner(const struct row *row, const struct field *f)
     return 0;
 }
 
+static int check_row(const struct row *row, const struct field *f)
+{
+    int64_t number;
+    int r;
+
+    if (!field_is_present(f)) {
+        return 0;
+    }
+    r = row->types == INTEGER ? field_i64(f, row->min, row->max, &number)
+                              : field_types(f, row->types);
+    return r == 0 && row->inner ? check_inner(row, f) : r;
+}
+
 static int check_rows(const struct request *req, struct problem *problem)
 {
+    struct field outer = {NULL, STR_NONE, problem};
+
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const struct row *row = &rows[i];
-        struct field f = {row->name, STR_NONE, problem};
-        int64_t number;
-        int r;
+        int r = 0;
 
         if (!(row->kinds & 1U << req->kind)) {
             continue;
         }
-        f.value = value_of(req, row->name);
-        if (!field_is_present(&f)) {
-            continue;
-        }
-        r = row->types == INTEGER ? field_i64(&f, row->min, row->max, &number)
-                                  : field_types(&f, row->types);
-        if (r == 0 && row->inner) {
-            r = check_inner(row, &f);
+        if (row->name[0] != '.') {
+            outer.name = row->name;
+            outer.value = said(req, row->name);
+            r = check_row(row, &outer);
+        } else if (field_is_present(&outer)) {
+            const char *name = row->name + 1;
+            struct field f = {name, json_find(outer.value, name), problem};
+
+            r = field_within(check_row(row, &f), problem, "%s", outer.name);
         }
         if (r < 0) {
             return r;

@@ -61,12 +61,34 @@ static int add_members(struct openai_body *b, struct str object, bool replaces)
         if (r < 0) {
             return r;
         }
-        while (i < req->n_members && !(replaces && str_is_equal(req->members[i].name, name))) {
+        while (replaces && i < req->n_members && !str_is_equal(req->members[i].name, name)) {
             i++;
         }
+        i = replaces ? i : req->n_members;
         req->members[i] = (struct request_member) {.name = name, .value = value};
         req->n_members += i == req->n_members;
     }
+    return 0;
+}
+
+/* Room for n more of them. */
+static int grow_members(struct openai_body *b, size_t n)
+{
+    struct request *req = b->req;
+    struct request_member *members;
+
+    n += req->n_members;
+    if (n > MAX_MEMBERS) {
+        return field_fail(b->problem, "", "the body may have at most %d members", MAX_MEMBERS);
+    }
+    members = arena_array(&req->arena, n, sizeof *members);
+    if (!members) {
+        return -ENOMEM;
+    }
+    if (req->n_members > 0) {
+        memcpy(members, req->members, req->n_members * sizeof *members);
+    }
+    req->members = members;
     return 0;
 }
 
@@ -77,24 +99,21 @@ static int add_members(struct openai_body *b, struct str object, bool replaces)
  */
 static int decode_members(struct openai_body *b)
 {
-    struct request *req = b->req;
-    struct field extra = {"extra_body", json_find(req->body, "extra_body"), b->problem};
-    size_t n = field_count(req->body);
-    int r = field_types(&extra, FIELD_OBJECT);
+    struct str extra = STR_NONE;
+    struct field f;
+    int r = grow_members(b, field_count(b->req->body));
 
+    r = r < 0 ? r : add_members(b, b->req->body, false);
     if (r < 0) {
         return r;
     }
-    n += field_count(extra.value);
-    if (n > MAX_MEMBERS) {
-        return field_fail(b->problem, "", "the body may have at most %d members", MAX_MEMBERS);
+    f = openai_body_member(b, "extra_body");
+    r = field_object(&f, &extra);
+    if (r < 0 || !extra.ptr) {
+        return r;
     }
-    req->members = arena_array(&req->arena, n, sizeof *req->members);
-    if (!req->members) {
-        return -ENOMEM;
-    }
-    r = add_members(b, req->body, false);
-    return r < 0 ? r : add_members(b, extra.value, true);
+    r = grow_members(b, field_count(extra));
+    return r < 0 ? r : add_members(b, extra, true);
 }
 
 /* ---- what all kinds have */
