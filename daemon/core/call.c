@@ -384,7 +384,9 @@ int call_submit(struct call_registry *reg, struct request *req, struct event_sin
                                        .tried = call->tried,
                                        .tags = req->routing.tags,
                                        .n_tags = req->routing.n_tags,
-                                       .is_local_only = req->routing.is_local_only};
+                                       .is_local_only = req->routing.is_local_only,
+                                       .class = req->class,
+                                       .since_usec = now_usec};
     call->ticket.wish = &call->wish;
     list_init(&call->link);
     list_init(&call->ticket.link);

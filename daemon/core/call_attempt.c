@@ -237,6 +237,7 @@ static bool is_way(const struct call *call, struct str name, uint64_t now_usec)
         return false;
     }
     wish.n_tried = 0;
+    wish.name = name;
     return !router_refuses(router, group, &wish, now_usec, &refusal);
 }
 

@@ -93,7 +93,8 @@ static void refuse(struct call_registry *reg, uint64_t now_usec)
             describe_context(t, text);
             f.text = str_from(text);
         } else {
-            f.text = str_from(router_refusal_describe(&refusal, now_usec, text));
+            f.text =
+                str_from(router_refusal_describe(reg->router, t->group, &refusal, now_usec, text));
         }
         call_group_refused(CONTAINER_OF(t, struct call, ticket), &f, now_usec);
     }

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/str.h"
 #include "core/event.h"
 #include "core/request.h"
 
@@ -43,6 +44,54 @@ struct unload_sink {
 /* An unload under way. It lives on when its backend is freed. */
 struct unload_job {
     void (*cancel)(struct unload_job *job); /* looks no further, and says nothing */
+};
+
+/* ---- memory: what is asked of servers that hold models in it (core/residency.h says when) */
+
+/* What a server says of a model's file. Borrowed; zero where it does not say. */
+struct model_facts {
+    struct str digest; /* another build of the same name is another model */
+    uint64_t file_bytes;
+    uint64_t told_bytes; /* of memory, by the configuration */
+    uint64_t n_layers, n_kv_heads, key_length, value_length, trained_ctx;
+    uint32_t num_ctx; /* that it will be loaded with; 0: the server's default */
+    bool makes_embeddings;
+};
+
+/* A model that a server holds. Borrowed. */
+struct model_held {
+    struct str name;
+    uint64_t size_bytes, vram_bytes; /* as the server says */
+};
+
+/* What came of one question, or of a load. Once, from the loop, never from within the request. */
+struct memory_sink {
+    /* facts NULL: it does not tell, or was not reached. */
+    void (*on_facts)(struct memory_sink *sink, const struct model_facts *facts);
+    /* held NULL: as above; else n of them. */
+    void (*on_held)(struct memory_sink *sink, const struct model_held *held, size_t n);
+    /* code ERRCODE_NONE: the model is there. text: for people; borrowed, never NULL. */
+    void (*on_loaded)(struct memory_sink *sink, enum errcode code, const char *text);
+};
+
+/* A question or a load under way. It lives on when its backend is freed. */
+struct memory_job {
+    void (*cancel)(struct memory_job *job); /* says nothing more; a load goes on */
+};
+
+struct backend;
+
+struct memory_ops {
+    /* Would a call for the model go out without a load before it, as far as is known? */
+    bool (*is_trusted)(const struct backend *b, const char *model, uint64_t now_usec);
+    /* 0: sink is told, unless the job is cancelled. -errno. model is borrowed during the call. */
+    int (*ask_facts)(struct backend *b, const char *model, struct memory_sink *sink,
+                     struct memory_job **ret_job);
+    int (*ask_held)(struct backend *b, struct memory_sink *sink, struct memory_job **ret_job);
+    int (*load)(struct backend *b, const char *model, bool makes_embeddings,
+                struct memory_sink *sink, struct memory_job **ret_job);
+    /* Ends the load of the model that is under way, if there is one; why: for those who wait. */
+    void (*stop_load)(struct backend *b, const char *model, const char *why);
 };
 
 /*
@@ -106,6 +155,8 @@ struct backend_ops {
      */
     int (*unload)(struct backend *b, const char *model, struct unload_sink *sink,
                   struct unload_job **ret_job);
+    /* Optional: of servers that hold models in memory. */
+    const struct memory_ops *memory;
     /*
      * Optional: of a deployment that serves many. Visits the names of the models that the server is
      * known to have, as it names them, and has it asked again in the background where that was long

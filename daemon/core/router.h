@@ -21,6 +21,8 @@
 #include "core/deployment.h"
 #include "core/router_policy.h"
 
+struct residency;
+
 /* The longest name that router_upstream_model() answers, with its NUL. */
 #define ROUTER_MODEL_BYTES 1024
 
@@ -70,6 +72,11 @@ struct router {
      * by the composition after router_init(), or NULL.
      */
     const char *(*provider_of)(struct str name);
+    /*
+     * Whose model is in memory, and may be loaded: asked before a deployment is given a call. Borrowed,
+     * set as provider_of; NULL: nobody watches memory.
+     */
+    struct residency *residency;
     /* d cools down from now on; from anywhere, d is borrowed. Set as provider_of, or NULL. */
     void (*on_cooldown)(const struct deployment *d, uint64_t now_usec);
 };
@@ -89,6 +96,8 @@ struct router_wish {
     size_t n_tried;
     bool is_local_only;     /* must not leave the device */
     uint64_t prompt_tokens; /* room that its prompt needs at least; 0: not known */
+    enum call_class class;
+    uint64_t since_usec; /* when the call arrived */
 };
 
 void router_init(struct router *r);
@@ -170,6 +179,7 @@ struct router_refusal {
     enum errcode code;
     uint64_t retry_after_usec;           /* within what clients take for one; 0: no use */
     const struct deployment *deployment; /* borrowed: the one that will take calls first, or NULL */
+    struct str name;                     /* of the wish */
 };
 
 /*
@@ -180,9 +190,10 @@ struct router_refusal {
 bool router_refuses(const struct router *r, const struct model_group *g,
                     const struct router_wish *wish, uint64_t now_usec, struct router_refusal *ret);
 
-#define ROUTER_REFUSAL_BYTES 256
-/* Its message for the caller. */
-const char *router_refusal_describe(const struct router_refusal *refusal, uint64_t now_usec,
+#define ROUTER_REFUSAL_BYTES 384
+/* Its message for the caller; r and g are those that it came from. */
+const char *router_refusal_describe(const struct router *r, const struct model_group *g,
+                                    const struct router_refusal *refusal, uint64_t now_usec,
                                     char ret_text[ROUTER_REFUSAL_BYTES]);
 
 /* The first moment after after_usec at which the answer of router_pick() may change by itself. */

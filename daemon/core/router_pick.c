@@ -25,6 +25,7 @@
 
 #include "base/clock.h"
 #include "base/num.h"
+#include "core/residency.h"
 #include "core/router.h"
 
 /* What clients take for a Retry-After: openai-node ignores more than 60 s. */
@@ -206,6 +207,49 @@ bool router_keeps_local(const struct router *r, const struct model_group *g,
     return filter_of(r, g, wish).is_local_only;
 }
 
+/* ---------------------------------------------------------------- memory */
+
+/* What d's server calls the model; NULL: its own name. */
+static const char *model_at(const struct filter *f, const struct deployment *d,
+                            char text[ROUTER_MODEL_BYTES])
+{
+    return f->wish->name.ptr ? router_upstream_model(f->router, f->group, d, f->wish->name, text)
+                             : NULL;
+}
+
+/* What keeps the model from being loaded for longer than a call would wait. */
+static struct residency_refusal refused_memory(const struct filter *f, const struct deployment *d,
+                                               uint64_t now_usec)
+{
+    char text[ROUTER_MODEL_BYTES];
+
+    if (!f->router->residency || !d->backend || !d->backend->ops->memory) {
+        return (struct residency_refusal) {.code = ERRCODE_NONE};
+    }
+    return residency_refusal(f->router->residency, d, model_at(f, d, text), now_usec);
+}
+
+static enum residency_answer ask_memory(const struct filter *f, const struct deployment *d,
+                                        uint64_t now_usec)
+{
+    char text[ROUTER_MODEL_BYTES];
+
+    if (!f->router->residency || !d->backend->ops->memory) {
+        return RESIDENCY_SERVES;
+    }
+    return residency_ask(f->router->residency, d, model_at(f, d, text), now_usec);
+}
+
+static void want_memory(const struct filter *f, const struct deployment *d)
+{
+    char text[ROUTER_MODEL_BYTES];
+
+    if (f->router->residency && d->backend->ops->memory) {
+        residency_want(f->router->residency, d, model_at(f, d, text), f->wish->class,
+                       f->wish->since_usec);
+    }
+}
+
 /* ---------------------------------------------------------------- levels */
 
 #define NO_LEVEL UINT64_MAX
@@ -221,7 +265,8 @@ static uint64_t level_of(const struct deployment *d, const struct router_wish *w
 
 static bool takes_calls(const struct filter *f, const struct deployment *d, uint64_t now_usec)
 {
-    return may_serve(f, d) && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
+    return may_serve(f, d) && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE &&
+           refused_memory(f, d, now_usec).code == ERRCODE_NONE;
 }
 
 /* The level that serves now, whether it has a free slot or not. */
@@ -263,19 +308,47 @@ bool router_look_ahead(const struct router *r, const struct model_group *g,
 struct candidates {
     struct deployment *items[MAX_CANDIDATES];
     size_t n;
+    bool loads; /* whoever is taken loads the model first */
 };
 
+/* Those that could take the call at once; where there are none, those that would load the model for it. */
 static void find_candidates(const struct filter *f, uint64_t now_usec, struct candidates *ret)
 {
     const struct model_group *g = f->group;
     uint64_t level = lowest_level(f, now_usec);
+    enum residency_answer best = RESIDENCY_LOADS;
 
     ret->n = 0;
     for (size_t i = 0; i < g->n_deployments && ret->n < MAX_CANDIDATES && level != NO_LEVEL; i++) {
         struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
+        enum residency_answer answer;
 
-        if (level_of(d, f->wish) == level && d->in_use < d->slots && takes_calls(f, d, now_usec)) {
+        if (level_of(d, f->wish) != level || d->in_use >= d->slots ||
+            !takes_calls(f, d, now_usec)) {
+            continue;
+        }
+        answer = ask_memory(f, d, now_usec);
+        if (answer < best) {
+            best = answer;
+            ret->n = 0;
+        }
+        if (answer == best) {
             ret->items[ret->n++] = d;
+        }
+    }
+    ret->loads = best == RESIDENCY_LOADS;
+}
+
+/* Nobody takes it now: those that may are wanted in memory, be they busy or not. */
+static void want_level(const struct filter *f, uint64_t now_usec)
+{
+    uint64_t level = f->router->residency ? lowest_level(f, now_usec) : NO_LEVEL;
+
+    for (size_t i = 0; i < f->group->n_deployments && level != NO_LEVEL; i++) {
+        const struct deployment *d = f->group->deployments[i];
+
+        if (level_of(d, f->wish) == level && takes_calls(f, d, now_usec)) {
+            want_memory(f, d);
         }
     }
 }
@@ -321,9 +394,8 @@ static struct deployment *draw_by_weight(struct router *r, const struct candidat
 static bool is_loaded(const struct filter *f, const struct deployment *d, uint64_t now_usec)
 {
     char text[ROUTER_MODEL_BYTES];
-    const char *model = router_upstream_model(f->router, f->group, d, f->wish->name, text);
 
-    return deployment_is_loaded(d, model, now_usec);
+    return deployment_is_loaded(d, model_at(f, d, text), now_usec);
 }
 
 static void keep_loaded(const struct filter *f, struct candidates *c, uint64_t now_usec)
@@ -418,11 +490,18 @@ struct deployment *router_pick(struct router *r, struct model_group *g,
 
     find_candidates(&f, now_usec, &candidates);
     d = choose(r, &f, &candidates, now_usec);
-    if (d) {
-        d->in_use++;
-        gcra_take(&d->rpm, 1, now_usec);
-        g->next = (g->next + 1) % g->n_deployments;
+    if (!d) {
+        want_level(&f, now_usec);
+        return NULL;
     }
+    if (candidates.loads) {
+        char text[ROUTER_MODEL_BYTES];
+
+        residency_reserve(r->residency, d, model_at(&f, d, text), now_usec);
+    }
+    d->in_use++;
+    gcra_take(&d->rpm, 1, now_usec);
+    g->next = (g->next + 1) % g->n_deployments;
     return d;
 }
 
@@ -447,6 +526,29 @@ static enum errcode why_nobody(const struct filter *f)
     return code;
 }
 
+/* Of one that may serve the call: its pause, or what memory has against it. */
+static struct router_refusal why_not_now(const struct filter *f, const struct deployment *d,
+                                         uint64_t now_usec)
+{
+    struct residency_refusal memory = refused_memory(f, d, now_usec);
+    struct router_refusal why = {.deployment = d, .name = f->wish->name};
+
+    switch (deployment_paused_by(d, now_usec, &why.retry_after_usec)) {
+    case PAUSE_NONE:
+        why.code = memory.code;
+        why.retry_after_usec = memory.retry_after_usec;
+        break;
+    case PAUSE_BREAKER:
+        why.code = ERRCODE_UPSTREAM_BREAKER;
+        break;
+    case PAUSE_COOLDOWN:
+    case PAUSE_RATE:
+        why.code = ERRCODE_NO_DEPLOYMENTS;
+        break;
+    }
+    return why;
+}
+
 bool router_refuses(const struct router *r, const struct model_group *g,
                     const struct router_wish *wish, uint64_t now_usec, struct router_refusal *ret)
 {
@@ -455,20 +557,17 @@ bool router_refuses(const struct router *r, const struct model_group *g,
 
     for (size_t i = 0; i < g->n_deployments; i++) {
         const struct deployment *d = g->deployments[i];
-        enum deployment_pause pause;
-        uint64_t usec = 0;
+        struct router_refusal why;
 
         if (!may_serve(&f, d)) {
             continue;
         }
-        pause = deployment_paused_by(d, now_usec, &usec);
-        if (pause == PAUSE_NONE) {
+        why = why_not_now(&f, d, now_usec);
+        if (why.code == ERRCODE_NONE) {
             return false;
         }
-        if (usec < refusal.retry_after_usec) {
-            refusal = (struct router_refusal) {pause == PAUSE_BREAKER ? ERRCODE_UPSTREAM_BREAKER
-                                                                      : ERRCODE_NO_DEPLOYMENTS,
-                                               usec, d};
+        if (!refusal.deployment || why.retry_after_usec < refusal.retry_after_usec) {
+            refusal = why;
         }
     }
     if (!refusal.deployment) {
@@ -476,20 +575,41 @@ bool router_refuses(const struct router *r, const struct model_group *g,
         return true;
     }
     *ret = refusal;
+    if (refusal.retry_after_usec == USEC_NEVER) {
+        ret->retry_after_usec = 0;
+        return true;
+    }
     ret->retry_after_usec =
         num_clamp_u64((refusal.retry_after_usec + USEC_PER_SEC - 1) / USEC_PER_SEC * USEC_PER_SEC,
                       RETRY_MIN_USEC, RETRY_MAX_USEC);
     return true;
 }
 
-const char *router_refusal_describe(const struct router_refusal *refusal, uint64_t now_usec,
+/* The pause of the deployment, or what memory has against it; NULL: nothing that it could say. */
+static const char *describe_why(const struct router *r, const struct model_group *g,
+                                const struct router_refusal *refusal, uint64_t now_usec,
+                                char ret_text[RESIDENCY_TEXT_BYTES])
+{
+    static_assert((int) RESIDENCY_TEXT_BYTES >= (int) DEPLOYMENT_TEXT_BYTES, "room for both");
+    const struct deployment *d = refusal->deployment;
+    const struct router_wish wish = {.name = refusal->name};
+    const struct filter f = {.router = r, .group = g, .wish = &wish};
+    const char *pause = d ? deployment_describe_pause(d, true, now_usec, ret_text) : NULL;
+    char text[ROUTER_MODEL_BYTES];
+
+    if (pause || !d || !r->residency) {
+        return pause;
+    }
+    return residency_describe(r->residency, d, model_at(&f, d, text), now_usec, ret_text);
+}
+
+const char *router_refusal_describe(const struct router *r, const struct model_group *g,
+                                    const struct router_refusal *refusal, uint64_t now_usec,
                                     char ret_text[ROUTER_REFUSAL_BYTES])
 {
     const char *text = errcode_info(refusal->code)->text;
-    char why[DEPLOYMENT_TEXT_BYTES];
-    const char *pause = refusal->deployment
-                            ? deployment_describe_pause(refusal->deployment, true, now_usec, why)
-                            : NULL;
+    char why[RESIDENCY_TEXT_BYTES];
+    const char *pause = describe_why(r, g, refusal, now_usec, why);
     struct str id =
         refusal->deployment ? str_clip(str_from(refusal->deployment->id), 64) : STR_NONE;
 

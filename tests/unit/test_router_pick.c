@@ -500,7 +500,8 @@ START_TEST(tags_that_match_nobody_are_refused_and_those_that_pause_are_not)
     ck_assert_int_eq(refused(&wish, &refusal), ERRCODE_NO_MATCH);
     ck_assert_uint_eq(refusal.retry_after_usec, 0);
     ck_assert_ptr_null(refusal.deployment);
-    ck_assert_str_eq(router_refusal_describe(&refusal, NOW, text),
+    ck_assert_str_eq(router_refusal_describe(&g_router, router_resolve(&g_router, STR_LIT("m")),
+                                             &refusal, NOW, text),
                      errcode_info(ERRCODE_NO_MATCH)->text);
     wish.tags = &paid;
     ck_assert_int_eq(refused(&wish, NULL), ERRCODE_NONE);
@@ -640,7 +641,10 @@ START_TEST(rates_are_limits_only_where_they_are_enforced)
     ck_assert_int_eq(refused(NULL, &refusal), ERRCODE_NO_DEPLOYMENTS);
     ck_assert_uint_eq(refusal.retry_after_usec, 30 * SEC);
     ck_assert_uint_eq(model_group_resumes_at(g, NOW), NOW + 30 * SEC);
-    ck_assert_ptr_nonnull(strstr(router_refusal_describe(&refusal, NOW, text), "rpm or tpm"));
+    ck_assert_ptr_nonnull(
+        strstr(router_refusal_describe(&g_router, router_resolve(&g_router, STR_LIT("m")), &refusal,
+                                       NOW, text),
+               "rpm or tpm"));
     ck_assert_ptr_null(router_pick(&g_router, g, NULL, NOW + 30 * SEC - 1));
     ck_assert_ptr_eq(router_pick(&g_router, g, NULL, NOW + 30 * SEC), d);
     router_release(&g_router, d, NOW);
@@ -693,7 +697,8 @@ START_TEST(all_pause_and_the_soonest_is_told)
     ck_assert_int_eq(refused(NULL, &refusal), ERRCODE_NO_DEPLOYMENTS);
     ck_assert_ptr_eq(refusal.deployment, a);
     ck_assert_uint_eq(refusal.retry_after_usec, 5 * SEC);
-    ck_assert_str_eq(router_refusal_describe(&refusal, NOW, text),
+    ck_assert_str_eq(router_refusal_describe(&g_router, router_resolve(&g_router, STR_LIT("m")),
+                                             &refusal, NOW, text),
                      "no deployment of this model takes calls now (a): cooling down for 5 s after: "
                      "rate limit");
     a->in_use = 4;

@@ -1,0 +1,266 @@
+#pragma once
+/*
+ * Which models the servers of this device hold in memory, and which may be loaded now. Pure: a
+ * clock, memory numbers and news of servers come in; answers and actions come out. The driver
+ * (daemon/residency_driver.*) carries the actions out and tells what came of them.
+ *
+ *                     a call is let in          the loader begins
+ *      UNLOADED ──────────────► RESERVED ──────────────► LOADING ──┐ failed: FAILED (quarantine)
+ *         ▲ ▲                      │ nothing was loaded            │ or UNLOADED
+ *         │ └──────────────────────┘                               ▼
+ *      UNLOADING ◄───────────── DRAINING ◄──────────────────── RESIDENT
+ *         │    nobody uses it     another one's turn               ▲
+ *         └────────────────────────────────────────────────────────┘ it would not go
+ *
+ * Two rules keep the device alive:
+ *
+ *   budget    a load is let begin only where what the model needs (core/footprint.h) is free and the
+ *             reserve remains: asked <= available - reservations - R_soft. So a planned load never
+ *             raises the pressure level by itself.
+ *   one       one load at a time on the device, and one unload, and neither beside the other.
+ *
+ * Where a call waits: before router_pick() gives it a slot. The one call that begins a load holds a
+ * slot of its deployment while that load goes on (nobody else could use it), all others wait in the
+ * queue; none is ever inside a server's own queue. What a call is told at once, with the numbers:
+ * that the model can never fit (MODEL_EXCEEDS), that nothing which could be unloaded makes room
+ * (MODEL_BUDGET), that its load failed lately (MODEL_QUARANTINED).
+ *
+ * Whom it makes room for, and when: see residency_plan.c.
+ *
+ * What is not managed: deployments whose backend has no memory_ops (another kind of server), and
+ * servers on other machines as far as memory goes (their failed loads are quarantined all the same).
+ * Without numbers of the device's memory there is no budget.
+ *
+ * Owned by the composition; borrows the router, for who is in use.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/macros.h"
+#include "core/footprint.h"
+#include "core/request.h"
+#include "proto/errcode.h"
+
+struct deployment;
+struct router;
+
+#define RESIDENCY_MODELS_MAX 64 /* that are known of; more are served without being watched */
+#define RESIDENCY_TEXT_BYTES 256
+
+enum residency_state {
+    RESIDENCY_UNLOADED,
+    RESIDENCY_RESERVED,  /* a call was let in to load it; reserved_bytes are spoken for */
+    RESIDENCY_LOADING,   /* reserved_bytes are being filled */
+    RESIDENCY_RESIDENT,  /* as far as is known */
+    RESIDENCY_DRAINING,  /* resident; takes no more calls, as another model's turn has come */
+    RESIDENCY_UNLOADING, /* its server was told to free it */
+    RESIDENCY_FAILED,    /* quarantined_until_usec: is not loaded before */
+};
+
+/* Calls that would be served if it were resident, as of the last run of the registry. */
+struct residency_wants {
+    unsigned n;
+    enum call_class class; /* the highest */
+    uint64_t since_usec;   /* arrival of the oldest of that class */
+};
+
+/* A model in the memory of one server. Owned by residency. */
+struct residency_model {
+    struct list link; /* residency.models */
+    char *server;     /* owned: deployment.api_base */
+    char *name;       /* owned: as its server calls it */
+    enum residency_state state;
+    uint64_t since_usec; /* in this state */
+    bool is_local;       /* its server takes memory of this device */
+    bool is_told;        /* key and facts are what its server says, or it does not say */
+    bool makes_embeddings;
+    bool is_load_wanted; /* by an operator, whether calls come or not */
+    /* what the driver is at; each is a request of its own beside the state */
+    bool is_asked, is_looked_for, is_stopping;
+    struct footprint_key key;
+    struct footprint_facts facts;
+    uint64_t reserved_bytes;   /* RESERVED, LOADING */
+    uint64_t held_bytes;       /* RESIDENT: what it takes, as last seen or as believed */
+    uint64_t baseline_bytes;   /* RESIDENT: the same at its first look; 0: none yet */
+    uint64_t resident_at_usec; /* when its last load was over */
+    uint64_t used_at_usec;     /* a call went to it, or it was loaded */
+    uint64_t looked_at_usec;   /* its server was asked for what it holds; 0: never */
+    uint64_t failed_at_usec;   /* the last failed load; 0: none that counts */
+    uint64_t quarantined_until_usec;
+    uint64_t retry_unload_at_usec; /* an unload failed: not before */
+    unsigned n_failures;           /* within FAILURE_WINDOW */
+    unsigned n_quarantines;        /* in a row */
+    struct residency_wants wants, counting;
+};
+
+/* What the kernel says of the device. total 0: nothing. */
+struct residency_memory {
+    uint64_t total_bytes;
+    uint64_t available_bytes; /* the least of MemAvailable and what cgroups leave */
+};
+
+struct residency_params {
+    bool is_on;              /* false: no budget, no evictions; quarantine all the same */
+    bool has_gpu;            /* a file's size says nothing about this memory */
+    uint64_t reserve_bytes;  /* R_soft; 0: 12 % of the device, 224 to 768 MiB */
+    uint64_t cache_bytes;    /* a runner may grow by so much beyond what is known of it */
+    bool is_cache_unbounded; /* nobody says by how much: a quarter of the device, 1 GiB at most */
+    uint64_t max_wait_usec[_CLASS_MAX]; /* of the queue: nobody waits for more than half of it */
+};
+
+struct residency {
+    const struct router *router; /* borrowed */
+    struct residency_params params;
+    struct footprints *footprints; /* borrowed */
+    struct list models;            /* residency_model.link */
+    size_t n_models;
+    struct residency_memory memory;
+    unsigned level;          /* of pressure, 0 to 4 */
+    uint64_t calm_at_usec;   /* when the level came back to 0; 0: it was never above */
+    uint64_t acted_at_usec;  /* the last unload was confirmed, or given up */
+    uint64_t loaded_at_usec; /* the last load was over */
+    uint64_t n_loads, n_evictions, n_aborts, n_stuck;
+    uint32_t today; /* for what is learned */
+};
+
+void residency_init(struct residency *r, const struct residency_params *params,
+                    const struct router *router, struct footprints *footprints);
+void residency_done(struct residency *r);
+void residency_set_params(struct residency *r, const struct residency_params *params);
+
+/* What the driver sees. today: as in footprint.h. */
+void residency_set_memory(struct residency *r, const struct residency_memory *memory,
+                          uint32_t today);
+void residency_set_level(struct residency *r, unsigned level, uint64_t now_usec);
+
+/*
+ * The model that d serves under this name, made where it is new; NULL: d is not managed, or no
+ * memory (then it is served as if nobody watched). name NULL: its own.
+ */
+struct residency_model *residency_of(struct residency *r, const struct deployment *d,
+                                     const char *name);
+struct residency_model *residency_find(const struct residency *r, const char *server,
+                                       const char *name);
+
+/* ---------------------------------------------------------------- the gate (router_pick.c) */
+
+enum residency_answer {
+    RESIDENCY_SERVES,  /* give it the call */
+    RESIDENCY_LOADS,   /* give it the call, which begins a load: residency_reserve() then */
+    RESIDENCY_WAITS,   /* not now */
+    RESIDENCY_REFUSES, /* and not soon: residency_refusal() says why */
+};
+
+enum residency_answer residency_ask(struct residency *r, const struct deployment *d,
+                                    const char *name, uint64_t now_usec);
+
+/* It said LOADS, and d has got the call. */
+void residency_reserve(struct residency *r, const struct deployment *d, const char *name,
+                       uint64_t now_usec);
+
+struct residency_refusal {
+    enum errcode code;         /* ERRCODE_NONE: none */
+    uint64_t retry_after_usec; /* USEC_NEVER: no use */
+};
+/* Why such a call would be refused now. Changes nothing. */
+struct residency_refusal residency_refusal(const struct residency *r, const struct deployment *d,
+                                           const char *name, uint64_t now_usec);
+/* For the caller, with the numbers; NULL: there is no refusal. */
+const char *residency_describe(const struct residency *r, const struct deployment *d,
+                               const char *name, uint64_t now_usec,
+                               char ret_text[RESIDENCY_TEXT_BYTES]);
+
+/* A call of this class, there since then, would be given to d if it could serve. */
+void residency_want(struct residency *r, const struct deployment *d, const char *name,
+                    enum call_class class, uint64_t since_usec);
+
+/* Around a run of the registry: wants are counted anew by each; reservations of no use end. */
+void residency_begin_run(struct residency *r);
+void residency_end_run(struct residency *r, uint64_t now_usec);
+
+/* ---------------------------------------------------------------- what is to be done */
+
+enum residency_verb {
+    RESIDENCY_INQUIRE, /* ask its server for key and facts: residency_told() */
+    RESIDENCY_LOOK,    /* ask its server what it holds: residency_looked() for each of its models */
+    RESIDENCY_LOAD,    /* load it: residency_load_began(), residency_load_ended() */
+    RESIDENCY_STOP,    /* end its load, which fails by that */
+    RESIDENCY_UNLOAD,  /* free it: residency_unloaded() */
+};
+
+enum residency_reason {
+    RESIDENCY_FOR_MODEL, /* another one needs the room */
+    RESIDENCY_FOR_LEVEL, /* memory is short */
+    RESIDENCY_GROWN,     /* it has grown by what it keeps and nobody needs */
+    RESIDENCY_OVER_PLAN, /* STOP: it takes more than was reserved */
+    RESIDENCY_EMERGENCY, /* STOP: nearly nothing is left */
+    RESIDENCY_BY_OPERATOR,
+};
+
+struct residency_action {
+    enum residency_verb verb;
+    enum residency_reason reason;
+    struct residency_model *model;        /* borrowed */
+    const struct residency_model *favour; /* FOR_MODEL: whose turn it is; borrowed */
+};
+
+/* The next thing to do, already noted as begun; false: nothing now. Call until false. */
+bool residency_next(struct residency *r, uint64_t now_usec, struct residency_action *ret);
+
+/* When residency_next() or the gate may answer otherwise by themselves; USEC_NEVER. */
+uint64_t residency_next_at(const struct residency *r, uint64_t now_usec);
+
+/* Is a load or an unload under way, so that memory is to be looked at often? */
+bool residency_is_moving(const struct residency *r);
+
+/* ---------------------------------------------------------------- what came of it */
+
+/* num_ctx 0: the server's default. Of a model that it does not tell of: facts all zero. */
+void residency_told(struct residency_model *m, struct str digest, uint32_t num_ctx, uint32_t slots,
+                    const struct footprint_facts *facts, bool makes_embeddings);
+
+/*
+ * Its server was asked what it holds. size_bytes: what it says of it, 0: nothing; is_trusted: calls
+ * were answered by it so lately that not being listed means nothing (models that share their
+ * weights share a runner, which has one name).
+ */
+void residency_looked(struct residency *r, struct residency_model *m, bool is_listed,
+                      uint64_t size_bytes, bool is_trusted, uint64_t now_usec);
+
+/* Its runner was looked at: RssAnon + VmSwap, RssFile. */
+void residency_seen(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
+                    uint64_t file_bytes);
+
+void residency_load_began(struct residency *r, struct residency_model *m, uint64_t now_usec);
+
+enum residency_load {
+    RESIDENCY_LOAD_OK,
+    RESIDENCY_LOAD_KILLED,  /* out of memory, or stopped by us: not again for a while */
+    RESIDENCY_LOAD_FAILED,  /* once may be chance */
+    RESIDENCY_LOAD_UNKNOWN, /* its server was not there, or does not know the model */
+};
+/* true: it is quarantined by that. */
+bool residency_load_ended(struct residency *r, struct residency_model *m, enum residency_load how,
+                          uint64_t now_usec);
+
+/* is_gone: its server does not list it any more. Else it was asked, and still has it, or cannot say. */
+void residency_unloaded(struct residency *r, struct residency_model *m, bool is_gone,
+                        uint64_t now_usec);
+
+/* Whoever answers at this address now holds nothing of what was there. */
+void residency_server_lost(struct residency *r, const char *server, uint64_t now_usec);
+
+/* An operator wants it loaded. The refusal is that of a call's. */
+struct residency_refusal residency_load(struct residency *r, const struct deployment *d,
+                                        const char *name, uint64_t now_usec);
+
+/* ---------------------------------------------------------------- to be shown */
+
+bool residency_model_is_in_use(const struct residency *r, const struct residency_model *m);
+struct footprint_need residency_need(const struct residency *r, const struct residency_model *m);
+uint64_t residency_reserve_soft(const struct residency *r);
+uint64_t residency_reserved_bytes(const struct residency *r); /* of all models */
+size_t residency_n_reservations(const struct residency *r);
+const char *residency_state_name(enum residency_state state);
+const char *residency_reason_name(enum residency_reason reason);

@@ -1,0 +1,312 @@
+/*
+ * The gate of core/residency: the budget, who is let in, and what those are told who are not.
+ *
+ * The reserve is 12 % of the device, between 224 and 768 MiB (R_soft), a third less for what is
+ * impossible (R_hard): earlyoom acts at 10 %, systemd-oomd later, so that what is planned here stays
+ * clear of both. Swap counts for nothing: zram's pages lie in the same memory.
+ *
+ * Must not: change a state but for a reservation (residency.c), read a clock.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "core/residency_internal.h"
+
+#define RESERVE_PERMILLE  120
+#define RESERVE_MIN_BYTES (224 * RESIDENCY_MIB)
+#define RESERVE_MAX_BYTES (768 * RESIDENCY_MIB)
+#define CACHE_SHARE       4 /* of the device, for a cache that nobody bounds */
+#define CACHE_MAX_BYTES   (1024 * RESIDENCY_MIB)
+#define CALM_USEC         (15 * USEC_PER_SEC)  /* before the first load after pressure */
+#define STAGED_USEC       (120 * USEC_PER_SEC) /* so long after it loads are spaced ... */
+#define SPACED_USEC       (30 * USEC_PER_SEC)  /* ... by so much */
+#define RETRY_BUDGET_USEC (15 * USEC_PER_SEC)
+
+/* ---------------------------------------------------------------- the budget */
+
+bool residency_has_budget(const struct residency *r, const struct residency_model *m)
+{
+    return m->is_local && r->params.is_on && r->memory.total_bytes > 0;
+}
+
+uint64_t residency_reserve_soft(const struct residency *r)
+{
+    uint64_t share = r->memory.total_bytes / 1000 * RESERVE_PERMILLE;
+
+    return r->params.reserve_bytes > 0 ? r->params.reserve_bytes
+                                       : num_clamp_u64(share, RESERVE_MIN_BYTES, RESERVE_MAX_BYTES);
+}
+
+static uint64_t reserve_hard(const struct residency *r)
+{
+    return residency_reserve_soft(r) / 3 * 2;
+}
+
+uint64_t residency_room(const struct residency *r)
+{
+    uint64_t spoken_for = residency_reserved_bytes(r) + residency_reserve_soft(r);
+
+    return r->memory.available_bytes > spoken_for ? r->memory.available_bytes - spoken_for : 0;
+}
+
+struct footprint_need residency_need(const struct residency *r, const struct residency_model *m)
+{
+    return footprint_need(r->footprints, &m->key, &m->facts, !r->params.has_gpu);
+}
+
+/* What a runner may grow by after the load, where that is not in what was learned of it. */
+static uint64_t cache_bytes(const struct residency *r)
+{
+    uint64_t share = r->memory.total_bytes / CACHE_SHARE;
+
+    if (!r->params.is_cache_unbounded) {
+        return r->params.cache_bytes;
+    }
+    return share < CACHE_MAX_BYTES ? share : CACHE_MAX_BYTES;
+}
+
+uint64_t residency_asked(const struct residency *r, const struct residency_model *m)
+{
+    struct footprint_need need = residency_need(r, m);
+
+    switch (need.source) {
+    case FOOTPRINT_UNKNOWN:
+    case FOOTPRINT_TOLD: /* who says it has counted everything */
+        return need.asked_bytes;
+    case FOOTPRINT_LEARNED:
+    case FOOTPRINT_COMPUTED:
+    case FOOTPRINT_REPORTED:
+        break;
+    }
+    return need.asked_bytes + cache_bytes(r);
+}
+
+bool residency_fits(const struct residency *r, const struct residency_model *m)
+{
+    return residency_asked(r, m) <= residency_room(r);
+}
+
+uint64_t residency_critical_bytes(const struct residency *r)
+{
+    return residency_reserve_soft(r) / 5 * 2;
+}
+
+bool residency_level_allows(const struct residency *r, uint64_t now_usec, uint64_t *ret_at)
+{
+    uint64_t ignored, at = 0;
+
+    ret_at = ret_at ? ret_at : &ignored;
+    *ret_at = USEC_NEVER;
+    if (r->level > 0) {
+        return false;
+    }
+    if (r->calm_at_usec > 0) {
+        uint64_t spaced = usec_add(r->loaded_at_usec, SPACED_USEC);
+
+        at = usec_add(r->calm_at_usec, CALM_USEC);
+        if (r->loaded_at_usec > r->calm_at_usec && spaced > at &&
+            now_usec < usec_add(r->calm_at_usec, STAGED_USEC)) {
+            at = spaced;
+        }
+    }
+    *ret_at = at;
+    return now_usec >= at;
+}
+
+const struct residency_model *residency_moving(const struct residency *r)
+{
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+        if (m->is_local && (m->state == RESIDENCY_RESERVED || m->state == RESIDENCY_LOADING ||
+                            m->state == RESIDENCY_UNLOADING)) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- refusals */
+
+/* All that could be free for models: what is, and what our models take. */
+static uint64_t room_at_most(const struct residency *r)
+{
+    uint64_t sum = residency_room(r);
+
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+        sum += m->is_local ? m->held_bytes + m->reserved_bytes : 0;
+    }
+    return sum;
+}
+
+/* Its own needs alone, without any factor: who is refused for good must be too big for certain. */
+static bool can_never_fit(const struct residency *r, const struct residency_model *m)
+{
+    uint64_t hard = reserve_hard(r);
+
+    return r->memory.total_bytes < hard ||
+           residency_need(r, m).bytes > r->memory.total_bytes - hard;
+}
+
+static struct residency_refusal refusal_of(const struct residency *r,
+                                           const struct residency_model *m, uint64_t now_usec)
+{
+    bool is_needed = m->state == RESIDENCY_UNLOADED || m->state == RESIDENCY_FAILED;
+
+    if (!is_needed) {
+        return (struct residency_refusal) {.code = ERRCODE_NONE};
+    }
+    if (residency_has_budget(r, m) && can_never_fit(r, m)) {
+        return (struct residency_refusal) {ERRCODE_MODEL_EXCEEDS, USEC_NEVER};
+    }
+    if (m->state == RESIDENCY_FAILED && now_usec < m->quarantined_until_usec) {
+        return (struct residency_refusal) {ERRCODE_MODEL_QUARANTINED,
+                                           m->quarantined_until_usec - now_usec};
+    }
+    /* a model that its server may hold already is looked for first */
+    if (residency_has_budget(r, m) && m->is_told && m->looked_at_usec > 0 &&
+        residency_asked(r, m) > room_at_most(r)) {
+        return (struct residency_refusal) {ERRCODE_MODEL_BUDGET, RETRY_BUDGET_USEC};
+    }
+    return (struct residency_refusal) {.code = ERRCODE_NONE};
+}
+
+static const struct residency_model *known(const struct residency *r, const struct deployment *d,
+                                           const char *name)
+{
+    return d->backend && d->backend->ops->memory
+               ? residency_find(r, d->api_base, residency_name_of(d, name))
+               : NULL;
+}
+
+struct residency_refusal residency_refusal(const struct residency *r, const struct deployment *d,
+                                           const char *name, uint64_t now_usec)
+{
+    const struct residency_model *m = known(r, d, name);
+
+    return m ? refusal_of(r, m, now_usec) : (struct residency_refusal) {.code = ERRCODE_NONE};
+}
+
+static unsigned long long mib(uint64_t bytes)
+{
+    return bytes / RESIDENCY_MIB;
+}
+
+const char *residency_describe(const struct residency *r, const struct deployment *d,
+                               const char *name, uint64_t now_usec,
+                               char ret_text[RESIDENCY_TEXT_BYTES])
+{
+    struct residency_refusal refusal = residency_refusal(r, d, name, now_usec);
+    const struct residency_model *m = known(r, d, name);
+    struct footprint_need need;
+
+    if (refusal.code == ERRCODE_NONE || !m) {
+        return NULL;
+    }
+    need = residency_need(r, m);
+    if (refusal.code == ERRCODE_MODEL_EXCEEDS) {
+        (void) snprintf(ret_text, RESIDENCY_TEXT_BYTES,
+                        "it needs about %llu MiB (%s), and this device has %llu MiB, of which %llu "
+                        "MiB must stay free",
+                        mib(need.bytes), footprint_source_name(need.source),
+                        mib(r->memory.total_bytes), mib(reserve_hard(r)));
+    } else if (refusal.code == ERRCODE_MODEL_BUDGET) {
+        (void) snprintf(ret_text, RESIDENCY_TEXT_BYTES,
+                        "to load it %llu MiB must be free beside a reserve of %llu MiB, and even "
+                        "without the models that are loaded there would be %llu MiB",
+                        mib(residency_asked(r, m)), mib(residency_reserve_soft(r)),
+                        mib(room_at_most(r)));
+    } else {
+        (void) snprintf(
+            ret_text, RESIDENCY_TEXT_BYTES,
+            "its last load failed, and it is not loaded for another %llu s",
+            (unsigned long long) ((refusal.retry_after_usec + USEC_PER_SEC - 1) / USEC_PER_SEC));
+    }
+    return ret_text;
+}
+
+/* ---------------------------------------------------------------- the answer */
+
+static bool is_trusted(const struct deployment *d, const char *name, uint64_t now_usec)
+{
+    return d->backend->ops->memory->is_trusted(d->backend, name, now_usec);
+}
+
+static bool is_fresh(const struct residency_model *m, uint64_t now_usec)
+{
+    return m->looked_at_usec > 0 &&
+           usec_since(now_usec, m->looked_at_usec) < RESIDENCY_LOOK_FRESH_USEC;
+}
+
+/* One that may have gone from memory since it answered last: a call could begin a load. */
+static enum residency_answer ask_resident(const struct residency *r, const struct deployment *d,
+                                          const struct residency_model *m, const char *name,
+                                          uint64_t now_usec)
+{
+    const struct residency_model *moving = residency_moving(r);
+
+    if (is_trusted(d, name, now_usec) || is_fresh(m, now_usec)) {
+        return RESIDENCY_SERVES;
+    }
+    return !moving && residency_fits(r, m) ? RESIDENCY_SERVES : RESIDENCY_WAITS;
+}
+
+static enum residency_answer ask_unloaded(const struct residency *r,
+                                          const struct residency_model *m, uint64_t now_usec)
+{
+    if (!m->is_told || residency_moving(r) || !residency_level_allows(r, now_usec, NULL)) {
+        return RESIDENCY_WAITS;
+    }
+    return residency_fits(r, m) ? RESIDENCY_LOADS : RESIDENCY_WAITS;
+}
+
+enum residency_answer residency_ask(struct residency *r, const struct deployment *d,
+                                    const char *name, uint64_t now_usec)
+{
+    struct residency_model *m = residency_of(r, d, name);
+
+    name = residency_name_of(d, name);
+    if (!m) {
+        return RESIDENCY_SERVES;
+    }
+    if (refusal_of(r, m, now_usec).code != ERRCODE_NONE) {
+        return RESIDENCY_REFUSES;
+    }
+    if (m->state == RESIDENCY_UNLOADED && is_trusted(d, name, now_usec)) {
+        residency_become_resident(r, m, now_usec); /* it answers, whoever has loaded it */
+    }
+    if (!residency_has_budget(r, m)) { /* who comes second waits for the loader */
+        return m->state == RESIDENCY_UNLOADED || m->state == RESIDENCY_FAILED ? RESIDENCY_LOADS
+                                                                              : RESIDENCY_SERVES;
+    }
+    switch (m->state) {
+    case RESIDENCY_RESIDENT:
+        return ask_resident(r, d, m, name, now_usec);
+    case RESIDENCY_UNLOADED:
+    case RESIDENCY_FAILED:
+        return ask_unloaded(r, m, now_usec);
+    case RESIDENCY_RESERVED:
+    case RESIDENCY_LOADING:
+    case RESIDENCY_DRAINING:
+    case RESIDENCY_UNLOADING:
+        break;
+    }
+    return RESIDENCY_WAITS;
+}
+
+struct residency_refusal residency_load(struct residency *r, const struct deployment *d,
+                                        const char *name, uint64_t now_usec)
+{
+    struct residency_model *m = residency_of(r, d, name);
+    struct residency_refusal refusal = residency_refusal(r, d, name, now_usec);
+
+    if (m && refusal.code == ERRCODE_NONE && !residency_is_held(m) &&
+        m->state != RESIDENCY_LOADING) {
+        m->is_load_wanted = true;
+    }
+    return refusal;
+}

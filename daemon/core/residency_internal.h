@@ -1,0 +1,45 @@
+#pragma once
+/*
+ * What the parts of core/residency share: residency.c (models and their states), residency_gate.c
+ * (the budget, and who is let in), residency_plan.c (whom room is made for). Nobody else includes
+ * it.
+ */
+#include "base/clock.h"
+#include "core/deployment.h"
+#include "core/residency.h"
+#include "core/router.h"
+
+#define RESIDENCY_MIB (UINT64_C(1) << 20)
+/* A look at what a server holds is as good as new for so long. */
+#define RESIDENCY_LOOK_FRESH_USEC (2 * USEC_PER_SEC)
+
+void residency_set_state(struct residency_model *m, enum residency_state to, uint64_t now_usec);
+
+/* From any state: it is there. What it is believed to take until its runner is looked at. */
+void residency_become_resident(struct residency *r, struct residency_model *m, uint64_t now_usec);
+
+/* Is it in its server's memory, or about to be? */
+static inline bool residency_is_held(const struct residency_model *m)
+{
+    return m->state == RESIDENCY_RESIDENT || m->state == RESIDENCY_DRAINING ||
+           m->state == RESIDENCY_UNLOADING;
+}
+
+/* That the budget speaks of: on this device, where one is kept. */
+bool residency_has_budget(const struct residency *r, const struct residency_model *m);
+
+/* What is free for models now. */
+uint64_t residency_room(const struct residency *r);
+uint64_t residency_asked(const struct residency *r, const struct residency_model *m);
+bool residency_fits(const struct residency *r, const struct residency_model *m);
+
+/* R_crit: a load that leaves less than this is stopped. */
+uint64_t residency_critical_bytes(const struct residency *r);
+
+/* May any load begin now, as far as the level and its recovery go? *ret_at (may be NULL): when. */
+bool residency_level_allows(const struct residency *r, uint64_t now_usec, uint64_t *ret_at);
+
+/* The model of this device that is being loaded, reserved or unloaded; NULL: none. */
+const struct residency_model *residency_moving(const struct residency *r);
+
+const char *residency_name_of(const struct deployment *d, const char *name);

@@ -1,0 +1,414 @@
+/*
+ * Whom core/residency makes room for, who goes, and when.
+ *
+ * Who is wanted: of the models that calls wait for and that do not fit, the one with the highest
+ * class waiting, then the oldest call. For it the plan is made of the models that may go, greedily by
+ * size x idle time / time of a load, until what is missing is there; where all of them together do
+ * not make the room, none goes. One is unloaded at a time, what came of it is looked at, and the plan
+ * is made anew with the memory that is really free.
+ *
+ * Who may go (against models that push each other out without end):
+ *
+ *   idle, nobody waits for it    once it has been there for as long as its load took
+ *   in use, nobody waits for it  drained, once it has been there for three times that
+ *   calls wait for it as well    the same, and only for a higher class, or when the oldest call for
+ *                                the other one has waited for 15 s or two loads, whichever is more
+ *
+ * No such wait is longer than half of what the queue lets the waiting class stay: else every call for
+ * the other model would expire before its turn. (So far the specification had 15 s for both.) A
+ * model is there for the time of its load at least, so that at most half of all time is spent on
+ * loads. From pressure level 2 on none of these hold.
+ *
+ * What pressure asks for: from level 1 on no load begins, and who is idle for a minute goes; from
+ * level 2 on everybody who is idle, largest first. A second passes between two unloads.
+ *
+ * Must not: read a clock, let calls in (residency_gate.c).
+ */
+#include <assert.h>
+
+#include "base/num.h"
+#include "core/residency_internal.h"
+
+#define PACE_USEC        (1 * USEC_PER_SEC)
+#define POLL_USEC        (250 * USEC_PER_MSEC) /* while somebody waits for a turn */
+#define L1_IDLE_USEC     (60 * USEC_PER_SEC)
+#define CONTEST_AGE_USEC (15 * USEC_PER_SEC)
+#define LOOK_AGAIN_USEC  (10 * USEC_PER_SEC)
+#define HOLD_LOADS       3
+#define OVER_PLAN        1250 /* per mille of what was reserved */
+#define GROWN_PERMILLE   1250
+#define GROWN_BYTES      (128 * RESIDENCY_MIB)
+#define FIRST_LOAD_USEC  (2 * USEC_PER_SEC) /* where none was seen */
+
+static struct residency_model *model_of(struct list *l)
+{
+    return CONTAINER_OF(l, struct residency_model, link);
+}
+
+static bool is_wanted(const struct residency_model *m)
+{
+    return m->wants.n > 0 || m->is_load_wanted;
+}
+
+static bool is_idle(const struct residency *r, const struct residency_model *m)
+{
+    return m->wants.n == 0 && !residency_model_is_in_use(r, m);
+}
+
+static uint64_t load_time(const struct residency *r, const struct residency_model *m)
+{
+    uint64_t usec = residency_need(r, m).load_usec;
+
+    return usec > 0 ? usec : FIRST_LOAD_USEC;
+}
+
+/* ---------------------------------------------------------------- questions to servers */
+
+static bool inquire(struct residency *r, struct residency_action *ret)
+{
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (is_wanted(m) && !m->is_told && !m->is_asked && residency_has_budget(r, m)) {
+            m->is_asked = true;
+            *ret = (struct residency_action) {.verb = RESIDENCY_INQUIRE, .model = m};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One that calls wait for although it is, or may be, there. */
+static bool needs_look(const struct residency *r, const struct residency_model *m,
+                       uint64_t now_usec)
+{
+    uint64_t age = m->looked_at_usec > 0 ? usec_since(now_usec, m->looked_at_usec) : USEC_NEVER;
+
+    if (!is_wanted(m) || m->is_looked_for || !residency_has_budget(r, m)) {
+        return false;
+    }
+    if (m->state == RESIDENCY_RESIDENT) {
+        return age >= RESIDENCY_LOOK_FRESH_USEC && !residency_model_is_in_use(r, m);
+    }
+    return m->state == RESIDENCY_UNLOADED && m->is_told && age >= LOOK_AGAIN_USEC &&
+           !residency_fits(r, m);
+}
+
+static bool look(struct residency *r, uint64_t now_usec, struct residency_action *ret)
+{
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (needs_look(r, m, now_usec)) {
+            m->is_looked_for = true;
+            *ret = (struct residency_action) {.verb = RESIDENCY_LOOK, .model = m};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------- a load that goes wrong */
+
+static bool stop(struct residency *r, struct residency_action *ret)
+{
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+        bool is_over = m->reserved_bytes > 0 &&
+                       m->held_bytes / 1000 > m->reserved_bytes / 1000 * OVER_PLAN / 1000;
+        bool is_emergency = r->memory.available_bytes < residency_critical_bytes(r);
+
+        if (m->state == RESIDENCY_LOADING && !m->is_stopping && residency_has_budget(r, m) &&
+            (is_over || is_emergency)) {
+            m->is_stopping = true;
+            r->n_aborts++;
+            *ret = (struct residency_action) {.verb = RESIDENCY_STOP,
+                                              .reason = is_over ? RESIDENCY_OVER_PLAN
+                                                                : RESIDENCY_EMERGENCY,
+                                              .model = m};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------- unloads */
+
+static bool unload(struct residency_model *m, enum residency_reason reason,
+                   const struct residency_model *favour, uint64_t now_usec,
+                   struct residency_action *ret)
+{
+    residency_set_state(m, RESIDENCY_UNLOADING, now_usec);
+    *ret = (struct residency_action) {
+        .verb = RESIDENCY_UNLOAD, .reason = reason, .model = m, .favour = favour};
+    return true;
+}
+
+static bool can_be_asked_to_go(const struct residency *r, const struct residency_model *m,
+                               uint64_t now_usec)
+{
+    return (m->state == RESIDENCY_RESIDENT || m->state == RESIDENCY_DRAINING) &&
+           residency_has_budget(r, m) && now_usec >= m->retry_unload_at_usec;
+}
+
+/* The largest of those that the level wants gone; NULL: none. */
+static struct residency_model *too_many(struct residency *r, uint64_t now_usec)
+{
+    struct residency_model *largest = NULL;
+
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+        bool goes = r->level >= 2 ||
+                    (r->level == 1 && usec_since(now_usec, m->used_at_usec) > L1_IDLE_USEC);
+
+        if (goes && can_be_asked_to_go(r, m, now_usec) && is_idle(r, m) &&
+            (!largest || m->held_bytes > largest->held_bytes)) {
+            largest = m;
+        }
+    }
+    return largest;
+}
+
+/* What it keeps beyond its needs (a cache of prompts) is worth having until memory is wanted. */
+static struct residency_model *grown(struct residency *r, uint64_t now_usec)
+{
+    if (residency_room(r) > 0) {
+        return NULL;
+    }
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (m->baseline_bytes > 0 &&
+            m->held_bytes > m->baseline_bytes / 1000 * GROWN_PERMILLE + GROWN_BYTES &&
+            can_be_asked_to_go(r, m, now_usec) && is_idle(r, m)) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- room for another one */
+
+/* Before: its class is higher, or the same and its call older. */
+static bool is_before(const struct residency_model *a, const struct residency_model *b)
+{
+    if (a->is_load_wanted != b->is_load_wanted) {
+        return a->is_load_wanted;
+    }
+    return a->wants.class != b->wants.class ? a->wants.class < b->wants.class
+                                            : a->wants.since_usec < b->wants.since_usec;
+}
+
+static struct residency_model *whose_turn(struct residency *r)
+{
+    struct residency_model *first = NULL;
+
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (is_wanted(m) && m->state == RESIDENCY_UNLOADED && m->is_told &&
+            residency_has_budget(r, m) && (!first || is_before(m, first))) {
+            first = m;
+        }
+    }
+    return first;
+}
+
+static uint64_t half_wait(const struct residency *r, const struct residency_model *w)
+{
+    return r->params.max_wait_usec[w->wants.class] / 2;
+}
+
+static uint64_t at_most(uint64_t v, uint64_t max)
+{
+    return v < max ? v : max;
+}
+
+/* How long m stays for sure, from the moment it was loaded. */
+static uint64_t hold_usec(const struct residency *r, const struct residency_model *m,
+                          const struct residency_model *w)
+{
+    uint64_t load = load_time(r, m), longest = half_wait(r, w);
+
+    if (r->level >= 2) {
+        return 0;
+    }
+    return is_idle(r, m) ? load : at_most(HOLD_LOADS * load, longest > load ? longest : load);
+}
+
+static bool has_waited_enough(const struct residency *r, const struct residency_model *w,
+                              uint64_t now_usec)
+{
+    uint64_t two = 2 * load_time(r, w);
+    uint64_t age = two > CONTEST_AGE_USEC ? two : CONTEST_AGE_USEC;
+
+    return w->is_load_wanted ||
+           usec_since(now_usec, w->wants.since_usec) >= at_most(age, half_wait(r, w));
+}
+
+static bool may_go(const struct residency *r, const struct residency_model *m,
+                   const struct residency_model *w, uint64_t now_usec)
+{
+    if (m == w || !can_be_asked_to_go(r, m, now_usec)) {
+        return false;
+    }
+    if (m->state == RESIDENCY_DRAINING) {
+        return true;
+    }
+    if (usec_since(now_usec, m->resident_at_usec) < hold_usec(r, m, w)) {
+        return false;
+    }
+    return m->wants.n == 0 || w->wants.class < m->wants.class || r->level >= 2 ||
+           has_waited_enough(r, w, now_usec);
+}
+
+/* The higher, the sooner it goes. */
+static double score(const struct residency *r, const struct residency_model *m, uint64_t now_usec)
+{
+    double idle = (double) usec_since(now_usec, m->used_at_usec) / USEC_PER_SEC + 1;
+    double load = (double) load_time(r, m) / USEC_PER_SEC + 0.1;
+
+    /* nobody in use goes while an idle one could */
+    return (is_idle(r, m) ? 1e12 : 1) * (double) (m->held_bytes + 1) * idle / load;
+}
+
+/* The best of those that may go, whose score is below that of the one before; NULL: no more. */
+static struct residency_model *next_to_go(struct residency *r, const struct residency_model *w,
+                                          double below, uint64_t now_usec)
+{
+    struct residency_model *best = NULL;
+
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+        double s = may_go(r, m, w, now_usec) ? score(r, m, now_usec) : below;
+
+        if (s < below && (!best || s > score(r, best, now_usec))) {
+            best = m;
+        }
+    }
+    return best;
+}
+
+/* The first of a plan that makes enough room; NULL: there is no such plan, or none is needed. */
+static struct residency_model *first_of_plan(struct residency *r, const struct residency_model *w,
+                                             uint64_t now_usec)
+{
+    uint64_t asked = residency_asked(r, w), room = residency_room(r);
+    struct residency_model *first = NULL, *m = NULL;
+    double below = 1e300;
+
+    while (asked > room && (m = next_to_go(r, w, below, now_usec))) {
+        first = first ? first : m;
+        room += m->held_bytes;
+        below = score(r, m, now_usec);
+    }
+    return asked > room ? NULL : first;
+}
+
+/* Room for the one whose turn it is. What is in use is drained first: nothing to be done now. */
+static bool make_room(struct residency *r, struct residency_model *w, uint64_t now_usec,
+                      struct residency_action *ret)
+{
+    struct residency_model *m = first_of_plan(r, w, now_usec);
+
+    if (!m) {
+        return false;
+    }
+    if (residency_model_is_in_use(r, m)) {
+        if (m->state == RESIDENCY_RESIDENT) {
+            residency_set_state(m, RESIDENCY_DRAINING, now_usec);
+        }
+        return false;
+    }
+    return unload(m, RESIDENCY_FOR_MODEL, w, now_usec, ret);
+}
+
+/* Those that drain for nobody: whoever waited has gone, or fits without. */
+static void end_drains(struct residency *r, const struct residency_model *w, uint64_t now_usec)
+{
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (m->state == RESIDENCY_DRAINING && (!w || residency_fits(r, w))) {
+            residency_set_state(m, RESIDENCY_RESIDENT, now_usec);
+        }
+    }
+}
+
+static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_action *ret)
+{
+    struct residency_model *w = whose_turn(r);
+
+    end_drains(r, w, now_usec);
+    if (!w || !residency_level_allows(r, now_usec, NULL)) {
+        return false;
+    }
+    if (!residency_fits(r, w)) {
+        return usec_since(now_usec, r->acted_at_usec) >= PACE_USEC &&
+               make_room(r, w, now_usec, ret);
+    }
+    if (w->is_load_wanted && w->wants.n == 0) { /* a call that waits loads it itself */
+        residency_set_state(w, RESIDENCY_RESERVED, now_usec);
+        w->reserved_bytes = residency_asked(r, w);
+        *ret = (struct residency_action) {
+            .verb = RESIDENCY_LOAD, .reason = RESIDENCY_BY_OPERATOR, .model = w};
+        return true;
+    }
+    return false;
+}
+
+/* ---------------------------------------------------------------- the next thing */
+
+static void end_quarantines(struct residency *r, uint64_t now_usec)
+{
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (m->state == RESIDENCY_FAILED && now_usec >= m->quarantined_until_usec) {
+            residency_set_state(m, RESIDENCY_UNLOADED, now_usec);
+        }
+    }
+}
+
+bool residency_next(struct residency *r, uint64_t now_usec, struct residency_action *ret)
+{
+    struct residency_model *m;
+
+    end_quarantines(r, now_usec);
+    if (stop(r, ret) || inquire(r, ret) || look(r, now_usec, ret)) {
+        return true;
+    }
+    if (residency_moving(r)) {
+        return false;
+    }
+    if (r->acted_at_usec == 0 || usec_since(now_usec, r->acted_at_usec) >= PACE_USEC) {
+        m = too_many(r, now_usec);
+        if (m) {
+            return unload(m, RESIDENCY_FOR_LEVEL, NULL, now_usec, ret);
+        }
+        m = grown(r, now_usec);
+        if (m) {
+            return unload(m, RESIDENCY_GROWN, NULL, now_usec, ret);
+        }
+    }
+    return serve_turn(r, now_usec, ret);
+}
+
+uint64_t residency_next_at(const struct residency *r, uint64_t now_usec)
+{
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = model_of(l);
+        bool waits = is_wanted(m) && !residency_is_held(m);
+
+        if (residency_has_budget(r, m) &&
+            (waits || m->state == RESIDENCY_DRAINING || (r->level > 0 && residency_is_held(m)))) {
+            return usec_add(now_usec, POLL_USEC);
+        }
+    }
+    return USEC_NEVER;
+}
+
+bool residency_is_moving(const struct residency *r)
+{
+    return residency_moving(r) != NULL;
+}
