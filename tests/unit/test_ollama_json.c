@@ -1,109 +1,9 @@
 /*
  * ollama_json, requests: what OpenAI clients send (by openai_decode_request()) and what RPC clients
- * send, as bodies for Ollama. The answers are in test_ollama_reply.c.
+ * send, as bodies for Ollama. What the deployment brings is in test_ollama_options.c, the answers
+ * are in test_ollama_reply.c.
  */
-#include "wire/ollama_json.h"
-
-#include <errno.h>
-
-#include "support.h"
-#include "wire/json.h"
-#include "wire/openai_request.h"
-
-static struct kv g_options, g_dropped;
-static bool g_drops_params;
-static struct buf g_out;
-static struct request *g_req;
-static struct problem g_problem;
-
-static void setup(void)
-{
-    buf_init(&g_out, 1 << 20);
-}
-
-static void teardown(void)
-{
-    kv_done(&g_options);
-    kv_done(&g_dropped);
-    g_drops_params = false;
-    buf_done(&g_out);
-    g_req = request_free(g_req);
-}
-
-static void set_option(const char *name, const char *json)
-{
-    ck_assert_int_eq(kv_set(&g_options, str_from(name), str_from(json)), 0);
-}
-
-static void take(enum request_kind kind, const char *body)
-{
-    g_req = request_free(g_req);
-    g_req = request_new(kind, 1 << 20);
-    ck_assert_ptr_nonnull(g_req);
-    ck_assert_msg(openai_decode_request(g_req, str_from(body), &g_problem) == 0, "%s",
-                  g_problem.text);
-}
-
-static struct ollama_target deployment(void)
-{
-    return (struct ollama_target) {.model = "tiny",
-                                   .options = &g_options,
-                                   .drops_params = g_drops_params,
-                                   .dropped = &g_dropped};
-}
-
-static int encode(void)
-{
-    struct ollama_target target = deployment();
-
-    buf_clear(&g_out);
-    memset(&g_problem, 0, sizeof g_problem);
-    return ollama_encode_request(g_req, &target, &g_out, &g_problem);
-}
-
-#define ck_assert_body(expected)                                                                   \
-    do {                                                                                           \
-        ck_assert_msg(encode() == 0, "%s: %s", g_problem.param, g_problem.text);                   \
-        ck_assert_int_eq(json_check(buf_str(&g_out), NULL), 0);                                    \
-        ck_assert_str_eq(buf_z(&g_out), expected);                                                 \
-    } while (0)
-
-#define ck_assert_refused(error, name)                                                             \
-    do {                                                                                           \
-        ck_assert_int_eq(encode(), -EBADMSG);                                                      \
-        ck_assert_int_eq(g_problem.code, error);                                                   \
-        ck_assert_str_eq(g_problem.param, name);                                                   \
-        ck_assert(g_problem.text[0] != '\0');                                                      \
-        ck_assert_uint_eq(g_out.len, 0);                                                           \
-    } while (0)
-
-/* The value of a member of the body that was encoded last. */
-static struct str member(const char *name)
-{
-    return json_find(buf_str(&g_out), name);
-}
-
-static struct str option(const char *name)
-{
-    return json_find(member("options"), name);
-}
-
-/* A chat of one message with these members behind it. */
-static void take_chat(const char *members)
-{
-    char body[2048];
-
-    (void) snprintf(body, sizeof body,
-                    "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]%s%s}",
-                    members[0] ? "," : "", members);
-    take(REQUEST_CHAT, body);
-}
-
-#define ck_assert_option(name, expected)                                                           \
-    do {                                                                                           \
-        ck_assert_msg(encode() == 0, "%s: %s", g_problem.param, g_problem.text);                   \
-        ck_assert_str_is(option(name), expected);                                                  \
-    } while (0)
+#include "ollama_bodies.h"
 
 /* ---- bodies */
 
@@ -315,116 +215,6 @@ START_TEST(embeddings)
 }
 END_TEST
 
-/* ---- the deployment */
-
-START_TEST(load_options_are_the_deployments)
-{
-    set_option("num_ctx", "2048");
-    set_option("num_thread", "1");
-    set_option("keep_alive", "\"5m\"");
-    take_chat(
-        "\"num_ctx\":8192,\"options\":{\"num_ctx\":4096,\"temperature\":2},\"num_gpu\":99,"
-        "\"num_thread\":64,\"keep_alive\":-1,\"truncate\":true,\"shift\":false,\"num_keep\":7,"
-        "\"main_gpu\":1,\"use_mmap\":false,\"num_batch\":1");
-    ck_assert_body("{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
-                   "\"stream\":true,\"truncate\":false,\"keep_alive\":\"5m\",\"options\":"
-                   "{\"num_ctx\":2048,\"num_thread\":1}}");
-}
-END_TEST
-
-START_TEST(other_options_are_defaults)
-{
-    set_option("temperature", "0.2");
-    set_option("max_tokens", "100");
-    set_option("stop", "\"END\"");
-    set_option("repeat_penalty", "1.1");
-    set_option("rpm", "60"); /* LiteLLM's own, nothing to Ollama */
-    set_option("seed", "null");
-    take_chat("");
-    ck_assert_int_eq(encode(), 0);
-    ck_assert_str_is(member("options"), "{\"num_predict\":100,\"temperature\":0.2,\"stop\":"
-                                        "[\"END\"],\"repeat_penalty\":1.1}");
-    take_chat("\"temperature\":1.5,\"max_completion_tokens\":5,\"stop\":[\"a\",\"b\"],"
-              "\"repeat_penalty\":1.3,\"typical_p\":null");
-    ck_assert_int_eq(encode(), 0);
-    ck_assert_str_is(member("options"), "{\"num_predict\":5,\"temperature\":1.5,\"stop\":[\"a\","
-                                        "\"b\"],\"repeat_penalty\":1.3}");
-    set_option("stop", "[\"x\",\"y\"]");
-    set_option("num_predict", "50"); /* Ollama's own name wins over LiteLLM's */
-    take_chat("");
-    ck_assert_option("stop", "[\"x\",\"y\"]");
-    ck_assert_option("num_predict", "50");
-}
-END_TEST
-
-/*
- * People quote numbers in YAML; Ollama says "missing unit in duration" and "must be of type
- * integer".
- */
-START_TEST(quoted_numbers_become_numbers)
-{
-    set_option("keep_alive", "\"300\"");
-    set_option("num_ctx", "\"4096\"");
-    set_option("use_mmap", "\"true\"");
-    set_option("stop", "\"3\"");
-    take_chat("");
-    ck_assert_option("num_ctx", "4096");
-    ck_assert_option("use_mmap", "true");
-    ck_assert_option("stop", "[\"3\"]");
-    ck_assert_str_is(member("keep_alive"), "300");
-    set_option("keep_alive", "\"-1\"");
-    ck_assert_int_eq(encode(), 0);
-    ck_assert_str_is(member("keep_alive"), "-1");
-    set_option("keep_alive", "\"007\""); /* no number in JSON: Ollama may say what it thinks */
-    ck_assert_int_eq(encode(), 0);
-    ck_assert_str_is(member("keep_alive"), "\"007\"");
-    set_option("keep_alive", "null");
-    ck_assert_int_eq(encode(), 0);
-    ck_assert(!member("keep_alive").ptr);
-}
-END_TEST
-
-START_TEST(top_level_defaults)
-{
-    set_option("think", "true");
-    set_option("format", "\"json\"");
-    set_option("truncate", "true");
-    set_option("shift", "false");
-    take_chat("");
-    ck_assert_body("{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
-                   "\"stream\":true,\"format\":\"json\",\"think\":true,\"shift\":false,"
-                   "\"truncate\":true,\"options\":{}}");
-    take_chat("\"reasoning_effort\":\"none\",\"response_format\":{\"type\":\"json_schema\","
-              "\"json_schema\":{\"schema\":{}}}");
-    ck_assert_int_eq(encode(), 0);
-    ck_assert_str_is(member("think"), "false");
-    ck_assert_str_is(member("format"), "{}");
-    set_option("think", "null");
-    set_option("reasoning_effort", "\"high\"");
-    take_chat("");
-    ck_assert_int_eq(encode(), 0);
-    ck_assert_str_is(member("think"), "\"high\"");
-}
-END_TEST
-
-START_TEST(a_load_has_the_same_load_options)
-{
-    struct ollama_target target = deployment(), bare = {.model = "a\"b"};
-
-    set_option("num_ctx", "2048");
-    set_option("num_thread", "1");
-    set_option("keep_alive", "\"60\"");
-    set_option("temperature", "0.1");
-    set_option("truncate", "true");
-    ck_assert_int_eq(ollama_encode_load(&target, &g_out), 0);
-    ck_assert_str_eq(buf_z(&g_out), "{\"model\":\"tiny\",\"stream\":false,\"keep_alive\":60,"
-                                    "\"options\":{\"num_ctx\":2048,\"num_thread\":1}}");
-    buf_clear(&g_out);
-    ck_assert_int_eq(ollama_encode_load(&bare, &g_out), 0);
-    ck_assert_str_eq(buf_z(&g_out), "{\"model\":\"a\\\"b\",\"stream\":false,\"options\":{}}");
-}
-END_TEST
-
 /* ---- refusals */
 
 START_TEST(what_ollama_cannot_say_is_refused)
@@ -494,59 +284,6 @@ START_TEST(what_ollama_cannot_say_is_left_out)
     ck_assert_refused(ERRCODE_INVALID_REQUEST, "repeat_penalty");
     take(REQUEST_EMBED, "{\"model\":\"m\",\"input\":[1,2,3]}"); /* nothing would be left */
     ck_assert_refused(ERRCODE_UNSUPPORTED_PARAMETER, "input");
-}
-END_TEST
-
-START_TEST(dropped_parameters_are_never_sent)
-{
-    static const char *const names[] = {
-        "temperature",      "max_tokens",        "stop",     "tools",          "response_format",
-        "reasoning_effort", "frequency_penalty", "logprobs", "repeat_penalty", "logit_bias",
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        ck_assert_int_eq(kv_set(&g_dropped, str_from(names[i]), STR_LIT("")), 0);
-    }
-    set_option("temperature", "0.5"); /* the deployment's own stays */
-    take_chat(
-        "\"temperature\":1,\"max_tokens\":5,\"stop\":\"x\",\"top_p\":0.5,\"tools\":[{\"type\":"
-        "\"function\",\"function\":{\"name\":\"f\"}}],\"response_format\":{\"type\":"
-        "\"json_object\"},\"reasoning_effort\":\"utmost\",\"frequency_penalty\":1,"
-        "\"logprobs\":true,\"repeat_penalty\":\"x\",\"logit_bias\":{\"1\":1}");
-    ck_assert_body("{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
-                   "\"stream\":true,\"truncate\":false,\"options\":{\"temperature\":0.5,"
-                   "\"top_p\":0.5}}");
-}
-END_TEST
-
-/* The deployment's, else the client's, between a minute and a day. */
-START_TEST(keep_alive_of_a_client)
-{
-    static const char *const cases[][2] = {
-        {"300", "300"},      {"\"5m\"", "300"},       {"\"1h30m\"", "5400"}, {"\"1.5h\"", "5400"},
-        {"\"300\"", "300"},  {"\"90s\"", "90"},       {"0", "60"},           {"\"0\"", "60"},
-        {"\"250ms\"", "60"}, {"-1", "86400"},         {"\"-1s\"", "86400"},  {"\"-1\"", "86400"},
-        {"1e300", "86400"},  {"\"99999h\"", "86400"}, {"61.9", "61"},        {"\"2m5us\"", "120"},
-        {"\"1e3\"", NULL},   {"true", NULL},          {"[5]", NULL},         {"\"\"", NULL},
-        {"\"soon\"", NULL},  {"\"5 m\"", NULL},       {"\"5m3\"", NULL},     {"\"-\"", NULL},
-        {"\".\"", NULL},     {"\"1..5s\"", NULL},     {"\"5mm\"", NULL},     {"1e999", NULL},
-    };
-    char members[64];
-
-    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        (void) snprintf(members, sizeof members, "\"keep_alive\":%s", cases[i][0]);
-        take_chat(members);
-        if (cases[i][1]) {
-            ck_assert_msg(encode() == 0, "%s: %s", cases[i][0], g_problem.text);
-            ck_assert_str_is(member("keep_alive"), cases[i][1]);
-        } else {
-            ck_assert_refused(ERRCODE_INVALID_REQUEST, "keep_alive");
-        }
-    }
-    set_option("keep_alive", "\"10m\"");
-    take_chat("\"keep_alive\":0");
-    ck_assert_int_eq(encode(), 0);
-    ck_assert_str_is(member("keep_alive"), "\"10m\"");
 }
 END_TEST
 
@@ -688,16 +425,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, logprobs);
     tcase_add_test(tc, completions);
     tcase_add_test(tc, embeddings);
-    tcase_add_test(tc, load_options_are_the_deployments);
-    tcase_add_test(tc, other_options_are_defaults);
-    tcase_add_test(tc, quoted_numbers_become_numbers);
-    tcase_add_test(tc, top_level_defaults);
-    tcase_add_test(tc, a_load_has_the_same_load_options);
     tcase_add_test(tc, what_ollama_cannot_say_is_refused);
     tcase_add_test(tc, several_prompts_are_checked_before_the_first);
     tcase_add_test(tc, what_ollama_cannot_say_is_left_out);
-    tcase_add_test(tc, dropped_parameters_are_never_sent);
-    tcase_add_test(tc, keep_alive_of_a_client);
     tcase_add_test(tc, arguments_that_are_no_object_are_refused);
     tcase_add_test(tc, hints_do_no_harm);
     tcase_add_test(tc, extra_json_reaches_the_options);
