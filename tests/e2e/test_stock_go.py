@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from testenv import stock
+from testenv import fetched, stock
 from testenv.paths import SOURCE
 
 # The first test waits for the build.
@@ -24,15 +24,15 @@ def snake(name: str) -> str:
 @pytest.fixture(scope="session")
 def go_tests() -> dict[str, list[str]]:
     """Scenario -> how to run its test."""
-    go = stock.tool("go", "the Go client")
-    stock.tool("protoc", "the Go client")
+    go = fetched.tool("go", "the Go client")
+    fetched.tool("protoc", "the Go client")
     environment = {
         "GOMODCACHE": str(stock.CACHE / "go/mod"),
         "GOCACHE": str(stock.CACHE / "go/build"),
         "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false",
         "GOTOOLCHAIN": "local",
     }
-    with stock.one_at_a_time() as worker:
+    with fetched.one_at_a_time(stock.BUILD) as worker:
         directory = stock.source_copy("go")
         stock.fetch([go, "mod", "download"], directory, environment)
         proto = str(SOURCE / "proto/sluice.proto")

@@ -7,7 +7,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from testenv import stock
+from testenv import fetched, stock
 from testenv.paths import SOURCE
 
 # The first test waits for the build.
@@ -35,7 +35,7 @@ def executables(messages: str) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def programs() -> dict[str, str]:
     """bin: the example, test: its tests."""
-    cargo = stock.tool("cargo", "the Rust client")
+    cargo = fetched.tool("cargo", "the Rust client")
     version = subprocess.run([cargo, "--version"], capture_output=True, text=True, check=True).stdout
     if tuple(int(n) for n in version.split()[1].split(".")[:2]) < OLDEST_RUST:
         pytest.skip(f"the Rust client: {version.strip()} is too old for its crates")
@@ -44,7 +44,7 @@ def programs() -> dict[str, str]:
         "CARGO_TARGET_DIR": str(stock.CACHE / "rust"),
         "SLUICE_PROTO": str(SOURCE / "proto/sluice.proto"),
     }
-    with stock.one_at_a_time():  # cargo leaves alone what is up to date
+    with fetched.one_at_a_time(stock.BUILD):  # cargo leaves alone what is up to date
         directory = stock.source_copy("rust")
         stock.fetch([cargo, "fetch", "--locked"], directory, environment)
         offline = ["--locked", "--offline", "--message-format=json"]

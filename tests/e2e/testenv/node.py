@@ -7,18 +7,16 @@ No lock file: it would hold the address of a registry. The version is pinned, an
 from __future__ import annotations
 
 import base64
-import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 
+from .fetched import one_at_a_time, tool
 from .paths import SOURCE
 
 # The last major version that runs with the Node of Debian 12; it depends on nothing.
@@ -28,27 +26,13 @@ SHA512 = "aYCc0C6L864eR6WSYIwQGyXriw/nIyZx0ObvhzOEVuk0zoBDpynjSbrionWI7q65B5H8jJ
 PROGRAM = SOURCE / "tests/e2e/node/openai_client.mjs"
 CACHE = Path(os.environ.get("SLUICE_DEV_CACHE") or Path.home() / ".cache/sluice-dev") / "node"
 INSTALL_TIMEOUT_SEC = 300
+WHAT_FOR = "the openai package for Node"
 NO_NETWORK = re.compile(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH")
-
-
-def _tool(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"the openai package for Node: there is no {name} on this machine")
-    return path
-
-
-@contextlib.contextmanager
-def _alone() -> Iterator[None]:
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with open(CACHE / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _npm(directory: Path, *args: str) -> None:
     done = subprocess.run(
-        [_tool("npm"), "--cache", str(CACHE / "npm"), *args],
+        [tool("npm", WHAT_FOR), "--cache", str(CACHE / "npm"), *args],
         cwd=directory,
         capture_output=True,
         text=True,
@@ -77,9 +61,9 @@ def _install(directory: Path) -> None:
 
 def program() -> list[str]:
     """The command that runs openai_client.mjs beside the package."""
-    node = _tool("node")
+    node = tool("node", WHAT_FOR)
     directory = CACHE / VERSION
-    with _alone():
+    with one_at_a_time(CACHE):
         if not (directory / "node_modules/openai/package.json").exists():
             _install(directory)
         copy = directory / PROGRAM.name

@@ -8,8 +8,6 @@ The compilers and the crates or modules are not sluice's to install: where they 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -17,7 +15,7 @@ import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Optional, Sequence
 
 import pytest
 
@@ -194,23 +192,6 @@ def try_example(env: Any, program: str, embedding: str) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- building
-
-
-def tool(name: str, what_for: str) -> str:
-    """Its path; skips the test where it is not there."""
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"{what_for}: there is no {name} on this machine")
-    return path
-
-
-@contextlib.contextmanager
-def one_at_a_time() -> Iterator[str]:
-    """Builds of several workers (xdist) share their folder; what each runs has a name of its own, this one."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with open(BUILD / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield os.environ.get("PYTEST_XDIST_WORKER", "main")
 
 
 def source_copy(language: str) -> Path:
