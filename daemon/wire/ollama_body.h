@@ -23,10 +23,10 @@ struct ollama_body {
 struct str ollama_client_value(const struct request *req, const struct ollama_target *target,
                                const char *name);
 
-/* Does the deployment leave out what a client says of it (additional_drop_params)? */
+/* Does the deployment leave out what is said of it, by whomever (additional_drop_params)? */
 bool ollama_drops(const struct ollama_target *target, const char *name);
 
-/* JSON text out of the configuration, absent where there is none or null. */
+/* JSON text out of the configuration, absent where there is none or null, and where it is dropped. */
 struct str ollama_deployment_value(const struct ollama_target *target, const char *name);
 
 /* Writes the name of a member; its value goes to what is returned. */

@@ -7,6 +7,10 @@
  *                    says about them is not read.
  *   all others       the client's, else the deployment's, else Ollama's own default
  *
+ * What the deployment drops (additional_drop_params) counts as not said, by the client and by the
+ * deployment itself, under the very name that it was said by: that is LiteLLM's rule for every
+ * provider. A load option is dropped from all bodies alike, so it makes nothing reload.
+ *
  * The names are Ollama's and mean what OpenAI's of the same name mean; frequency_penalty stays
  * frequency_penalty (a peer turns it into repeat_penalty, which multiplies: 0, which clients send,
  * then ruins the answer). What is not in the table is not sent.
@@ -85,7 +89,7 @@ struct str ollama_deployment_value(const struct ollama_target *target, const cha
 {
     struct str value = str_from(target->options ? kv_find(target->options, name) : NULL);
 
-    return json_is_null(value) ? STR_NONE : value;
+    return json_is_null(value) || ollama_drops(target, name) ? STR_NONE : value;
 }
 
 static struct str deployment_option(const struct ollama_target *target,

@@ -303,7 +303,7 @@ static void put_kind(struct ollama_body *b)
     }
     if (ollama_deployment_value(b->target, "truncate").ptr) {
         put_top_level(b, "truncate");
-    } else {
+    } else if (!ollama_drops(b->target, "truncate")) {
         put_z(ollama_body_begin(b, "truncate"), "false");
     }
 }

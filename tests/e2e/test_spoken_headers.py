@@ -56,6 +56,16 @@ def test_dropped_params_of_a_client_are_not_sent(env, upstream: Upstream) -> Non
     assert sent["messages"] and "0.75" in json.dumps(sent)
 
 
+def test_dropped_params_of_an_ollama_deployment_are_not_sent(env) -> None:
+    """A load option is in no body, so that a request and the load before it ask for the same."""
+    upstream = env.ollama()
+    dropped = ["temperature", "num_ctx"]
+    sluice = env.start({"m": upstream.deployment(temperature=0.5, num_ctx=512, num_thread=1, additional_drop_params=dropped)})
+    assert sluice.post(CHAT, chat_body("m", temperature=0.25)).status == 200
+    for exchange in upstream.requests("chat", "load"):
+        assert exchange.json["options"] == {"num_thread": 1}, exchange.path
+
+
 def test_dropped_params_of_a_deployment_are_not_sent(env) -> None:
     """Nor those that sluice itself asks for: some servers refuse stream_options."""
     upstream = env.openai()

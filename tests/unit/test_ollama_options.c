@@ -121,15 +121,40 @@ START_TEST(dropped_parameters_are_never_sent)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         ck_assert_int_eq(kv_set(&g_dropped, str_from(names[i]), STR_LIT("")), 0);
     }
-    set_option("temperature", "0.5"); /* the deployment's own stays */
+    set_option("temperature", "0.5"); /* the deployment's own neither */
+    set_option("reasoning_effort", "\"low\"");
+    set_option("num_predict", "9"); /* by the name that it is said by */
     take_chat(
         "\"temperature\":1,\"max_tokens\":5,\"stop\":\"x\",\"top_p\":0.5,\"tools\":[{\"type\":"
         "\"function\",\"function\":{\"name\":\"f\"}}],\"response_format\":{\"type\":"
         "\"json_object\"},\"reasoning_effort\":\"utmost\",\"frequency_penalty\":1,"
         "\"logprobs\":true,\"repeat_penalty\":\"x\",\"logit_bias\":{\"1\":1}");
     ck_assert_body("{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
-                   "\"stream\":true,\"truncate\":false,\"options\":{\"temperature\":0.5,"
+                   "\"stream\":true,\"truncate\":false,\"options\":{\"num_predict\":9,"
                    "\"top_p\":0.5}}");
+}
+END_TEST
+
+/* In every body alike, or Ollama would load the model anew in between. */
+START_TEST(dropped_load_options_are_in_no_body)
+{
+    static const char *const names[] = {"num_ctx", "keep_alive", "shift", "truncate"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        ck_assert_int_eq(kv_set(&g_dropped, str_from(names[i]), STR_LIT("")), 0);
+        set_option(names[i], "1");
+    }
+    set_option("num_thread", "1");
+    take_chat("\"keep_alive\":300");
+    ck_assert_body("{\"model\":\"tiny\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],"
+                   "\"stream\":true,\"options\":{\"num_thread\":1}}");
+
+    struct ollama_target target = deployment();
+
+    buf_clear(&g_out);
+    ck_assert_int_eq(ollama_encode_load(&target, &g_out), 0);
+    ck_assert_str_eq(buf_z(&g_out),
+                     "{\"model\":\"tiny\",\"stream\":false,\"options\":{\"num_thread\":1}}");
 }
 END_TEST
 
@@ -173,6 +198,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, top_level_defaults);
     tcase_add_test(tc, a_load_has_the_same_load_options);
     tcase_add_test(tc, dropped_parameters_are_never_sent);
+    tcase_add_test(tc, dropped_load_options_are_in_no_body);
     tcase_add_test(tc, keep_alive_of_a_client);
 }
 
