@@ -364,36 +364,41 @@ static bool wait_again(struct call *call, struct model_group *group, uint64_t at
     return true;
 }
 
+/* Counted when it is certain: while sluice takes nobody in, as in a drain, nothing follows. */
 static bool fall_back(struct call *call, struct str name, uint64_t now_usec)
 {
     struct model_group *group = router_resolve(call->registry->router, name);
     char *copy = malloc(name.len + 1);
 
-    if (!copy) {
+    if (!copy || !wait_again(call, group, now_usec, now_usec)) {
+        free(copy);
         return false;
     }
     memcpy(copy, name.ptr, name.len);
     copy[name.len] = '\0';
+    call->asked = str_from(copy);
     call->fallbacks[call->attempts.n_fallbacks++] = copy;
     call->attempts.n_in_level = 0;
-    call->asked = str_from(copy);
     call->wish.name = call->asked;
     call->wish.n_tried = 0;
     call_bind(call, group);
     call->registry->stats->n_fallbacks++;
-    return wait_again(call, group, now_usec, now_usec);
+    return true;
 }
 
 static bool retry(struct call *call, struct model_group *group, const struct attempt_decision *d,
                   uint64_t now_usec)
 {
+    if (!wait_again(call, group, d->at_usec, now_usec)) {
+        return false;
+    }
     call->attempts.n_retries++;
     call->attempts.n_in_level = d->changes_level ? 0 : call->attempts.n_in_level + 1;
     call->registry->stats->n_retries++;
     if (d->is_same) {
         retry_budget_take(&call->registry->budget);
     }
-    return wait_again(call, group, d->at_usec, now_usec);
+    return true;
 }
 
 /* Does a policy have a number for just this cause? */

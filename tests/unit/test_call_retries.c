@@ -342,21 +342,31 @@ START_TEST(a_reload_during_an_attempt)
 }
 END_TEST
 
+/* And none is counted, neither for the daemon nor in what the client is told. */
 START_TEST(no_new_attempt_while_draining_or_short_of_memory)
 {
-    for (int way = 0; way < 2; way++) {
+    for (int way = 0; way < 4; way++) {
         struct cast c;
 
         cast_init(&c);
 
         struct actor *a = cast_add(&c, "a", (struct role) {0});
 
+        if (way >= 2) {
+            cast_add(&c, "n", (struct role) {.group = "n"});
+            cast_fallback(&c, FALLBACK_GENERAL, "m", "n", NULL);
+            c.plan.policy.max_retries = 0;
+        }
         cast_open(&c);
         cast_ask(&c, request("m", "r"));
-        c.w.admission.is_draining = way == 0;
-        c.w.pressure.level = way == 1 ? PRESSURE_L3 : PRESSURE_L0;
+        c.w.admission.is_draining = way % 2 == 0;
+        c.w.pressure.level = way % 2 == 1 ? PRESSURE_L3 : PRESSURE_L0;
         act_fail(&c, a, ERRCODE_UPSTREAM_ERROR, 0);
         cast_expect_failure(&c, ERRCODE_UPSTREAM_ERROR);
+        ck_assert_uint_eq(c.w.stats.n_retries + c.w.stats.n_fallbacks, 0);
+        ck_assert_ptr_null(strstr(recording_sink_text(&c.sink), "fallback"));
+        ck_assert(retry_budget_can_take(&c.w.registry.budget, c.w.now));
+        ck_assert_uint_eq(c.w.registry.budget.units, RETRY_BUDGET_SHARE * RETRY_BUDGET_MAX);
         cast_done(&c);
     }
 }
