@@ -2,7 +2,7 @@
  * A call and the account of its API key: it is charged once, before it waits, and however it ends
  * the charge comes home with what was used. The account itself: test_quota.c.
  */
-#include "call_support.h"
+#include "call_cast.h"
 #include "core/quota.h"
 
 struct bank {
@@ -230,6 +230,94 @@ START_TEST(a_key_that_goes_with_its_call_at_work)
 }
 END_TEST
 
+/* What a second call of the key would hear now. */
+static enum errcode second_call(struct cast *c)
+{
+    struct recording_sink s;
+    enum errcode code;
+
+    submit(&c->w, asked_by_key("m"), &s);
+    run(&c->w);
+    ck_assert(s.is_over);
+    code = s.code;
+    recording_sink_done(&s);
+    return code;
+}
+
+enum way_out { ANSWERED, FAILED, CANCELLED, LEFT, DRAINED, REFUSED, _WAY_OUT_MAX };
+
+static void go_out(struct cast *c, struct actor *a, enum way_out way)
+{
+    switch (way) {
+    case ANSWERED:
+        c->w.now += 2 * SEC;
+        run(&c->w);
+        act_answer(c, a);
+        break;
+    case FAILED:
+        c->w.now += 2 * SEC;
+        run(&c->w);
+        act_fail(c, a, ERRCODE_UPSTREAM_REJECTED, 0);
+        break;
+    case CANCELLED:
+        call_cancel(c->call, ERRCODE_CANCELLED, c->w.now);
+        break;
+    case LEFT:
+        call_detach(c->call, c->w.now);
+        break;
+    case DRAINED:
+        registry_cancel_waiting(&c->w.registry, ERRCODE_DRAINING, c->w.now);
+        break;
+    case REFUSED: /* its model is gone from the configuration */
+        router_commit(&c->w.router, &(struct router_plan) {0});
+        registry_reroute(&c->w.registry, c->w.now);
+        break;
+    case _WAY_OUT_MAX:
+        break;
+    }
+    run(&c->w);
+}
+
+/* Retries, a pause and a fallback: one call all the time, and none afterwards. */
+START_TEST(a_call_that_is_tried_again_is_one_call)
+{
+    static const struct access_key key = {.id = "k", .rpm = 100, .max_parallel = 1};
+
+    for (int way = 0; way < _WAY_OUT_MAX; way++) {
+        struct quota quota;
+        struct cast c;
+
+        cast_init(&c);
+        quota_init(&quota);
+        ck_assert_int_eq(quota_set_keys(&quota, &key, 1, c.w.now), 0);
+        c.w.registry.quota = &quota;
+        cast_fallback(&c, FALLBACK_GENERAL, "m", "n", NULL);
+
+        struct actor *a = cast_add(&c, "a", (struct role) {.terms.order = 1});
+        struct actor *b = cast_add(&c, "b", (struct role) {.terms.order = 2});
+        struct actor *n = cast_add(&c, "n", (struct role) {.group = "n"});
+        struct actor *const failing[] = {a, b, n};
+
+        cast_open(&c);
+        cast_ask(&c, asked_by_key("m"));
+        for (size_t i = 0; i < ARRAY_LEN(failing); i++) {
+            ck_assert_int_eq(second_call(&c), ERRCODE_KEY_RATE_LIMITED);
+            ck_assert_uint_eq(quota_find(&quota, "k")->n_charges, 1);
+            act_fail(&c, failing[i], ERRCODE_UPSTREAM_RATE_LIMITED, 2 * SEC);
+        }
+        ck_assert(!c.sink.is_over); /* it pauses, for n */
+        ck_assert_uint_eq(c.w.admission.n_granted, 0);
+        ck_assert_int_eq(second_call(&c), ERRCODE_KEY_RATE_LIMITED);
+        go_out(&c, n, way);
+        ck_assert_uint_eq(c.w.registry.n_calls, 0);
+        ck_assert_uint_eq(quota_find(&quota, "k")->n_charges, 0);
+        ck_assert_uint_ge(gcra_left(&quota_find(&quota, "k")->requests, c.w.now), 99);
+        cast_done(&c);
+        quota_done(&quota);
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, what_calls_cost);
@@ -237,6 +325,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, calls_that_never_run);
     tcase_add_test(tc, the_end_of_everything);
     tcase_add_test(tc, a_key_that_goes_with_its_call_at_work);
+    tcase_add_test(tc, a_call_that_is_tried_again_is_one_call);
 }
 
 TEST_MAIN("call_quota", add_tests)
