@@ -52,12 +52,32 @@ static uint64_t flow_usec(const struct gcra *g, uint64_t debt)
     return debt / g->per_min + (debt % g->per_min != 0);
 }
 
+/*
+ * A debt under a lower rate: what was taken stays taken, but nobody waits longer than the old debt
+ * would have taken, or a minute where that is more. Who overdrew keeps his wait, rounded up.
+ */
+static uint64_t lowered(uint64_t debt, uint64_t old_per_min, uint64_t per_min)
+{
+    uint64_t room = per_min * UNITS_EACH;
+    /* debt * per_min / old_per_min in parts that fit: the second is below GCRA_MAX * GCRA_MAX */
+    uint64_t rest = debt % old_per_min * per_min;
+    uint64_t as_long =
+        debt / old_per_min * per_min + rest / old_per_min + (rest % old_per_min != 0);
+    uint64_t most = room > as_long ? room : as_long;
+
+    return debt < most ? debt : most;
+}
+
 void gcra_set_rate(struct gcra *g, uint64_t per_min, uint64_t now_usec)
 {
+    uint64_t old_per_min = g->per_min;
+
     move_to(g, now_usec);
     g->per_min = per_min < GCRA_MAX ? per_min : GCRA_MAX;
     if (g->per_min == 0) {
         g->debt = 0; /* nothing would ever drain it */
+    } else if (g->per_min < old_per_min) {
+        g->debt = lowered(g->debt, old_per_min, g->per_min);
     }
 }
 

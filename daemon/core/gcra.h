@@ -24,7 +24,11 @@ struct gcra {
     uint64_t at_usec; /* the instant that debt is of */
 };
 
-/* Another rate from now on (0: none). What was taken stays taken. */
+/*
+ * Another rate from now on (0: none). What was taken stays taken, up to a minute's amount of a lower
+ * rate: who pauses for a minute may take that at once, also after a change. A debt beyond a minute
+ * takes as long as it would have taken.
+ */
 void gcra_set_rate(struct gcra *g, uint64_t per_min, uint64_t now_usec);
 
 /*

@@ -133,11 +133,47 @@ START_TEST(new_rate_keeps_what_was_taken)
     gcra_take(&g, 10, START);
     gcra_set_rate(&g, 60, START + 30 * SEC); /* five have flown off at the old rate */
     ck_assert_uint_eq(gcra_left(&g, START + 30 * SEC), 55);
-    gcra_set_rate(&g, 2, START + 30 * SEC);
+    gcra_set_rate(&g, 6, START + 30 * SEC); /* five taken of six */
+    ck_assert_uint_eq(gcra_left(&g, START + 30 * SEC), 1);
+    gcra_set_rate(&g, 2, START + 30 * SEC); /* all of two taken, and no more than all */
     ck_assert_uint_eq(gcra_left(&g, START + 30 * SEC), 0);
-    ck_assert_uint_eq(gcra_wait_usec(&g, 1, START + 30 * SEC), 2 * MIN);
+    ck_assert_uint_eq(gcra_wait_usec(&g, 1, START + 30 * SEC), 30 * SEC);
+    ck_assert_uint_eq(gcra_full_usec(&g, START + 30 * SEC), MIN);
     gcra_set_rate(&g, 0, START + 30 * SEC);
     ck_assert_uint_eq(gcra_wait_usec(&g, GCRA_MAX, START + 30 * SEC), 0);
+}
+END_TEST
+
+/* Who took a minute's amount and then pauses for a minute may take the new one at once. */
+START_TEST(a_lower_rate_makes_nobody_wait_beyond_a_minute)
+{
+    static const uint64_t rates[] = {1, 2, 3, 7, 59, 60, 1000, GCRA_MAX};
+
+    for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+        for (size_t k = 0; k <= i; k++) {
+            struct gcra g = rate(rates[i]);
+
+            gcra_take(&g, rates[i], START);
+            gcra_set_rate(&g, rates[k], START);
+            ck_assert_uint_eq(gcra_full_usec(&g, START), MIN);
+            ck_assert_uint_eq(gcra_left(&g, START), 0);
+            ck_assert_uint_eq(gcra_wait_usec(&g, rates[k], START + MIN), 0);
+        }
+    }
+}
+END_TEST
+
+/* More was used than had been reserved: that wait neither grows nor goes away. */
+START_TEST(a_lower_rate_keeps_the_wait_of_who_overdrew)
+{
+    struct gcra g = rate(7);
+
+    gcra_take(&g, 35, START);
+    gcra_set_rate(&g, 3, START);
+    ck_assert_uint_eq(gcra_full_usec(&g, START), 5 * MIN);
+    gcra_set_rate(&g, 1, START + MIN);
+    ck_assert_uint_eq(gcra_full_usec(&g, START + MIN), 4 * MIN);
+    ck_assert_uint_eq(gcra_wait_usec(&g, 1, START + MIN), 4 * MIN);
 }
 END_TEST
 
@@ -168,7 +204,7 @@ START_TEST(huge_values_saturate)
     }
     ck_assert_uint_eq(gcra_full_usec(&g, START), 100 * MIN);
     gcra_set_rate(&g, 1, START);
-    ck_assert_uint_eq(gcra_full_usec(&g, START), 100 * GCRA_MAX * MIN); /* 190,000 years: no wrap */
+    ck_assert_uint_eq(gcra_full_usec(&g, START), 100 * MIN); /* no wrap */
     ck_assert_uint_eq(gcra_left(&g, START), 0);
 }
 END_TEST
@@ -182,6 +218,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, more_than_a_minute_never_fits);
     tcase_add_test(tc, give_back_undoes);
     tcase_add_test(tc, new_rate_keeps_what_was_taken);
+    tcase_add_test(tc, a_lower_rate_makes_nobody_wait_beyond_a_minute);
+    tcase_add_test(tc, a_lower_rate_keeps_the_wait_of_who_overdrew);
     tcase_add_test(tc, clock_may_jump);
     tcase_add_test(tc, huge_values_saturate);
 }
