@@ -11,6 +11,7 @@
 #include "core/attempts.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/macros.h"
@@ -188,4 +189,32 @@ void retry_budget_take(struct retry_budget *b)
 {
     assert(b->units >= RETRY_BUDGET_SHARE);
     b->units -= RETRY_BUDGET_SHARE;
+}
+
+void retry_budgets_init(struct retry_budgets *b, uint64_t now_usec)
+{
+    for (size_t i = 0; i < ARRAY_LEN(b->places); i++) {
+        retry_budget_init(&b->places[i], now_usec);
+    }
+}
+
+/* FNV-1a (Fowler, Noll, Vo), 32 bits, folded by its upper half */
+static uint32_t hash(const void *bytes, size_t n, uint32_t start)
+{
+    const unsigned char *c = bytes;
+    uint32_t h = UINT32_C(2166136261) ^ start;
+
+    for (size_t i = 0; i < n; i++) {
+        h = (h ^ c[i]) * UINT32_C(16777619);
+    }
+    return h ^ h >> 16;
+}
+
+struct retry_budget *retry_budgets_of(struct retry_budgets *b, const struct caller *caller)
+{
+    uint32_t h = caller->key_id[0] ? hash(caller->key_id, strlen(caller->key_id), 1)
+                 : caller->has_uid ? hash(&caller->uid, sizeof caller->uid, 2)
+                                   : 0;
+
+    return &b->places[h % RETRY_BUDGET_PLACES];
 }

@@ -34,6 +34,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/request.h"
 #include "core/routing.h"
 
 /* Of one group and level; more may be asked for, and is not done. */
@@ -109,8 +110,8 @@ attempts_decide(const struct attempts *before, const struct attempt_rules *rules
                 uint64_t deadline_at_usec, uint32_t chance, uint64_t now_usec);
 
 /*
- * How often all calls together may ask a deployment again that has just failed: a fifth of the
- * calls, and one in a second for those who have few. So a server that is down under load gets 1.2
+ * How often the calls of one caller together may ask a deployment again that has just failed: a fifth
+ * of them, and one in a second for those who make few. So a server that is down under load gets 1.2
  * times its traffic, and not three times. (Twitter's Finagle: RetryBudget, 20 % and 10 in a second;
  * Envoy: 20 %.)
  */
@@ -126,3 +127,17 @@ void retry_budget_init(struct retry_budget *b, uint64_t now_usec); /* full */
 void retry_budget_earn(struct retry_budget *b);                    /* by a call that came */
 bool retry_budget_can_take(struct retry_budget *b, uint64_t now_usec);
 void retry_budget_take(struct retry_budget *b); /* retry_budget_can_take() said so */
+
+/*
+ * One for each caller, so that none spends another's: a caller is its API key, else its user, else
+ * all who have neither. A table of so many places, found by a hash: nothing is allocated or forgotten,
+ * and two that fall to one place share it (of ten callers about one pair in six tables).
+ */
+#define RETRY_BUDGET_PLACES 256
+
+struct retry_budgets {
+    struct retry_budget places[RETRY_BUDGET_PLACES];
+};
+
+void retry_budgets_init(struct retry_budgets *b, uint64_t now_usec);
+struct retry_budget *retry_budgets_of(struct retry_budgets *b, const struct caller *caller);

@@ -95,7 +95,7 @@ struct call_registry {
     struct router *router;       /* borrowed */
     struct stats *stats;         /* borrowed */
     struct quota *quota; /* borrowed; set after registry_init(); NULL: no API key has limits */
-    struct retry_budget budget;
+    struct retry_budgets budgets;
     uint32_t random; /* state of the generator of jitter; never 0 */
     struct call_hooks hooks;
     const char *unusable; /* borrowed; why no model can be served at all, or NULL */

@@ -386,6 +386,11 @@ static bool fall_back(struct call *call, struct str name, uint64_t now_usec)
     return true;
 }
 
+static struct retry_budget *budget_of(const struct call *call)
+{
+    return retry_budgets_of(&call->registry->budgets, &call->request->caller);
+}
+
 static bool retry(struct call *call, struct model_group *group, const struct attempt_decision *d,
                   uint64_t now_usec)
 {
@@ -396,7 +401,7 @@ static bool retry(struct call *call, struct model_group *group, const struct att
     call->attempts.n_in_level = d->changes_level ? 0 : call->attempts.n_in_level + 1;
     call->registry->stats->n_retries++;
     if (d->is_same) {
-        retry_budget_take(&call->registry->budget);
+        retry_budget_take(budget_of(call));
     }
     return true;
 }
@@ -489,7 +494,7 @@ static void go_on(struct call *call, const struct call_failure *f, const struct 
     }
 
     struct attempt_decision decision = attempts_decide(
-        &call->attempts, &rules, &failure, &field, retry_budget_can_take(&reg->budget, now_usec),
+        &call->attempts, &rules, &failure, &field, retry_budget_can_take(budget_of(call), now_usec),
         call->deadline_at_usec, chance(reg), now_usec);
 
     switch (decision.next) {

@@ -26,7 +26,7 @@ void registry_init(struct call_registry *reg, struct admission *admission, struc
     list_init(&reg->running);
     list_init(&reg->ending);
     list_init(&reg->dead);
-    retry_budget_init(&reg->budget, 0);
+    retry_budgets_init(&reg->budgets, 0);
 }
 
 static void drop_all(struct list *l, struct admission *admission)

@@ -400,6 +400,30 @@ START_TEST(the_budget_is_a_share_of_the_calls)
 }
 END_TEST
 
+START_TEST(each_caller_has_a_budget)
+{
+    struct retry_budgets all;
+    size_t n_alone = 0;
+
+    retry_budgets_init(&all, NOW);
+    for (uid_t uid = 0; uid < 20; uid++) {
+        const struct caller caller = {.has_uid = true, .uid = uid};
+        struct retry_budget *b = retry_budgets_of(&all, &caller);
+
+        ck_assert_ptr_eq(retry_budgets_of(&all, &caller), b);
+        n_alone += b->units == RETRY_BUDGET_SHARE * RETRY_BUDGET_MAX;
+        b->units = 0;
+    }
+    ck_assert_uint_ge(n_alone, 18);
+    ck_assert_ptr_ne(retry_budgets_of(&all, &(struct caller) {.key_id = "a"}),
+                     retry_budgets_of(&all, &(struct caller) {.key_id = "b"}));
+    ck_assert_ptr_eq(retry_budgets_of(&all, &(struct caller) {.key_id = "a", .pid = 1}),
+                     retry_budgets_of(&all, &(struct caller) {.key_id = "a", .pid = 2}));
+    ck_assert_ptr_eq(retry_budgets_of(&all, &(struct caller) {.uid = 5}),
+                     retry_budgets_of(&all, &(struct caller) {.uid = 6})); /* nobody knows them */
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, the_same_deployment_again);
@@ -416,5 +440,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, fallbacks);
     tcase_add_test(tc, no_budget_no_second_try_at_the_same);
     tcase_add_test(tc, the_budget_is_a_share_of_the_calls);
+    tcase_add_test(tc, each_caller_has_a_budget);
 }
 TEST_MAIN("attempts", add_tests)

@@ -346,6 +346,7 @@ END_TEST
 START_TEST(no_new_attempt_while_draining_or_short_of_memory)
 {
     for (int way = 0; way < 4; way++) {
+        struct retry_budget *budget;
         struct cast c;
 
         cast_init(&c);
@@ -365,8 +366,10 @@ START_TEST(no_new_attempt_while_draining_or_short_of_memory)
         cast_expect_failure(&c, ERRCODE_UPSTREAM_ERROR);
         ck_assert_uint_eq(c.w.stats.n_retries + c.w.stats.n_fallbacks, 0);
         ck_assert_ptr_null(strstr(recording_sink_text(&c.sink), "fallback"));
-        ck_assert(retry_budget_can_take(&c.w.registry.budget, c.w.now));
-        ck_assert_uint_eq(c.w.registry.budget.units, RETRY_BUDGET_SHARE * RETRY_BUDGET_MAX);
+        budget =
+            retry_budgets_of(&c.w.registry.budgets, &(struct caller) {.has_uid = true, .uid = 7});
+        ck_assert(retry_budget_can_take(budget, c.w.now));
+        ck_assert_uint_eq(budget->units, RETRY_BUDGET_SHARE * RETRY_BUDGET_MAX);
         cast_done(&c);
     }
 }
@@ -590,6 +593,44 @@ START_TEST(a_dead_server_gets_little_more_than_its_calls)
 }
 END_TEST
 
+/* One that calls a dead server all the time spends what it has itself. */
+START_TEST(nobody_spends_the_retries_of_another)
+{
+    static const struct caller others[] = {{.has_uid = true, .uid = 8},
+                                           {.has_uid = true, .uid = 7, .key_id = "k"},
+                                           {.key_id = "other"},
+                                           {.has_uid = false}};
+    struct cast c;
+
+    cast_init(&c);
+
+    struct actor *a = cast_add(&c, "a", (struct role) {0});
+
+    cast_open(&c);
+    for (unsigned i = 0; i < 100; i++) {
+        recording_sink_done(&c.sink);
+        cast_ask(&c, request("m", "r"));
+        while (a->sink) {
+            act_fail(&c, a, ERRCODE_UPSTREAM_UNREACHABLE, 0);
+        }
+    }
+    ck_assert_uint_lt(a->n_started, 2 * 100); /* the last ones had none */
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        unsigned before = a->n_started;
+        struct request *req = request("m", "r");
+
+        req->caller = others[i];
+        recording_sink_done(&c.sink);
+        cast_ask(&c, req);
+        while (a->sink) {
+            act_fail(&c, a, ERRCODE_UPSTREAM_UNREACHABLE, 0);
+        }
+        ck_assert_uint_eq(a->n_started - before, 3);
+    }
+    cast_done(&c);
+}
+END_TEST
+
 /* What the machine lacks is not tried again. */
 START_TEST(an_attempt_that_cannot_begin_is_the_end)
 {
@@ -659,6 +700,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_limit_of_the_callers_own_says_nothing_of_the_server);
     tcase_add_test(tc, who_left_is_not_tried_again_for);
     tcase_add_test(tc, a_dead_server_gets_little_more_than_its_calls);
+    tcase_add_test(tc, nobody_spends_the_retries_of_another);
     tcase_add_test(tc, an_attempt_that_cannot_begin_is_the_end);
     tcase_add_test(tc, no_more_than_so_many_at_once);
 }
