@@ -119,3 +119,31 @@ void router_each_model(struct router *r, const struct model_group *g, uint64_t n
         }
     }
 }
+
+struct expansion {
+    const struct model_group *group;
+    router_listed_fn visit;
+    void *ctx;
+};
+
+static void tell_listed(void *ctx, struct str name)
+{
+    const struct expansion *e = ctx;
+
+    e->visit(e->ctx, &(struct router_listed) {.name = name, .group = e->group});
+}
+
+void router_each_listed(struct router *r, uint64_t now_usec, router_listed_fn visit, void *ctx)
+{
+    struct router_entry entry;
+
+    for (size_t i = 0; router_next(r, &i, &entry);) {
+        struct expansion e = {.group = entry.group, .visit = visit, .ctx = ctx};
+
+        if (entry.is_wildcard) {
+            router_each_model(r, entry.group, now_usec, tell_listed, &e);
+        } else {
+            tell_listed(&e, str_from(entry.name));
+        }
+    }
+}

@@ -13,3 +13,16 @@
  */
 void router_each_model(struct router *r, const struct model_group *g, uint64_t now_usec,
                        model_visit_fn visit, void *ctx);
+
+/* A name that clients may be shown, of a model that there is; all borrowed during the visit. */
+struct router_listed {
+    struct str name;
+    const struct model_group *group;
+};
+typedef void (*router_listed_fn)(void *ctx, const struct router_listed *one);
+
+/*
+ * Visits all of them: groups and aliases that are not hidden, and in the place of a wildcard, which
+ * is no model, those of router_each_model(). What every list of models is made of.
+ */
+void router_each_listed(struct router *r, uint64_t now_usec, router_listed_fn visit, void *ctx);

@@ -32,28 +32,23 @@ struct model_list {
     int r;
 };
 
-static void write_listed(void *ctx, struct str name)
+static void write_listed(void *ctx, const struct router_listed *one)
 {
     struct model_list *l = ctx;
 
-    if (l->r == 0 && http_access_allows(l->frontends, l->key, name)) {
-        l->r = openai_write_model(l->out, name, STR_LIT("sluice"), wall_start_sec(l->frontends));
+    if (l->r == 0 && http_access_allows(l->frontends, l->key, one->name)) {
+        l->r =
+            openai_write_model(l->out, one->name, STR_LIT("sluice"), wall_start_sec(l->frontends));
     }
 }
 
-/* A pattern is no model: in its place stands what its model servers have. */
 static int write_models(const struct frontends *f, const struct access_key *key, struct buf *out)
 {
     struct model_list list = {
         .frontends = f, .key = key, .out = out, .r = openai_write_models_begin(out)};
-    struct router_entry entry;
 
-    for (size_t i = 0; list.r == 0 && router_next(f->router, &i, &entry);) {
-        if (entry.is_wildcard) {
-            router_each_model(f->router, entry.group, clock_now_usec(), write_listed, &list);
-        } else {
-            write_listed(&list, str_from(entry.name));
-        }
+    if (list.r == 0) {
+        router_each_listed(f->router, clock_now_usec(), write_listed, &list);
     }
     return list.r < 0 ? list.r : openai_write_models_end(out);
 }

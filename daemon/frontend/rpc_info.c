@@ -4,10 +4,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
+#include "core/router_catalog.h"
 #include "frontend/rpc_output.h"
 #include "proto/frame.h"
 #include "wire/rpc_msg.h"
+
+#define MODELS_MAX_BYTES (2 * RPC_INFO_MAX_BYTES) /* names and rows, of which the answer is made */
 
 static int encode_info(const struct frontends *f, uint64_t high_water_bytes, struct buf *out)
 {
@@ -21,11 +25,20 @@ static int encode_info(const struct frontends *f, uint64_t high_water_bytes, str
     return rpc_encode_info(&limits, out);
 }
 
-static void describe(const struct router_entry *entry, uint64_t now_usec, struct rpc_model *ret)
-{
-    const struct model_group *g = entry->group;
+/* Rows of an answer, while they are gathered. */
+struct model_rows {
+    struct arena arena; /* of names and rows */
+    struct rpc_model *items;
+    size_t n, max;
+    uint64_t now_usec;
+    int r;
+};
 
-    *ret = (struct rpc_model) {.name = entry->name,
+static void describe(const struct router_listed *one, uint64_t now_usec, struct rpc_model *ret)
+{
+    const struct model_group *g = one->group;
+
+    *ret = (struct rpc_model) {.name = one->name.ptr,
                                .provider = g->deployments[0]->provider,
                                .n_deployments = (unsigned) g->n_deployments};
     for (size_t i = 0; i < g->n_deployments; i++) {
@@ -35,22 +48,41 @@ static void describe(const struct router_entry *entry, uint64_t now_usec, struct
     }
 }
 
+static void count_row(void *ctx, const struct router_listed *one)
+{
+    (void) one;
+    ((struct model_rows *) ctx)->max++;
+}
+
+static void add_row(void *ctx, const struct router_listed *one)
+{
+    struct model_rows *rows = ctx;
+    struct router_listed mine = {.name = arena_copy(&rows->arena, one->name), .group = one->group};
+
+    if (rows->r < 0 || rows->n == rows->max) {
+        return;
+    }
+    if (!mine.name.ptr) {
+        rows->r = -ENOMEM;
+        return;
+    }
+    describe(&mine, rows->now_usec, &rows->items[rows->n++]);
+}
+
+/* Twice over the same names: how many, and what of each. A list changes between two turns only. */
 static int encode_models(const struct frontends *f, uint64_t now_usec, struct buf *out)
 {
-    size_t max = f->router->n_groups + f->router->n_aliases;
-    struct rpc_model *models = calloc(max + 1, sizeof *models);
-    struct router_entry entry;
-    size_t n = 0;
-    int r;
+    struct model_rows rows = {.now_usec = now_usec};
+    int r = -ENOMEM;
 
-    if (!models) {
-        return -ENOMEM;
+    arena_init(&rows.arena, MODELS_MAX_BYTES);
+    router_each_listed(f->router, now_usec, count_row, &rows);
+    rows.items = arena_array(&rows.arena, rows.max + 1, sizeof *rows.items);
+    if (rows.items) {
+        router_each_listed(f->router, now_usec, add_row, &rows);
+        r = rows.r < 0 ? rows.r : rpc_encode_models(rows.items, rows.n, out);
     }
-    for (size_t i = 0; router_next(f->router, &i, &entry);) {
-        describe(&entry, now_usec, &models[n++]);
-    }
-    r = rpc_encode_models(models, n, out);
-    free(models);
+    arena_done(&rows.arena);
     return r;
 }
 

@@ -12,6 +12,7 @@ from test_unload import unload
 from testenv.daemon import Daemon
 from testenv.http import chat_body
 from testenv.models import OllamaServer
+from testenv.ttrpc import ENGINE
 from testenv.upstream import Gate, Ollama, RefusingPort, Upstream, stall, wait_for, whole
 from testenv.waiting import eventually
 
@@ -93,6 +94,21 @@ def test_the_servers_models_are_listed(env) -> None:
         one = sluice.get("/v1/models/" + urllib.parse.quote(name, safe=""))
         assert one.status == 200 and one.json["id"] == name
     assert not ollama.requests("load"), "looking loads nothing"
+
+
+def test_rpc_lists_the_same(env) -> None:
+    """Patterns are no models, there as here; what stands for one has the state of its deployments."""
+    one, two = env.ollama(), env.ollama()
+    one.has, two.has = ["a:1", "b:1"], ["b:1", "c:1"]
+    models = {"x-*": [any_of(one), any_of(two)], "openai/*": env.openai().deployment("*")}
+    sluice = env.start({**models, "m": one.deployment("um")})
+    expect_listed(sluice, ["x-a:1", "x-b:1", "x-c:1", "m"])
+    with sluice.rpc() as rpc:
+        request = rpc.schema.ListModelsRequest()
+        rows = rpc.unary(ENGINE, "ListModels", request, "ListModelsResponse").models
+    assert [row.name for row in rows] == listed(sluice)
+    assert [(row.deployments, row.available_deployments) for row in rows] == [(2, 2)] * 3 + [(1, 1)]
+    assert {row.provider for row in rows} == {"ollama"}
 
 
 def test_models_that_are_only_forwarded_are_not_listed(env) -> None:

@@ -164,7 +164,7 @@ def test_aliases_lead_on_and_the_hidden_ones_are_not_listed(env) -> None:
     with sluice.rpc() as rpc:
         request = rpc.schema.ListModelsRequest()
         models = rpc.unary(ENGINE, "ListModels", request, "ListModelsResponse").models
-    assert [m.name for m in models] == ["m", "w/*", "gpt-4", "wild"]
+    assert [m.name for m in models] == ["m", "gpt-4", "wild"]
 
 
 def test_a_deployment_can_be_asked_for_by_its_id(env) -> None:

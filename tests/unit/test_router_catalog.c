@@ -128,12 +128,37 @@ START_TEST(what_has_no_way_back)
 }
 END_TEST
 
+static void see_listed(void *ctx, const struct router_listed *one)
+{
+    ck_assert_ptr_nonnull(one->group);
+    see(ctx, one->name);
+}
+
+/* What lists show: no pattern, no hidden name, and every model once. */
+START_TEST(all_names_in_one_list)
+{
+    struct server *s = add("o/*", "*", &listing);
+
+    (void) add("w/*", "*", &silent);
+    (void) add("o/own", "y", &silent);
+    s->names[0] = "a";
+    s->names[1] = "own";
+    ck_assert_int_eq(router_plan_alias(&g_plan, "short", "o/own", false), 0);
+    ck_assert_int_eq(router_plan_alias(&g_plan, "hidden", "o/own", true), 0);
+    ck_assert_int_eq(router_plan_alias(&g_plan, "b", "o/b", false), 0);
+    router_commit(&g_router, &g_plan);
+    router_each_listed(&g_router, 1, see_listed, NULL);
+    ck_assert_str_eq(buf_z(&g_seen), "o/a,o/own,short,b,");
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, public_names);
     tcase_add_test(tc, each_once_and_not_those_of_others);
     tcase_add_test(tc, what_has_no_way_back);
+    tcase_add_test(tc, all_names_in_one_list);
 }
 
 TEST_MAIN("router_catalog", add_tests)
