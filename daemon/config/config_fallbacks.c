@@ -12,9 +12,11 @@
 #include "config/config_fallbacks.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/config_provider.h"
 #include "config/config_routing.h"
 #include "config/config_value.h"
 
@@ -199,7 +201,7 @@ static bool is_match(const char *pattern, const char *name)
     return star || *name == '\0';
 }
 
-bool config_fallbacks_is_served(const struct config *c, const char *name)
+static bool is_there(const struct config *c, const char *name)
 {
     for (size_t i = 0; i < c->n_deployments; i++) {
         const struct config_deployment *d = &c->deployments[i];
@@ -214,6 +216,22 @@ bool config_fallbacks_is_served(const struct config *c, const char *name)
         }
     }
     return false;
+}
+
+/* "gpt-4o" is openai/gpt-4o as well (core/router_names.c, with_provider()). */
+bool config_fallbacks_is_served(const struct config *c, const char *name)
+{
+    const struct config_provider *p = config_provider_of_bare(str_from(name));
+    char full[REQUEST_MODEL_MAX + 64];
+
+    if (is_there(c, name)) {
+        return true;
+    }
+    if (!p || strlen(name) > REQUEST_MODEL_MAX) {
+        return false;
+    }
+    (void) snprintf(full, sizeof full, "%s/%s", p->prefix, name);
+    return is_there(c, full);
 }
 
 /* The public name that is nearest, when one is near; else NULL. */
@@ -239,8 +257,8 @@ void config_fallbacks_expect(struct config_reader *r, const struct config_node *
 {
     const char *near;
 
-    if (config_fallbacks_is_served(r->config, name)) {
-        return;
+    if (at->is_unresolved || config_fallbacks_is_served(r->config, name)) {
+        return; /* what is not resolved is reported as that */
     }
     near = nearest(r->config, name);
     config_reader_error(r, at, false, "no model_list entry serves \"%.100s\"%s%s%s",

@@ -166,6 +166,10 @@ void config_info_read(struct config_entry *e, const struct config_node *info)
     {
         report(e, member);
     }
+    if (!config_reader_is_unset(id) && e->every) {
+        config_reader_note(e->reader, id, FINDING_IGNORED,
+                           "the entry is several deployments, each with an id of its own");
+    }
     if (!config_reader_is_unset(id) && !id->is_unresolved && e->i_organization == 0 && !e->every) {
         read_id(e, id); /* of several that one entry makes the first has it, or none */
     }

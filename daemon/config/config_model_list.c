@@ -124,15 +124,19 @@ static bool read_one(struct config_entry *e, const char *name)
 }
 
 /* litellm/router.py (set_model_list): of a list of organizations each is a deployment. */
-static void read_organizations(struct config_entry *e, const char *name)
+static bool read_organizations(struct config_entry *e, const char *name)
 {
     const struct config_node *list = find_param(e, "organization");
     size_t n = list && list->kind == NODE_LIST ? list->n_children : 1;
 
-    while (read_one(e, name) && e->i_organization + 1 < n && e->provider &&
-           strcmp(e->provider->provider, "openai") == 0) {
-        e->i_organization++;
-    }
+    e->i_organization = 0;
+    do {
+        if (!read_one(e, name)) {
+            return false;
+        }
+    } while (++e->i_organization < n && e->provider &&
+             strcmp(e->provider->provider, "openai") == 0);
+    return true;
 }
 
 /* ---------------------------------------------------------------- all models of all providers */
@@ -194,7 +198,7 @@ static void read_for_all(struct config_entry *e)
             continue;
         }
         e->every = p;
-        if (!read_one(e, name)) {
+        if (!read_organizations(e, name)) {
             return;
         }
         n += (size_t) snprintf(names + n, sizeof names - n, "%s%s", n > 0 ? ", " : "", name);
@@ -234,7 +238,7 @@ static void read_entry(struct config_reader *r, const struct config_node *node)
     if (is_for_all(&e, name)) {
         read_for_all(&e);
     } else {
-        read_organizations(&e, name);
+        (void) read_organizations(&e, name);
     }
 }
 

@@ -101,6 +101,18 @@ def test_a_star_for_all_providers(env) -> None:
     assert count(ollama, openai) == [2, 2]
 
 
+def test_a_fallback_of_a_vendors_name_without_its_prefix(env) -> None:
+    """gpt-4o is served by openai/*, and its fallbacks are those of the name that was asked for."""
+    broken, local = env.openai(), env.openai()
+    broken.always(BROKEN)
+    local.always(*say("hi"))
+    entries = [model("openai/*", broken.deployment("*")), model("local", local.deployment())]
+    sluice = start(env, entries, fallbacks=[{"gpt-4o": ["local"]}])
+    assert ask(sluice, "gpt-4o").status == 200
+    assert ask(sluice, "gpt-5").status != 200
+    assert count(broken, local) == [2, 1]
+
+
 def test_each_organization_is_a_deployment(env) -> None:
     upstream = env.openai()
     upstream.always(*say("hi"))

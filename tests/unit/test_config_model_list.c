@@ -139,6 +139,33 @@ START_TEST(a_star_is_every_provider_at_hand)
 }
 END_TEST
 
+START_TEST(a_star_with_organizations_and_an_id)
+{
+    struct config *c;
+
+    ck_assert_int_eq(setenv("OPENAI_API_KEY", "sk", 1), 0);
+    c = expect(
+        "model_list:\n"
+        "- {model_name: '*', litellm_params: {model: '*', organization: [a, b]},\n"
+        "   model_info: {id: one}}\n"
+        "router_settings: {fallbacks: [{gpt-4o: [o3-mini]}], model_group_alias: {x: gpt-5}}\n",
+        false, "f:3:17: ignored: model_list[0].model_info.id: the entry is several deployments");
+    ck_assert(!config_has_errors(c)); /* gpt-4o is openai/gpt-4o */
+    ck_assert_ptr_nonnull(find(c, "openai/*"));
+    for (size_t i = 0, n = 0; i < c->n_deployments; i++) {
+        const char *organizations[] = {"a", "b"};
+
+        ck_assert_str_ne(c->deployments[i].id, "one");
+        if (strcmp(c->deployments[i].model_name, "openai/*") == 0) {
+            ck_assert_uint_lt(n, 2);
+            ck_assert_str_eq(organization_of(c, i), organizations[n++]);
+        }
+    }
+    config_free(c);
+    clean_environment();
+}
+END_TEST
+
 /* A key or an address would go to whatever provider a client thinks of. */
 START_TEST(a_star_with_a_key_is_refused)
 {
@@ -191,6 +218,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, one_that_is_no_organization_is_off);
     tcase_add_test(tc, organizations_have_an_end);
     tcase_add_test(tc, a_star_is_every_provider_at_hand);
+    tcase_add_test(tc, a_star_with_organizations_and_an_id);
     tcase_add_test(tc, a_star_with_a_key_is_refused);
     tcase_add_test(tc, every_allocation_may_fail);
 }
