@@ -18,6 +18,8 @@
 #include "upstream/server_state.h"
 #include "upstream/transfer.h"
 #include "wire/ollama_json.h"
+#include "wire/ollama_names.h"
+#include "wire/ollama_tags.h"
 
 #define ANSWER_MAX_BYTES 4096
 #define NAME_SHOWN_MAX   60 /* bytes of a name in a message */
@@ -252,6 +254,11 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
         return;
     case TRANSFER_STOPPED:
         fail(l, ERRCODE_UPSTREAM_CUT, text);
+        return;
+    }
+    if (l->status == 200 && ollama_is_forwarded(buf_str(&l->answer))) {
+        ollama_refuse_cloud(&p);
+        finish(l, &p, 0);
         return;
     }
     if (l->status == 200) {

@@ -23,23 +23,14 @@ static struct ollama_target target_of(const struct http_backend *b, const char *
 }
 
 /* The configuration refuses such names where it has them; a wildcard's come from clients. */
-static int refuse_cloud(struct problem *ret_problem)
-{
-    *ret_problem = (struct problem) {
-        .code = ERRCODE_FORBIDDEN,
-        .param = "model",
-        .text = "Ollama would forward this model's prompts to ollama.com; that is not done here",
-    };
-    return -EBADMSG;
-}
-
 static int encode(const struct http_backend *b, const struct backend_order *order, struct buf *out,
                   struct problem *ret_problem)
 {
     struct ollama_target target = target_of(b, order->model ? order->model : b->model);
 
     if (ollama_name_is_cloud(str_from(target.model))) {
-        return refuse_cloud(ret_problem);
+        ollama_refuse_cloud(ret_problem);
+        return -EBADMSG;
     }
     return ollama_encode_request(order->request, &target, out, ret_problem);
 }

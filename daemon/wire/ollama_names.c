@@ -4,6 +4,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "wire/problem.h"
+
 static struct str without_prefix(struct str name, const char *prefix)
 {
     size_t n = strlen(prefix);
@@ -54,4 +56,13 @@ bool ollama_name_is_cloud(struct str name)
 
     return str_is_nocase(tag, "cloud") ||
            (tag.len > 6 && strncasecmp(tag.ptr + tag.len - 6, "-cloud", 6) == 0);
+}
+
+void ollama_refuse_cloud(struct problem *ret_problem)
+{
+    *ret_problem = (struct problem) {
+        .code = ERRCODE_FORBIDDEN,
+        .param = "model",
+        .text = "Ollama would forward this model's prompts to ollama.com; that is not done here",
+    };
 }

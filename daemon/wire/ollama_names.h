@@ -16,3 +16,8 @@ bool ollama_name_is_same(struct str a, struct str b);
  * "gpt-oss:120b-cloud", "glm-4.6:cloud": Ollama would forward what it is asked to ollama.com.
  */
 bool ollama_name_is_cloud(struct str name);
+
+struct problem;
+
+/* Why such a model is not asked; also one that shows only when it is loaded (ollama_is_forwarded()). */
+void ollama_refuse_cloud(struct problem *ret_problem);

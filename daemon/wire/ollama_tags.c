@@ -76,3 +76,16 @@ int ollama_read_tags(struct str body, struct buf *out)
     buf_done(&name);
     return r < 0 ? r : 0;
 }
+
+bool ollama_is_forwarded(struct str answer)
+{
+    struct str values[_TAG_MAX];
+    const char *end = answer.len > 0 ? memchr(answer.ptr, '\n', answer.len) : NULL;
+
+    answer.len = end ? (size_t) (end - answer.ptr) : answer.len; /* of a stream the first line */
+    if (json_check(answer, NULL) < 0 || json_type(answer) != JSON_OBJECT) {
+        return false;
+    }
+    field_pick(answer, tag_names, _TAG_MAX, values);
+    return is_said(values[TAG_REMOTE_HOST]) || is_said(values[TAG_REMOTE_MODEL]);
+}

@@ -1,7 +1,10 @@
 #pragma once
 /*
- * GET /api/tags: the models that an Ollama server has on its disk.
+ * GET /api/tags: the models that an Ollama server has on its disk; and which of them it only forwards
+ * to a cloud, whatever their names are.
  */
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/macros.h"
 
@@ -15,3 +18,9 @@
  * a part.
  */
 int ollama_read_tags(struct str body, struct buf *out) MUST_USE;
+
+/*
+ * Does the answer to a load, or to anything else, say that another host has given it? Ollama's stub
+ * of a cloud model may have been copied to any name. An answer that cannot be read says nothing.
+ */
+bool ollama_is_forwarded(struct str answer);

@@ -79,6 +79,23 @@ def test_cloud_models_are_not_asked_for(env, name: str) -> None:
     assert not ollama.requests("load", "chat")
 
 
+@pytest.mark.parametrize("where", [{}, {"tags": ["local_only"]}])
+def test_a_copy_of_a_cloud_model_is_not_asked(env, where: dict[str, Any]) -> None:
+    """`ollama cp gpt-oss:120b-cloud mine`: the name says nothing, the answer to the load does. No prompt goes there."""
+    ollama, other = env.ollama(), env.openai()
+    remote = {"remote_model": "gpt-oss:120b", "remote_host": "https://ollama.com:443"}
+    ollama.on_load(whole(200, {"model": "mine", "response": "", "done": True, **remote}))
+    models = {"m": ollama.deployment("mine", **where), "any/*": any_of(ollama), "n": other.deployment()}
+    sluice = env.start(models, router={"num_retries": 2, "fallbacks": [{"m": ["n"]}]})
+    for name in ("m", "any/mine"):
+        body = chat_body(name, disable_fallbacks=True)
+        answer = sluice.post(CHAT, body, headers={"x-sluice-local-only": "true"})
+        assert (answer.status, answer.error["param"]) == (403, "model"), answer
+        assert "ollama.com" in answer.error["message"]
+    assert len(ollama.requests("load")) == 2 and not ollama.requests("chat")
+    sluice.expect_idle()
+
+
 # ---------------------------------------------------------------------------------------------- lists
 
 

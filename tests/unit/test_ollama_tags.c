@@ -112,6 +112,32 @@ START_TEST(every_allocation_failed_once)
 }
 END_TEST
 
+START_TEST(who_has_answered)
+{
+    static const struct {
+        const char *answer;
+        bool is_forwarded;
+    } rows[] = {
+        {"{\"model\":\"mine\",\"response\":\"\",\"done\":true,\"done_reason\":\"load\"}", false},
+        {"{\"model\":\"mine\",\"remote_model\":\"gpt-oss:120b\",\"done\":true}", true},
+        {"{\"remote_host\":\"https://ollama.com:443\",\"done\":true}", true},
+        {"{\"done\":false,\"remote_host\":\"h\"}\n{\"done\":true}\n", true},
+        {"{\"done\":false}\n{\"done\":true,\"response\":\"\\\"remote_host\\\"\"}\n", false},
+        {"{\"remote_host\":\"\",\"remote_model\":null}", false},
+        {"{\"remote_host\":\"cut", false},
+        {"[]", false},
+        {"\n", false},
+        {"", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        ck_assert_msg(ollama_is_forwarded(str_from(rows[i].answer)) == rows[i].is_forwarded, "%s",
+                      rows[i].answer);
+    }
+    ck_assert(!ollama_is_forwarded(STR_NONE));
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, NULL, teardown);
@@ -121,6 +147,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, what_is_no_list);
     tcase_add_test(tc, limits);
     tcase_add_test(tc, every_allocation_failed_once);
+    tcase_add_test(tc, who_has_answered);
 }
 
 TEST_MAIN("ollama_tags", add_tests)
