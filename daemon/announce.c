@@ -107,6 +107,7 @@ void announce_level(const struct pressure *p, enum pressure_level from, enum pre
     static const char *const does[] = {"calls are taken again", "watching closely",
                                        "watching closely", "new calls are refused",
                                        "new calls are refused"};
+    char why[PRESSURE_TEXT_MAX];
     struct log_fields f;
 
     log_fields_init(&f);
@@ -114,11 +115,13 @@ void announce_level(const struct pressure *p, enum pressure_level from, enum pre
     log_fields_add_number(&f, "SLUICE_LEVEL", to);
     log_fields_add_number(&f, "SLUICE_SOME_PERMILLE", p->some_permille);
     log_fields_add_number(&f, "SLUICE_FULL_PERMILLE", p->full_permille);
-    message_write(
-        MESSAGE_PRESSURE_LEVEL, to > from ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, NULL, &f,
-        "memory pressure level %d -> %d (some %u.%u %%, full %u.%u %% of the last 2s): %s", from,
-        to, p->some_permille / 10, p->some_permille % 10, p->full_permille / 10,
-        p->full_permille % 10, does[to]);
+    if (p->headroom_bytes != UINT64_MAX) {
+        log_fields_add_number(&f, "SLUICE_HEADROOM_BYTES", p->headroom_bytes);
+    }
+    log_fields_add(&f, "SLUICE_REASON", str_from(pressure_reason_name(p->cause.reason)));
+    message_write(MESSAGE_PRESSURE_LEVEL, to > from ? LOG_LEVEL_WARNING : LOG_LEVEL_NOTICE, NULL,
+                  &f, "memory pressure level %d -> %d (%s): %s", from, to,
+                  pressure_describe(&p->cause, why), does[to]);
 }
 
 void announce_memory_relief(size_t n_closed)

@@ -19,24 +19,29 @@
 #include "base/clock.h"
 #include "base/fdio.h"
 #include "base/log.h"
+#include "kernel/kernel_text.h"
 
 #define TRIGGER         "some 200000 2000000" /* 10 % of 2 s: where level 1 begins */
 #define PSI_FILE        "/proc/pressure/memory"
 #define PSI_FILE_BYTES  256
 #define BLIND_POLL_USEC (15 * USEC_PER_SEC) /* idle, and no trigger to be had */
 
-static int read_sample(struct psi_watch *w, uint64_t now_usec, struct pressure_sample *ret)
+static int read_sample(struct psi_watch *w, uint64_t now_usec, struct memory_sample *ret)
 {
     char text[PSI_FILE_BYTES];
+    struct kernel_psi psi;
     ssize_t n = fdio_pread_text(w->fd, text, sizeof text);
 
     if (n < 0) {
         return (int) n;
     }
-    if (pressure_parse((struct str) {text, (size_t) n}, ret) < 0) {
+    if (kernel_parse_psi((struct str) {text, (size_t) n}, &psi) < 0) {
         return -EBADMSG;
     }
-    ret->at_usec = now_usec;
+    *ret = (struct memory_sample) {.at_usec = now_usec};
+    ret->place[MEMORY_SYSTEM].has_psi = true;
+    ret->place[MEMORY_SYSTEM].some_total_usec = psi.some_total_usec;
+    ret->place[MEMORY_SYSTEM].full_total_usec = psi.full_total_usec;
     return 0;
 }
 
@@ -45,7 +50,7 @@ static void go_blind(struct psi_watch *w, int error)
     log_printf(LOG_LEVEL_WARNING,
                "memory pressure can no longer be read (%s): staying careful at level 1",
                strerror(-error));
-    pressure_set_blind(w->pressure, true);
+    w->pressure->rung = PRESSURE_RUNG_NONE;
     w->fd = fd_close(w->fd);
 }
 
@@ -71,7 +76,7 @@ static void arm(struct psi_watch *w, uint64_t now_usec)
 static void sample(struct psi_watch *w, uint64_t now_usec)
 {
     enum pressure_level before = w->pressure->level;
-    struct pressure_sample s;
+    struct memory_sample s;
     int r;
 
     if (w->fd < 0) {
@@ -80,9 +85,9 @@ static void sample(struct psi_watch *w, uint64_t now_usec)
     r = read_sample(w, now_usec, &s);
     if (r < 0) {
         go_blind(w, r);
-    } else {
-        (void) pressure_update(w->pressure, &s);
+        s = (struct memory_sample) {.at_usec = now_usec, .is_incomplete = true};
     }
+    (void) pressure_update(w->pressure, &s);
     if (w->pressure->level != before) {
         w->on_level(w->ctx, before, w->pressure->level);
     }
@@ -104,8 +109,7 @@ static int on_trigger(sd_event_source *s, int fd, uint32_t revents, void *ctx)
         w->trigger = sd_event_source_disable_unref(w->trigger);
         w->trigger_fd = fd_close(w->trigger_fd);
     }
-    /* the kernel saw the first of two samples */
-    w->pressure->seen = w->pressure->seen > PRESSURE_L1 ? w->pressure->seen : PRESSURE_L1;
+    pressure_hint(w->pressure);
     sample(w, now);
     return 0;
 }
@@ -146,7 +150,6 @@ int psi_watch_init(struct psi_watch *w, sd_event *event, const char *root,
     }
     (void) sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
     if (!root) {
-        pressure_set_blind(pressure, false);
         return 0;
     }
     if (snprintf(path, sizeof path, "%s" PSI_FILE, root) >= (int) sizeof path) {
@@ -158,9 +161,9 @@ int psi_watch_init(struct psi_watch *w, sd_event *event, const char *root,
             LOG_LEVEL_NOTICE,
             "%s: %s: memory pressure is not watched (the kernel needs CONFIG_PSI, and psi=1 where it is off by default)",
             path, strerror(errno));
-        pressure_set_blind(pressure, false);
         return 0;
     }
+    pressure->rung = PRESSURE_RUNG_PSI;
     if (root[0] == '\0') {
         open_trigger(w, event, path); /* a file that stands in for the kernel's cannot have one */
     }

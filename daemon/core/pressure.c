@@ -1,34 +1,17 @@
 /*
- * Memory pressure levels from samples. Pure: no file, no clock.
+ * The level machine: when a level is entered and when it is left. Pure: no file, no clock.
  *
- * Only the PSI rows of the level table are here. Headroom, time to exhaustion, swap and cgroup
- * events are further rows of the same table and come with the residency budget; until then PSI
- * alone may reach every level.
- *
- * Where the numbers come from: 10 % in 2 s is systemd's default trigger and the warning of
- * psi-notify and nohang; 20-25 % is lmkd's partial stall on low-RAM devices; 50-60 % for 20-30 s is
- * where systemd-oomd kills, so L3 and L4 come well before it.
+ * Up is quick, as the wall is near; down is slow, as each fall lets work in that can bring the
+ * pressure back. That the two cannot chase each other is the doubling hold: see the tests for the
+ * bounds.
  */
 #include "core/pressure.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <string.h>
 
 #include "base/clock.h"
-#include "base/num.h"
+#include "core/pressure_internal.h"
 
-struct cell {
-    unsigned some_permille, full_permille; /* 0: this row does not enter the level */
-};
-
-/* What enters each level; L4 has a hold of its own besides. */
-static const struct cell cells[] = {
-    [PRESSURE_L0] = {0, 0},     [PRESSURE_L1] = {100, 50}, [PRESSURE_L2] = {250, 150},
-    [PRESSURE_L3] = {500, 300}, [PRESSURE_L4] = {0, 600},
-};
-
-#define L4_HOLD_USEC     (3 * USEC_PER_SEC)  /* full must stay over its value that long */
 #define CALM_LOW_USEC    (10 * USEC_PER_SEC) /* calm before a fall from L1, L2 */
 #define CALM_HIGH_USEC   (15 * USEC_PER_SEC) /* ... from L3, L4 */
 #define FLAP_USEC        (60 * USEC_PER_SEC) /* a rise so soon after a fall doubles the calm */
@@ -38,213 +21,227 @@ static const struct cell cells[] = {
 #define INTERVAL_ACTIVE_USEC   (500 * USEC_PER_MSEC)
 #define INTERVAL_RAISED_USEC   (250 * USEC_PER_MSEC)
 #define INTERVAL_CRITICAL_USEC (100 * USEC_PER_MSEC)
+#define NEAR_USEC              (3 * USEC_PER_SEC) /* to exhaustion: look as at L3 */
+
+#define FULL_L4_PERMILLE 600 /* see pressure_table.c: for 3 s */
+
+/* Recovery: how long at level 0 until ... */
+#define BATCH_AFTER_USEC      (10 * USEC_PER_SEC)
+#define LOADS_AFTER_USEC      (15 * USEC_PER_SEC)
+#define BACKGROUND_AFTER_USEC (20 * USEC_PER_SEC)
+#define NORMAL_AFTER_USEC     (LOADS_AFTER_USEC + 2 * 60 * USEC_PER_SEC)
 
 void pressure_init(struct pressure *p)
 {
-    *p = (struct pressure) {.hold_factor = 1};
+    *p = (struct pressure) {.hold_factor = 1,
+                            .headroom_bytes = UINT64_MAX,
+                            .full_since_usec = {USEC_NEVER, USEC_NEVER},
+                            .calm_since_usec = USEC_NEVER,
+                            .fell_at_usec = USEC_NEVER,
+                            .l0_since_usec = USEC_NEVER};
 }
 
-static const struct pressure_sample *newest(const struct pressure *p)
+void pressure_set_claims(struct pressure *p, const struct pressure_claims *claims)
 {
-    return &p->ring[(p->head + PRESSURE_RING - 1) % PRESSURE_RING];
+    p->claims = *claims;
 }
 
-/*
- * The sample that the window starts with: the youngest that is at least PRESSURE_WINDOW_USEC older
- * than now. After an idle time that one may be hours old and would dilute the present; then the
- * oldest of the younger ones, if there is one.
- */
-static const struct pressure_sample *window_start(const struct pressure *p, uint64_t now_usec)
+/* ---------------------------------------------------------------- up and down */
+
+/* Since when full is over the value of L4, for each place. */
+static void time_full(struct pressure *p, uint64_t now_usec)
 {
-    const struct pressure_sample *start = newest(p);
-
-    for (size_t i = 1; i <= p->n_samples; i++) {
-        const struct pressure_sample *s = &p->ring[(p->head + PRESSURE_RING - i) % PRESSURE_RING];
-        uint64_t age = usec_since(now_usec, s->at_usec);
-
-        if (age > 2 * PRESSURE_WINDOW_USEC && i > 1) {
-            break;
-        }
-        start = s;
-        if (age >= PRESSURE_WINDOW_USEC) {
-            break;
+    for (size_t i = 0; i < MEMORY_N_PLACES; i++) {
+        if (p->figures[i].full_permille < FULL_L4_PERMILLE) {
+            p->full_since_usec[i] = USEC_NEVER;
+        } else if (p->full_since_usec[i] == USEC_NEVER) {
+            p->full_since_usec[i] = now_usec;
         }
     }
-    return start;
 }
 
-static unsigned share_permille(uint64_t stalled_usec, uint64_t window_usec)
-{
-    uint64_t v = window_usec > 0 ? stalled_usec * 1000 / window_usec : 0;
+typedef bool holds_fn(const struct pressure *p, enum pressure_level level, bool is_relaxed,
+                      struct pressure_cause *ret_cause);
 
-    return v > 1000 ? 1000 : (unsigned) v;
-}
-
-static void remember(struct pressure *p, const struct pressure_sample *s)
+static enum pressure_level highest(const struct pressure *p, enum pressure_level from,
+                                   holds_fn *holds, struct pressure_cause *ret_cause)
 {
-    p->ring[p->head] = *s;
-    p->head = (p->head + 1) % PRESSURE_RING;
-    p->n_samples = p->n_samples < PRESSURE_RING ? p->n_samples + 1 : PRESSURE_RING;
-}
+    enum pressure_level l = from;
 
-/*
- * Measures the window that ends with s. The window is never taken as shorter than
- * PRESSURE_WINDOW_USEC: after a start or an idle time two samples that lie close together would
- * make a short stall look like a storm.
- */
-static void measure(struct pressure *p, const struct pressure_sample *s)
-{
-    if (p->n_samples > 0 &&
-        (s->some_total_usec < newest(p)->some_total_usec ||
-         s->full_total_usec < newest(p)->full_total_usec || s->at_usec < newest(p)->at_usec)) {
-        p->n_samples = 0; /* the counters restarted */
+    while (l > PRESSURE_L0 && !holds(p, l, false, ret_cause)) {
+        l--;
     }
-    p->some_permille = p->full_permille = 0;
-    if (p->n_samples > 0) {
-        const struct pressure_sample *from = window_start(p, s->at_usec);
-        uint64_t window = usec_since(s->at_usec, from->at_usec);
-
-        window = window < PRESSURE_WINDOW_USEC ? PRESSURE_WINDOW_USEC : window;
-        p->some_permille = share_permille(s->some_total_usec - from->some_total_usec, window);
-        p->full_permille = share_permille(s->full_total_usec - from->full_total_usec, window);
-    }
-    remember(p, s);
+    return l;
 }
 
-/* Does any cell of the level hold at factor (per mille of its value)? */
-static bool holds(const struct pressure *p, enum pressure_level level, unsigned factor)
+/* The level that this sample asks for, and why. PSI counts as far as the one before agrees. */
+static enum pressure_level level_wanted(struct pressure *p, struct pressure_cause *ret_cause)
 {
-    const struct cell *c = &cells[level];
+    struct pressure_cause by_psi = {0}, by_others = {0};
+    enum pressure_level before = p->seen, confirmed, others;
 
-    return (c->some_permille > 0 && p->some_permille * 1000 >= c->some_permille * factor) ||
-           (c->full_permille > 0 && p->full_permille * 1000 >= c->full_permille * factor);
-}
-
-/* The highest level that this sample alone would enter. */
-static enum pressure_level level_now(struct pressure *p, uint64_t now_usec)
-{
-    if (!holds(p, PRESSURE_L4, 1000)) {
-        p->full_since_usec = 0;
-    } else if (p->full_since_usec == 0) {
-        p->full_since_usec = now_usec;
-    } else if (usec_since(now_usec, p->full_since_usec) >= L4_HOLD_USEC) {
-        return PRESSURE_L4;
-    }
-    for (enum pressure_level l = PRESSURE_L3; l > PRESSURE_L0; l--) {
-        if (holds(p, l, 1000)) {
-            return l;
-        }
-    }
-    return PRESSURE_L0;
+    p->seen = highest(p, PRESSURE_L4, pressure_psi_holds, &by_psi);
+    confirmed = highest(p, p->seen < before ? p->seen : before, pressure_psi_holds, &by_psi);
+    others = highest(p, PRESSURE_L4, pressure_others_hold, &by_others);
+    *ret_cause = others >= confirmed ? by_others : by_psi;
+    return others >= confirmed ? others : confirmed;
 }
 
 static void rise(struct pressure *p, enum pressure_level to, uint64_t now_usec)
 {
-    if (p->fell_at_usec != 0 && usec_since(now_usec, p->fell_at_usec) < FLAP_USEC &&
+    bool is_new = p->level == PRESSURE_L0 && pressure_stage(p, now_usec) == PRESSURE_STAGE_NORMAL;
+
+    if (p->fell_at_usec != USEC_NEVER && usec_since(now_usec, p->fell_at_usec) < FLAP_USEC &&
         p->hold_factor < FLAP_MAX_FACTOR) {
         p->hold_factor *= 2;
     }
+    p->worst = is_new || to > p->worst ? to : p->worst;
     p->level = to;
-    p->calm_since_usec = 0;
+    p->calm_since_usec = USEC_NEVER;
 }
 
-/* One level down when nothing of the current level held at half its value for long enough. */
+static bool is_kept(const struct pressure *p, struct pressure_cause *ret_cause)
+{
+    return pressure_others_hold(p, p->level, true, ret_cause) ||
+           pressure_psi_holds(p, p->level, true, ret_cause);
+}
+
+/* One level down when nothing of the current level held at relaxed values for long enough. */
 static void maybe_fall(struct pressure *p, uint64_t now_usec)
 {
     uint64_t calm = (p->level >= PRESSURE_L3 ? CALM_HIGH_USEC : CALM_LOW_USEC) * p->hold_factor;
+    struct pressure_cause why;
 
-    if (holds(p, p->level, 500)) {
-        p->calm_since_usec = 0;
-    } else if (p->calm_since_usec == 0) {
+    if (is_kept(p, &why)) {
+        p->calm_since_usec = USEC_NEVER;
+    } else if (p->calm_since_usec == USEC_NEVER) {
         p->calm_since_usec = now_usec;
     } else if (usec_since(now_usec, p->calm_since_usec) >= calm) {
         p->level--;
         p->fell_at_usec = now_usec;
         p->calm_since_usec = now_usec;
-        p->l0_since_usec = now_usec;
+        p->l0_since_usec = p->level == PRESSURE_L0 ? now_usec : USEC_NEVER;
+        if (p->level == PRESSURE_L0) {
+            p->cause = (struct pressure_cause) {.reason = PRESSURE_CALM};
+        } else if (is_kept(p, &why)) {
+            p->cause = why;
+        }
     }
 }
+
+/* ---------------------------------------------------------------- samples */
 
 bool pressure_is_due(const struct pressure *p, uint64_t now_usec)
 {
     static_assert(PRESSURE_RING * PRESSURE_SPACING_USEC > PRESSURE_WINDOW_USEC,
                   "a full ring spans the window");
-    uint64_t last = p->n_samples > 0 ? newest(p)->at_usec : 0;
+    const struct memory_sample *last = pressure_newest(p);
 
-    return p->n_samples == 0 || now_usec < last || now_usec - last >= PRESSURE_SPACING_USEC;
+    return !last || now_usec < last->at_usec || now_usec - last->at_usec >= PRESSURE_SPACING_USEC;
 }
 
-enum pressure_level pressure_update(struct pressure *p, const struct pressure_sample *s)
+/* Instants that lie in the future are of a clock that went back: they count from now. */
+static void heal_clock(struct pressure *p, uint64_t now_usec)
 {
-    p->is_blind = false;
+    uint64_t *const instants[] = {&p->full_since_usec[MEMORY_SYSTEM],
+                                  &p->full_since_usec[MEMORY_SERVER], &p->calm_since_usec,
+                                  &p->fell_at_usec, &p->l0_since_usec};
+
+    for (size_t i = 0; i < ARRAY_LEN(instants); i++) {
+        if (*instants[i] != USEC_NEVER && *instants[i] > now_usec) {
+            *instants[i] = now_usec;
+        }
+    }
+}
+
+enum pressure_level pressure_update(struct pressure *p, const struct memory_sample *s)
+{
+    struct pressure_cause cause = {0};
+    enum pressure_level wanted;
+
     if (!pressure_is_due(p, s->at_usec)) {
         return p->level;
     }
-    measure(p, s);
-
-    enum pressure_level now = level_now(p, s->at_usec);
-    enum pressure_level confirmed = now < p->seen ? now : p->seen; /* two samples in a row */
-
-    p->seen = now;
-    if (confirmed > p->level) {
-        rise(p, confirmed, s->at_usec);
+    heal_clock(p, s->at_usec);
+    pressure_measure(p, s);
+    time_full(p, s->at_usec);
+    wanted = level_wanted(p, &cause);
+    if (wanted >= p->level && wanted > PRESSURE_L0) {
+        p->cause = cause;
+    }
+    if (wanted > p->level) {
+        rise(p, wanted, s->at_usec);
     } else if (p->level > PRESSURE_L0) {
         maybe_fall(p, s->at_usec);
-    } else if (usec_since(s->at_usec, p->l0_since_usec) >= FLAP_FORGET_USEC) {
+    } else if (p->l0_since_usec == USEC_NEVER ||
+               usec_since(s->at_usec, p->l0_since_usec) >= FLAP_FORGET_USEC) {
         p->hold_factor = 1;
     }
     return p->level;
 }
 
-void pressure_set_blind(struct pressure *p, bool was_readable)
+void pressure_hint(struct pressure *p)
 {
-    *p = (struct pressure) {
-        .hold_factor = 1, .is_blind = true, .level = was_readable ? PRESSURE_L1 : PRESSURE_L0};
+    p->seen = p->seen > PRESSURE_L1 ? p->seen : PRESSURE_L1;
 }
 
 uint64_t pressure_interval_usec(const struct pressure *p, bool is_active)
 {
-    if (p->level >= PRESSURE_L3) {
+    bool is_near = false;
+
+    for (size_t i = 0; i < MEMORY_N_PLACES; i++) {
+        is_near = is_near || (p->figures[i].has_room && !p->figures[i].is_planned &&
+                              p->figures[i].exhaustion_usec < NEAR_USEC);
+    }
+    if (p->level >= PRESSURE_L3 || is_near) {
         return INTERVAL_CRITICAL_USEC;
     }
-    if (p->level > PRESSURE_L0 || p->seen > PRESSURE_L0) {
+    if (p->level > PRESSURE_L0 || p->seen > PRESSURE_L0 || p->claims.is_loading) {
         return INTERVAL_RAISED_USEC;
     }
     return is_active ? INTERVAL_ACTIVE_USEC : USEC_NEVER;
 }
 
-/* The number behind " total=" of the line that starts with name. */
-static int line_total(struct str text, const char *name, uint64_t *ret_usec)
+/* ---------------------------------------------------------------- recovery */
+
+uint64_t pressure_calm_usec(const struct pressure *p, uint64_t now_usec)
 {
-    while (text.len > 0) {
-        const char *end = memchr(text.ptr, '\n', text.len);
-        struct str line = {text.ptr, end ? (size_t) (end - text.ptr) : text.len};
-        const char *at;
-
-        if (str_has_prefix(line, name) && (at = memmem(line.ptr, line.len, " total=", 7))) {
-            struct str number = {at + 7, line.len - (size_t) (at + 7 - line.ptr)};
-
-            return num_parse_u64(number, ret_usec) < 0 ? -EBADMSG : 0;
-        }
-        text.ptr += line.len + (end ? 1 : 0);
-        text.len -= line.len + (end ? 1 : 0);
+    if (p->level > PRESSURE_L0) {
+        return 0;
     }
-    return -EBADMSG;
+    return p->l0_since_usec == USEC_NEVER ? USEC_NEVER : usec_since(now_usec, p->l0_since_usec);
 }
 
-int pressure_parse(struct str text, struct pressure_sample *ret_sample)
+enum pressure_stage pressure_stage(const struct pressure *p, uint64_t now_usec)
 {
-    struct pressure_sample s = {0};
-    int r;
+    uint64_t calm = pressure_calm_usec(p, now_usec);
 
-    r = line_total(text, "some ", &s.some_total_usec);
-    if (r < 0) {
-        return r;
+    if (p->level > PRESSURE_L0) {
+        return PRESSURE_STAGE_RAISED;
     }
-    r = line_total(text, "full ", &s.full_total_usec);
-    if (r < 0) {
-        return r;
+    if (calm < BATCH_AFTER_USEC && p->worst >= PRESSURE_L2) {
+        return PRESSURE_STAGE_INTERACTIVE;
     }
-    *ret_sample = s;
-    return 0;
+    return calm < LOADS_AFTER_USEC        ? PRESSURE_STAGE_BATCH
+           : calm < BACKGROUND_AFTER_USEC ? PRESSURE_STAGE_LOADS
+           : calm < NORMAL_AFTER_USEC     ? PRESSURE_STAGE_BACKGROUND
+                                          : PRESSURE_STAGE_NORMAL;
+}
+
+uint64_t pressure_stage_ends_at_usec(const struct pressure *p, uint64_t now_usec)
+{
+    switch (pressure_stage(p, now_usec)) {
+    case PRESSURE_STAGE_INTERACTIVE:
+        return p->l0_since_usec + BATCH_AFTER_USEC;
+    case PRESSURE_STAGE_BATCH:
+        return p->l0_since_usec + LOADS_AFTER_USEC;
+    case PRESSURE_STAGE_LOADS:
+        return p->l0_since_usec + BACKGROUND_AFTER_USEC;
+    case PRESSURE_STAGE_BACKGROUND:
+        return p->l0_since_usec + NORMAL_AFTER_USEC;
+    case PRESSURE_STAGE_RAISED:
+    case PRESSURE_STAGE_NORMAL:
+        break;
+    }
+    return USEC_NEVER;
 }

@@ -1,25 +1,42 @@
 #pragma once
 /*
- * Memory pressure as a level from 0 to 4, from samples of /proc/pressure/memory. Pure: samples come
- * in, a level comes out.
+ * Memory pressure as a level from 0 to 4, with the reason for it. Pure: samples come in, a level
+ * comes out. No file, no clock, no allocation.
  *
- * What counts is the growth of total= over the last two seconds and not avg10, which lags by five
- * to twelve seconds.
+ * A level is entered when any of its cells holds, for the machine or for the model server's group:
  *
- *            L1 guarded   L2 high   L3 critical   L4 emergency
- *   some       10 %         25 %       50 %            -
- *   full        5 %         15 %       30 %        60 % for 3 s
+ *                        L1 guarded     L2 high          L3 critical      L4 emergency
+ *   PSI some, 2 s           10 %           25 %             50 %              -
+ *   PSI full, 2 s            5 %           15 %             30 %          60 % for 3 s
+ *   headroom H            < soft         < hard          < critical       < emergency
+ *   time until H is 0     < 30 s         < 12 s            < 5 s            < 2 s
+ *   swap free             < 25 %         < 10 %            < 5 %              -
+ *                      and goes out   and H < 2 soft    and H < hard
+ *   events              memory.high         -         limit hit, stalls    OOM kill
+ *   without PSI:
+ *   refaults per s          10 %      30 %, reclaim        100 %              -
+ *   swap-in per s           5 MB          20 MB              -                -
  *
- * Up: at once to the highest level that two samples in a row reach. Down: one level at a time, when
- * for the hold time of the level no cell of it was reached at half its value; the hold doubles (up
- * to 8 times) when the level rises again within a minute of a fall.
+ * PSI cells need two samples in a row, the others one. H is what the kernel says is available, less
+ * what is claimed (pressure_set_claims()); soft and so on are shares of what there is
+ * (pressure_reserves()). PSI alone reaches L1 only, unless memory is really being reclaimed and is
+ * short (H < 2 soft) or read again and again (10 % refaults); events other than an OOM kill count
+ * only then. What is not known restricts nothing. On a swap of compressed memory alone the some
+ * row counts from 1.5 times its values.
+ *
+ * Up: at once, by any number of levels. Down: one level at a time, when for the hold time of the
+ * level none of its cells held at relaxed values; the hold doubles (up to 8 times) when the level
+ * rises again within a minute of a fall.
+ *
+ * Who acts on it reads .level, .cause and pressure_stage(), and is called when one has changed
+ * (memory_monitor.h).
  */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/macros.h"
-#include "base/str.h"
+#include "core/memory_sample.h"
 
 #define PRESSURE_WINDOW_USEC (2 * UINT64_C(1000000))
 #define PRESSURE_RING        32 /* samples; 2 s at the fastest rate of 10 per second, and room */
@@ -28,48 +45,164 @@
  * shorter than the window.
  */
 #define PRESSURE_SPACING_USEC (PRESSURE_WINDOW_USEC / 25)
+#define PRESSURE_TEXT_MAX     128 /* of pressure_describe() */
 
 enum pressure_level { PRESSURE_L0, PRESSURE_L1, PRESSURE_L2, PRESSURE_L3, PRESSURE_L4 };
+#define PRESSURE_N_LEVELS 5
 
-struct pressure_sample {
-    uint64_t at_usec;
-    uint64_t some_total_usec;
-    uint64_t full_total_usec;
+/* How much can be known here: the best that the kernel offers. */
+enum pressure_rung {
+    PRESSURE_RUNG_NONE,    /* nothing: always level 0 */
+    PRESSURE_RUNG_ROOM,    /* P0: headroom and time to exhaustion only */
+    PRESSURE_RUNG_VMSTAT,  /* P1: and refaults, swap-in in the place of PSI */
+    PRESSURE_RUNG_PSI,     /* P2: PSI, read by a timer */
+    PRESSURE_RUNG_TRIGGER, /* P3: PSI, and the kernel wakes us */
+};
+
+/* Which row of the table. */
+enum pressure_reason {
+    PRESSURE_CALM,
+    PRESSURE_PSI_SOME,
+    PRESSURE_PSI_FULL,
+    PRESSURE_HEADROOM,
+    PRESSURE_EXHAUSTION,
+    PRESSURE_SWAP_FULL,
+    PRESSURE_THROTTLED,
+    PRESSURE_LIMIT_HIT,
+    PRESSURE_STALLS,
+    PRESSURE_OOM_KILL,
+    PRESSURE_THRASHING,
+    PRESSURE_SWAP_IN,
+    PRESSURE_UNREADABLE,
+};
+
+struct pressure_cause {
+    enum pressure_reason reason;
+    enum memory_place place;
+    /* What was seen and the value of the cell: per mille, bytes, bytes per second, usec, a count */
+    uint64_t seen, limit;
+};
+
+/* What must stay free, each a level's. See pressure_reserves(). */
+struct pressure_reserves {
+    uint64_t soft_bytes, hard_bytes, critical_bytes, emergency_bytes;
+};
+
+/* What the newest sample says about a place, with the 2 s before it. */
+struct pressure_figures {
+    bool has_psi, has_room, has_reclaim;
+    unsigned some_permille, full_permille;
+    uint64_t headroom_bytes; /* less claims */
+    uint64_t fall_bytes_per_sec;
+    uint64_t exhaustion_usec; /* USEC_NEVER: does not fall, or falls slowly */
+    struct pressure_reserves reserves;
+    unsigned thrash_permille; /* refaults per second as a share of file_bytes */
+    bool is_reclaiming;
+    bool is_planned; /* a load goes as planned: exhaustion does not count */
+    uint64_t n_throttled, n_limited, n_stalls, n_oom_kills; /* within the window */
+};
+
+struct pressure_swap {
+    uint64_t total_bytes, free_bytes, in_bytes_per_sec;
+    bool is_going_out, is_zram;
+};
+
+/*
+ * What belongs to models and must not be given away twice; residency tells it before each sample.
+ */
+struct pressure_claims {
+    uint64_t reserved_bytes; /* of loads, less what they have grown already */
+    uint64_t mapped_bytes;   /* file pages of busy runners: "available", but not to be had */
+    bool is_loading;         /* samples come closer together */
+    bool is_planned;         /* ... and it grows as planned: the fall of H is no emergency */
+};
+
+/*
+ * How far things have come after a time of pressure. Admission reopens in this order; what was
+ * never closed (the worst level was too low for that) need not wait.
+ */
+enum pressure_stage {
+    PRESSURE_STAGE_RAISED,      /* the level is above 0 */
+    PRESSURE_STAGE_INTERACTIVE, /* level 0 just now: interactive calls */
+    PRESSURE_STAGE_BATCH,       /* for 10 s: batch too */
+    PRESSURE_STAGE_LOADS,       /* for 15 s: a model may be loaded, at most one in 30 s */
+    PRESSURE_STAGE_BACKGROUND,  /* for 20 s: background too */
+    PRESSURE_STAGE_NORMAL,      /* for 135 s, or there never was any: loads are not paced */
+};
+
+struct pressure_entry {
+    struct memory_sample sample;
+    unsigned generation[MEMORY_N_PLACES]; /* changes when counters of the place start again */
 };
 
 struct pressure {
-    struct pressure_sample ring[PRESSURE_RING];
-    size_t n_samples, head; /* head: where the next one goes */
     enum pressure_level level;
-    unsigned some_permille, full_permille; /* over the window, at the last sample */
-    enum pressure_level seen; /* what the last sample alone would say: two in a row count */
-    uint64_t full_since_usec; /* since when full is over the L4 value; 0: it is not */
-    uint64_t calm_since_usec; /* since when the level could fall; 0: it could not */
-    uint64_t fell_at_usec;    /* last fall */
-    uint64_t l0_since_usec;
-    unsigned hold_factor; /* 1, 2, 4, 8 */
-    bool is_blind;        /* no readable source: the level stays where it is told */
+    struct pressure_cause cause; /* of the level; PRESSURE_CALM at level 0 */
+    enum pressure_level worst;   /* of this time of pressure, and of the recovery after it */
+    enum pressure_rung rung;     /* told by who reads */
+    struct pressure_claims claims;
+
+    /* at the last sample */
+    struct pressure_figures figures[MEMORY_N_PLACES];
+    struct pressure_swap swap;
+    unsigned some_permille, full_permille; /* the larger of the two places */
+    uint64_t total_bytes;                  /* of the place with least room, see headroom_bytes */
+    uint64_t available_bytes;              /* there, before claims */
+    uint64_t headroom_bytes;               /* there; UINT64_MAX: not known */
+    struct pressure_reserves reserves;     /* there; a load fits if need <= headroom - soft */
+
+    /* of the level machine */
+    struct pressure_entry ring[PRESSURE_RING];
+    size_t n_samples, head;   /* head: where the next one goes */
+    enum pressure_level seen; /* by PSI at the last sample: two in a row count */
+    /* Instants; USEC_NEVER: it is not so, or never was. */
+    uint64_t full_since_usec[MEMORY_N_PLACES]; /* full is over the L4 value */
+    uint64_t calm_since_usec;                  /* the level could fall */
+    uint64_t fell_at_usec;                     /* last fall */
+    uint64_t l0_since_usec;                    /* level 0 after being above */
+    unsigned hold_factor;                      /* 1, 2, 4, 8 */
 };
 
 void pressure_init(struct pressure *p);
+
+/*
+ * What must stay free of total: soft is 12 % of it, from 224 MiB (a quarter of what there is,
+ * where that is less) to 768 MiB; hard 2/3 of that, critical 0.4, emergency 0.2.
+ */
+struct pressure_reserves pressure_reserves(uint64_t total_bytes);
+
+void pressure_set_claims(struct pressure *p, const struct pressure_claims *claims);
 
 /* Would a sample of now be taken? One that would not need not be read. */
 bool pressure_is_due(const struct pressure *p, uint64_t now_usec);
 
 /*
- * Takes a sample, when it is due, and returns the level. Samples come in order of time; a total
- * that went backwards restarts the window.
+ * Takes a sample, when it is due, and returns the level. Samples come in order of time; one from
+ * before the last one, and a counter that went backwards, restart the window.
  */
-enum pressure_level pressure_update(struct pressure *p, const struct pressure_sample *s);
+enum pressure_level pressure_update(struct pressure *p, const struct memory_sample *s);
 
 /*
- * The source cannot be read (any more): L1, as nothing is known for certain; with no source at all
- * from the start, L0.
+ * The kernel says that level 1 began (a PSI trigger): the first of the two samples in a row that
+ * its cell needs.
  */
-void pressure_set_blind(struct pressure *p, bool was_readable);
+void pressure_hint(struct pressure *p);
 
-/* How long until the next sample is due: 0 calls and level 0 need none (USEC_NEVER). */
+/*
+ * How long until the next sample: 100 ms from L3 or with 3 s left, 250 ms from L1 or while
+ * something loads, 500 ms with calls, else USEC_NEVER: who is idle at level 0 needs none.
+ */
 uint64_t pressure_interval_usec(const struct pressure *p, bool is_active);
 
-/* "some avg10=0.00 avg60=0.00 avg300=0.00 total=123\nfull ..." -> totals. 0 or -EBADMSG. */
-int pressure_parse(struct str text, struct pressure_sample *ret_sample) MUST_USE;
+/* Since when the level is 0 after it was above, as a duration; USEC_NEVER: it never was above. */
+uint64_t pressure_calm_usec(const struct pressure *p, uint64_t now_usec);
+enum pressure_stage pressure_stage(const struct pressure *p, uint64_t now_usec);
+/* When the stage ends by itself: USEC_NEVER for the first and the last. */
+uint64_t pressure_stage_ends_at_usec(const struct pressure *p, uint64_t now_usec);
+
+/* Why the level is what it is: "headroom 180 MiB < 233 MiB". Returns ret_text. */
+const char *pressure_describe(const struct pressure_cause *cause, char ret_text[PRESSURE_TEXT_MAX]);
+/* "headroom", "psi_some": for fields and labels. */
+const char *pressure_reason_name(enum pressure_reason reason);
+/* "psi+trigger", "psi", "vmstat", "meminfo", "none". */
+const char *pressure_rung_name(enum pressure_rung rung);

@@ -8,14 +8,15 @@
 /* A kernel that stalls as told. */
 struct kernel {
     struct pressure p;
-    struct pressure_sample s;
+    struct memory_sample s;
 };
 
 static void kernel_init(struct kernel *k)
 {
     pressure_init(&k->p);
-    k->s = (struct pressure_sample) {
-        .at_usec = 100 * USEC_PER_SEC, .some_total_usec = 7777, .full_total_usec = 555};
+    k->s = (struct memory_sample) {.at_usec = 100 * USEC_PER_SEC};
+    k->s.place[MEMORY_SYSTEM] = (struct memory_place_sample) {
+        .has_psi = true, .some_total_usec = 7777, .full_total_usec = 555};
     pressure_update(&k->p, &k->s);
 }
 
@@ -24,8 +25,8 @@ static enum pressure_level pass(struct kernel *k, uint64_t usec, unsigned some, 
 {
     for (uint64_t t = 0; t < usec; t += STEP_USEC) {
         k->s.at_usec += STEP_USEC;
-        k->s.some_total_usec += STEP_USEC * some / 1000;
-        k->s.full_total_usec += STEP_USEC * full / 1000;
+        k->s.place[MEMORY_SYSTEM].some_total_usec += STEP_USEC * some / 1000;
+        k->s.place[MEMORY_SYSTEM].full_total_usec += STEP_USEC * full / 1000;
         pressure_update(&k->p, &k->s);
     }
     return k->p.level;
@@ -68,7 +69,8 @@ START_TEST(one_sample_is_not_enough)
     kernel_init(&k);
     pass(&k, 4 * USEC_PER_SEC, 0, 0);
     k.s.at_usec += STEP_USEC;
-    k.s.some_total_usec += STEP_USEC * 4 / 5; /* 20 % of the 2 s window at once */
+    k.s.place[MEMORY_SYSTEM].some_total_usec +=
+        STEP_USEC * 4 / 5; /* 20 % of the 2 s window at once */
     pressure_update(&k.p, &k.s);
     ck_assert_int_eq(k.p.level, PRESSURE_L0);
     k.s.at_usec += STEP_USEC;
@@ -170,8 +172,8 @@ START_TEST(counters_that_restart_are_no_storm)
 
     kernel_init(&k);
     pass(&k, 4 * USEC_PER_SEC, 20, 10);
-    k.s.some_total_usec = 3;
-    k.s.full_total_usec = 1;
+    k.s.place[MEMORY_SYSTEM].some_total_usec = 3;
+    k.s.place[MEMORY_SYSTEM].full_total_usec = 1;
     ck_assert_int_eq(pass(&k, 4 * USEC_PER_SEC, 20, 10), PRESSURE_L0);
 }
 END_TEST
@@ -183,7 +185,7 @@ START_TEST(samples_close_together_are_no_storm)
     kernel_init(&k);
     for (int i = 0; i < 3; i++) {
         k.s.at_usec += 1000;
-        k.s.some_total_usec += 1000;
+        k.s.place[MEMORY_SYSTEM].some_total_usec += 1000;
         ck_assert_int_eq(pressure_update(&k.p, &k.s), PRESSURE_L0);
     }
 }
@@ -200,8 +202,8 @@ START_TEST(a_storm_of_samples_hides_no_pressure)
     kernel_init(&k);
     for (unsigned i = 0; i < 800; i++) {
         k.s.at_usec += 10 * USEC_PER_MSEC;
-        k.s.some_total_usec += 6 * USEC_PER_MSEC;
-        k.s.full_total_usec += 4 * USEC_PER_MSEC;
+        k.s.place[MEMORY_SYSTEM].some_total_usec += 6 * USEC_PER_MSEC;
+        k.s.place[MEMORY_SYSTEM].full_total_usec += 4 * USEC_PER_MSEC;
         pressure_update(&k.p, &k.s);
     }
     ck_assert_int_eq(k.p.level, PRESSURE_L3);
@@ -224,16 +226,19 @@ START_TEST(an_idle_hour_does_not_dilute)
 }
 END_TEST
 
-START_TEST(blind_is_careful)
+START_TEST(what_was_readable_and_is_not_is_level_1)
 {
-    struct pressure p;
+    struct kernel k;
+    char text[PRESSURE_TEXT_MAX];
 
-    pressure_init(&p);
-    pressure_set_blind(&p, false);
-    ck_assert_int_eq(p.level, PRESSURE_L0);
-    pressure_set_blind(&p, true);
-    ck_assert_int_eq(p.level, PRESSURE_L1);
-    ck_assert(p.is_blind);
+    kernel_init(&k);
+    k.s.is_incomplete = true;
+    ck_assert_int_eq(pass(&k, STEP_USEC, 0, 0), PRESSURE_L1);
+    ck_assert_int_eq(k.p.cause.reason, PRESSURE_UNREADABLE);
+    ck_assert_str_eq(pressure_describe(&k.p.cause, text), "memory can no longer be read");
+    ck_assert_int_eq(pass(&k, 60 * USEC_PER_SEC, 0, 0), PRESSURE_L1);
+    k.s.is_incomplete = false;
+    ck_assert_int_eq(pass(&k, 11 * USEC_PER_SEC, 0, 0), PRESSURE_L0);
 }
 END_TEST
 
@@ -251,32 +256,6 @@ START_TEST(an_idle_device_is_not_polled)
 }
 END_TEST
 
-START_TEST(parses_what_the_kernel_writes)
-{
-    static const char text[] = "some avg10=0.12 avg60=0.00 avg300=0.00 total=123456\n"
-                               "full avg10=0.00 avg60=0.00 avg300=0.00 total=654\n";
-    static const char *const bad[] = {
-        "",
-        "\n",
-        "some",
-        "some total=\nfull total=1\n",
-        "some avg10=0 total=x\nfull total=1\n",
-        "some avg10=0 total=1\n",
-        "full avg10=0 total=1\n",
-        "some avg10=0 total=99999999999999999999\nfull a total=1\n",
-        "some avg10=0.12 avg60=0.00 avg300=0.00 to",
-    };
-    struct pressure_sample s;
-
-    ck_assert_int_eq(pressure_parse(str_from(text), &s), 0);
-    ck_assert_uint_eq(s.some_total_usec, 123456);
-    ck_assert_uint_eq(s.full_total_usec, 654);
-    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        ck_assert_msg(pressure_parse(str_from(bad[i]), &s) < 0, "took '%s'", bad[i]);
-    }
-}
-END_TEST
-
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, calm_is_level_0);
@@ -291,8 +270,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, samples_close_together_are_no_storm);
     tcase_add_test(tc, a_storm_of_samples_hides_no_pressure);
     tcase_add_test(tc, an_idle_hour_does_not_dilute);
-    tcase_add_test(tc, blind_is_careful);
+    tcase_add_test(tc, what_was_readable_and_is_not_is_level_1);
     tcase_add_test(tc, an_idle_device_is_not_polled);
-    tcase_add_test(tc, parses_what_the_kernel_writes);
 }
 TEST_MAIN("pressure", add_tests)
