@@ -35,10 +35,12 @@ struct frontend_params config_params_frontend(const struct config *c)
 struct admission_params config_params_admission(const struct config *c)
 {
     struct admission_params p = {.max_queued = c->max_queued,
+                                 .max_queued_caller = c->max_queued_caller,
                                  .max_queued_bytes = c->max_queued_bytes};
 
     p.max_granted = c->routing.max_parallel;
     memcpy(p.max_wait_usec, c->max_wait_usec, sizeof p.max_wait_usec);
+    memcpy(p.patience_usec, c->patience_usec, sizeof p.patience_usec);
     return p;
 }
 

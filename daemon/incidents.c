@@ -206,8 +206,12 @@ enum shed_kind { SHED_QUEUE_FULL, SHED_QUEUE_TIMEOUT, SHED_MEMORY_PRESSURE, SHED
 
 static enum shed_kind shed_kind_of(enum errcode outcome)
 {
-    return outcome == ERRCODE_QUEUE_FULL        ? SHED_QUEUE_FULL
-           : outcome == ERRCODE_QUEUE_TIMEOUT   ? SHED_QUEUE_TIMEOUT
+    bool is_full = outcome == ERRCODE_QUEUE_FULL || outcome == ERRCODE_DISPLACED;
+    bool is_late = outcome == ERRCODE_QUEUE_TIMEOUT || outcome == ERRCODE_PREDICTED_WAIT ||
+                   outcome == ERRCODE_PREEMPTED;
+
+    return is_full                              ? SHED_QUEUE_FULL
+           : is_late                            ? SHED_QUEUE_TIMEOUT
            : outcome == ERRCODE_MEMORY_PRESSURE ? SHED_MEMORY_PRESSURE
                                                 : SHED_NONE;
 }
@@ -234,7 +238,7 @@ void incidents_call_ended(struct incidents *in, const struct call *call)
     shed_fields(&f, b);
     message_write(MESSAGE_SHED_BEGUN, LOG_LEVEL_WARNING, NULL, &f,
                   "more calls than this device can take: %u refused within seconds (queue full %u, "
-                  "waited too long %u, memory pressure %u)",
+                  "no slot in time %u, memory pressure %u)",
                   b->n_all, b->n[SHED_QUEUE_FULL], b->n[SHED_QUEUE_TIMEOUT],
                   b->n[SHED_MEMORY_PRESSURE]);
     arm(in);
@@ -251,8 +255,8 @@ static void end_shed(struct incidents *in, uint64_t now_usec)
     }
     shed_fields(&f, b);
     message_write(MESSAGE_SHED_OVER, LOG_LEVEL_NOTICE, NULL, &f,
-                  "no call was refused any more: %u were within %s (queue full %u, waited too long "
-                  "%u, memory pressure %u)",
+                  "no call was refused any more: %u were within %s (queue full %u, no slot in "
+                  "time %u, memory pressure %u)",
                   b->n_all, about(b->last_at_usec - b->began_at_usec, text), b->n[SHED_QUEUE_FULL],
                   b->n[SHED_QUEUE_TIMEOUT], b->n[SHED_MEMORY_PRESSURE]);
 }

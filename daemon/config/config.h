@@ -186,7 +186,8 @@ struct config {
     unsigned slots;
     size_t max_queued;
     size_t max_queued_bytes;
-    uint64_t max_wait_usec[_CLASS_MAX];
+    size_t max_queued_caller;
+    uint64_t max_wait_usec[_CLASS_MAX], patience_usec[_CLASS_MAX];
     char *kernel_root; /* prefix of /proc for the pressure reader; "" */
     bool pressure_enabled;
     char **allowed_hosts; /* beside the loopback names */

@@ -77,11 +77,17 @@ static const struct key keys[] = {
     {"slots", TYPE_UNSIGNED, AT(slots), 1, 1024},
 
     {"queue.length", TYPE_COUNT, AT(max_queued), 1, 65536},
+    {"queue.per_caller", TYPE_COUNT, AT(max_queued_caller), 1, 65536},
     {"queue.bytes", TYPE_SIZE, AT(max_queued_bytes), 64 * KIB, 2 * GIB},
     {"queue.wait.interactive", TYPE_DURATION, AT(max_wait_usec[CLASS_INTERACTIVE]), SECOND / 10,
      24 * HOUR},
     {"queue.wait.batch", TYPE_DURATION, AT(max_wait_usec[CLASS_BATCH]), SECOND / 10, 24 * HOUR},
     {"queue.wait.background", TYPE_DURATION, AT(max_wait_usec[CLASS_BACKGROUND]), SECOND / 10,
+     24 * HOUR},
+    {"queue.patience.interactive", TYPE_DURATION, AT(patience_usec[CLASS_INTERACTIVE]), SECOND / 10,
+     24 * HOUR},
+    {"queue.patience.batch", TYPE_DURATION, AT(patience_usec[CLASS_BATCH]), SECOND / 10, 24 * HOUR},
+    {"queue.patience.background", TYPE_DURATION, AT(patience_usec[CLASS_BACKGROUND]), SECOND / 10,
      24 * HOUR},
 
     {"pressure.enabled", TYPE_BOOL, AT(pressure_enabled), 0, 0},
@@ -95,8 +101,8 @@ static const struct key keys[] = {
 };
 
 /* The names on the way to those. */
-static const char *const groups[] = {"limits",     "timeouts", "queue",
-                                     "queue.wait", "pressure", "http"};
+static const char *const groups[] = {"limits",         "timeouts", "queue", "queue.wait",
+                                     "queue.patience", "pressure", "http"};
 
 /* ---------------------------------------------------------------- scalars */
 

@@ -1,33 +1,37 @@
 /*
- * Who runs next: a bounded queue in order of arrival, and slots.
+ * The tickets: where each of them is, how it gets there and how it comes home.
  *
- * Invariants: n_queued is the length of the queue and queued_bytes the sum over it; n_granted is
- * the number of tickets in TICKET_GRANTED, and for each of them one slot of ticket.deployment is in
- * use, and its breaker has let one call through; a queued ticket's deadline is never later than the
- * class allows. A ticket for a group without a free slot does not block those behind it: arrival
- * order holds within a group. Where no deployment takes calls, or may take this one, none waits.
+ * Invariants: n_queued is the length of the list of those in TICKET_QUEUED and queued_bytes the sum
+ * over it; each of them is in one lane of its caller, and counted by its group; n_granted is the
+ * number in TICKET_GRANTED, and for each of them one slot of ticket.deployment is in use, its breaker
+ * has let one call through, and its caller's n_running counts it. A queued ticket's deadline is
+ * never later than its class allows.
  *
- * Must not: read a clock, know calls or sinks, decide what a client is told beyond code and
- * Retry-After.
+ * Who comes in is admission_gate.c's, who runs admission_dispatch.c's.
+ *
+ * Must not: read a clock, allocate, know calls or sinks, decide what a client is told beyond code
+ * and Retry-After.
  */
 #include "core/admission.h"
 
 #include <assert.h>
 
 #include "base/clock.h"
-#include "base/num.h"
+#include "core/admission_internal.h"
 
-/* guess of the time between grants before one was seen */
-#define FIRST_GAP_USEC    (2 * USEC_PER_SEC)
-#define PRESSURE_RETRY_L3 (15 * USEC_PER_SEC)
-#define PRESSURE_RETRY_L4 (30 * USEC_PER_SEC)
+/* Any but 0: which spread a Retry-After gets need not be a secret, but must be the same in a replay. */
+#define SEED UINT32_C(2463534242)
 
 void admission_init(struct admission *a, const struct admission_params *params,
                     struct router *router, struct pressure *pressure)
 {
-    *a = (struct admission) {
-        .router = router, .pressure = pressure, .grant_gap_usec = FIRST_GAP_USEC};
-    list_init(&a->queue);
+    *a = (struct admission) {.router = router, .pressure = pressure, .expires_at_usec = USEC_NEVER};
+    list_init(&a->queued);
+    list_init(&a->granted);
+    list_init(&a->ousted);
+    caller_table_init(&a->callers);
+    fair_queue_init(&a->fair);
+    retry_after_init(&a->retry, SEED);
     admission_set_params(a, params);
 }
 
@@ -40,218 +44,166 @@ void admission_set_params(struct admission *a, const struct admission_params *pa
 void admission_done(struct admission *a)
 {
     assert(a->n_queued == 0 && a->queued_bytes == 0 && a->n_granted == 0);
-    assert(list_is_empty(&a->queue));
+    assert(list_is_empty(&a->queued) && list_is_empty(&a->granted) && list_is_empty(&a->ousted));
 }
 
-/*
- * When a refused caller may come back: the time that the queue before it takes at the pace of late.
- */
-static uint64_t retry_after(const struct admission *a, size_t n_before)
+enum pressure_level admission_level(const struct admission *a)
 {
-    uint64_t usec = a->grant_gap_usec * (n_before + 1);
-
-    return num_clamp_u64(usec, RETRY_AFTER_MIN_USEC, RETRY_AFTER_MAX_USEC);
+    return a->pressure ? a->pressure->level : PRESSURE_L0;
 }
 
-static struct verdict refuse(enum errcode code, uint64_t retry_after_usec)
+bool admission_is_loaded(const struct admission *a, const struct model_group *group,
+                         const struct deployment *d, const struct router_wish *wish,
+                         uint64_t now_usec)
 {
-    return (struct verdict) {.code = code, .retry_after_usec = retry_after_usec};
+    char text[ROUTER_MODEL_BYTES];
+    struct str name = wish ? wish->name : STR_NONE;
+
+    return deployment_is_loaded(
+        d, name.ptr ? router_upstream_model(a->router, group, d, name, text) : NULL, now_usec);
 }
 
-/*
- * Everything passes through the queue, if only for a moment: one large body may be in it alone,
- * whatever the limit.
- */
-static bool has_room_for(const struct admission *a, size_t bytes)
-{
-    return a->n_queued == 0 || (a->queued_bytes <= a->params.max_queued_bytes &&
-                                bytes <= a->params.max_queued_bytes - a->queued_bytes);
-}
-
-/* What keeps everybody out, the known ones included. */
-static struct verdict door(const struct admission *a, const struct model_group *group)
-{
-    if (a->is_draining) {
-        return refuse(ERRCODE_DRAINING, RETRY_AFTER_MIN_USEC);
-    }
-    if (!model_group_is_servable(group)) {
-        return refuse(ERRCODE_MISCONFIGURED, 0);
-    }
-    if (a->pressure && a->pressure->level >= PRESSURE_L3) {
-        return refuse(ERRCODE_MEMORY_PRESSURE,
-                      a->pressure->level == PRESSURE_L3 ? PRESSURE_RETRY_L3 : PRESSURE_RETRY_L4);
-    }
-    return refuse(ERRCODE_NONE, 0);
-}
-
-static struct verdict gate(const struct admission *a, const struct model_group *group, size_t bytes)
-{
-    struct verdict v = door(a, group);
-
-    if (v.code == ERRCODE_NONE &&
-        (a->n_queued >= a->params.max_queued || !has_room_for(a, bytes))) {
-        return refuse(ERRCODE_QUEUE_FULL, retry_after(a, a->n_queued));
-    }
-    return v;
-}
-
-static struct ticket *ticket_of(struct list *link)
-{
-    return CONTAINER_OF(link, struct ticket, link);
-}
+/* ---------------------------------------------------------------- in and out of the queue */
 
 /* By arrival: most come last, and those that come again find their place from behind. */
-static void insert(struct admission *a, struct ticket *t)
+static void list_by_place(struct admission *a, struct ticket *t)
 {
-    struct list *after = a->queue.prev;
+    struct list *after = a->queued.prev;
 
-    t->place = t->place > 0 ? t->place : ++a->last_place;
-    while (after != &a->queue && ticket_of(after)->place > t->place) {
+    while (after != &a->queued && ticket_of_link(after)->place > t->place) {
         after = after->prev;
+        a->n_steps++;
     }
     list_insert_before(after->next, &t->link);
+}
+
+void admission_join(struct admission *a, struct ticket *t)
+{
+    assert(t->state == TICKET_HOME);
+    t->state = TICKET_QUEUED;
+    t->place = t->place > 0 ? t->place : ++a->last_place;
+    t->item = (struct fair_item) {.place = t->place};
+    list_by_place(a, t);
+    fair_queue_insert(&a->fair, &t->caller->lanes[t->class], &t->item);
+    t->group->floor.n_queued[t->class]++;
     a->n_queued++;
     a->queued_bytes += t->bytes;
+    a->n_changes++;
 }
 
-struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct model_group *group,
-                                 enum call_class class, size_t bytes, uint64_t own_deadline_at_usec,
-                                 uint64_t now_usec)
+/* What it was among those that wait, its lane apart. */
+static void forget_place(struct admission *a, struct ticket *t)
 {
-    struct verdict v = gate(a, group, bytes);
-
-    assert(t->state == TICKET_HOME);
-    if (v.code != ERRCODE_NONE) {
-        return v;
-    }
-
-    uint64_t latest = usec_add(now_usec, a->params.max_wait_usec[class]);
-
-    *t = (struct ticket) {
-        .state = TICKET_QUEUED,
-        .group = group,
-        .wish = t->wish,
-        .class = class,
-        .bytes = bytes,
-        .queued_at_usec = now_usec,
-        .deadline_at_usec = own_deadline_at_usec < latest ? own_deadline_at_usec : latest,
-    };
-    insert(a, t);
-    return v;
-}
-
-struct verdict admission_requeue(struct admission *a, struct ticket *t, struct model_group *group,
-                                 const struct requeue_terms *terms, uint64_t now_usec)
-{
-    uint64_t latest = usec_add(now_usec, a->params.max_wait_usec[terms->class]);
-    struct verdict v = door(a, group);
-
-    assert(t->state == TICKET_HOME);
-    if (v.code != ERRCODE_NONE) {
-        return v;
-    }
-    *t = (struct ticket) {
-        .state = TICKET_QUEUED,
-        .group = group,
-        .wish = t->wish,
-        .class = terms->class,
-        .bytes = terms->bytes,
-        .place = t->place,
-        .queued_at_usec = now_usec,
-        .not_before_usec = terms->not_before_usec,
-        .deadline_at_usec =
-            terms->own_deadline_at_usec < latest ? terms->own_deadline_at_usec : latest,
-    };
-    insert(a, t);
-    return v;
-}
-
-static void leave_queue(struct admission *a, struct ticket *t)
-{
-    assert(t->state == TICKET_QUEUED);
     list_remove(&t->link);
+    if (t->group) {
+        t->group->floor.n_queued[t->class]--;
+    }
     a->n_queued--;
     a->queued_bytes -= t->bytes;
+    a->n_changes++;
     t->state = TICKET_HOME;
 }
 
-struct ticket *admission_next(struct admission *a, uint64_t now_usec)
+void admission_leave(struct admission *a, struct ticket *t)
 {
-    bool is_at_limit = a->params.max_granted > 0 && a->n_granted >= a->params.max_granted;
+    assert(t->state == TICKET_QUEUED);
+    fair_queue_remove(&a->fair, &t->item);
+    forget_place(a, t);
+}
 
-    a->looked_at_usec = now_usec;
-    list_for_each (l, &a->queue) {
-        struct ticket *t = CONTAINER_OF(l, struct ticket, link);
-        struct deployment *d;
+void admission_oust(struct admission *a, struct ticket *t, enum errcode code)
+{
+    admission_leave(a, t);
+    t->state = TICKET_OUSTED;
+    t->ousted_code = code;
+    list_append(&a->ousted, &t->link);
+}
 
-        if (t->not_before_usec > now_usec) {
-            continue;
-        }
-        t->not_before_usec = 0; /* over, whether there is a slot now or not */
-        d = is_at_limit ? NULL : router_pick(a->router, t->group, t->wish, now_usec);
-        if (!d) {
-            continue;
-        }
-        leave_queue(a, t);
-        t->state = TICKET_GRANTED;
-        t->deployment = d;
-        t->run = health_take(&d->health, now_usec);
-        a->n_granted++;
-        if (a->last_grant_at_usec != 0 && now_usec > t->queued_at_usec) {
-            /* only grants that somebody waited for say how fast the queue moves */
-            a->grant_gap_usec =
-                (a->grant_gap_usec * 7 + usec_since(now_usec, a->last_grant_at_usec)) / 8;
-        }
-        a->last_grant_at_usec = now_usec;
-        return t;
-    }
-    return NULL;
+void admission_serve(struct admission *a, struct ticket *t, struct deployment *d, uint64_t now_usec)
+{
+    assert(t->state == TICKET_QUEUED);
+    fair_queue_serve(&a->fair, &t->item, 0); /* charged by admission_charge() */
+    forget_place(a, t);
+    t->state = TICKET_GRANTED;
+    t->deployment = d;
+    t->run = health_take(&d->health, now_usec);
+    t->granted_at_usec = now_usec;
+    t->content_at_usec = 0;
+    t->charged_usec = 0;
+    t->is_noted = false;
+    t->is_cold =
+        d->backend->ops->is_loaded && !admission_is_loaded(a, t->group, d, t->wish, now_usec);
+    t->caller->n_running++;
+    d->n_low += t->class != CLASS_INTERACTIVE;
+    list_append(&a->granted, &t->link);
+    a->n_granted++;
+    a->n_granted_background += t->class == CLASS_BACKGROUND;
 }
 
 struct ticket *admission_expire(struct admission *a, uint64_t now_usec, struct verdict *ret_verdict)
 {
-    list_for_each (l, &a->queue) {
-        struct ticket *t = CONTAINER_OF(l, struct ticket, link);
+    if (now_usec < a->expires_at_usec) {
+        return NULL;
+    }
+    a->expires_at_usec = USEC_NEVER;
+    list_for_each (l, &a->queued) {
+        struct ticket *t = ticket_of_link(l);
 
+        a->n_steps++;
         if (t->deadline_at_usec <= now_usec) {
-            leave_queue(a, t);
-            *ret_verdict = refuse(ERRCODE_QUEUE_TIMEOUT, retry_after(a, a->n_queued));
+            a->expires_at_usec = now_usec; /* perhaps not the only one */
+            admission_leave(a, t);
+            *ret_verdict = admission_turn_away(a, t, ERRCODE_QUEUE_TIMEOUT, now_usec);
             return t;
+        }
+        if (t->deadline_at_usec < a->expires_at_usec) {
+            a->expires_at_usec = t->deadline_at_usec;
         }
     }
     return NULL;
 }
 
-struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
-                                struct router_refusal *ret_refusal)
+struct ticket *admission_ousted(struct admission *a, uint64_t now_usec, struct verdict *ret_verdict)
 {
-    list_for_each (l, &a->queue) {
-        struct ticket *t = CONTAINER_OF(l, struct ticket, link);
+    struct list *l = list_first(&a->ousted);
+    struct ticket *t = l ? ticket_of_link(l) : NULL;
 
-        if (router_refuses(a->router, t->group, t->wish, now_usec, ret_refusal)) {
-            leave_queue(a, t);
-            return t;
-        }
+    if (t) {
+        list_remove(&t->link);
+        t->state = TICKET_HOME;
+        *ret_verdict = admission_turn_away(a, t, t->ousted_code, now_usec);
     }
-    return NULL;
+    return t;
 }
 
-uint64_t admission_next_deadline(const struct admission *a)
+void admission_reroute(struct admission *a, struct ticket *t, struct model_group *group)
 {
-    uint64_t earliest = USEC_NEVER;
-
-    list_for_each (l, &a->queue) {
-        const struct ticket *t = CONTAINER_OF(l, struct ticket, link);
-
-        uint64_t resumes_at = model_group_resumes_at(t->group, a->looked_at_usec);
-
-        earliest = t->deadline_at_usec < earliest ? t->deadline_at_usec : earliest;
-        earliest = resumes_at < earliest ? resumes_at : earliest;
-        if (t->not_before_usec > 0 && t->not_before_usec < earliest) {
-            earliest = t->not_before_usec;
-        }
+    if (t->state == TICKET_QUEUED && group) {
+        group->floor.n_queued[t->class]++; /* the old one is gone, and what it counted with it */
     }
-    return earliest;
+    t->group = group;
+    a->n_changes++;
+}
+
+/* ---------------------------------------------------------------- home */
+
+static void give_back(struct admission *a, struct ticket *t, uint64_t now_usec)
+{
+    struct deployment *d = t->deployment;
+
+    if (!t->is_noted) {
+        admission_note_end(a, t, ERRCODE_CANCELLED, now_usec);
+    }
+    health_leave(&d->health, &t->run);
+    d->n_low -= t->class != CLASS_INTERACTIVE;
+    router_release(a->router, d, now_usec);
+    list_remove(&t->link);
+    t->deployment = NULL;
+    t->state = TICKET_HOME;
+    assert(a->n_granted > 0 && t->caller->n_running > 0);
+    t->caller->n_running--;
+    a->n_granted--;
+    a->n_granted_background -= t->class == CLASS_BACKGROUND;
 }
 
 void admission_release(struct admission *a, struct ticket *t, uint64_t now_usec)
@@ -260,15 +212,42 @@ void admission_release(struct admission *a, struct ticket *t, uint64_t now_usec)
     case TICKET_HOME:
         break;
     case TICKET_QUEUED:
-        leave_queue(a, t);
+        admission_leave(a, t);
         break;
     case TICKET_GRANTED:
-        health_leave(&t->deployment->health, &t->run);
-        router_release(a->router, t->deployment, now_usec);
-        t->deployment = NULL;
+        give_back(a, t, now_usec);
+        break;
+    case TICKET_OUSTED:
+        list_remove(&t->link);
         t->state = TICKET_HOME;
-        assert(a->n_granted > 0);
-        a->n_granted--;
         break;
     }
+}
+
+/* ---------------------------------------------------------------- positions */
+
+struct rank {
+    ticket_visit_fn visit;
+    void *ctx;
+};
+
+static void rank_item(void *ctx, struct fair_item *item, uint32_t position)
+{
+    const struct rank *rank = ctx;
+    struct ticket *t = ticket_of_item(item);
+
+    if (t->told_position != position) {
+        rank->visit(rank->ctx, t, position);
+    }
+}
+
+void admission_rank(struct admission *a, ticket_visit_fn visit, void *ctx)
+{
+    struct rank rank = {.visit = visit, .ctx = ctx};
+
+    if (a->n_ranked == a->n_changes) {
+        return; /* nothing has moved */
+    }
+    a->n_ranked = a->n_changes;
+    fair_queue_rank(&a->fair, rank_item, &rank);
 }

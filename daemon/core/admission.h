@@ -1,70 +1,125 @@
 #pragma once
 /*
- * Who runs next. Today: one bounded queue in order of arrival, a deadline for each waiting ticket,
- * slots per deployment. Classes, fairness, budgets and predicted waits belong here and change
- * nothing outside.
+ * Who runs next, who waits, and who is told to come back.
+ *
+ * One queue, in front of all model servers, that never lets them hold more than their slots. A call
+ * goes through a gate, in this order; the first thing that speaks against it answers:
+ *
+ *   1. the door      a drain, a group that nobody serves, memory pressure            503
+ *   2. its caller    what sluice.callers lets it have waiting                        429 client_queue_full
+ *   3. the wait      what it would wait, and what it is ready to: predicted_wait.h   503 predicted_wait
+ *   4. room          of the queue, by class and in all; in bytes                     503 queue_full
+ *                    a lower class makes room, then whoever has most waiting         503 displaced
+ *
+ * A refusal costs microseconds and a served call seconds, so the no comes early, and says when to
+ * come back (retry_after.h). What waits is granted slots in this order:
+ *
+ *   class     interactive, batch, background; but batch gets a tenth of the slots' time while it
+ *             waits, and who waits for a minute (batch) or five (background) gets a turn for that
+ *   caller    by the slot time that it had (fair_queue.h)
+ *   arrival   within a caller
+ *
+ * and only where its group has a free slot (router_pick()), so that a busy model stops nobody else.
+ * A background call without a first byte gives its slot back to an interactive one that has waited
+ * for two seconds (admission_preempt()).
  *
  * A ticket is embedded in the object that it pays for (struct call) and says what that object
  * holds: a place in the queue or a slot. Releasing is idempotent; a registry that shuts down
  * asserts that all tickets are home.
+ *
+ * Nothing here allocates. Every decision looks at each queued ticket and each caller at most a few
+ * times; n_steps counts them, for the test that bounds it.
  */
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
+#include "core/caller_table.h"
+#include "core/fair_queue.h"
 #include "core/pressure.h"
+#include "core/retry_after.h"
 #include "core/router.h"
 #include "proto/errcode.h"
 
-/*
- * Retry-After of every refusal lies in these bounds (clients ignore longer ones: openai-python
- * drops > 120 s, node > 60 s).
- */
-#define RETRY_AFTER_MIN_USEC (1 * UINT64_C(1000000))
-#define RETRY_AFTER_MAX_USEC (60 * UINT64_C(1000000))
-
 enum ticket_state {
     TICKET_HOME,    /* holds nothing */
-    TICKET_QUEUED,  /* admission.queue */
+    TICKET_QUEUED,  /* in the queue of its caller */
     TICKET_GRANTED, /* a slot of deployment */
+    TICKET_OUSTED,  /* put out of the queue: holds nothing, and waits for admission_ousted() */
 };
 
 struct ticket {
     enum ticket_state state;
-    struct list link;               /* admission.queue */
+    struct list link;               /* admission.queued | .granted | .ousted */
+    struct fair_item item;          /* TICKET_QUEUED */
+    struct caller_entry *caller;    /* TICKET_QUEUED, TICKET_GRANTED: borrowed from the table */
     struct model_group *group;      /* borrowed from the router; renewed at reload */
     struct deployment *deployment;  /* TICKET_GRANTED: whose slot it holds */
     struct health_run run;          /* TICKET_GRANTED: what its breaker let through */
     const struct router_wish *wish; /* borrowed while queued; set by its owner, who may change it */
     enum call_class class;
     size_t bytes;   /* of the request: charged while queued */
-    uint64_t place; /* what the queue is ordered by; kept for good, 0: never was in it */
+    uint64_t place; /* order of arrival; kept for good, 0: never was in the queue */
     uint64_t queued_at_usec;
     uint64_t not_before_usec;  /* it pauses until then: TICKET_QUEUED all the same */
     uint64_t deadline_at_usec; /* by when it must have left the queue */
-    uint32_t told_position;    /* last position that was announced; 0: none */
+    uint64_t expected_usec;    /* QUEUED: how long it will hold a slot, as far as is known */
+    uint64_t charged_usec;     /* GRANTED: what its caller was charged for it so far */
+    uint64_t granted_at_usec;
+    uint64_t content_at_usec; /* GRANTED: of its first content; 0: none yet */
+    enum errcode ousted_code; /* TICKET_OUSTED */
+    bool is_due;              /* GRANTED: went before classes above, as its own was owed that */
+    bool is_noted;            /* GRANTED: admission_note_end() was called */
+    bool is_cold;           /* GRANTED: its model was not loaded: the time to do so is no service */
+    bool was_preempted;     /* once is enough */
+    uint32_t told_position; /* last position that was announced; 0: none */
+};
+
+/* What a call asks for. */
+struct admission_ask {
+    struct caller_name caller;
+    enum call_class class;         /* its caller's ceiling may lower it */
+    size_t bytes;                  /* of the request */
+    uint64_t own_deadline_at_usec; /* or USEC_NEVER */
+    uint64_t max_wait_usec;        /* what its client is ready to wait; 0: not said */
+    unsigned n_retries;            /* how often its client has tried before, by its own word */
 };
 
 struct admission_params {
-    size_t max_queued;                  /* tickets */
-    size_t max_queued_bytes;            /* of request bodies */
-    uint64_t max_wait_usec[_CLASS_MAX]; /* the longest stay in the queue */
-    size_t max_granted;                 /* slots in use of all deployments together; 0: no limit */
+    size_t max_queued;                   /* tickets */
+    size_t max_queued_class[_CLASS_MAX]; /* of each class; 0: max_queued */
+    size_t max_queued_caller;            /* of one caller; 0: max_queued */
+    size_t max_queued_bytes;             /* of request bodies */
+    uint64_t max_wait_usec[_CLASS_MAX];  /* the longest stay in the queue */
+    uint64_t patience_usec[_CLASS_MAX];  /* see admission.c; 0: max_wait_usec */
+    size_t max_granted;                  /* slots in use of all deployments together; 0: no limit */
 };
 
 struct admission {
     struct admission_params params;
     struct router *router;     /* borrowed */
     struct pressure *pressure; /* borrowed; NULL: no gate */
-    struct list queue;         /* ticket.link, in order of arrival */
+    struct caller_table callers;
+    struct fair_queue fair;
+    struct retry_after retry;
+    struct list queued;  /* ticket.link, in order of arrival */
+    struct list granted; /* ticket.link */
+    struct list ousted;  /* ticket.link */
     uint64_t last_place;
     size_t n_queued, queued_bytes;
     size_t n_granted;
-    bool is_draining; /* refuses all */
-    /* moving average of the time between grants: what Retry-After is made of */
-    uint64_t grant_gap_usec;
-    uint64_t last_grant_at_usec;
+    size_t n_granted_background; /* of them */
+    uint64_t n_changes;          /* of the queue: nobody's position is another while it stays */
+    bool is_draining;            /* refuses all */
     uint64_t looked_at_usec; /* when admission_next() looked last: what was due by then is done */
+    /* which caller came last, and when another one did: who is alone may have every slot */
+    const struct caller_entry *last_caller;
+    uint64_t last_caller_at_usec, other_caller_at_usec;
+    uint64_t expires_at_usec;  /* no deadline in the queue is earlier */
+    uint64_t overruns_at_usec; /* when running calls are looked at that take longer than expected */
+    uint64_t n_passes;         /* of admission_next() */
+    uint64_t n_ranked;         /* n_changes at the last admission_rank() */
+    uint64_t n_steps;          /* ever taken in search of a decision */
 };
 
 /* What became of a ticket. code ERRCODE_NONE: fine. */
@@ -78,29 +133,19 @@ void admission_init(struct admission *a, const struct admission_params *params,
 void admission_set_params(struct admission *a, const struct admission_params *params);
 void admission_done(struct admission *a); /* asserts that every ticket is home */
 
-/*
- * Puts a home ticket into the queue, or says why not. own_deadline_usec: the caller's own,
- * absolute, or USEC_NEVER.
- */
+/* Puts a home ticket into the queue, or says why not. May oust others. */
 struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct model_group *group,
-                                 enum call_class class, size_t bytes, uint64_t own_deadline_at_usec,
-                                 uint64_t now_usec);
-
-/* What a call whose attempt failed waits for. */
-struct requeue_terms {
-    enum call_class class;
-    size_t bytes;
-    uint64_t not_before_usec;
-    uint64_t own_deadline_at_usec; /* or USEC_NEVER */
-};
+                                 const struct admission_ask *ask, uint64_t now_usec);
 
 /*
- * Puts a home ticket that had a slot, or a place in the queue of another group, into the queue again:
- * where its first arrival belongs, and for another of the longest stays. It needs no room: whoever leaves
- * a slot or a place has made it, so the queue is never longer than max_queued and all slots.
+ * Puts a home ticket into the queue again, for the same group or another, where its first arrival
+ * belongs, and for another of the longest stays. One that had a place or a slot needs no room: it has
+ * made it, so the queue is never longer than max_queued and all slots. One that was refused goes
+ * through the gate.
  */
 struct verdict admission_requeue(struct admission *a, struct ticket *t, struct model_group *group,
-                                 const struct requeue_terms *terms, uint64_t now_usec);
+                                 const struct admission_ask *ask, uint64_t not_before_usec,
+                                 uint64_t now_usec);
 
 /*
  * The next ticket that gets a slot now, already granted; NULL when nobody can run. Call until NULL.
@@ -114,6 +159,20 @@ struct ticket *admission_expire(struct admission *a, uint64_t now_usec,
                                 struct verdict *ret_verdict);
 
 /*
+ * A ticket that had to make room for another, already home; NULL when there is none. Call until
+ * NULL.
+ */
+struct ticket *admission_ousted(struct admission *a, uint64_t now_usec,
+                                struct verdict *ret_verdict);
+
+/*
+ * A granted background ticket whose slot an interactive one needs; NULL when there is none. Its
+ * owner stops the work and releases or requeues it before the next call. After admission_next()
+ * said NULL. Call until NULL.
+ */
+struct ticket *admission_preempt(struct admission *a, uint64_t now_usec);
+
+/*
  * A ticket that no deployment of its group will take, however long it waits, already home; NULL when
  * there is none. After admission_next() said NULL. Call until NULL.
  */
@@ -121,10 +180,35 @@ struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
                                 struct router_refusal *ret_refusal);
 
 /*
- * The earliest deadline in the queue, end of a pause, or moment at which a deployment takes calls
- * again; or USEC_NEVER.
+ * The earliest deadline in the queue, end of a pause, moment at which a deployment takes calls
+ * again, or at which a slot may be taken back; or USEC_NEVER.
  */
 uint64_t admission_next_deadline(const struct admission *a);
 
+/* A granted ticket's first content came. */
+void admission_note_content(struct admission *a, struct ticket *t, uint64_t now_usec);
+
+/*
+ * A granted ticket's call ended: ERRCODE_NONE, or why it failed. Before admission_release(), which
+ * learns nothing from a ticket of which this was not said.
+ */
+void admission_note_end(struct admission *a, struct ticket *t, enum errcode code,
+                        uint64_t now_usec);
+
+/* A reload has brought another group in the place of its own, or none (then release it). */
+void admission_reroute(struct admission *a, struct ticket *t, struct model_group *group);
+
 /* Brings a ticket home from wherever it is. */
 void admission_release(struct admission *a, struct ticket *t, uint64_t now_usec);
+
+/* What a call that asks now would wait for a slot, in the way in which the gate sees it. */
+uint64_t admission_predict(struct admission *a, const struct model_group *group,
+                           const struct caller_name *caller, enum call_class class,
+                           uint64_t now_usec);
+
+/*
+ * Tells everybody in the queue its position, in about the order in which slots will be given; those
+ * only whose position has changed; visit notes in told_position what it told. visit must not change the queue.
+ */
+typedef void (*ticket_visit_fn)(void *ctx, struct ticket *t, uint32_t position);
+void admission_rank(struct admission *a, ticket_visit_fn visit, void *ctx);

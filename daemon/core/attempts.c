@@ -36,11 +36,11 @@ enum fallback_kind attempts_fallback_kind(enum errcode code)
 /* What another group may be free of. A full queue and short memory are those of all groups. */
 static bool is_of_group(enum errcode code)
 {
-    static const enum errcode codes[] = {ERRCODE_UPSTREAM_BREAKER, ERRCODE_MISCONFIGURED,
-                                         ERRCODE_QUEUE_TIMEOUT,    ERRCODE_CONTEXT_LENGTH,
-                                         ERRCODE_NO_DEPLOYMENTS,   ERRCODE_NO_MATCH,
-                                         ERRCODE_LOCAL_ONLY,       ERRCODE_MODEL_EXCEEDS,
-                                         ERRCODE_MODEL_BUDGET,     ERRCODE_MODEL_QUARANTINED};
+    static const enum errcode codes[] = {
+        ERRCODE_UPSTREAM_BREAKER, ERRCODE_MISCONFIGURED,    ERRCODE_QUEUE_TIMEOUT,
+        ERRCODE_PREDICTED_WAIT,   ERRCODE_CONTEXT_LENGTH,   ERRCODE_NO_DEPLOYMENTS,
+        ERRCODE_NO_MATCH,         ERRCODE_LOCAL_ONLY,       ERRCODE_MODEL_EXCEEDS,
+        ERRCODE_MODEL_BUDGET,     ERRCODE_MODEL_QUARANTINED};
 
     for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
         if (codes[i] == code) {

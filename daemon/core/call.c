@@ -120,6 +120,7 @@ void call_leave_slot(struct call *call, const struct call_failure *f, uint64_t n
         (void) router_note_end(call->registry->router, t->deployment, code,
                                f ? f->retry_after_usec : 0, now_usec);
         router_note_tokens(t->deployment, call->usage.tokens_in + call->usage.tokens_out, now_usec);
+        admission_note_end(call->registry->admission, t, code, now_usec);
     }
     admission_release(call->registry->admission, t, now_usec);
 }
@@ -228,6 +229,7 @@ static void first_content(struct call *call, uint64_t at_usec)
         call->first_token_at_usec = at_usec;
         call_set_state(call, CALL_STREAMING);
         router_note_content(t->deployment, usec_since(at_usec, call->attempt_at_usec), at_usec);
+        admission_note_content(call->registry->admission, t, at_usec);
         tell_health(call, health_began(&t->deployment->health, &t->run), at_usec);
     }
 }
@@ -390,6 +392,7 @@ int call_submit(struct call_registry *reg, struct request *req, struct event_sin
     call->ticket.wish = &call->wish;
     list_init(&call->link);
     list_init(&call->ticket.link);
+    list_init(&call->ticket.item.link);
     list_append(&reg->fresh, &call->link);
     reg->n_calls++;
     *ret_call = call;

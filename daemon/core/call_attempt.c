@@ -77,6 +77,20 @@ static bool charge(struct call *call, uint64_t now_usec)
     return false;
 }
 
+static struct admission_ask ask_of(const struct call *call)
+{
+    const struct request *req = call->request;
+
+    return (struct admission_ask) {
+        .caller = caller_name_of(&call->registry->admission->callers, &req->caller),
+        .class = req->class,
+        .bytes = req->total_bytes,
+        .own_deadline_at_usec = call->deadline_at_usec,
+        .max_wait_usec = req->max_wait_usec,
+        .n_retries = req->n_client_retries,
+    };
+}
+
 void call_admit(struct call *call, uint64_t now_usec)
 {
     struct call_registry *reg = call->registry;
@@ -98,9 +112,8 @@ void call_admit(struct call *call, uint64_t now_usec)
     }
     complete_wish(call, group);
 
-    struct verdict v =
-        admission_enqueue(reg->admission, &call->ticket, group, call->request->class,
-                          call->request->total_bytes, call->deadline_at_usec, now_usec);
+    struct admission_ask ask = ask_of(call);
+    struct verdict v = admission_enqueue(reg->admission, &call->ticket, group, &ask, now_usec);
 
     if (v.code != ERRCODE_NONE) {
         call_group_refused(
@@ -343,14 +356,9 @@ static bool wait_again(struct call *call, struct model_group *group, uint64_t at
                        uint64_t now_usec)
 {
     struct call_registry *reg = call->registry;
-    struct verdict v = admission_requeue(reg->admission, &call->ticket, group,
-                                         &(struct requeue_terms) {
-                                             .class = call->request->class,
-                                             .bytes = call->request->total_bytes,
-                                             .not_before_usec = at_usec,
-                                             .own_deadline_at_usec = call->deadline_at_usec,
-                                         },
-                                         now_usec);
+    struct admission_ask ask = ask_of(call);
+    struct verdict v =
+        admission_requeue(reg->admission, &call->ticket, group, &ask, at_usec, now_usec);
 
     if (v.code != ERRCODE_NONE) {
         return false;
@@ -550,6 +558,20 @@ void call_attempt_failed(struct call *call, const struct call_failure *f, uint64
     if (call->sink) {
         go_on(call, f, d, now_usec);
     } else {
+        call_end_as_remembered(call, now_usec);
+    }
+}
+
+void call_preempted(struct call *call, uint64_t now_usec)
+{
+    const struct call_failure f = {.code = ERRCODE_PREEMPTED,
+                                   .retry_after_usec = RETRY_AFTER_MIN_USEC};
+    struct model_group *group = router_resolve(call->registry->router, call->asked);
+
+    call_stop_job(call);
+    call_leave_slot(call, &f, now_usec);
+    if (!group || !wait_again(call, group, now_usec, now_usec)) {
+        call_remember(call, &f);
         call_end_as_remembered(call, now_usec);
     }
 }

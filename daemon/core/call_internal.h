@@ -53,6 +53,12 @@ void call_start(struct call *call, uint64_t now_usec);
 /* A STARTING call's attempt failed; its job is over. WAITING again, or ENDING. */
 void call_attempt_failed(struct call *call, const struct call_failure *f, uint64_t now_usec);
 
+/*
+ * A STARTING call's slot is needed by another: its job is stopped, and it waits again, or ends with
+ * PREEMPTED.
+ */
+void call_preempted(struct call *call, uint64_t now_usec);
+
 /* Its group does not serve it: the ticket is home. WAITING for another group, or ENDING. */
 void call_group_refused(struct call *call, const struct call_failure *f, uint64_t now_usec);
 

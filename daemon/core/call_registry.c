@@ -100,16 +100,36 @@ static void refuse(struct call_registry *reg, uint64_t now_usec)
     }
 }
 
-static void expire_queued(struct call_registry *reg, uint64_t now_usec)
+static void turn_away(struct ticket *t, const struct verdict *v, uint64_t now_usec)
+{
+    call_group_refused(
+        CONTAINER_OF(t, struct call, ticket),
+        &(struct call_failure) {.code = v->code, .retry_after_usec = v->retry_after_usec},
+        now_usec);
+}
+
+/* Whose time in the queue is up, and who had to make room in it. */
+static void empty_queue(struct call_registry *reg, uint64_t now_usec)
 {
     struct verdict v;
     struct ticket *t;
 
+    while ((t = admission_ousted(reg->admission, now_usec, &v))) {
+        turn_away(t, &v, now_usec);
+    }
     while ((t = admission_expire(reg->admission, now_usec, &v))) {
-        call_group_refused(
-            CONTAINER_OF(t, struct call, ticket),
-            &(struct call_failure) {.code = v.code, .retry_after_usec = v.retry_after_usec},
-            now_usec);
+        turn_away(t, &v, now_usec);
+    }
+}
+
+/* Slots that calls of higher classes need go to them in the next round. */
+static void preempt(struct call_registry *reg, uint64_t now_usec)
+{
+    struct ticket *t;
+
+    while ((t = admission_preempt(reg->admission, now_usec))) {
+        call_preempted(CONTAINER_OF(t, struct call, ticket), now_usec);
+        reg->has_requeued = true;
     }
 }
 
@@ -124,24 +144,15 @@ static void expire_running(struct call_registry *reg, uint64_t now_usec)
     }
 }
 
-/* Tells waiting calls their position when it changed. */
-static void announce(struct call_registry *reg, uint64_t now_usec)
+static void tell_position(void *ctx, struct ticket *t, uint32_t position)
 {
-    uint32_t position = 0;
+    const uint64_t *now_usec = ctx;
+    struct call *call = CONTAINER_OF(t, struct call, ticket);
+    struct event ev = {
+        .type = EVENT_QUEUED, .at_usec = *now_usec, .queued = {.position = position}};
 
-    list_for_each (l, &reg->admission->queue) {
-        struct ticket *t = CONTAINER_OF(l, struct ticket, link);
-        struct call *call = CONTAINER_OF(t, struct call, ticket);
-
-        position++;
-        if (t->told_position == position || !call->sink) {
-            continue;
-        }
-        t->told_position = position;
-
-        struct event ev = {
-            .type = EVENT_QUEUED, .at_usec = now_usec, .queued = {.position = position}};
-
+    t->told_position = position;
+    if (call->sink) {
         (void) event_grammar_step(&call->grammar, &ev);
         (void) event_sink_deliver(call->sink, &ev); /* nothing to pause yet */
     }
@@ -189,12 +200,13 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
         }
         grant(reg, now_usec);
         refuse(reg, now_usec);
-        expire_queued(reg, now_usec);
+        preempt(reg, now_usec);
+        empty_queue(reg, now_usec);
         while ((l = list_first(&reg->ending))) {
             tell_end(CONTAINER_OF(l, struct call, link), now_usec);
         }
     } while (has_work(reg));
-    announce(reg, now_usec);
+    admission_rank(reg->admission, tell_position, &now_usec);
     while ((l = list_first(&reg->dead))) {
         call_free(CONTAINER_OF(l, struct call, link));
     }
@@ -250,7 +262,7 @@ static void reroute(struct call *call, uint64_t now_usec)
 {
     struct model_group *group = router_resolve(call->registry->router, call->asked);
 
-    call->ticket.group = group;
+    admission_reroute(call->registry->admission, &call->ticket, group);
     bind_anew(call);
     if (group && model_group_is_servable(group)) {
         return;
@@ -273,7 +285,8 @@ void registry_reroute(struct call_registry *reg, uint64_t now_usec)
     list_for_each (l, &reg->running) {
         struct call *call = CONTAINER_OF(l, struct call, link);
 
-        call->ticket.group = NULL; /* the deployment holds on by itself */
+        /* the deployment holds on by itself */
+        admission_reroute(reg->admission, &call->ticket, NULL);
         bind_anew(call);
     }
     call_want_run(reg);

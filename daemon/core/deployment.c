@@ -82,6 +82,11 @@ uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec)
     return has_rested && now_usec > d->last_used_at_usec ? now_usec - d->last_used_at_usec : 0;
 }
 
+unsigned deployment_slots(const struct deployment *d, enum pressure_level level)
+{
+    return slot_limit_now(&d->limit, d->slots, level, d->is_local);
+}
+
 bool deployment_is_loaded(const struct deployment *d, const char *model, uint64_t now_usec)
 {
     return d->backend && d->backend->ops->is_loaded &&

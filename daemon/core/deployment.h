@@ -16,6 +16,8 @@
 #include "core/health.h"
 #include "core/latency.h"
 #include "core/ports.h"
+#include "core/service_time.h"
+#include "core/slot_limit.h"
 
 #define DEPLOYMENT_ORDER_LAST UINT32_MAX
 
@@ -51,10 +53,13 @@ struct deployment {
     struct deployment_terms *planned_terms; /* owned: of a plan that is not committed, or NULL */
     unsigned slots;
     unsigned in_use;
+    unsigned n_low;             /* of them, by classes below interactive; told by admission */
     uint64_t last_used_at_usec; /* when a slot was given back; 0: never */
     struct health health;       /* its breaker; told by who holds its slots */
     struct cooldown cooldown;
     struct latency latency;
+    struct service_time service; /* told by admission, as the next one */
+    struct slot_limit limit;
     struct gcra rpm, tpm; /* without a rate unless terms.enforces_rates */
     bool is_local;        /* what is sent to it stays on this device */
     bool is_alone;        /* no other deployment serves its group */
@@ -81,6 +86,9 @@ struct deployment *deployment_free(struct deployment *d); /* accepts NULL, retur
 int deployment_plan_terms(struct deployment *d, const struct deployment_terms *terms) MUST_USE;
 /* The planned terms hold from now on; without any, the old ones. */
 void deployment_adopt_terms(struct deployment *d);
+
+/* How many of its slots are used at that level of memory pressure: 1 to slots. */
+unsigned deployment_slots(const struct deployment *d, enum pressure_level level);
 
 /* Since its last call ended; 0: there was none, or it is in use. */
 uint64_t deployment_idle_usec(const struct deployment *d, uint64_t now_usec);

@@ -101,6 +101,7 @@ struct request_member {
 #define REQUEST_MAX_FALLBACKS 8
 #define REQUEST_MAX_TAGS      16
 #define REQUEST_KEY_ID_MAX    48
+#define REQUEST_UNIT_MAX      71 /* longer names of units are not told apart from their user's */
 
 /*
  * What a request says about ways around a failure, in its body or in headers (LiteLLM's
@@ -124,6 +125,9 @@ struct caller {
     uid_t uid;
     gid_t gid;
     pid_t pid;
+    /* the systemd unit that the process runs in, ""; and is it one of the system's own services? */
+    char unit[REQUEST_UNIT_MAX + 1];
+    bool is_system_unit;
     const char *frontend; /* "rpc", "http"; static */
     char key_id[REQUEST_KEY_ID_MAX +
                 1]; /* of the API key it came with; "": none, or the master key */
@@ -135,7 +139,9 @@ struct request {
     struct str model; /* as asked; valid UTF-8, 1..REQUEST_MODEL_MAX bytes */
     enum call_class class;
     struct caller caller;
-    uint64_t deadline_usec; /* a duration from arrival; 0: none */
+    uint64_t deadline_usec;    /* a duration from arrival; 0: none */
+    uint64_t max_wait_usec;    /* how long its client is ready to wait for a slot; 0: not said */
+    unsigned n_client_retries; /* how often its client has sent it before, by its own word */
     /* how the client wants it; upstreams are always asked for a stream where they have one */
     bool stream;
     bool include_usage; /* OpenAI: stream_options.include_usage */

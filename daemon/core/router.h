@@ -18,9 +18,11 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "core/class_floor.h"
 #include "core/deployment.h"
 #include "core/router_policy.h"
 
+struct fair_lane;
 struct residency;
 
 /* The longest name that router_upstream_model() answers, with its NUL. */
@@ -31,6 +33,12 @@ struct model_group {
     struct deployment **deployments; /* array owned, items borrowed from the router */
     size_t n_deployments;
     size_t next; /* where the next tie is broken */
+    /* admission's own; the last two are of one pass over the queue, each */
+    struct class_floor floor;
+    uint64_t looked_at_pass, refused_at_pass;
+    bool has_slot;
+    const struct fair_lane
+        *refused_lane; /* whose calls find nobody, as long as they wish nothing */
     /* by router_commit() */
     bool is_single;      /* of router.singles: who asks by id wants it, whatever its tags */
     bool has_default;    /* a deployment is tagged "default" */
@@ -66,6 +74,7 @@ struct router {
     struct list deployments; /* deployment.link */
     struct list retired;     /* deployment.link */
     uint32_t last_serial;
+    enum pressure_level level; /* of memory, told by admission: deployments use fewer slots */
     uint64_t random; /* state of the generator; set by the composition, so that core stays pure */
     /*
      * The provider ("openai") that a name without one stands for ("gpt-4o"), static; NULL: none. Set

@@ -311,6 +311,11 @@ struct candidates {
     bool loads; /* whoever is taken loads the model first */
 };
 
+static bool has_slot(const struct filter *f, const struct deployment *d)
+{
+    return d->in_use < deployment_slots(d, f->router->level);
+}
+
 /* Those that could take the call at once; where there are none, those that would load the model for it. */
 static void find_candidates(const struct filter *f, uint64_t now_usec, struct candidates *ret)
 {
@@ -323,8 +328,7 @@ static void find_candidates(const struct filter *f, uint64_t now_usec, struct ca
         struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
         enum residency_answer answer;
 
-        if (level_of(d, f->wish) != level || d->in_use >= d->slots ||
-            !takes_calls(f, d, now_usec)) {
+        if (level_of(d, f->wish) != level || !has_slot(f, d) || !takes_calls(f, d, now_usec)) {
             continue;
         }
         answer = ask_memory(f, d, now_usec);

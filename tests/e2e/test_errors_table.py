@@ -13,7 +13,7 @@ from typing import Any, Callable
 
 import pytest
 from testenv.daemon import Daemon, mock
-from testenv.http import Answer, chat_body
+from testenv.http import Answer, Http, chat_body
 from testenv.paths import SOURCE
 from testenv.upstream import RefusingPort, clean_end, say, stall, text, whole
 from testenv.waiting import eventually
@@ -102,6 +102,59 @@ def memory_pressure(env) -> Answer:
     eventually(lambda: sluice.status().pressure_level >= 3, "the pressure shows")
     answer = chat(sluice)
     busy.close()
+    return answer
+
+
+class Busy:
+    """One slot that is held, behind it a queue of one place."""
+
+    def __init__(self, env, **queue: Any):
+        server = env.openai()
+        server.always(stall())
+        self.env = env
+        self.sluice = env.start({"m": server.deployment()}, sluice={"queue": queue})
+        self.send()
+        server.wait_request()
+
+    def send(self, class_: str = "interactive") -> Http:
+        http = self.env.closing(self.sluice.http())
+        http.send_request("POST", CHAT, chat_body(), headers={"x-sluice-class": class_})
+        return http
+
+    def add(self, class_: str = "interactive") -> Http:
+        http = self.send(class_)
+        eventually(lambda: self.sluice.status().calls_queued == 1, "one waits")
+        return http
+
+
+def client_queue_full(env) -> Answer:
+    busy = Busy(env, per_caller=1)
+    busy.add()
+    return chat(busy.sluice)
+
+
+def displaced(env) -> Answer:
+    busy = Busy(env, length=1)
+    background = busy.add("background")
+    busy.send()
+    return background.read_answer()
+
+
+def predicted_wait(env) -> Answer:
+    """An answer has shown how long they take; the next one takes longer, and longer still."""
+    server = env.openai()
+    server.next(*say("x"))
+    server.always(stall())
+    short = {"interactive": "100ms"}
+    sluice = env.start({"m": server.deployment()}, sluice={"queue": {"patience": short, "wait": short}})
+    assert chat(sluice).status == 200
+    busy = env.closing(sluice.http())
+    busy.send_request("POST", CHAT, chat_body())
+    server.wait_request(2)
+    for _ in range(50):
+        answer = chat(sluice)
+        if answer.error["code"] == "predicted_wait":
+            break
     return answer
 
 
@@ -211,6 +264,9 @@ CAUSES: dict[str, Callable[[Any], Answer]] = {
     "OUT_OF_MEMORY": out_of_memory,
     "MEMORY_PRESSURE": memory_pressure,
     "QUEUE_FULL": queue_full,
+    "CLIENT_QUEUE_FULL": client_queue_full,
+    "DISPLACED": displaced,
+    "PREDICTED_WAIT": predicted_wait,
     "QUEUE_TIMEOUT": lambda env: queue_full(env, "100ms"),
     "DRAINING": draining,
     "MISCONFIGURED": misconfigured,
@@ -253,6 +309,7 @@ ELSEWHERE = {
     "MODEL_EXCEEDS": "the tests of residency, as the next two",
     "MODEL_BUDGET": "there",
     "MODEL_QUARANTINED": "there",
+    "PREEMPTED": "such a call waits again: only where memory became short meanwhile",
     "DEADLINE_EXCEEDED": "a deadline stands in RPC's requests only",
     "NO_MATCH": "routing by tags: the tests of the router",
     "UPSTREAM_UNTRUSTED": "the tests of TLS",

@@ -48,10 +48,9 @@ class Crowd:
 
 
 def test_queue_full(env, upstream: Upstream) -> None:
-    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 2}})
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 1}})
     crowd = Crowd(sluice, upstream)
     crowd.add("second")
-    crowd.add("third")
     check_refusal(sluice.post(CHAT, chat_body()), "queue_full")
     stream = sluice.post(CHAT, chat_body(stream=True))
     check_refusal(stream, "queue_full")
@@ -64,6 +63,22 @@ def test_queue_full(env, upstream: Upstream) -> None:
     for http in [crowd.running, *crowd.waiting]:
         assert http.read_answer().status == 200
     assert sluice.status().calls_refused == 3
+
+
+def test_a_greedy_caller_makes_room_for_another(env, upstream: Upstream) -> None:
+    """Who fills the queue first does not keep others out: RPC's caller is a uid, HTTP's is nobody."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 2}})
+    crowd = Crowd(sluice, upstream)
+    crowd.add("second")
+    crowd.add("third")
+    with sluice.rpc() as rpc:
+        call = rpc.chat("m")
+        assert next(call).queued.position == 2
+        check_refusal(crowd.waiting[1].read_answer(), "displaced")
+        crowd.gate.open()
+        assert text_of(list(call)) == "Hello world"
+    for http in [crowd.running, crowd.waiting[0]]:
+        assert http.read_answer().status == 200
 
 
 def test_order_of_arrival(env, upstream: Upstream) -> None:

@@ -73,8 +73,11 @@ static void desk_done(struct desk *k)
 static struct verdict enqueue_as(struct desk *k, struct ticket *t, const char *group,
                                  enum call_class class, size_t bytes, uint64_t own_deadline_at_usec)
 {
-    return admission_enqueue(&k->admission, t, router_resolve(&k->router, str_from(group)), class,
-                             bytes, own_deadline_at_usec, START);
+    struct admission_ask ask = {
+        .class = class, .bytes = bytes, .own_deadline_at_usec = own_deadline_at_usec};
+
+    return admission_enqueue(&k->admission, t, router_resolve(&k->router, str_from(group)), &ask,
+                             START);
 }
 
 static struct verdict enqueue(struct desk *k, struct ticket *t, const char *group, size_t bytes)
@@ -196,65 +199,70 @@ START_TEST(who_cannot_be_served_is_refused)
 }
 END_TEST
 
-START_TEST(retry_after_grows_with_the_queue)
+/* A call of "a" that takes so long and ends well: from then on that is what is expected of others. */
+static void serve_one(struct desk *k, uint64_t usec)
 {
-    static struct ticket t[64];
-    struct ticket late = {0};
-    uint64_t last_usec = 0;
+    struct ticket t = {0};
 
-    for (size_t n = 1; n <= ARRAY_LEN(t); n++) {
+    let_in(k, &t, "a");
+    ck_assert_ptr_eq(admission_next(&k->admission, START - usec), &t);
+    admission_note_end(&k->admission, &t, ERRCODE_NONE, START);
+    admission_release(&k->admission, &t, START);
+}
+
+START_TEST(retry_after_follows_the_pace_and_the_queue)
+{
+    static const uint64_t paces[] = {1 * SEC, 10 * SEC};
+    static struct ticket t[9];
+
+    for (size_t i = 0; i < ARRAY_LEN(paces); i++) {
+        struct ticket late = {0};
         struct verdict v;
         struct desk k;
 
         memset(t, 0, sizeof t);
-        desk_init(&k, 1, n);
-        for (size_t i = 0; i < n; i++) {
-            ck_assert_int_eq(enqueue(&k, &t[i], "a", 0).code, ERRCODE_NONE);
+        desk_init(&k, 1, ARRAY_LEN(t));
+        serve_one(&k, paces[i]);
+        for (size_t n = 0; n < ARRAY_LEN(t); n++) {
+            ck_assert_int_eq(enqueue_as(&k, &t[n], "a", CLASS_BACKGROUND, 0, USEC_NEVER).code,
+                             ERRCODE_NONE);
         }
-        v = enqueue(&k, &late, "a", 0);
+        v = enqueue_as(&k, &late, "a", CLASS_BACKGROUND, 0, USEC_NEVER);
         ck_assert_int_eq(v.code, ERRCODE_QUEUE_FULL);
-        ck_assert_uint_ge(v.retry_after_usec, RETRY_AFTER_MIN_USEC);
-        ck_assert(v.retry_after_usec > last_usec || v.retry_after_usec == RETRY_AFTER_MAX_USEC);
-        last_usec = v.retry_after_usec;
-        for (size_t i = 0; i < n; i++) {
-            admission_release(&k.admission, &t[i], 0);
+        ck_assert_uint_ge(v.retry_after_usec, paces[i] * 8 / 10);
+        ck_assert_uint_le(v.retry_after_usec, paces[i] * 12 / 10);
+        for (size_t n = 0; n < ARRAY_LEN(t); n++) {
+            admission_release(&k.admission, &t[n], 0);
         }
         desk_done(&k);
     }
-    ck_assert_uint_eq(last_usec, RETRY_AFTER_MAX_USEC);
 }
 END_TEST
 
-/* What one is told who comes after 100 grants in that distance, each of them waited for. */
-static uint64_t retry_after_grants_each(uint64_t gap_usec)
+START_TEST(who_would_wait_too_long_is_told_at_once)
 {
-    struct ticket runs = {0}, waits = {0};
+    static struct ticket t[16];
+    struct ticket late = {0};
+    size_t n_in = 0;
     struct verdict v;
     struct desk k;
 
-    desk_init(&k, 1, 1);
-    for (uint64_t i = 1; i <= 100; i++) {
-        let_in(&k, &runs, "a");
-        ck_assert_ptr_eq(admission_next(&k.admission, START + i * gap_usec), &runs);
-        admission_release(&k.admission, &runs, 0);
+    desk_init(&k, 1, ARRAY_LEN(t)); /* a wait of 15 s, of which 12 may be expected */
+    serve_one(&k, 3 * SEC);
+    do {
+        v = enqueue(&k, &t[n_in], "a", 0);
+        n_in += v.code == ERRCODE_NONE;
+    } while (v.code == ERRCODE_NONE && n_in < ARRAY_LEN(t));
+    ck_assert_uint_eq(n_in, 5); /* the fifth waits for 12 s */
+    ck_assert_int_eq(v.code, ERRCODE_PREDICTED_WAIT);
+    ck_assert_int_eq(t[n_in].state, TICKET_HOME);
+    ck_assert_uint_ge(v.retry_after_usec, 3 * SEC * 8 / 10);
+    ck_assert_int_eq(enqueue_as(&k, &late, "a", CLASS_BATCH, 0, USEC_NEVER).code, ERRCODE_NONE);
+    admission_release(&k.admission, &late, START);
+    for (size_t i = 0; i < n_in; i++) {
+        admission_release(&k.admission, &t[i], START);
     }
-    let_in(&k, &waits, "a");
-    v = enqueue(&k, &runs, "a", 0);
-    ck_assert_int_eq(v.code, ERRCODE_QUEUE_FULL);
-    admission_release(&k.admission, &waits, 0);
     desk_done(&k);
-    return v.retry_after_usec;
-}
-
-START_TEST(retry_after_follows_the_pace)
-{
-    ck_assert_uint_eq(retry_after_grants_each(1), RETRY_AFTER_MIN_USEC);
-    ck_assert_uint_eq(retry_after_grants_each(600 * SEC), RETRY_AFTER_MAX_USEC);
-
-    uint64_t usec = retry_after_grants_each(10 * SEC); /* one waits: two of them */
-
-    ck_assert_uint_ge(usec, 19 * SEC);
-    ck_assert_uint_le(usec, 20 * SEC);
 }
 END_TEST
 
@@ -354,8 +362,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_busy_group_does_not_block_another);
     tcase_add_test(tc, tickets_and_bytes_are_bounded);
     tcase_add_test(tc, who_cannot_be_served_is_refused);
-    tcase_add_test(tc, retry_after_grows_with_the_queue);
-    tcase_add_test(tc, retry_after_follows_the_pace);
+    tcase_add_test(tc, retry_after_follows_the_pace_and_the_queue);
+    tcase_add_test(tc, who_would_wait_too_long_is_told_at_once);
     tcase_add_test(tc, waiting_ends_by_class_or_own_deadline);
     tcase_add_test(tc, only_those_whose_time_is_up_leave);
     tcase_add_test(tc, tickets_come_home_from_everywhere_and_once);

@@ -81,6 +81,10 @@ START_TEST(the_shipped_file_shows_the_defaults)
         "queue.wait.interactive",
         "queue.wait.batch",
         "queue.wait.background",
+        "queue.per_caller",
+        "queue.patience.interactive",
+        "queue.patience.batch",
+        "queue.patience.background",
         "idle_exit",
         "pressure.enabled",
         "pressure.kernel_root",
@@ -124,9 +128,11 @@ START_TEST(the_shipped_file_shows_the_defaults)
     ck_assert_uint_eq(c->idle_exit_usec, d->idle_exit_usec);
     ck_assert_uint_eq(c->slots, d->slots);
     ck_assert_uint_eq(c->max_queued, d->max_queued);
+    ck_assert_uint_eq(c->max_queued_caller, d->max_queued_caller);
     ck_assert_uint_eq(c->max_queued_bytes, d->max_queued_bytes);
     for (size_t i = 0; i < _CLASS_MAX; i++) {
         ck_assert_uint_eq(c->max_wait_usec[i], d->max_wait_usec[i]);
+        ck_assert_uint_eq(c->patience_usec[i], d->patience_usec[i]);
     }
     ck_assert_int_eq(c->pressure_enabled, d->pressure_enabled);
     ck_assert_str_eq(c->kernel_root, d->kernel_root);

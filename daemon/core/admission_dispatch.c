@@ -1,0 +1,419 @@
+/*
+ * Slots: who gets the next one, what it costs whom, and who has to give one back.
+ *
+ * Two passes over those that wait. The first looks for calls of lower classes that are due although
+ * others wait (class_floor.h), at memory level 0 only; the second goes by class, caller, arrival. A
+ * call is passed over while it pauses, its model has no free slot, its caller runs as many as it
+ * may, or the slot is kept for interactive calls.
+ *
+ * The cost of a call is the time that it holds its slot, divided by the slots of its group: sixteen
+ * slots at a server far away cost as much as the single one of this device. It is charged when the
+ * slot is granted, as expected; again each second that it takes longer; and set right at the end. The
+ * time to load its model is nobody's: of a call that met its server without the model, what comes
+ * before the first content does not count.
+ *
+ * Must not: read a clock, allocate, decide who may wait.
+ */
+#include <assert.h>
+
+#include "base/clock.h"
+#include "core/admission_internal.h"
+
+/* How long an interactive call waits before a background call without a word gives up its slot. */
+#define PREEMPT_AFTER_USEC (2 * USEC_PER_SEC)
+
+/* For how long another caller is taken to be about to come back. */
+#define ALONE_AFTER_USEC (60 * USEC_PER_SEC)
+
+#define OVERRUN_USEC USEC_PER_SEC
+
+/* What a call is charged of which nothing is known, until it ends. */
+#define UNKNOWN_USEC USEC_PER_SEC
+
+/* ---------------------------------------------------------------- cost */
+
+static unsigned slots_of(const struct ticket *t)
+{
+    unsigned n = t->group ? model_group_slots(t->group) : t->deployment->slots;
+
+    return n > 0 ? n : 1;
+}
+
+uint64_t admission_used(const struct ticket *t, uint64_t now_usec)
+{
+    if (t->is_cold) {
+        return t->content_at_usec > 0 ? usec_since(now_usec, t->content_at_usec) : 0;
+    }
+    return usec_since(now_usec, t->granted_at_usec);
+}
+
+void admission_charge(struct admission *a, struct ticket *t, uint64_t usec)
+{
+    unsigned n = slots_of(t);
+
+    fair_queue_correct(&a->fair, &t->caller->lanes[t->class], t->charged_usec / n, usec / n);
+    if (t->group && (t->class == CLASS_INTERACTIVE || t->is_due)) {
+        class_floor_charge(&t->group->floor, t->class,
+                           ((int64_t) usec - (int64_t) t->charged_usec) / (int64_t) n);
+    }
+    t->charged_usec = usec;
+}
+
+/* Calls that take longer than was expected are paid for as they go. */
+static void charge_overruns(struct admission *a, uint64_t now_usec)
+{
+    if (now_usec < a->overruns_at_usec) {
+        return;
+    }
+    a->overruns_at_usec = now_usec + OVERRUN_USEC;
+    list_for_each (l, &a->granted) {
+        struct ticket *t = ticket_of_link(l);
+        uint64_t used = admission_used(t, now_usec);
+
+        a->n_steps++;
+        if (used > t->charged_usec) {
+            admission_charge(a, t, used);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- who may run */
+
+static bool has_free_slot(struct admission *a, struct model_group *g)
+{
+    if (g->looked_at_pass == a->n_passes) {
+        return g->has_slot;
+    }
+    g->looked_at_pass = a->n_passes;
+    g->has_slot = false;
+    for (size_t i = 0; i < g->n_deployments && !g->has_slot; i++) {
+        const struct deployment *d = g->deployments[i];
+
+        a->n_steps++;
+        g->has_slot = d->backend && d->in_use < deployment_slots(d, a->router->level);
+    }
+    return g->has_slot;
+}
+
+/* Is the last slot that lower classes could have kept for interactive calls? */
+static bool is_reserved(const struct model_group *g, enum call_class class, uint64_t now_usec)
+{
+    unsigned n_slots, n_low = 0;
+
+    if (!class_floor_reserves(&g->floor, class, now_usec)) {
+        return false;
+    }
+    n_slots = model_group_slots(g);
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        n_low += g->deployments[i]->n_low;
+    }
+    return n_slots > 1 && n_low + 1 >= n_slots;
+}
+
+/* When somebody else than c asked last. */
+static uint64_t others_seen_at(const struct admission *a, const struct caller_entry *c)
+{
+    return c == a->last_caller ? a->other_caller_at_usec : a->last_caller_at_usec;
+}
+
+/*
+ * Its own limit; and who is not alone leaves one slot of several to the others, who else would wait
+ * for a whole answer.
+ */
+static bool caller_may_run(const struct admission *a, const struct ticket *t, uint64_t now_usec)
+{
+    const struct caller_entry *c = t->caller;
+    uint64_t other_at = others_seen_at(a, c);
+    unsigned n;
+
+    if (c->max_running > 0 && c->n_running >= c->max_running) {
+        return false;
+    }
+    if (c->n_running == 0 || other_at == 0 || usec_since(now_usec, other_at) >= ALONE_AFTER_USEC) {
+        return true;
+    }
+    n = model_group_slots(t->group);
+    return n < 2 || c->n_running < n - 1;
+}
+
+static bool memory_allows(enum pressure_level level, enum call_class class)
+{
+    return level == PRESSURE_L0 || class == CLASS_INTERACTIVE ||
+           (level == PRESSURE_L1 && class == CLASS_BATCH);
+}
+
+/* Does it get the answer that every such call of its group gets? */
+static bool is_plain(const struct ticket *t)
+{
+    const struct router_wish *w = t->wish;
+
+    return !w || (w->n_tags == 0 && w->n_tried == 0 && !w->is_local_only && w->prompt_tokens == 0);
+}
+
+/*
+ * Asks the router, which also hears in this way which models are waited for: so the first call of
+ * each lane asks although no slot is free. The others of the lane get the same answer.
+ */
+static struct deployment *ask(struct admission *a, struct ticket *t, uint64_t now_usec)
+{
+    struct model_group *g = t->group;
+    bool has_slot = has_free_slot(a, g);
+    bool is_like_others = !model_group_is_wildcard(g) && (!has_slot || is_plain(t));
+    struct deployment *d;
+
+    if (!has_slot && !a->router->residency) {
+        return NULL;
+    }
+    if (is_like_others && g->refused_at_pass == a->n_passes && g->refused_lane == t->item.lane) {
+        return NULL;
+    }
+    d = router_pick(a->router, g, t->wish, now_usec);
+    if (!d && is_like_others) {
+        g->refused_at_pass = a->n_passes;
+        g->refused_lane = t->item.lane;
+    }
+    return d;
+}
+
+/* A deployment whose slot it has now, or NULL. */
+static struct deployment *try(struct admission *a, struct ticket *t, uint64_t now_usec)
+{
+    a->n_steps++;
+    if (t->not_before_usec > now_usec || !caller_may_run(a, t, now_usec) ||
+        is_reserved(t->group, t->class, now_usec)) {
+        return NULL;
+    }
+    return ask(a, t, now_usec);
+}
+
+static bool is_due(const struct ticket *t, uint64_t now_usec)
+{
+    return class_floor_is_due(&t->group->floor, t->class,
+                              t->expected_usec / model_group_slots(t->group), t->queued_at_usec,
+                              now_usec);
+}
+
+/* The first of a class, in its order, that can run; of those that are due only, if asked. */
+static struct ticket *find(struct admission *a, enum call_class class, bool only_due,
+                           uint64_t now_usec, struct deployment **ret_d)
+{
+    struct fair_lane *lane = NULL;
+
+    while ((lane = fair_queue_lane(&a->fair, class, lane))) {
+        list_for_each (l, &lane->items) {
+            struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
+
+            a->n_steps++;
+            if (only_due && !is_due(t, now_usec)) {
+                continue;
+            }
+            *ret_d = try(a, t, now_usec);
+            if (*ret_d) {
+                return t;
+            }
+        }
+    }
+    return NULL;
+}
+
+static struct ticket *find_due(struct admission *a, uint64_t now_usec, struct deployment **ret_d)
+{
+    struct ticket *t = NULL;
+
+    if (a->router->level != PRESSURE_L0 || a->n_queued == a->fair.n_items[CLASS_BACKGROUND] ||
+        a->n_queued == a->fair.n_items[CLASS_INTERACTIVE]) {
+        return NULL; /* memory is short, or nobody would be passed over */
+    }
+    for (int c = CLASS_BATCH; c < _CLASS_MAX && !t; c++) {
+        t = find(a, (enum call_class) c, true, now_usec, ret_d);
+    }
+    return t;
+}
+
+static struct ticket *find_in_order(struct admission *a, uint64_t now_usec,
+                                    struct deployment **ret_d)
+{
+    struct ticket *t = NULL;
+
+    for (int c = 0; c < _CLASS_MAX && !t; c++) {
+        if (memory_allows(a->router->level, (enum call_class) c)) {
+            t = find(a, (enum call_class) c, false, now_usec, ret_d);
+        }
+    }
+    return t;
+}
+
+struct ticket *admission_next(struct admission *a, uint64_t now_usec)
+{
+    struct deployment *d = NULL;
+    struct ticket *t;
+
+    a->looked_at_usec = now_usec;
+    a->router->level = admission_level(a);
+    charge_overruns(a, now_usec);
+    if (a->n_queued == 0 || (a->params.max_granted > 0 && a->n_granted >= a->params.max_granted)) {
+        return NULL;
+    }
+    a->n_passes++;
+    t = find_due(a, now_usec, &d);
+    if (t) {
+        t->is_due = true;
+        class_floor_turn(&t->group->floor, t->class, t->queued_at_usec, now_usec);
+    } else {
+        t = find_in_order(a, now_usec, &d);
+    }
+    if (t) {
+        admission_serve(a, t, d, now_usec);
+        admission_charge(a, t, t->expected_usec > 0 ? t->expected_usec : UNKNOWN_USEC);
+    }
+    return t;
+}
+
+/* ---------------------------------------------------------------- what a call tells */
+
+void admission_note_content(struct admission *a, struct ticket *t, uint64_t now_usec)
+{
+    (void) a;
+    assert(t->state == TICKET_GRANTED);
+    if (t->content_at_usec == 0) {
+        t->content_at_usec = now_usec;
+    }
+}
+
+/* Failures that a caller cannot help: what they took is not its cost. */
+static bool is_blameless(const struct ticket *t, enum errcode code)
+{
+    return t->content_at_usec == 0 && code != ERRCODE_NONE && code != ERRCODE_CANCELLED;
+}
+
+void admission_note_end(struct admission *a, struct ticket *t, enum errcode code, uint64_t now_usec)
+{
+    struct deployment *d = t->deployment;
+    uint64_t used = admission_used(t, now_usec);
+
+    assert(t->state == TICKET_GRANTED && !t->is_noted);
+    t->is_noted = true;
+    admission_charge(a, t, is_blameless(t, code) ? 0 : used);
+    service_time_used(&d->service, t->class, used, now_usec);
+    slot_limit_note(&d->limit, d->slots, code, t->granted_at_usec, now_usec);
+    if (code == ERRCODE_NONE && used > 0) {
+        service_time_note(&d->service, t->class, used);
+        caller_entry_note_service(t->caller, t->class, d->serial, used);
+    }
+}
+
+/* ---------------------------------------------------------------- slots taken back */
+
+static bool serves(const struct model_group *g, const struct deployment *d)
+{
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        if (g->deployments[i] == d) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The newest background call without a word in g, that was not sent back before. */
+static struct ticket *preemptible(struct admission *a, const struct model_group *g)
+{
+    struct ticket *newest = NULL;
+
+    list_for_each (l, &a->granted) {
+        struct ticket *t = ticket_of_link(l);
+
+        a->n_steps++;
+        if (t->class == CLASS_BACKGROUND && t->content_at_usec == 0 && !t->was_preempted &&
+            serves(g, t->deployment)) {
+            newest = t;
+        }
+    }
+    return newest;
+}
+
+static bool may_preempt(const struct admission *a)
+{
+    return a->fair.n_items[CLASS_INTERACTIVE] > 0 && a->n_granted_background > 0;
+}
+
+struct ticket *admission_preempt(struct admission *a, uint64_t now_usec)
+{
+    struct fair_lane *lane = NULL;
+
+    if (!may_preempt(a)) {
+        return NULL;
+    }
+    a->n_passes++; /* slots may have become free since admission_next() */
+    while ((lane = fair_queue_lane(&a->fair, CLASS_INTERACTIVE, lane))) {
+        struct ticket *waits =
+            ticket_of_item(CONTAINER_OF(lane->items.next, struct fair_item, link));
+        struct ticket *runs;
+
+        if (waits->not_before_usec > now_usec || has_free_slot(a, waits->group) ||
+            usec_since(now_usec, waits->queued_at_usec) < PREEMPT_AFTER_USEC) {
+            continue;
+        }
+        runs = preemptible(a, waits->group);
+        if (runs) {
+            runs->was_preempted = true;
+            return runs;
+        }
+    }
+    return NULL;
+}
+
+/* ---------------------------------------------------------------- when to look again */
+
+static uint64_t sooner(uint64_t at_usec, uint64_t earliest, uint64_t after_usec)
+{
+    return at_usec > after_usec && at_usec < earliest ? at_usec : earliest;
+}
+
+/* What of a queued ticket changes by itself, besides its deadline. */
+static uint64_t changes_at(const struct admission *a, const struct ticket *t, uint64_t earliest)
+{
+    uint64_t after = a->looked_at_usec, at;
+
+    earliest = sooner(model_group_resumes_at(t->group, after), earliest, after);
+    earliest = sooner(t->not_before_usec, earliest, after);
+    if (t->class == CLASS_INTERACTIVE && may_preempt(a)) {
+        earliest = sooner(t->queued_at_usec + PREEMPT_AFTER_USEC, earliest, after);
+    }
+    if (is_reserved(t->group, t->class, after)) {
+        at = t->group->floor.interactive_at_usec + CLASS_FLOOR_RESERVE_USEC;
+        earliest = sooner(at, earliest, after);
+    }
+    if (!caller_may_run(a, t, after)) {
+        at = others_seen_at(a, t->caller) + ALONE_AFTER_USEC;
+        earliest = sooner(at, earliest, after);
+    }
+    return earliest;
+}
+
+uint64_t admission_next_deadline(const struct admission *a)
+{
+    uint64_t earliest = USEC_NEVER;
+
+    list_for_each (l, &a->queued) {
+        const struct ticket *t = ticket_of_link(l);
+
+        earliest = t->deadline_at_usec < earliest ? t->deadline_at_usec : earliest;
+        earliest = changes_at(a, t, earliest);
+    }
+    return earliest;
+}
+
+struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
+                                struct router_refusal *ret_refusal)
+{
+    list_for_each (l, &a->queued) {
+        struct ticket *t = ticket_of_link(l);
+
+        a->n_steps++;
+        if (router_refuses(a->router, t->group, t->wish, now_usec, ret_refusal)) {
+            admission_leave(a, t);
+            return t;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,566 @@
+/*
+ * The gate: who comes into the queue, who is told to come back, and when.
+ *
+ * What a call is ready to wait is not known unless its client says so (x-sluice-max-wait-ms, half of
+ * x-stainless-read-timeout), and people leave long before the time-outs of programs. So a call is
+ * refused early, by the smaller of two:
+ *
+ *   max_wait    how long a call may stay in the queue at all (sluice.queue.wait)
+ *   patience    how long it may be expected to wait when it comes (sluice.queue.patience), or
+ *               SERVICES_OF_PATIENCE times its service where answers are long: with answers of
+ *               half a minute nobody expects one in five seconds
+ *
+ * A queue need not be longer than that to keep every slot busy, and each call beyond it would only
+ * be served after its client has gone. New calls come in up to PATIENCE_PERMILLE of it, and those
+ * who were told to come back, and do so in time, up to all of it: what they were told is kept for
+ * them.
+ *
+ * Must not: read a clock, allocate, grant slots.
+ */
+#include <assert.h>
+
+#include "base/clock.h"
+#include "core/admission_internal.h"
+#include "core/predicted_wait.h"
+
+/*
+ * overload.md measured 0.5 to 0.8 as equal and more as worse; the rest is for errors of the
+ * prediction, which are those of a sum of unequal answers.
+ */
+#define PATIENCE_PERMILLE    800
+#define SERVICES_OF_PATIENCE 4
+
+#define PRESSURE_RETRY_L3 (15 * USEC_PER_SEC)
+#define PRESSURE_RETRY_L4 (30 * USEC_PER_SEC)
+
+/* Deployments of a group that are looked at for its service times; the others are like them. */
+#define SAMPLED_DEPLOYMENTS 16
+
+/* Who stands at the gate. */
+struct applicant {
+    const struct model_group *group;
+    const struct router_wish *wish;
+    struct caller_entry *caller;
+    enum call_class class;
+    size_t bytes;
+    uint64_t expected_usec; /* its service; 0: not known */
+    uint64_t budget_usec;   /* of the wait */
+    unsigned n_retries;
+};
+
+/* ---------------------------------------------------------------- what is expected */
+
+static uint64_t expected_at(const struct deployment *d, const struct caller_entry *c,
+                            enum call_class class)
+{
+    uint64_t own = caller_entry_service(c, class, d->serial);
+
+    return own > 0 ? own : service_time_median(&d->service, class);
+}
+
+/* Of all that is known of other models, the middle. */
+static uint64_t expected_anywhere(struct admission *a, enum call_class class)
+{
+    uint64_t known[SAMPLED_DEPLOYMENTS];
+    size_t n = 0;
+
+    list_for_each (l, &a->router->deployments) {
+        const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
+        uint64_t usec = service_time_median(&d->service, class);
+
+        a->n_steps++;
+        for (size_t i = n; usec > 0 && n < SAMPLED_DEPLOYMENTS; i--) {
+            if (i == 0 || known[i - 1] <= usec) {
+                known[i] = usec;
+                n++;
+                break;
+            }
+            known[i] = known[i - 1];
+        }
+    }
+    return n > 0 ? known[n / 2] : 0;
+}
+
+static uint64_t expected_service(struct admission *a, const struct model_group *group,
+                                 const struct caller_entry *c, enum call_class class)
+{
+    uint64_t sum = 0;
+    unsigned n = 0;
+
+    for (size_t i = 0; i < group->n_deployments && i < SAMPLED_DEPLOYMENTS; i++) {
+        uint64_t usec = expected_at(group->deployments[i], c, class);
+
+        a->n_steps++;
+        sum += usec;
+        n += usec > 0;
+    }
+    return n > 0 ? sum / n : expected_anywhere(a, class);
+}
+
+/* ---------------------------------------------------------------- what is before it */
+
+/* Does a deployment serve the group as long as better ones are there? */
+static bool is_of_level(const struct deployment *d, uint32_t order, uint64_t now_usec)
+{
+    uint32_t own = d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
+
+    return d->backend && own == order && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
+}
+
+static void look_at_slots(const struct admission *a, const struct applicant *p, uint64_t now_usec,
+                          struct wait_outlook *o)
+{
+    const struct model_group *g = p->group;
+    struct router_outlook level;
+    uint64_t above_usec = 0;
+    unsigned n_slots = 0;
+
+    if (!router_look_ahead(a->router, g, NULL, now_usec, &level)) {
+        return;
+    }
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        const struct deployment *d = g->deployments[i];
+        unsigned n = deployment_slots(d, a->router->level);
+
+        if (!is_of_level(d, level.order, now_usec)) {
+            continue;
+        }
+        o->n_slots += n;
+        o->n_free += n > d->in_use ? n - d->in_use : 0;
+        if (i < SAMPLED_DEPLOYMENTS) {
+            above_usec += service_time_above(&d->service, p->class, now_usec);
+            n_slots += n;
+        }
+    }
+    if (n_slots > 0) {
+        uint64_t permille = above_usec * 1000 / (n_slots * SERVICE_SHARE_WINDOW_USEC);
+
+        o->above_permille = permille < 1000 ? (unsigned) permille : 1000;
+    }
+}
+
+static bool runs_for(const struct ticket *t, const struct model_group *g)
+{
+    if (t->group == g) {
+        return true;
+    }
+    for (size_t i = 0; i < g->n_deployments && i < SAMPLED_DEPLOYMENTS; i++) {
+        if (g->deployments[i] == t->deployment) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * What is left of a call that runs. One that has run for longer than was expected is of the long
+ * ones: it is expected to go on for a quarter of what it took so far.
+ */
+static uint64_t rest_of(const struct ticket *t, uint64_t now_usec)
+{
+    uint64_t used = usec_since(now_usec, t->granted_at_usec);
+    uint64_t least = t->expected_usec / 10;
+    uint64_t rest = used < t->expected_usec ? t->expected_usec - used : used / 4;
+
+    return t->expected_usec == 0 ? 0 : rest > least ? rest : least;
+}
+
+static void look_at_running(struct admission *a, const struct applicant *p, uint64_t now_usec,
+                            struct wait_outlook *o)
+{
+    list_for_each (l, &a->granted) {
+        const struct ticket *t = ticket_of_link(l);
+
+        a->n_steps++;
+        if (runs_for(t, p->group)) {
+            o->residual_usec += rest_of(t, now_usec);
+        }
+    }
+}
+
+/* What waits in a lane for the group. */
+static uint64_t backlog_of(struct admission *a, const struct fair_lane *lane,
+                           const struct model_group *g, unsigned *n)
+{
+    uint64_t usec = 0;
+
+    list_for_each (l, &lane->items) {
+        const struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
+
+        a->n_steps++;
+        if (t->group == g) {
+            usec += t->expected_usec;
+            ++*n;
+        }
+    }
+    return usec;
+}
+
+static void look_at_class(struct admission *a, const struct applicant *p, struct wait_outlook *o)
+{
+    const struct fair_lane *own = &p->caller->lanes[p->class], *lane = NULL;
+    uint64_t before = backlog_of(a, own, p->group, &o->n_ahead);
+    uint64_t claim = before + p->expected_usec;
+
+    o->class_usec += before;
+    while ((lane = fair_queue_lane(&a->fair, p->class, lane))) {
+        uint64_t most = claim * lane->weight / own->weight, usec;
+
+        if (lane == own) {
+            continue;
+        }
+        usec = backlog_of(a, lane, p->group, &o->n_ahead);
+        o->class_usec += usec < most ? usec : most;
+    }
+}
+
+static uint64_t wait_of(struct admission *a, const struct applicant *p, uint64_t now_usec)
+{
+    struct wait_outlook o = {0};
+
+    look_at_slots(a, p, now_usec, &o);
+    if (o.n_free > a->n_queued) {
+        return 0; /* the common case: nothing to wait for */
+    }
+    look_at_running(a, p, now_usec, &o);
+    for (int c = 0; c < (int) p->class; c++) {
+        struct fair_lane *lane = NULL;
+
+        while ((lane = fair_queue_lane(&a->fair, (enum call_class) c, lane))) {
+            o.above_usec += backlog_of(a, lane, p->group, &o.n_ahead);
+        }
+    }
+    look_at_class(a, p, &o);
+    if (admission_level(a) == PRESSURE_L0 && p->class == CLASS_BATCH) {
+        o.floor_permille = CLASS_FLOOR_PERMILLE;
+        o.floor_first_usec = p->expected_usec;
+    }
+    if (p->class == CLASS_INTERACTIVE && p->group->floor.n_queued[CLASS_BATCH] > 0) {
+        o.below_permille = CLASS_FLOOR_PERMILLE;
+    }
+    return predicted_wait(&o);
+}
+
+uint64_t admission_predict(struct admission *a, const struct model_group *group,
+                           const struct caller_name *caller, enum call_class class,
+                           uint64_t now_usec)
+{
+    struct caller_entry *c = caller_table_find(&a->callers, caller);
+    struct applicant p = {.group = group, .caller = c ? c : &a->callers.entries[0], .class = class};
+
+    p.expected_usec = expected_service(a, group, p.caller, class);
+    return wait_of(a, &p, now_usec);
+}
+
+/* ---------------------------------------------------------------- refusals */
+
+static uint64_t limit_of(const struct applicant *p)
+{
+    return p->budget_usec / 1000 * PATIENCE_PERMILLE;
+}
+
+/* A refusal that time cures, and what is told to whom about when. */
+static struct verdict refuse(struct admission *a, const struct applicant *p, enum errcode code,
+                             uint64_t wait_usec, uint64_t now_usec)
+{
+    uint64_t over = usec_since(wait_usec, limit_of(p));
+    uint64_t room = over > p->expected_usec ? over : p->expected_usec;
+    struct verdict v = {.code = code};
+
+    v.retry_after_usec = retry_after_refused(
+        &a->retry, p->class, room, caller_entry_retries_much(p->caller) ? 2 : 1, now_usec);
+    caller_entry_promise(p->caller, p->class, v.retry_after_usec, now_usec);
+    return v;
+}
+
+static struct verdict verdict(enum errcode code, uint64_t retry_after_usec)
+{
+    return (struct verdict) {.code = code, .retry_after_usec = retry_after_usec};
+}
+
+struct verdict admission_turn_away(struct admission *a, const struct ticket *t, enum errcode code,
+                                   uint64_t now_usec)
+{
+    struct applicant p = {.group = t->group,
+                          .caller = t->caller,
+                          .class = t->class,
+                          .expected_usec = t->expected_usec,
+                          .budget_usec = a->params.patience_usec[t->class]};
+
+    if (code == ERRCODE_MEMORY_PRESSURE) {
+        return verdict(code, PRESSURE_RETRY_L3);
+    }
+    return refuse(a, &p, code, t->group ? wait_of(a, &p, now_usec) : 0, now_usec);
+}
+
+/* ---------------------------------------------------------------- the door */
+
+static bool is_resident(const struct admission *a, const struct applicant *p, uint64_t now_usec)
+{
+    for (size_t i = 0; i < p->group->n_deployments; i++) {
+        if (admission_is_loaded(a, p->group, p->group->deployments[i], p->wish, now_usec)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What memory leaves open at each level: all, interactive, interactive for loaded models, nothing. */
+static bool memory_admits(const struct admission *a, const struct applicant *p, uint64_t now_usec)
+{
+    switch (admission_level(a)) {
+    case PRESSURE_L0:
+    case PRESSURE_L1:
+        return true;
+    case PRESSURE_L2:
+        return p->class == CLASS_INTERACTIVE;
+    case PRESSURE_L3:
+        return p->class == CLASS_INTERACTIVE && is_resident(a, p, now_usec);
+    case PRESSURE_L4:
+        break;
+    }
+    return false;
+}
+
+/* What keeps everybody out, the known ones included. */
+static struct verdict door(const struct admission *a, const struct applicant *p, uint64_t now_usec)
+{
+    if (a->is_draining) {
+        return verdict(ERRCODE_DRAINING, RETRY_AFTER_MIN_USEC);
+    }
+    if (!model_group_is_servable(p->group)) {
+        return verdict(ERRCODE_MISCONFIGURED, 0);
+    }
+    if (!memory_admits(a, p, now_usec)) {
+        return verdict(ERRCODE_MEMORY_PRESSURE,
+                       admission_level(a) == PRESSURE_L4 ? PRESSURE_RETRY_L4 : PRESSURE_RETRY_L3);
+    }
+    return verdict(ERRCODE_NONE, 0);
+}
+
+/* ---------------------------------------------------------------- room */
+
+static size_t limit_or_all(const struct admission *a, size_t limit)
+{
+    return limit > 0 && limit < a->params.max_queued ? limit : a->params.max_queued;
+}
+
+/*
+ * Everything passes through the queue, if only for a moment: one large body may be in it alone,
+ * whatever the limit.
+ */
+static bool has_room_for(const struct admission *a, size_t bytes)
+{
+    return a->n_queued == 0 || (a->queued_bytes <= a->params.max_queued_bytes &&
+                                bytes <= a->params.max_queued_bytes - a->queued_bytes);
+}
+
+static bool class_has_room(const struct admission *a, enum call_class class)
+{
+    return a->fair.n_items[class] < limit_or_all(a, a->params.max_queued_class[class]);
+}
+
+static bool caller_has_room(const struct admission *a, const struct caller_entry *c)
+{
+    size_t limit = c->max_queued > 0 ? c->max_queued : a->params.max_queued_caller;
+
+    return limit == 0 || caller_entry_n_queued(c) < limit;
+}
+
+/* The newest of the lowest class below p's that has anybody; NULL: there is none. */
+static struct ticket *lower_victim(const struct admission *a, enum call_class class)
+{
+    for (int c = _CLASS_MAX - 1; c > (int) class; c--) {
+        struct fair_lane *lane = fair_queue_longest(&a->fair, (enum call_class) c);
+
+        if (lane) {
+            return ticket_of_item(fair_lane_newest(lane));
+        }
+    }
+    return NULL;
+}
+
+/*
+ * The newest of a caller of p's class that has more waiting for its weight than p's would have: else
+ * who fills the queue first keeps all others out.
+ */
+static struct ticket *greedy_victim(const struct admission *a, const struct applicant *p)
+{
+    const struct fair_lane *own = &p->caller->lanes[p->class];
+    struct fair_lane *lane = fair_queue_longest(&a->fair, p->class);
+
+    if (!lane || lane == own ||
+        (uint64_t) lane->n_items * own->weight <= (uint64_t) (own->n_items + 1) * lane->weight) {
+        return NULL;
+    }
+    return ticket_of_item(fair_lane_newest(lane));
+}
+
+static bool make_room(struct admission *a, const struct applicant *p)
+{
+    bool is_class_full = !class_has_room(a, p->class);
+    struct ticket *victim = is_class_full ? NULL : lower_victim(a, p->class);
+
+    if (!victim && (!is_class_full || a->fair.n_items[p->class] > 0)) {
+        victim = greedy_victim(a, p);
+    }
+    if (!victim) {
+        return false;
+    }
+    admission_oust(a, victim, ERRCODE_DISPLACED);
+    return true;
+}
+
+/* Bytes make nobody leave: a large body is refused before small ones are thrown out for it. */
+static bool find_room(struct admission *a, const struct applicant *p)
+{
+    if (!has_room_for(a, p->bytes)) {
+        return false;
+    }
+    if (a->n_queued < a->params.max_queued && class_has_room(a, p->class)) {
+        return true;
+    }
+    /* after a reload with less room there may be more than one too many: nobody is let in for them */
+    return a->n_queued <= a->params.max_queued && make_room(a, p);
+}
+
+/* ---------------------------------------------------------------- in */
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t budget_of(const struct admission *a, const struct applicant *p,
+                          const struct admission_ask *ask, uint64_t now_usec)
+{
+    uint64_t max_wait = a->params.max_wait_usec[p->class];
+    uint64_t patience = a->params.patience_usec[p->class];
+    uint64_t by_service = SERVICES_OF_PATIENCE * p->expected_usec;
+
+    patience = patience == 0 ? max_wait : patience > by_service ? patience : by_service;
+    patience = ask->max_wait_usec > 0 ? ask->max_wait_usec : patience;
+    return least(least(patience, max_wait), usec_since(ask->own_deadline_at_usec, now_usec));
+}
+
+/* May it come in although it will wait for so long? */
+static bool is_soon_enough(const struct applicant *p, uint64_t wait_usec, uint64_t now_usec)
+{
+    if (p->expected_usec == 0 || wait_usec <= limit_of(p)) {
+        return true; /* what is not known is not held against anybody */
+    }
+    return p->n_retries > 0 && wait_usec <= p->budget_usec &&
+           caller_entry_keeps_promise(p->caller, p->class, now_usec);
+}
+
+static struct verdict gate(struct admission *a, const struct applicant *p, uint64_t now_usec)
+{
+    struct verdict v = door(a, p, now_usec);
+    uint64_t wait_usec;
+
+    if (v.code != ERRCODE_NONE) {
+        return v;
+    }
+    wait_usec = wait_of(a, p, now_usec);
+    if (!caller_has_room(a, p->caller)) {
+        return refuse(a, p, ERRCODE_CLIENT_QUEUE_FULL, wait_usec, now_usec);
+    }
+    if (!is_soon_enough(p, wait_usec, now_usec)) {
+        return refuse(a, p, ERRCODE_PREDICTED_WAIT, wait_usec, now_usec);
+    }
+    if (!find_room(a, p)) {
+        return refuse(a, p, ERRCODE_QUEUE_FULL, wait_usec, now_usec);
+    }
+    return v;
+}
+
+static struct applicant applicant_of(struct admission *a, const struct ticket *t,
+                                     const struct model_group *group,
+                                     const struct admission_ask *ask, uint64_t now_usec)
+{
+    struct applicant p = {.group = group,
+                          .wish = t->wish,
+                          .caller = caller_table_take(&a->callers, &ask->caller, now_usec),
+                          .bytes = ask->bytes,
+                          .n_retries = ask->n_retries};
+
+    p.class = ask->class > p.caller->class ? ask->class : p.caller->class;
+    p.expected_usec = expected_service(a, group, p.caller, p.class);
+    p.budget_usec = budget_of(a, &p, ask, now_usec);
+    return p;
+}
+
+static void note_arrival(struct admission *a, struct model_group *group, const struct applicant *p,
+                         uint64_t now_usec)
+{
+    if (p->caller != a->last_caller) {
+        a->other_caller_at_usec = a->last_caller ? a->last_caller_at_usec : 0;
+        a->last_caller = p->caller;
+    }
+    a->last_caller_at_usec = now_usec;
+    if (p->class == CLASS_INTERACTIVE) {
+        group->floor.interactive_at_usec = now_usec;
+    }
+    caller_entry_note_attempt(p->caller, p->n_retries > 0, now_usec);
+}
+
+static void take_in(struct admission *a, struct ticket *t, struct model_group *group,
+                    const struct applicant *p, const struct admission_ask *ask, uint64_t now_usec)
+{
+    uint64_t max_wait = a->params.max_wait_usec[p->class];
+
+    if (ask->max_wait_usec > 0 && ask->max_wait_usec < max_wait) {
+        max_wait = ask->max_wait_usec;
+    }
+    *t = (struct ticket) {
+        .state = TICKET_HOME,
+        .caller = p->caller,
+        .group = group,
+        .wish = t->wish,
+        .class = p->class,
+        .bytes = p->bytes,
+        .place = t->place,
+        .queued_at_usec = now_usec,
+        .expected_usec = p->expected_usec,
+        .was_preempted = t->was_preempted,
+        .deadline_at_usec = least(ask->own_deadline_at_usec, usec_add(now_usec, max_wait)),
+    };
+    list_init(&t->link);
+    a->expires_at_usec = least(a->expires_at_usec, t->deadline_at_usec);
+    admission_join(a, t);
+}
+
+struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct model_group *group,
+                                 const struct admission_ask *ask, uint64_t now_usec)
+{
+    struct applicant p = applicant_of(a, t, group, ask, now_usec);
+    struct verdict v;
+
+    assert(t->state == TICKET_HOME);
+    a->router->level = admission_level(a);
+    note_arrival(a, group, &p, now_usec);
+    v = gate(a, &p, now_usec);
+    if (v.code == ERRCODE_NONE) {
+        t->place = 0;
+        take_in(a, t, group, &p, ask, now_usec);
+    }
+    return v;
+}
+
+struct verdict admission_requeue(struct admission *a, struct ticket *t, struct model_group *group,
+                                 const struct admission_ask *ask, uint64_t not_before_usec,
+                                 uint64_t now_usec)
+{
+    struct applicant p = applicant_of(a, t, group, ask, now_usec);
+    bool had_place = t->place > 0;
+    struct verdict v;
+
+    assert(t->state == TICKET_HOME);
+    a->router->level = admission_level(a);
+    v = had_place ? door(a, &p, now_usec) : gate(a, &p, now_usec);
+    if (v.code == ERRCODE_NONE) {
+        take_in(a, t, group, &p, ask, now_usec);
+        t->not_before_usec = not_before_usec;
+    }
+    return v;
+}

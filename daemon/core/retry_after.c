@@ -1,0 +1,76 @@
+/*
+ * See retry_after.h.
+ *
+ * Must not: read a clock, know calls or callers.
+ */
+#include "core/retry_after.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/num.h"
+
+/* kube-apiserver's minRetryAfter and maxRetryAfter are 1 and 32. */
+#define TRACKER_MIN_USEC (1 * USEC_PER_SEC)
+#define TRACKER_MAX_USEC (32 * USEC_PER_SEC)
+
+#define SPREAD_MIN_PERMILLE 800
+#define SPREAD_PERMILLE     400 /* up to 1200 */
+
+void retry_after_init(struct retry_after *r, uint32_t seed)
+{
+    assert(seed != 0);
+    *r = (struct retry_after) {.random = seed};
+}
+
+/* xorshift32 (Marsaglia, 2003): spreads, and keeps no secret. */
+static uint32_t chance(struct retry_after *r)
+{
+    r->random ^= r->random << 13;
+    r->random ^= r->random >> 17;
+    r->random ^= r->random << 5;
+    return r->random;
+}
+
+/* The interval that was counted is over: what its number of refusals says. */
+static void close_interval(struct retry_tracker *t, uint64_t now_usec)
+{
+    uint64_t n_sec = t->usec / USEC_PER_SEC;
+    uint64_t n_idle = usec_since(now_usec, t->since_usec) / t->usec; /* intervals, this one too */
+
+    if (t->n_refused < n_sec) {
+        uint64_t down = n_idle * USEC_PER_SEC;
+
+        t->usec = t->usec > TRACKER_MIN_USEC + down ? t->usec - down : TRACKER_MIN_USEC;
+    }
+    t->since_usec = now_usec;
+    t->n_refused = 0;
+}
+
+static uint64_t track(struct retry_tracker *t, uint64_t now_usec)
+{
+    if (t->usec == 0) {
+        *t = (struct retry_tracker) {.usec = TRACKER_MIN_USEC, .since_usec = now_usec};
+    }
+    if (usec_since(now_usec, t->since_usec) >= t->usec) {
+        close_interval(t, now_usec);
+    }
+    t->n_refused++;
+    if (t->n_refused >= 3 * t->usec / USEC_PER_SEC) {
+        t->usec = num_clamp_u64(2 * t->usec, TRACKER_MIN_USEC, TRACKER_MAX_USEC);
+        t->since_usec = now_usec; /* at most once in the time that it said */
+        t->n_refused = 0;
+    }
+    return t->usec;
+}
+
+uint64_t retry_after_refused(struct retry_after *r, enum call_class class, uint64_t room_usec,
+                             unsigned factor, uint64_t now_usec)
+{
+    uint64_t usec = track(&r->classes[class], now_usec);
+
+    usec = room_usec > usec ? room_usec : usec;
+    usec = num_clamp_u64(usec, 0, RETRY_AFTER_MAX_USEC) * factor;
+    usec = usec / 1000 * (SPREAD_MIN_PERMILLE + chance(r) % (SPREAD_PERMILLE + 1));
+    return num_clamp_u64(usec, RETRY_AFTER_MIN_USEC, RETRY_AFTER_MAX_USEC);
+}
