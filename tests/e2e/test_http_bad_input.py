@@ -217,8 +217,8 @@ HTTP_REFUSED: dict[str, tuple[bytes, tuple[int, ...]]] = {
     "NUL in a value": (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX: a\0b\r\n\r\n", (400,)),
     "DEL in a value": (b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nX: a\x7fb\r\n\r\n", (400,)),
     "NUL in the target": (b"GET /v1/mod\0els HTTP/1.1\r\nHost: localhost\r\n\r\n", (400,)),
-    "absolute target": (
-        b"GET http://localhost/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "absolute target with a user": (
+        b"GET http://me@localhost/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n",
         (400,),
     ),
     "target without a slash": (b"GET v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n", (400,)),
