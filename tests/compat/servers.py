@@ -14,6 +14,7 @@ from testenv import upstream
 from testenv.upstream import Exchange, Gate, HangUp, Step, void
 
 CREATED = 1700000000
+FINGERPRINT = "fp_upstream"
 HELD_BACK_SEC = 2.0
 
 
@@ -94,6 +95,11 @@ class OpenAI(upstream.OpenAI):
         else:
             self._say_whole(ex, said)
 
+    @staticmethod
+    def _event(ex: Exchange, choices: list[Any], **members: Any) -> bytes:
+        members["system_fingerprint"] = FINGERPRINT
+        return upstream.OpenAI._event(ex, choices, **members)
+
     def _usage(self, said: Answer) -> dict[str, Any]:
         prompt, completion = said.tokens
         usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
@@ -133,7 +139,7 @@ class OpenAI(upstream.OpenAI):
             "model": ex.json.get("model"),
             "choices": choices,
             "usage": self._usage(said),
-            "system_fingerprint": "fp_upstream",
+            "system_fingerprint": FINGERPRINT,
         }
         ex.whole(200, body, {"x-upstream": "yes"})
 
