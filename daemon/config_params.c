@@ -44,6 +44,35 @@ struct admission_params config_params_admission(const struct config *c)
     return p;
 }
 
+/* What stands in sluice.callers goes before what its key says. */
+int config_params_callers(const struct config *c, struct caller_rule **ret, size_t *ret_n)
+{
+    size_t n = c->n_callers + c->n_keys;
+    struct caller_rule *rules = n > 0 ? calloc(n, sizeof *rules) : NULL;
+
+    if (n > 0 && !rules) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < c->n_callers; i++) {
+        const struct config_caller *from = &c->callers[i];
+
+        rules[i] = (struct caller_rule) {.kind = from->kind,
+                                         .uid = from->uid,
+                                         .name = from->name,
+                                         .weight = from->weight,
+                                         .class = from->class,
+                                         .max_running = from->max_running,
+                                         .max_queued = from->max_queued};
+    }
+    for (size_t i = 0; i < c->n_keys; i++) { /* its class is asked for when it comes in */
+        rules[c->n_callers + i] = (struct caller_rule) {
+            .kind = CALLER_KEY, .name = c->keys[i].id, .weight = c->keys[i].weight};
+    }
+    *ret = rules;
+    *ret_n = n;
+    return 0;
+}
+
 const char *config_params_kernel_root(const struct config *c)
 {
     return !c->pressure_enabled ? NULL : c->kernel_root ? c->kernel_root : "";

@@ -21,4 +21,10 @@ int config_params_keys(const struct config *c, struct access_key **ret) MUST_USE
 bool config_params_checks_callers(const struct config *c);
 
 /* What psi_watch_init() wants: a prefix of /proc, or NULL for not at all. Borrowed from c. */
+/*
+ * What sluice.callers and the weights of keys say of callers, in an array of *ret_n that the caller
+ * frees; borrows from c. 0 or -ENOMEM.
+ */
+int config_params_callers(const struct config *c, struct caller_rule **ret, size_t *ret_n) MUST_USE;
+
 const char *config_params_kernel_root(const struct config *c);

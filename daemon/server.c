@@ -62,7 +62,8 @@ struct server {
     struct admission admission;
     struct stats stats;
     struct quota quota;
-    struct access_key *keys; /* owned; borrows from config */
+    struct access_key *keys;     /* owned; borrows from config */
+    struct caller_rule *callers; /* the same */
     struct call_registry registry;
     struct frontends frontends;
     struct sockets sockets;
@@ -233,10 +234,15 @@ static int adopt_config(struct server *s, struct config *c)
     struct router_plan plan = {0};
     struct admission_params admission = config_params_admission(c);
     struct access_key *keys = NULL;
+    struct caller_rule *callers = NULL;
+    size_t n_callers = 0;
     int r = plan_build(&plan, c, &s->router, &s->upstreams);
 
     if (r >= 0) {
         r = config_params_keys(c, &keys);
+    }
+    if (r >= 0) {
+        r = config_params_callers(c, &callers, &n_callers);
     }
     if (r >= 0) {
         r = quota_set_keys(&s->quota, keys, c->n_keys, clock_now_usec());
@@ -244,10 +250,14 @@ static int adopt_config(struct server *s, struct config *c)
     if (r < 0) {
         router_plan_done(&plan);
         free(keys);
+        free(callers);
         return r;
     }
     router_commit(&s->router, &plan);
     admission_set_params(&s->admission, &admission);
+    caller_table_set_rules(&s->admission.callers, callers, n_callers);
+    free(s->callers);
+    s->callers = callers;
     s->frontends.params = config_params_frontend(c);
     s->frontends.params.keys = keys;
     s->frontends.params.n_keys = c->n_keys;
@@ -538,6 +548,7 @@ static void server_done(struct server *s)
     admission_done(&s->admission);
     quota_done(&s->quota);
     free(s->keys);
+    free(s->callers);
     upstreams_done(&s->upstreams);
     psi_watch_done(&s->psi);
     sd_event_source_disable_unref(s->sockets_ready);

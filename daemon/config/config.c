@@ -68,7 +68,7 @@ struct config *config_new(void)
         .max_wait_usec = {[CLASS_INTERACTIVE] = 15 * USEC_PER_SEC,
                           [CLASS_BATCH] = 120 * USEC_PER_SEC,
                           [CLASS_BACKGROUND] = 600 * USEC_PER_SEC},
-        .patience_usec = {[CLASS_INTERACTIVE] = 5 * USEC_PER_SEC,
+        .patience_usec = {[CLASS_INTERACTIVE] = 4 * USEC_PER_SEC,
                           [CLASS_BATCH] = 30 * USEC_PER_SEC,
                           [CLASS_BACKGROUND] = 120 * USEC_PER_SEC},
         .kernel_root = strdup(""),
@@ -128,6 +128,10 @@ struct config *config_free(struct config *c)
         done_key(&c->keys[i]);
     }
     free(c->keys);
+    for (size_t i = 0; i < c->n_callers; i++) {
+        free(c->callers[i].name);
+    }
+    free(c->callers);
     config_routing_done(&c->routing);
     for (size_t i = 0; i < c->n_listens; i++) {
         free(c->listens[i].name);

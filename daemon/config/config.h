@@ -14,6 +14,7 @@
 
 #include "base/kv.h"
 #include "base/macros.h"
+#include "core/caller_table.h"
 #include "core/request.h"
 #include "core/routing.h"
 
@@ -147,6 +148,17 @@ struct config_access_key {
     uint64_t expires_at_sec;    /* Unix time; 0: never */
 };
 
+/* One of sluice.callers. */
+struct config_caller {
+    enum caller_kind kind; /* CALLER_UID, CALLER_UNIT, CALLER_KEY */
+    uint32_t uid;
+    char *name;            /* owned; of the unit, or the id of the key */
+    enum call_class class; /* the highest that it may have */
+    unsigned weight;       /* its share; 1 where none is given */
+    unsigned max_running;  /* 0: no limit of its own */
+    unsigned max_queued;   /* 0: as everybody */
+};
+
 struct config_listen {
     char *name;    /* "rpc", "http" */
     char *address; /* "unix:/path", "tcp:127.0.0.1:4000", "tcp:[::1]:4000" */
@@ -156,6 +168,7 @@ struct config_listen {
 #define CONFIG_MAX_FILE_BYTES  (1024 * 1024)
 #define CONFIG_MAX_HOSTS       32 /* allowed hosts, and as many origins */
 #define CONFIG_MAX_LISTENS     16
+#define CONFIG_MAX_CALLERS     256
 #define CONFIG_MAX_NAMES       64  /* of one list of words */
 #define CONFIG_MAX_FALLBACKS   256 /* entries of one list */
 #define CONFIG_MAX_ALIASES     256
@@ -171,6 +184,8 @@ struct config {
 
     struct config_access_key *keys; /* sluice.keys; with a master key, that one beside them */
     size_t n_keys;
+    struct config_caller *callers; /* sluice.callers */
+    size_t n_callers;
     struct config_routing routing;
 
     struct config_listen *listens; /* none: the defaults */

@@ -192,9 +192,6 @@ static void read_weight(struct key_list *l, const struct config_node *at,
                         struct config_access_key *key)
 {
     key->weight = (unsigned) read_number(l, at, CONFIG_KEY_WEIGHT_MAX);
-    config_reader_note(l->r, l->source ? l->at : at, FINDING_IGNORED,
-                       "weight of a key is read and has no effect yet: calls wait in order of "
-                       "arrival, whoever made them");
 }
 
 static void read_rpm(struct key_list *l, const struct config_node *at,

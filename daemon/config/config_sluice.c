@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "config/config_access.h"
+#include "config/config_callers.h"
 
 #define SECOND USEC_PER_SEC
 #define MINUTE (60 * SECOND)
@@ -41,6 +42,7 @@ enum type {
     TYPE_ORIGINS,
     TYPE_KEYS,      /* config_access.c */
     TYPE_KEYS_FILE, /* the same, elsewhere */
+    TYPE_CALLERS,   /* config_callers.c */
 };
 
 struct key {
@@ -98,6 +100,7 @@ static const struct key keys[] = {
 
     {"keys", TYPE_KEYS, 0, 0, CONFIG_MAX_KEYS},
     {"keys_file", TYPE_KEYS_FILE, 0, 0, 0},
+    {"callers", TYPE_CALLERS, 0, 0, CONFIG_MAX_CALLERS},
 };
 
 /* The names on the way to those. */
@@ -429,6 +432,9 @@ static void read_value(struct config_reader *r, const struct config_node *at, co
         return;
     case TYPE_KEYS_FILE:
         config_access_read_file(r, at);
+        return;
+    case TYPE_CALLERS:
+        config_callers_read(r, at);
         return;
     }
 }

@@ -439,7 +439,7 @@ static uint64_t budget_of(const struct admission *a, const struct applicant *p,
     uint64_t by_service = SERVICES_OF_PATIENCE * p->expected_usec;
 
     patience = patience == 0 ? max_wait : patience > by_service ? patience : by_service;
-    patience = ask->max_wait_usec > 0 ? ask->max_wait_usec : patience;
+    patience = ask->max_wait_usec > 0 ? least(ask->max_wait_usec, patience) : patience;
     return least(least(patience, max_wait), usec_since(ask->own_deadline_at_usec, now_usec));
 }
 

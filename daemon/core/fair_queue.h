@@ -29,7 +29,7 @@
  * slot time at weight 1.
  */
 #define FAIR_VTIME_PER_USEC 27720
-#define FAIR_WEIGHT_MAX     100
+#define FAIR_WEIGHT_MAX     1000
 
 struct fair_lane {
     struct list link;  /* fair_queue.classes, sorted by vtime; unlinked while items is empty */

@@ -5,8 +5,12 @@
 #include "frontend/http_overrides.h"
 
 #include <errno.h>
+#include <limits.h>
 
+#include "base/num.h"
 #include "wire/overrides.h"
+
+#define MAX_WAIT_MSEC 86400000 /* a day: longer than anything may wait */
 
 static bool has_prefix_nocase(struct str s, const char *prefix)
 {
@@ -53,6 +57,46 @@ static int read_local_only(const struct field *f, struct request_routing *to)
     return field_fail(f->problem, f->name, "'%s' must be true or false", f->name);
 }
 
+static void lower_wait(struct request *req, uint64_t usec)
+{
+    usec = usec > 0 ? usec : 1; /* 0 would be "not said" */
+    if (req->max_wait_usec == 0 || usec < req->max_wait_usec) {
+        req->max_wait_usec = usec;
+    }
+}
+
+static int read_max_wait(const struct field *f, struct request *req)
+{
+    uint64_t msec;
+
+    if (num_parse_u64(f->value, &msec) < 0 || msec > MAX_WAIT_MSEC) {
+        return field_fail(f->problem, f->name, "'%s' must be a whole number of milliseconds",
+                          f->name);
+    }
+    lower_wait(req, msec * 1000);
+    return 0;
+}
+
+/*
+ * What OpenAI's SDKs tell of themselves: which attempt it is, and how long they wait for bytes, in
+ * seconds ("600.0", or "600"); half of that may pass before an answer begins. Not asked for, so what
+ * is not understood is passed over.
+ */
+static void read_stainless(const struct http1_header *header, struct request *req)
+{
+    uint64_t n;
+    double sec;
+
+    if (str_is_nocase(header->name, "x-stainless-retry-count") &&
+        num_parse_u64(header->value, &n) == 0) {
+        req->n_client_retries = n < UINT_MAX ? (unsigned) n : UINT_MAX;
+    } else if (str_is_nocase(header->name, "x-stainless-read-timeout") &&
+               num_parse_double(header->value, &sec) == 0 && sec > 0 &&
+               sec < MAX_WAIT_MSEC / 1000.0) {
+        lower_wait(req, (uint64_t) (sec * 1e6 / 2));
+    }
+}
+
 static int read_header(const struct http1_header *header, struct request *req,
                        struct problem *problem)
 {
@@ -75,6 +119,10 @@ static int read_header(const struct http1_header *header, struct request *req,
         f.name = "x-litellm-tags";
         return add_tags(&f, req);
     }
+    if (str_is_nocase(header->name, "x-sluice-max-wait-ms")) {
+        f.name = "x-sluice-max-wait-ms";
+        return read_max_wait(&f, req);
+    }
     if (str_is_nocase(header->name, "x-sluice-local-only")) {
         f.name = "x-sluice-local-only";
         return read_local_only(&f, to);
@@ -93,6 +141,8 @@ int http_overrides_read(const struct http1_head *head, struct request *req,
         if (has_prefix_nocase(header->name, "x-litellm-") ||
             has_prefix_nocase(header->name, "x-sluice-")) {
             r = read_header(header, req, ret_problem);
+        } else if (has_prefix_nocase(header->name, "x-stainless-re")) {
+            read_stainless(header, req);
         }
     }
     return r;

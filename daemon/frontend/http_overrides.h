@@ -1,7 +1,9 @@
 #pragma once
 /*
  * What the headers of a request say about its own way through sluice: LiteLLM's x-litellm-timeout,
- * x-litellm-stream-timeout, x-litellm-num-retries and x-litellm-tags, and x-sluice-local-only.
+ * x-litellm-stream-timeout, x-litellm-num-retries and x-litellm-tags, x-sluice-local-only and
+ * x-sluice-max-wait-ms; and what OpenAI's SDKs tell of their attempts (x-stainless-retry-count,
+ * x-stainless-read-timeout).
  */
 #include "core/request.h"
 #include "wire/http1.h"

@@ -19,6 +19,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "frontend/conn.h"
+#include "frontend/peer_unit.h"
 
 #define ACCEPTS_PER_WAKEUP 16
 #define PAUSE_USEC         (100 * USEC_PER_MSEC)
@@ -75,6 +76,7 @@ static int peer_of(int fd, bool is_tcp, const char *name, struct caller *ret_cal
     ret_caller->uid = cred.uid;
     ret_caller->gid = cred.gid;
     ret_caller->pid = cred.pid;
+    peer_unit_read(cred.pid, ret_caller);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -226,3 +227,79 @@ def test_a_model_that_is_busy_does_not_stop_another(env) -> None:
     assert sluice.post(CHAT, chat_body("idle")).status == 200
     with sluice.rpc() as rpc:
         assert text_of(list(rpc.chat("idle"))) == "Hello world"
+
+
+def test_a_client_says_how_long_it_waits(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()})
+    crowd = Crowd(sluice, upstream)
+    for headers in ({"x-sluice-max-wait-ms": "200"}, {"x-stainless-read-timeout": "0.4"}):
+        check_refusal(sluice.post(CHAT, chat_body(), headers=headers), "queue_timeout")
+    answer = sluice.post(CHAT, chat_body(), headers={"x-sluice-max-wait-ms": "soon"})
+    assert answer.status == 400 and answer.error["param"] == "x-sluice-max-wait-ms"
+    crowd.gate.open()
+    assert crowd.running.read_answer().status == 200
+
+
+def test_interactive_calls_go_first(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()})
+    crowd = Crowd(sluice, upstream)
+    for name in ("background", "batch", "interactive"):
+        crowd.add(name, headers={"x-sluice-class": name})
+    crowd.gate.open()
+    for http in [crowd.running, *crowd.waiting]:
+        assert http.read_answer().status == 200
+    got = [e.json["messages"][-1]["content"] for e in upstream.requests()]
+    assert got == ["running", "interactive", "batch", "background"]
+
+
+def test_two_hundred_connections_of_one_caller(env, upstream: Upstream) -> None:
+    """As many wait as may; the others are told so at once, and nothing stays behind."""
+    sluice = env.start({"m": upstream.deployment()})
+    crowd = Crowd(sluice, upstream)
+    clients = [crowd.send(f"{i}") for i in range(200)]
+    eventually(lambda: sluice.status().calls_refused == 200 - 64, "64 wait, the others were refused")
+    assert sluice.status().calls_queued == 64
+    with sluice.rpc() as rpc:
+        call = rpc.chat("m")
+        assert next(call).queued.position == 2, "another caller's turn comes next but one"
+        for http in clients:
+            http.close()
+        eventually(lambda: sluice.status().calls_queued == 1, "who leaves is gone")
+        crowd.gate.open()
+        assert text_of(list(call)) == "Hello world"
+    assert crowd.running.read_answer().status == 200
+
+
+def test_retries_without_waiting(env, upstream: Upstream) -> None:
+    """They get in no sooner, and are told to wait longer."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 1}})
+    crowd = Crowd(sluice, upstream)
+    crowd.add("second")
+    told = []
+    for i in range(60):
+        answer = sluice.post(CHAT, chat_body(), headers={"x-stainless-retry-count": str(i)})
+        check_refusal(answer, "queue_full")
+        told.append(float(answer.header("retry-after-ms") or "0"))
+    assert max(told[:3]) < 10_000 < min(told[-10:])
+    crowd.gate.open()
+    for http in [crowd.running, *crowd.waiting]:
+        assert http.read_answer().status == 200
+
+
+def test_callers_of_the_configuration(env, upstream: Upstream) -> None:
+    """RPC's caller is this user, whose calls are batch at best, and of whom one may wait."""
+    settings = {"callers": [{"uid": os.getuid(), "class": "batch", "queued": 1, "weight": 2}]}
+    sluice = env.start({"m": upstream.deployment()}, sluice=settings)
+    crowd = Crowd(sluice, upstream)
+    with sluice.rpc() as first, sluice.rpc() as second:
+        waiting = first.chat("m", "mine")
+        assert next(waiting).queued.position == 1
+        with pytest.raises(RpcError) as e:
+            list(second.chat("m"))
+        assert e.value.code == ttrpc.RESOURCE_EXHAUSTED and e.value.detail.code == "client_queue_full"
+        crowd.add("of HTTP")
+        assert next(waiting).queued.position == 2, "interactive calls go before it"
+        crowd.gate.open()
+        assert text_of(list(waiting)) == "Hello world"
+    for http in [crowd.running, *crowd.waiting]:
+        assert http.read_answer().status == 200

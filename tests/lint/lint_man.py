@@ -209,7 +209,7 @@ def check_litellm_entries(root, entries):
 def c_value(text):
     """The value of a bound such as 10 * MINUTE."""
     units = {"SECOND": 10**6, "MINUTE": 60 * 10**6, "HOUR": 3600 * 10**6, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30,
-             "CONFIG_MAX_LISTENS": 16, "CONFIG_MAX_HOSTS": 32, "CONFIG_MAX_KEYS": 256}
+             "CONFIG_MAX_LISTENS": 16, "CONFIG_MAX_HOSTS": 32, "CONFIG_MAX_KEYS": 256, "CONFIG_MAX_CALLERS": 256}
     value = re.sub(r"[A-Z_]+", lambda m: str(units[m.group(0)]), text).replace("/", "//")
     if not re.fullmatch(r"[0-9*/+ ]+", value):
         raise ValueError(text)
@@ -243,7 +243,8 @@ def check_own_entry(kind, least, most, default, shown):
     """What is wrong with the words of an entry under sluice:."""
     words = {"COUNT": "whole number", "UNSIGNED": "whole number", "SIZE": "size", "DURATION": "duration",
              "DURATION_OR_OFF": "duration", "BOOL": "boolean",
-             "DIRECTORY": "path", "LISTENS": "list", "HOSTS": "list", "ORIGINS": "list", "KEYS": "list", "KEYS_FILE": "path"}
+             "DIRECTORY": "path", "LISTENS": "list", "HOSTS": "list", "ORIGINS": "list", "KEYS": "list", "KEYS_FILE": "path",
+             "CALLERS": "list"}
     word = words.get(kind)
     if not word:
         yield f"tests/lint/lint_man.py knows no word for TYPE_{kind}"

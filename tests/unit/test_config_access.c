@@ -85,14 +85,6 @@ START_TEST(a_whole_entry)
 }
 END_TEST
 
-START_TEST(weight_is_honest)
-{
-    config_free(expect(ENTRY(", weight: 2"), false,
-                       "f:4:87: ignored: sluice.keys[0].weight: weight of a key is read and has no "
-                       "effect yet"));
-}
-END_TEST
-
 START_TEST(instants)
 {
     static const struct {
@@ -419,7 +411,6 @@ static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_whole_entry);
-    tcase_add_test(tc, weight_is_honest);
     tcase_add_test(tc, instants);
     tcase_add_test(tc, mistakes);
     tcase_add_test(tc, too_many);

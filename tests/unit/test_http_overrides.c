@@ -64,6 +64,47 @@ START_TEST(all_of_them)
 }
 END_TEST
 
+START_TEST(waits_only_get_shorter)
+{
+    struct request *req;
+
+    HEADERS("x-sluice-max-wait-ms", "2500");
+    req = overridden();
+    ck_assert_uint_eq(req->max_wait_usec, 2500 * USEC_PER_MSEC);
+    request_free(req);
+    HEADERS("x-stainless-read-timeout", "600", "X-Sluice-Max-Wait-MS", "0");
+    req = overridden();
+    ck_assert_uint_eq(req->max_wait_usec, 1); /* now, or not at all */
+    request_free(req);
+    HEADERS("x-sluice-max-wait-ms", "9000", "x-stainless-read-timeout", "5.0",
+            "x-stainless-retry-count", "2");
+    req = overridden();
+    ck_assert_uint_eq(req->max_wait_usec, 2500 * USEC_PER_MSEC);
+    ck_assert_uint_eq(req->n_client_retries, 2);
+    request_free(req);
+    refused("x-sluice-max-wait-ms", "soon", "milliseconds");
+    refused("x-sluice-max-wait-ms", "-1", "milliseconds");
+    refused("x-sluice-max-wait-ms", "86400001", "milliseconds");
+}
+END_TEST
+
+START_TEST(what_sdks_say_is_never_an_error)
+{
+    static const char *const values[] = {"", "x", "-1", "NaN", "1e400", "0", "0.0", "1e99", " 5"};
+
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        struct request *req;
+
+        HEADERS("x-stainless-read-timeout", values[i], "x-stainless-retry-count", values[i],
+                "x-stainless-retry-after", "what");
+        req = overridden();
+        ck_assert_uint_eq(req->max_wait_usec, 0);
+        ck_assert_uint_eq(req->n_client_retries, 0);
+        request_free(req);
+    }
+}
+END_TEST
+
 START_TEST(none_of_them)
 {
     HEADERS("host", "localhost", "x-litellm", "1", "x-sluice-class", "batch", "x-litellm-tags", "");
@@ -133,6 +174,8 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, all_of_them);
+    tcase_add_test(tc, waits_only_get_shorter);
+    tcase_add_test(tc, what_sdks_say_is_never_an_error);
     tcase_add_test(tc, none_of_them);
     tcase_add_test(tc, wrong_values);
     tcase_add_test(tc, ids);
