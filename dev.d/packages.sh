@@ -85,6 +85,28 @@ _unpack_nginx() (
         apt-get -q download nginx && dpkg-deb -x nginx_*.deb . && rm -f ./*.deb
 )
 
+# HAProxy for ./dev bench overload, unpacked for the same reason, with those of its libraries that the system lacks.
+need_haproxy() {
+    PATH=$PATH:/usr/sbin:$CACHE/haproxy
+    command -v haproxy >/dev/null || step haproxy "fetching HAProxy" _unpack_haproxy
+}
+
+_unpack_haproxy() (
+    mkdir -p "$CACHE/haproxy" && cd "$CACHE/haproxy" && rm -f ./*.deb || exit
+    # what apt-get would install: itself and what it depends on, in every release's own names
+    apt-get -q -s install --no-install-recommends haproxy >plan || exit
+    # shellcheck disable=SC2046 # a list of words
+    apt-get -q download $(sed -n 's/^Inst \([^ ]*\) .*/\1/p' plan) || exit
+    for deb in *.deb; do dpkg-deb -x "$deb" . || exit; done
+    rm -f ./*.deb plan
+    cat >haproxy <<'END'
+#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")
+LD_LIBRARY_PATH=$(find "$here/usr/lib" -name '*.so.*' -printf '%h\n' | sort -u | paste -sd:) exec "$here/usr/sbin/haproxy" "$@"
+END
+    chmod +x haproxy && ./haproxy -v
+)
+
 _installed() {
     # shellcheck disable=SC2016 # dpkg-query's own format
     dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p'
