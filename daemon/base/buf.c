@@ -146,6 +146,12 @@ void buf_consume(struct buf *b, size_t n)
     }
 }
 
+void buf_truncate(struct buf *b, size_t len)
+{
+    assert(len <= b->len);
+    b->len = len;
+}
+
 void buf_clear(struct buf *b)
 {
     b->start = b->len = 0;

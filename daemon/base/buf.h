@@ -60,6 +60,9 @@ int buf_printf(struct buf *b, const char *fmt, ...) MUST_USE PRINTF_LIKE(2, 3);
 /* Drops n <= len bytes from the front. */
 void buf_consume(struct buf *b, size_t n);
 
+/* Drops what is behind the first len <= b->len bytes. */
+void buf_truncate(struct buf *b, size_t len);
+
 /* Drops everything, keeps the memory. */
 void buf_clear(struct buf *b);
 

@@ -76,7 +76,8 @@ struct config_deployment {
     int max_retries;    /* num_retries, max_retries; ROUTING_UNSET: as the group */
     uint64_t cooldown_usec; /* cooldown_time; USEC_NEVER: as the router; 0: never cooled */
     bool drops_params; /* drop_params: what the provider cannot say is left out, else refused */
-    struct config_names dropped_params; /* additional_drop_params: never sent */
+    /* additional_drop_params, never sent: names of members, and paths into them (wire/json_cut.h) */
+    struct config_names dropped_params;
 
     /* how its server is spoken to */
     struct kv headers; /* extra_headers: name -> value as it is sent */

@@ -12,12 +12,14 @@
 #include "config/config_rules.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/num.h"
 #include "config/config_routing.h"
 #include "config/config_target.h"
 #include "config/config_value.h"
+#include "wire/json_cut.h"
 
 #define MAX_SLOTS  1024 /* as sluice.slots */
 #define MAX_ORDER  1000000
@@ -98,28 +100,79 @@ static void read_drop(struct config_entry *e, const struct config_node *at)
     }
 }
 
-/* LiteLLM takes paths as well ("tools[*].strict"): only names of whole members are, here. */
-static void note_paths(struct config_entry *e, const struct config_node *at)
+/*
+ * LiteLLM cuts paths out of what it made of the parameters, where what is asked and of whom is not
+ * among them; "options" is sluice's own, for Ollama, and must be the same for every call.
+ */
+static bool is_always_whole(const char *path)
 {
-    if (at->kind == NODE_STRING && strpbrk(at->text, ".[")) {
-        config_reader_note(e->reader, at, FINDING_UNSUPPORTED,
-                           "only whole members are left out, not what is inside of one");
+    static const char *const heads[] = {"model", "messages",  "prompt", "input",
+                                        "query", "documents", "options"};
+    struct str head = {path, strcspn(path, ".[")};
+
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        if (str_is(head, heads[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What LiteLLM keeps under this name stands beside all others in the body that is sent. */
+static const char *without_extra_body(const char *path)
+{
+    static const char prefix[] = "extra_body.";
+
+    return path + (str_has_prefix(str_from(path), prefix) ? strlen(prefix) : 0);
+}
+
+static void check_paths(struct config_entry *e, const struct config_node *at)
+{
+    const char *path = at->kind == NODE_STRING ? without_extra_body(at->text) : "";
+    const char *why = json_cut_is_path(path) ? json_cut_check(path) : NULL;
+
+    if (why) {
+        config_deployment_off(e, at, "not a path: %s", why);
+    } else if (json_cut_is_path(path) && is_always_whole(path)) {
+        config_reader_note(e->reader, at, FINDING_IGNORED, "this is always sent whole");
     }
     config_node_for_each(item, at)
     {
-        note_paths(e, item); /* at most CONFIG_YAML_MAX_DEPTH levels */
+        check_paths(e, item); /* a list of strings, as read_dropped() has seen: one level */
     }
+}
+
+/* Leaves the names and paths that mean something, in the words of the body that is sent. */
+static void settle_paths(struct config_names *names)
+{
+    size_t n_kept = 0;
+
+    for (size_t i = 0; i < names->n_items; i++) {
+        char *text = names->items[i];
+        const char *rest = without_extra_body(text);
+
+        if (json_cut_is_path(rest) && is_always_whole(rest)) {
+            free(text);
+            continue;
+        }
+        memmove(text, rest, strlen(rest) + 1);
+        names->items[n_kept++] = text;
+    }
+    names->n_items = n_kept;
 }
 
 static void read_dropped(struct config_entry *e, const struct config_node *at)
 {
+    struct config_names *names = &e->deployment->dropped_params;
     const struct config_node *wrong;
     char why[CONFIG_WHY_MAX];
 
-    if (!config_value_names(e->reader, at, &e->deployment->dropped_params, &wrong, why)) {
+    if (!config_value_names(e->reader, at, names, &wrong, why)) {
         config_deployment_off(e, wrong, "%s", why);
+        return;
     }
-    note_paths(e, at);
+    check_paths(e, at);
+    settle_paths(names);
 }
 
 static void read_rpm(struct config_entry *e, const struct config_node *at)

@@ -471,6 +471,7 @@ static int backend_start(struct backend *backend, const struct backend_order *or
         return 0;
     }
     if (r == 0) {
+        json_cut_apply(&b->cut, &job->body);
         r = want_model(job, now_usec);
     }
     if (r == 1) {
@@ -530,6 +531,7 @@ static void backend_free(struct backend *backend)
     free(b->model);
     kv_done(&b->options);
     kv_done(&b->dropped);
+    json_cut_done(&b->cut);
     buf_done(&b->load_body);
     free(b);
 }
@@ -599,6 +601,12 @@ static const struct backend_ops ops = {
     .list_models = backend_list_models,
 };
 
+static int add_dropped(struct http_backend *b, const char *name)
+{
+    return json_cut_is_path(name) ? json_cut_add(&b->cut, name)
+                                  : kv_set(&b->dropped, str_from(name), STR_LIT(""));
+}
+
 int http_backend_new(struct upstreams *up, const struct provider_params *params,
                      const struct http_dialect *dialect, struct ollama_loader *loader,
                      struct backend **ret)
@@ -642,7 +650,7 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
         r = kv_copy(params->body, &b->body);
     }
     for (size_t i = 0; r >= 0 && i < params->n_dropped_params; i++) {
-        r = kv_set(&b->dropped, str_from(params->dropped_params[i]), STR_LIT(""));
+        r = add_dropped(b, params->dropped_params[i]);
     }
     if (r >= 0 && loader) {
         r = dialect->encode_load(b, b->model, &b->load_body);

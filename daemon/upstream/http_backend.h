@@ -14,6 +14,7 @@
 #include "upstream/server_access.h"
 #include "upstream/server_address.h"
 #include "upstream/upstreams.h"
+#include "wire/json_cut.h"
 #include "wire/problem.h"
 
 struct http_backend;
@@ -57,7 +58,8 @@ struct http_backend {
     struct server_access access;
     struct kv options, body;
     bool drops_params;
-    struct kv dropped; /* names of parameters that are never sent; the values are empty */
+    struct kv dropped;   /* names of parameters that are never sent; the values are empty */
+    struct json_cut cut; /* paths to members inside of parameters that are never sent */
     /* the same for every load of its own model: encoded once; empty without a loader */
     struct buf load_body;
     uint64_t connect_usec, first_byte_usec, gap_usec, total_usec;

@@ -25,7 +25,8 @@ struct provider_params {
     const struct kv *options; /* name -> JSON text; uninterpreted until here */
     /* drop_params: what the provider cannot say is left out, else refused */
     bool drops_params;
-    char *const *dropped_params; /* additional_drop_params: never sent */
+    /* additional_drop_params, never sent: names of members, and paths into them (wire/json_cut.h) */
+    char *const *dropped_params;
     size_t n_dropped_params;
     uint64_t connect_usec; /* time to get a connection */
     /* from sending to the first byte of the answer: load and prompt included */

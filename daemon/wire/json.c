@@ -183,6 +183,17 @@ static bool is_name_resolved(struct str raw, struct str name)
     return at == name.len;
 }
 
+/*
+ * An escape is longer than what it stands for; nearly always one comparison of lengths is all.
+ */
+bool json_name_is(struct str raw, struct str name)
+{
+    if (raw.len == name.len) {
+        return str_is_equal(raw, name) && !memchr(raw.ptr, '\\', raw.len);
+    }
+    return raw.len > name.len && memchr(raw.ptr, '\\', raw.len) && is_name_resolved(raw, name);
+}
+
 struct str json_find(struct str object, const char *name)
 {
     struct str wanted = str_from(name), raw, value;
@@ -193,18 +204,7 @@ struct str json_find(struct str object, const char *name)
         return STR_NONE;
     }
     while (json_next(&it, &raw, &value)) {
-        bool is_it = false;
-
-        /*
-         * an escape is longer than what it stands for; nearly always one comparison of lengths is
-         * all
-         */
-        if (raw.len == wanted.len) {
-            is_it = str_is_equal(raw, wanted) && !memchr(raw.ptr, '\\', raw.len);
-        } else if (raw.len > wanted.len && memchr(raw.ptr, '\\', raw.len)) {
-            is_it = is_name_resolved(raw, wanted);
-        }
-        if (is_it) {
+        if (json_name_is(raw, wanted)) {
             return value;
         }
     }

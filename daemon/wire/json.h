@@ -66,6 +66,8 @@ bool json_next(struct json_iter *it, struct str *ret_name, struct str *ret_value
  * is not an object). Names with escapes are compared resolved.
  */
 struct str json_find(struct str object, const char *name);
+/* Is a raw name, as json_next() yields it, that name? Escapes are resolved. */
+bool json_name_is(struct str raw, struct str name);
 
 /* ---- scalars of checked values */
 

@@ -73,3 +73,26 @@ def test_dropped_params_of_a_deployment_are_not_sent(env) -> None:
     sluice = env.start({"m": upstream.deployment(temperature=0.5, extra_body={"x_mode": 1}, additional_drop_params=dropped)})
     assert sluice.post(CHAT, chat_body("m")).status == 200
     assert not set(dropped) & set(upstream.wait_request().json)
+
+
+def test_dropped_paths_reach_into_members(env, upstream: Upstream) -> None:
+    """Into what both dialects send; what is asked stays whole, and so does what no path meets."""
+    function = {"name": "f", "parameters": {"type": "object", "properties": {"strict": {"type": "string"}}}}
+    tools = [{"type": "function", "function": {**function, "strict": True}}]
+    paths = ["tools[*].function.strict", "messages[0].content", "tools[1].type", "seed"]
+    sluice = env.start({"m": upstream.deployment(additional_drop_params=paths)})
+    assert sluice.post(CHAT, chat_body("m", tools=tools, seed=7)).status == 200
+    sent = upstream.wait_request().json
+    assert sent["tools"] == [{"type": "function", "function": function}]
+    assert sent["messages"][0]["content"] and "seed" not in json.dumps(sent)
+
+
+def test_dropped_paths_of_a_deployment(env) -> None:
+    """Of what the file adds, and of what sluice itself asks for; LiteLLM keeps unknown members below extra_body."""
+    upstream = env.openai()
+    paths = ["extra_body.chat_template_kwargs.a", "stream_options.include_usage"]
+    body = {"chat_template_kwargs": {"a": 1, "b": 2}}
+    sluice = env.start({"m": upstream.deployment(extra_body=body, additional_drop_params=paths)})
+    assert sluice.post(CHAT, chat_body("m")).status == 200
+    sent = upstream.wait_request().json
+    assert sent["chat_template_kwargs"] == {"b": 2} and sent["stream_options"] == {}

@@ -36,7 +36,8 @@ START_TEST(all_of_them)
     struct config *c = parse(ONE(
         "model: hosted_vllm/org/m, api_base: 'https://h/v1', order: '2', weight: 0.5, rpm: 30,\n"
         "  tpm: 6000, tags: [fast, local_only], num_retries: 3, max_retries: 9, cooldown_time: 0,\n"
-        "  drop_params: true, additional_drop_params: [user, seed],\n"
+        "  drop_params: true,\n"
+        "  additional_drop_params: [user, 'messages[0].name', seed, extra_body.a.b, 'c[*].d'],\n"
         "  headers: {X-A: 1, X-B: low}, extra_headers: {x-b: high},\n"
         "  organization: org-1, ssl_verify: " CA_FILE ",\n"
         "  extra_body: {top_k: 5, guided: {a: [1]}}, zorg: 1"));
@@ -53,7 +54,10 @@ START_TEST(all_of_them)
     ck_assert(d->is_local_only && d->drops_params);
     ck_assert_int_eq(d->max_retries, 3);
     ck_assert_uint_eq(d->cooldown_usec, 0);
+    ck_assert_uint_eq(d->dropped_params.n_items, 4);
     ck_assert_str_eq(d->dropped_params.items[1], "seed");
+    ck_assert_str_eq(d->dropped_params.items[2], "a.b");
+    ck_assert_str_eq(d->dropped_params.items[3], "c[*].d");
     ck_assert_uint_eq(d->headers.n_items, 3);
     ck_assert_str_eq(kv_find(&d->headers, "X-A"), "1");
     ck_assert_str_eq(kv_find(&d->headers, "X-B"), "high");
@@ -210,7 +214,7 @@ static void parse_all(void)
 {
     static const char yaml[] = "litellm_settings: {ssl_verify: " CA_FILE "}\n" ONE(
         "model: openai/m, api_base: 'https://h', weight: 1, tags: [a, b], extra_headers: {a: b},\n"
-        "  organization: o, additional_drop_params: [c], extra_body: {d: [e]}");
+        "  organization: o, additional_drop_params: [c, input.d, e.f], extra_body: {d: [e]}");
     struct config *c = NULL;
     int r = config_parse(str_from(yaml), &c);
 
