@@ -1,8 +1,10 @@
 /*
  * See openai_fields.h. One table: which kinds of request have a member, which types it may have, and
  * its elements; the range of numbers. Sources: OpenAI's request types (its Python package 3.54),
- * vLLM's protocol.py of chat, completions, embeddings, rerank and classify, Cohere's rerank v1 and
- * v2. Words are not compared: servers add new ones, and their own refusal names them.
+ * vLLM's request types (entrypoints/openai/protocol.py of 2025; since then protocol.py of
+ * entrypoints/pooling/base, embed, scoring and classify as well), Cohere's rerank v1 and v2 (its Python
+ * package's base_client.py and v2/client.py). priority is left to the server: each has its own
+ * range. Words are not compared: servers add new ones, and their own refusal names them.
  */
 #include "wire/openai_fields.h"
 
@@ -63,13 +65,16 @@ static const struct row {
     {".user_location", CHAT, FIELD_OBJECT, 0, 0, 0},
     {"best_of", COMPLETE, INTEGER, 0, 1, INT32_MAX},
     {"echo", TEXT, FIELD_BOOL, 0, 0, 0},
-    {"chat_template_kwargs", CHAT, FIELD_OBJECT, 0, 0, 0},
+    {"chat_template_kwargs", CHAT | RERANK, FIELD_OBJECT, 0, 0, 0},
+    {"instruction", RERANK, FIELD_STRING, 0, 0, 0},
     {"truncate_prompt_tokens", POOLED, INTEGER, 0, -1, INT32_MAX},
-    {"add_special_tokens", POOLED, FIELD_BOOL, 0, 0, 0},
-    {"use_activation", RERANK | CLASSIFY, FIELD_BOOL, 0, 0, 0},
+    {"add_special_tokens", EMBED | CLASSIFY, FIELD_BOOL, 0, 0, 0},
+    {"use_activation", POOLED, FIELD_BOOL, 0, 0, 0},
+    {"normalize", EMBED, FIELD_BOOL, 0, 0, 0}, /* the older names of use_activation */
     {"activation", RERANK | CLASSIFY, FIELD_BOOL, 0, 0, 0},
     {"softmax", RERANK | CLASSIFY, FIELD_BOOL, 0, 0, 0},
     {"max_tokens_per_doc", RERANK, INTEGER, 0, 0, INT32_MAX},
+    {"max_tokens_per_query", RERANK, INTEGER, 0, 0, INT32_MAX},
     {"max_chunks_per_doc", RERANK, INTEGER, 0, 0, INT32_MAX},
     {"rank_fields", RERANK, FIELD_ARRAY, FIELD_STRING, 0, 0},
 };

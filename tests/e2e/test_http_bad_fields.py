@@ -44,7 +44,7 @@ SAMPLING: dict[str, set[str]] = {
     "logit_bias": OBJECT,
     "echo": BOOLEAN,
 }
-POOLING: dict[str, set[str]] = {"truncate_prompt_tokens": INTEGER, "add_special_tokens": BOOLEAN}
+POOLING: dict[str, set[str]] = {"truncate_prompt_tokens": INTEGER, "use_activation": BOOLEAN}
 COMMON: dict[str, set[str]] = {
     "model": STRING,
     "service_tier": STRING,
@@ -105,12 +105,16 @@ TYPES: dict[str, dict[str, set[str]]] = {
         "max_tokens_per_doc": INTEGER,
         "max_chunks_per_doc": INTEGER,
         "rank_fields": ARRAY,
-        "use_activation": BOOLEAN,
+        "max_tokens_per_query": INTEGER,
+        "instruction": STRING,
+        "chat_template_kwargs": OBJECT,
     },
-    CLASSIFY: {**COMMON, **POOLING, "input": STRING | ARRAY, "use_activation": BOOLEAN},
+    CLASSIFY: {**COMMON, **POOLING, "input": STRING | ARRAY, "add_special_tokens": BOOLEAN},
     EMBED: {
         **COMMON,
         **POOLING,
+        "add_special_tokens": BOOLEAN,
+        "normalize": BOOLEAN,
         "input": STRING | ARRAY,
         "encoding_format": STRING,
         "dimensions": INTEGER,

@@ -22,7 +22,9 @@ START_TEST(right_ones_pass)
     request_free(decode(REQUEST_EMBED, "{'model':'m','input':[0,1],'truncate_prompt_tokens':-1}"));
     request_free(decode(REQUEST_RERANK,
                         "{'model':'m','query':'q','documents':['a'],'rank_fields':['a'],"
-                        "'max_tokens_per_doc':1,'use_activation':true}"));
+                        "'max_tokens_per_doc':1,'use_activation':true,"
+                        "'add_special_tokens':1,'max_tokens_per_query':0,'instruction':'i',"
+                        "'chat_template_kwargs':{}}"));
     /* another kind's members are unknown ones */
     request_free(decode(REQUEST_EMBED, "{'model':'m','input':'x','store':1,'best_of':'x'}"));
     request_free(chat("'best_of':'x','rank_fields':1,'x':[],'audios':1"));
