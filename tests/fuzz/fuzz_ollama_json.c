@@ -189,6 +189,18 @@ static void fuzz_tags(struct str body)
     buf_done(&names);
 }
 
+/* The answer to a load: who says that it asks somebody else says it in a first line of JSON. */
+static void fuzz_load(struct str body)
+{
+    const char *end = body.len > 0 ? memchr(body.ptr, '\n', body.len) : NULL;
+    struct str first = {body.ptr, end ? (size_t) (end - body.ptr) : body.len};
+
+    if (ollama_is_forwarded(body)) {
+        assert(json_check(first, NULL) == 0 && json_type(first) == JSON_OBJECT);
+        assert(json_find(first, "remote_host").ptr || json_find(first, "remote_model").ptr);
+    }
+}
+
 /* What it says of itself: text that can be shown, and names that are some. */
 static void fuzz_state(struct str body)
 {
@@ -225,6 +237,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         fuzz_error(rest);
         fuzz_list(rest);
         fuzz_tags(rest);
+        fuzz_load(rest);
         fuzz_state(rest);
     }
     return 0;
