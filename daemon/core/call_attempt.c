@@ -23,19 +23,38 @@
 
 /* ---------------------------------------------------------------- into the queue */
 
-void call_end_unknown_model(struct call *call, uint64_t now_usec)
+#define UNKNOWN_MODEL_BYTES (N_SUGGESTIONS * (NAME_SHOWN_MAX + 8) + NAME_SHOWN_MAX + 128)
+
+static void describe_unknown(const struct router *r, struct str model,
+                             char ret_text[UNKNOWN_MODEL_BYTES])
 {
     const char *names[N_SUGGESTIONS];
-    size_t n = router_suggest(call->registry->router, call->request->model, names, N_SUGGESTIONS);
-    struct str asked = str_clip(call->request->model, NAME_SHOWN_MAX);
-    char text[N_SUGGESTIONS * (NAME_SHOWN_MAX + 8) + NAME_SHOWN_MAX + 64];
-    int len = snprintf(text, sizeof text, "the model \"%.*s\" does not exist", STR_ARG(asked));
+    size_t n = router_suggest(r, model, names, N_SUGGESTIONS);
+    struct str asked = str_clip(model, NAME_SHOWN_MAX);
+    int len = snprintf(ret_text, UNKNOWN_MODEL_BYTES, "the model \"%.*s\" does not exist",
+                       STR_ARG(asked));
 
-    for (size_t i = 0; i < n && len > 0 && (size_t) len < sizeof text; i++) {
+    for (size_t i = 0; i < n && len > 0 && len < UNKNOWN_MODEL_BYTES; i++) {
         struct str known = str_clip(str_from(names[i]), NAME_SHOWN_MAX);
 
-        len += snprintf(text + len, sizeof text - (size_t) len, "%s\"%.*s\"",
+        len += snprintf(ret_text + len, (size_t) (UNKNOWN_MODEL_BYTES - len), "%s\"%.*s\"",
                         i == 0 ? "; known: " : ", ", STR_ARG(known));
+    }
+}
+
+void call_end_unknown_model(struct call *call, uint64_t now_usec)
+{
+    const struct router *r = call->registry->router;
+    const struct model_group *group = router_group_of_id(r, call->request->model);
+    struct str asked = str_clip(call->request->model, NAME_SHOWN_MAX);
+    char text[UNKNOWN_MODEL_BYTES];
+
+    if (group) {
+        (void) snprintf(text, sizeof text,
+                        "\"%.*s\" is a deployment for all models \"%.*s\": ask for one by its name",
+                        STR_ARG(asked), STR_ARG(str_clip(str_from(group->name), NAME_SHOWN_MAX)));
+    } else {
+        describe_unknown(r, call->request->model, text);
     }
     call_end(call,
              &(struct call_failure) {.code = ERRCODE_MODEL_NOT_FOUND,

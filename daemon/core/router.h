@@ -146,6 +146,12 @@ const char *router_upstream_model(const struct router *r, const struct model_gro
                                   const struct deployment *d, struct str name,
                                   char ret_text[ROUTER_MODEL_BYTES]);
 
+/*
+ * The group whose deployment has this id but no model of its own to be asked for (stars); NULL where
+ * there is none. router_resolve() does not know such an id: it says nothing about a model.
+ */
+const struct model_group *router_group_of_id(const struct router *r, struct str id);
+
 /* Is it one of those whose name has stars? */
 bool model_group_is_wildcard(const struct model_group *g);
 

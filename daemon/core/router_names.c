@@ -204,6 +204,22 @@ struct model_group *router_resolve(struct router *r, struct str name)
     return find_group(r, name);
 }
 
+const struct model_group *router_group_of_id(const struct router *r, struct str id)
+{
+    id = unalias(r, id);
+    for (size_t i = 0; i < r->n_groups; i++) {
+        const struct model_group *g = &r->groups[i];
+
+        for (size_t k = 0; k < g->n_deployments; k++) {
+            if (str_is(id, g->deployments[k]->id) &&
+                strchr(g->deployments[k]->upstream_model, '*')) {
+                return g;
+            }
+        }
+    }
+    return NULL;
+}
+
 /* ---------------------------------------------------------------- the upstream's name */
 
 /* model with its stars replaced, in turn; stars for which nothing is left stay. NULL: too long. */

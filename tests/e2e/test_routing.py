@@ -153,6 +153,17 @@ def test_a_bare_name_is_tried_with_its_provider(env) -> None:
     assert ask(sluice, "llama3").status == 404  # nobody's, as far as the name says
 
 
+def test_a_deployment_of_a_wildcard_names_no_model(env) -> None:
+    """Its id says which server, not which model: 404, and what to ask for instead."""
+    server = env.openai()
+    entry = model("w/*", server.deployment("*"))
+    sluice = start(env, [{**entry, "model_info": {"id": "wild"}}])
+    answer = ask(sluice, "wild")
+    assert (answer.status, answer.error["code"]) == (404, "model_not_found")
+    assert '"wild" is a deployment for all models "w/*"' in answer.error["message"]
+    assert not server.requests()
+
+
 def test_aliases_lead_on_and_the_hidden_ones_are_not_listed(env) -> None:
     server = env.openai()
     server.always(*say("hi"))

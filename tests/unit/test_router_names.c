@@ -195,6 +195,9 @@ START_TEST(a_deployment_can_be_asked_for_by_its_id)
     router_release(&r, g->deployments[0], 1);
     ck_assert_ptr_ne(router_resolve(&r, str_from("second"))->deployments[0], second);
     ck_assert_ptr_null(router_resolve(&r, str_from("wild"))); /* what would it ask for? */
+    ck_assert_str_eq(router_group_of_id(&r, str_from("wild"))->name, "w/*");
+    ck_assert_ptr_null(router_group_of_id(&r, str_from("first")));
+    ck_assert_ptr_null(router_group_of_id(&r, str_from("w/*")));
     router_done(&r);
 }
 END_TEST
