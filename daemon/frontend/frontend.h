@@ -77,6 +77,7 @@ struct frontends {
     uint64_t started_at_usec;
     uint64_t config_generation;
     bool is_draining;
+    bool is_closing_door; /* as is_draining, up to the first frontends_close_idle() */
 
     struct list conns;           /* conn.link: open */
     struct list dead;            /* conn.link: closed, to be freed at the end of the turn */

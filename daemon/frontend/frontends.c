@@ -115,7 +115,7 @@ static void close_idle(struct conn *c, uint64_t now_usec)
 
 void frontends_close_door(struct frontends *f, uint64_t now_usec)
 {
-    f->is_draining = true;
+    f->is_draining = f->is_closing_door = true;
     listeners_close(f);
     list_for_each_safe (l, &f->conns) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
@@ -131,6 +131,7 @@ void frontends_close_door(struct frontends *f, uint64_t now_usec)
 
 void frontends_close_idle(struct frontends *f, uint64_t now_usec)
 {
+    f->is_closing_door = false;
     list_for_each_safe (l, &f->conns) {
         struct conn *c = CONTAINER_OF(l, struct conn, link);
 

@@ -191,8 +191,9 @@ static void reload(struct conn *c, uint32_t id)
 }
 
 /* The answer first: what follows may close connections that have nothing to say. */
-static void drain(struct conn *c, uint32_t id)
+static void drain(struct rpc_control *control, uint32_t id)
 {
+    struct conn *c = control->conn;
     const struct frontends *f = c->frontends;
     uint32_t n_running = (uint32_t) (registry_count(f->registry, CALL_STARTING) +
                                      registry_count(f->registry, CALL_STREAMING));
@@ -201,6 +202,7 @@ static void drain(struct conn *c, uint32_t id)
     note(c, "drain");
     buf_init(&out, ANSWER_MAX_BYTES);
     answer(c, id, rpc_encode_drain_response(n_running, &out), &out);
+    control->has_drained = true;
     f->control.drain(f->ctx);
 }
 
@@ -218,7 +220,7 @@ static void change(struct rpc_control *control, uint32_t id, enum rpc_method met
     } else if (method == METHOD_RELOAD) {
         reload(c, id);
     } else {
-        drain(c, id);
+        drain(control, id);
     }
 }
 

@@ -11,6 +11,12 @@ struct rpc_control {
     struct conn *conn;   /* borrowed: what this is part of */
     struct list watches; /* rpc_watch.conn_link */
     struct list unloads; /* rpc_unload.link */
+    /*
+     * It was asked to Drain: its client hangs up first while the door closes. An end of the stream right
+     * behind the answer would race with it: the stock Go client then may say "ttrpc: closed" of an
+     * answer that it has (v1.2.7, client.go: dispatch() chooses among the two at random).
+     */
+    bool has_drained;
 };
 
 void rpc_control_init(struct rpc_control *control, struct conn *conn);

@@ -451,7 +451,8 @@ static bool is_idle(const struct conn *c)
     const struct rpc_conn *rpc = CONTAINER_OF(c, struct rpc_conn, conn);
 
     return rpc->n_calls == 0 && rpc_control_n_streams(&rpc->control) == 0 &&
-           !rpc_input_is_mid_frame(&rpc->input);
+           !rpc_input_is_mid_frame(&rpc->input) &&
+           !(rpc->control.has_drained && c->frontends->is_closing_door);
 }
 
 static const struct conn_ops conn_ops = {
