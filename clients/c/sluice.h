@@ -454,6 +454,14 @@ enum sluice_field {
     SLUICE_FIELD_LOADED = 31,    /* 0 or 1, row: in memory, as far as is known [status] */
     SLUICE_FIELD_IDLE_USEC = 32, /* number, row: since its last call; 0: none, or in use [status] */
     SLUICE_FIELD_SERVER_VERSION = 33, /* text, row: of the model server; "": not known [status] */
+    SLUICE_FIELD_ORDER = 34,          /* number, row: the lowest is asked first; 0: none [status] */
+    SLUICE_FIELD_WEIGHT_PERMILLE =
+        35,                       /* number, row: against others of its model; 0: none [status] */
+    SLUICE_FIELD_TAGS = 36,       /* text, row: one a line [status] */
+    SLUICE_FIELD_LOCAL_ONLY = 37, /* 0 or 1, row: its calls never leave the device [status] */
+    SLUICE_FIELD_PAUSED_USEC =
+        38,                    /* number, row: left alone for so long yet; 0: it is not [status] */
+    SLUICE_FIELD_ALIASES = 39, /* text, row: other names that lead to it, one a line [status] */
 
     SLUICE_FIELD_UPTIME_USEC = 40,     /* number [status], as all that follow up to TICKETS */
     SLUICE_FIELD_PRESSURE_LEVEL = 41,  /* 0 to 4 */

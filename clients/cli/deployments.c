@@ -27,6 +27,12 @@ const struct column deployment_columns[] = {
     {NULL, "loaded", SLUICE_FIELD_LOADED, COLUMN_BOOL},
     {NULL, "idle_usec", SLUICE_FIELD_IDLE_USEC, COLUMN_NUMBER},
     {NULL, "server_version", SLUICE_FIELD_SERVER_VERSION, COLUMN_TEXT},
+    {NULL, "order", SLUICE_FIELD_ORDER, COLUMN_NUMBER},
+    {NULL, "weight_permille", SLUICE_FIELD_WEIGHT_PERMILLE, COLUMN_NUMBER},
+    {NULL, "tags", SLUICE_FIELD_TAGS, COLUMN_LINES},
+    {NULL, "local_only", SLUICE_FIELD_LOCAL_ONLY, COLUMN_BOOL},
+    {NULL, "paused_usec", SLUICE_FIELD_PAUSED_USEC, COLUMN_NUMBER},
+    {NULL, "aliases", SLUICE_FIELD_ALIASES, COLUMN_LINES},
     {.name = NULL},
 };
 
@@ -50,7 +56,7 @@ void deployments_print_state(const sluice_call *call, size_t row)
         (void) printf("available%s", number(call, row, SLUICE_FIELD_LOADED) ? ", in memory" : "");
         return;
     }
-    (void) printf("off: ");
+    (void) printf("%s: ", number(call, row, SLUICE_FIELD_PAUSED_USEC) > 0 ? "paused" : "off");
     term_print(stdout, sluice_call_row_text(call, row, SLUICE_FIELD_UNAVAILABLE_REASON));
 }
 
@@ -142,9 +148,44 @@ int run_ps(const struct command *command, int argc, char **argv)
 
 /* ---------------------------------------------------------------- show */
 
-static bool is_of_model(const sluice_call *call, size_t row, const void *ctx)
+/* What was asked for: a model, or another name that leads to one. */
+struct asked {
+    const char *name;
+    bool is_alias; /* a deployment has it among its aliases: those go before models, as for calls */
+};
+
+static bool has_alias(const sluice_call *call, size_t row, const char *name)
 {
-    return strcmp(sluice_call_row_text(call, row, SLUICE_FIELD_MODEL), ctx) == 0;
+    const char *at = sluice_call_row_text(call, row, SLUICE_FIELD_ALIASES);
+    size_t n = strlen(name);
+
+    for (; at; at = strchr(at, '\n')) {
+        at += *at == '\n';
+        if (strcspn(at, "\n") == n && n > 0 && memcmp(at, name, n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_asked_for(const sluice_call *call, size_t row, const void *ctx)
+{
+    const struct asked *asked = ctx;
+
+    return asked->is_alias
+               ? has_alias(call, row, asked->name)
+               : strcmp(sluice_call_row_text(call, row, SLUICE_FIELD_MODEL), asked->name) == 0;
+}
+
+/* The model of the first deployment that is asked for; "" without. */
+static const char *model_of(const sluice_call *call, const struct asked *asked)
+{
+    for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
+        if (is_asked_for(call, i, asked)) {
+            return sluice_call_row_text(call, i, SLUICE_FIELD_MODEL);
+        }
+    }
+    return "";
 }
 
 static void print_line(const char *name, const char *value)
@@ -152,6 +193,42 @@ static void print_line(const char *name, const char *value)
     (void) printf("    %-10s ", name);
     term_print(stdout, value[0] != '\0' ? value : "-");
     (void) printf("\n");
+}
+
+/* "a, b" of "a\nb" */
+static void print_words(const char *name, const char *lines)
+{
+    (void) printf("    %-10s %s", name, lines[0] != '\0' ? "" : "-");
+    while (*lines) {
+        struct term_text t = {.n_held = 0};
+        size_t n = strcspn(lines, "\n");
+
+        term_write(stdout, &t, lines, n);
+        term_end(stdout, &t);
+        lines += n + (lines[n] == '\n');
+        (void) printf("%s", *lines ? ", " : "");
+    }
+    (void) printf("\n");
+}
+
+/* What decides who of the model's deployments is asked. */
+static void print_terms(const sluice_call *call, size_t row)
+{
+    uint64_t order = number(call, row, SLUICE_FIELD_ORDER);
+    uint64_t permille = number(call, row, SLUICE_FIELD_WEIGHT_PERMILLE);
+    char text[48] = "";
+
+    if (order > 0) {
+        (void) snprintf(text, sizeof(text), "%llu", (unsigned long long) order);
+    }
+    print_line("order", text);
+    text[0] = '\0';
+    if (permille > 0) {
+        (void) snprintf(text, sizeof(text), "%.10g", (double) permille / 1000);
+    }
+    print_line("weight", text);
+    print_words("tags", sluice_call_row_text(call, row, SLUICE_FIELD_TAGS));
+    print_words("aliases", sluice_call_row_text(call, row, SLUICE_FIELD_ALIASES));
 }
 
 static void print_deployment(const sluice_call *call, size_t row)
@@ -172,19 +249,25 @@ static void print_deployment(const sluice_call *call, size_t row)
                     number(call, row, SLUICE_FIELD_SLOTS));
     print_line("slots", text);
     print_line("idle", idle(call, row, text, sizeof(text)));
+    print_terms(call, row);
     (void) printf("    %-10s ", "state");
     deployments_print_state(call, row);
     (void) printf("\n");
 }
 
-static void print_model(const struct table *table, const sluice_call *call, const char *model)
+static void print_model(const struct table *table, const sluice_call *call,
+                        const struct asked *asked)
 {
     size_t n = report_count(table, call);
 
-    term_print(stdout, model);
+    term_print(stdout, asked->name);
+    if (asked->is_alias) {
+        (void) printf(", another name for ");
+        term_print(stdout, model_of(call, asked));
+    }
     (void) printf(", %zu deployment%s\n", n, n == 1 ? "" : "s");
     for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
-        if (is_of_model(call, i, model)) {
+        if (is_asked_for(call, i, asked)) {
             print_deployment(call, i);
         }
     }
@@ -200,17 +283,18 @@ int run_show(const struct command *command, int argc, char **argv)
         return q.exit_code;
     }
 
-    const char *model = argv[q.options.first_word];
-    struct table table = {.columns = deployment_columns, .is_wanted = is_of_model, .ctx = model};
+    struct asked asked = {.name = argv[q.options.first_word], .is_alias = true};
+    struct table table = {.columns = deployment_columns, .is_wanted = is_asked_for, .ctx = &asked};
 
+    asked.is_alias = report_count(&table, call) > 0;
     if (report_count(&table, call) == 0) {
-        code =
-            complain_with(EXIT_FAILED, "model_not_found",
-                          "show: there is no model \"%s\"; `sluicectl models` lists them", model);
+        code = complain_with(EXIT_FAILED, "model_not_found",
+                             "show: there is no model \"%s\"; `sluicectl models` lists them",
+                             asked.name);
     } else if (q.options.is_json) {
-        print_document(&table, call, model);
+        print_document(&table, call, model_of(call, &asked));
     } else {
-        print_model(&table, call, model);
+        print_model(&table, call, &asked);
     }
     report_done(call);
     return code;

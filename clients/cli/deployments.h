@@ -12,5 +12,5 @@ extern const struct column deployment_columns[];
 /* "1/2": slots in use, slots. */
 void deployments_print_slots(const sluice_call *call, size_t row);
 
-/* "available", "available, in memory", "off: why". */
+/* "available", "available, in memory", "paused: why", "off: why". */
 void deployments_print_state(const sluice_call *call, size_t row);

@@ -61,6 +61,19 @@ void json_add_text(cJSON *object, const char *name, const char *text)
     add_bytes(object, name, &carry, text, strlen(text));
 }
 
+void json_add_lines(cJSON *object, const char *name, const char *text)
+{
+    cJSON *array = json_add_array(object, name);
+
+    while (*text) {
+        struct term_text carry = {.n_held = 0};
+        size_t n = strcspn(text, "\n");
+
+        add_bytes(array, NULL, &carry, text, n);
+        text += n + (text[n] == '\n');
+    }
+}
+
 void json_add_number(cJSON *object, const char *name, uint64_t value)
 {
     char digits[24];

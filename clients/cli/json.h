@@ -16,6 +16,8 @@ cJSON *json_array(void);
 cJSON *json_add_object(cJSON *object, const char *name);
 cJSON *json_add_array(cJSON *object, const char *name);
 void json_add_text(cJSON *object, const char *name, const char *text);
+/* an array of what stands one a line in text */
+void json_add_lines(cJSON *object, const char *name, const char *text);
 void json_add_number(cJSON *object, const char *name, uint64_t value);
 void json_add_bool(cJSON *object, const char *name, bool value);
 /* an item, as short as it can be and still be that float */

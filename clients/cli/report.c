@@ -105,6 +105,9 @@ static void add_member(cJSON *object, const struct column *c, const char *text, 
     case COLUMN_TEXT:
         json_add_text(object, c->name, text);
         break;
+    case COLUMN_LINES:
+        json_add_lines(object, c->name, text);
+        break;
     case COLUMN_NUMBER:
         json_add_number(object, c->name, number);
         break;

@@ -28,7 +28,12 @@ struct column {
     const char *title; /* NULL: only in JSON */
     const char *name;  /* NULL: end of the list */
     int field;
-    enum { COLUMN_TEXT, COLUMN_NUMBER, COLUMN_BOOL } form;
+    enum {
+        COLUMN_TEXT,
+        COLUMN_LINES, /* text: words, one a line; only in JSON */
+        COLUMN_NUMBER,
+        COLUMN_BOOL
+    } form;
 };
 
 /* Rows of a reply that count; NULL: all. */

@@ -11,7 +11,7 @@
 #include "proto/frame.h"
 #include "wire/rpc_msg.h"
 
-#define MODELS_MAX_BYTES (2 * RPC_INFO_MAX_BYTES) /* names and rows, of which the answer is made */
+#define ROWS_MAX_BYTES (2 * RPC_INFO_MAX_BYTES) /* names and rows, of which the answer is made */
 
 static int encode_info(const struct frontends *f, uint64_t high_water_bytes, struct buf *out)
 {
@@ -75,7 +75,7 @@ static int encode_models(const struct frontends *f, uint64_t now_usec, struct bu
     struct model_rows rows = {.now_usec = now_usec};
     int r = -ENOMEM;
 
-    arena_init(&rows.arena, MODELS_MAX_BYTES);
+    arena_init(&rows.arena, ROWS_MAX_BYTES);
     router_each_listed(f->router, now_usec, count_row, &rows);
     rows.items = arena_array(&rows.arena, rows.max + 1, sizeof *rows.items);
     if (rows.items) {
@@ -86,40 +86,102 @@ static int encode_models(const struct frontends *f, uint64_t now_usec, struct bu
     return r;
 }
 
-/* Why a deployment takes no calls now; the rows of a status point to it. */
-struct pause_text {
-    char text[DEPLOYMENT_TEXT_BYTES];
+/* Rows of a status, while they are gathered. */
+struct status_rows {
+    const struct router *router;        /* borrowed */
+    struct arena arena;                 /* of rows and their texts */
+    const struct model_group **targets; /* what the router's aliases lead to, in their order */
+    struct rpc_deployment *items;
+    size_t n;
+    bool with_times; /* also what passes by itself */
+    uint64_t now_usec;
+    bool is_out_of_memory;
 };
 
-/* texts: as many as ret. with_times: also what passes by itself. */
-static size_t list_deployments(const struct router *router, bool with_times, uint64_t now_usec,
-                               struct pause_text *texts, struct rpc_deployment *ret)
+/* A text of its own for a row, out of words that stand in a buffer, one a line. */
+static const char *keep_lines(struct status_rows *rows, struct buf *lines, int r)
 {
-    size_t n = 0;
+    struct str text = r < 0 ? STR_NONE : arena_copy(&rows->arena, buf_str(lines));
 
-    for (size_t i = 0; i < router->n_groups; i++) {
-        const struct model_group *g = &router->groups[i];
+    buf_done(lines);
+    rows->is_out_of_memory |= !text.ptr;
+    return text.ptr ? text.ptr : "";
+}
 
-        for (size_t k = 0; k < g->n_deployments; k++) {
-            const struct deployment *d = g->deployments[k];
-            const char *pause = deployment_describe_pause(d, with_times, now_usec, texts[n].text);
+static int add_line(struct buf *lines, const char *word)
+{
+    int r = lines->len > 0 ? buf_append_char(lines, '\n') : 0;
 
-            ret[n++] = (struct rpc_deployment) {
-                .model = g->name,
-                .id = d->id,
-                .provider = d->provider,
-                .off_reason = d->off_reason ? d->off_reason : pause,
-                .slots = d->slots,
-                .in_use = d->in_use,
-                .upstream_model = d->upstream_model,
-                .api_base = d->api_base,
-                .server_version = deployment_server_version(d),
-                .is_loaded = deployment_is_loaded(d, NULL, now_usec),
-                .idle_usec = with_times ? deployment_idle_usec(d, now_usec) : 0,
-            };
+    return r < 0 ? r : buf_append_z(lines, word);
+}
+
+static const char *tags_of(struct status_rows *rows, const struct deployment *d)
+{
+    struct buf lines;
+    int r = 0;
+
+    buf_init(&lines, RPC_INFO_MAX_BYTES);
+    for (size_t i = 0; r == 0 && i < d->terms->n_tags; i++) {
+        r = add_line(&lines, d->terms->tags[i]);
+    }
+    return keep_lines(rows, &lines, r);
+}
+
+static const char *aliases_of(struct status_rows *rows, const struct model_group *g,
+                              const struct deployment *d)
+{
+    struct buf lines;
+    int r = 0;
+
+    buf_init(&lines, RPC_INFO_MAX_BYTES);
+    for (size_t i = 0; r == 0 && i < rows->router->n_aliases; i++) {
+        const struct model_group *target = rows->targets[i];
+
+        if (target == g || (target && target->is_single && target->deployments[0] == d)) {
+            r = add_line(&lines, rows->router->aliases[i].name);
         }
     }
-    return n;
+    return keep_lines(rows, &lines, r);
+}
+
+static const char *why_off(struct status_rows *rows, const struct deployment *d)
+{
+    char *text = arena_alloc(&rows->arena, DEPLOYMENT_TEXT_BYTES);
+
+    rows->is_out_of_memory |= !text;
+    return d->off_reason ? d->off_reason
+           : text        ? deployment_describe_pause(d, rows->with_times, rows->now_usec, text)
+                         : NULL;
+}
+
+static void describe_deployment(struct status_rows *rows, const struct model_group *g,
+                                const struct deployment *d, struct rpc_deployment *ret)
+{
+    bool with_times = rows->with_times;
+    uint64_t paused_usec = 0;
+
+    *ret = (struct rpc_deployment) {
+        .model = g->name,
+        .id = d->id,
+        .provider = d->provider,
+        .off_reason = why_off(rows, d),
+        .slots = d->slots,
+        .in_use = d->in_use,
+        .upstream_model = d->upstream_model,
+        .api_base = d->api_base,
+        .server_version = deployment_server_version(d),
+        .is_loaded = deployment_is_loaded(d, NULL, rows->now_usec),
+        .idle_usec = with_times ? deployment_idle_usec(d, rows->now_usec) : 0,
+        .order = d->terms->order,
+        .weight_permille = (uint64_t) (d->terms->weight * 1000 + 0.5),
+        .tags = tags_of(rows, d),
+        .is_local_only = d->terms->is_local_only,
+        .aliases = aliases_of(rows, g, d),
+    };
+    if (with_times && !d->off_reason &&
+        deployment_paused_by(d, rows->now_usec, &paused_usec) != PAUSE_NONE) {
+        ret->paused_usec = paused_usec;
+    }
 }
 
 static size_t count_deployments(const struct router *router)
@@ -132,12 +194,32 @@ static size_t count_deployments(const struct router *router)
     return n;
 }
 
+/* 0 or -ENOMEM; what is there by then is the arena's. */
+static int list_deployments(struct status_rows *rows, struct router *router)
+{
+    rows->router = router;
+    rows->items = arena_array(&rows->arena, count_deployments(router) + 1, sizeof *rows->items);
+    rows->targets = arena_array(&rows->arena, router->n_aliases + 1, sizeof(void *));
+    if (!rows->items || !rows->targets) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < router->n_aliases; i++) {
+        rows->targets[i] = router_resolve(router, str_from(router->aliases[i].name));
+    }
+    for (size_t i = 0; i < router->n_groups; i++) {
+        const struct model_group *g = &router->groups[i];
+
+        for (size_t k = 0; k < g->n_deployments; k++) {
+            describe_deployment(rows, g, g->deployments[k], &rows->items[rows->n++]);
+        }
+    }
+    return rows->is_out_of_memory ? -ENOMEM : 0;
+}
+
 static int encode_status(const struct frontends *f, bool with_times, uint64_t now_usec,
                          struct buf *out)
 {
-    size_t n = count_deployments(f->router);
-    struct rpc_deployment *deployments = calloc(n + 1, sizeof *deployments);
-    struct pause_text *texts = calloc(n + 1, sizeof *texts);
+    struct status_rows rows = {.with_times = with_times, .now_usec = now_usec};
     struct rpc_status status = {
         .uptime_usec = with_times ? usec_since(now_usec, f->started_at_usec) : 0,
         .config_generation = f->config_generation,
@@ -155,19 +237,17 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
         .n_failed = f->stats->n_failed,
         .n_cancelled = f->stats->n_cancelled,
         .n_refused = f->stats->n_refused,
-        .deployments = deployments,
     };
     int r;
 
-    if (!deployments || !texts) {
-        free(deployments);
-        free(texts);
-        return -ENOMEM;
+    arena_init(&rows.arena, ROWS_MAX_BYTES);
+    r = list_deployments(&rows, f->router);
+    if (r == 0) {
+        status.deployments = rows.items;
+        status.n_deployments = rows.n;
+        r = rpc_encode_status(&status, out);
     }
-    status.n_deployments = list_deployments(f->router, with_times, now_usec, texts, deployments);
-    r = rpc_encode_status(&status, out);
-    free(deployments);
-    free(texts);
+    arena_done(&rows.arena);
     return r;
 }
 

@@ -85,6 +85,12 @@ struct rpc_deployment {
     bool is_loaded;
     uint64_t idle_usec;
     const char *server_version; /* "" without */
+    uint32_t order;             /* 0: none */
+    uint64_t weight_permille;
+    const char *tags; /* one a line; "" without */
+    bool is_local_only;
+    uint64_t paused_usec;
+    const char *aliases; /* as tags */
 };
 struct rpc_status {
     uint64_t uptime_usec, config_generation;

@@ -449,6 +449,12 @@ static void fill_deployment(Sluice__V1__DeploymentStatus *to, const struct rpc_d
     to->server_version = borrowed(from->server_version);
     to->loaded = from->is_loaded;
     to->idle_usec = from->idle_usec;
+    to->order = from->order;
+    to->weight_permille = from->weight_permille;
+    to->tags = borrowed(from->tags);
+    to->local_only = from->is_local_only;
+    to->paused_usec = from->paused_usec;
+    to->aliases = borrowed(from->aliases);
 }
 
 int rpc_encode_status(const struct rpc_status *status, struct buf *out)

@@ -21,7 +21,7 @@ from testenv.cli import (
     said,
 )
 from testenv.daemon import Daemon, mock
-from testenv.upstream import stall, text
+from testenv.upstream import stall, text, whole
 from testenv.waiting import eventually
 
 
@@ -177,6 +177,41 @@ def test_show(env) -> None:
     assert document(unknown)["error"]["code"] == "model_not_found"
     for args in ((), ("a", "b")):
         assert run(sluice, "show", *args).returncode == USAGE
+
+
+def test_show_tells_the_terms_and_the_aliases(env) -> None:
+    upstream = env.openai()
+    terms = {"order": 2, "weight": 0.5, "tags": ["fast", "local_only"]}
+    sluice = env.start(
+        {"m": [upstream.deployment(**terms), mock()], "n": mock()},
+        router={"model_group_alias": {"mm": "m", "hidden": {"model": "m", "hidden": True}, "nn": "n"}},
+    )
+    people = run(sluice, "show", "mm").stdout.decode()
+    assert people.startswith("mm, another name for m, 2 deployments\n")
+    for words in ("order      2", "weight     0.5", "tags       fast, local_only", "aliases    mm, hidden"):
+        assert people.count("    " + words + "\n") == (2 if "aliases" in words else 1), (words, people)
+    assert run(sluice, "show", "hidden").stdout.decode().startswith("hidden, another name for m,")
+    told = document(run(sluice, "show", "--json", "mm"))
+    first, second = told["deployments"]
+    assert told["model"] == first["model"] == "m"
+    assert (first["order"], first["weight_permille"], first["local_only"]) == (2, 500, True)
+    assert first["tags"] == ["fast", "local_only"] and first["aliases"] == second["aliases"] == ["mm", "hidden"]
+    assert (second["order"], second["weight_permille"], second["tags"], second["paused_usec"]) == (0, 0, [], 0)
+    assert run(sluice, "show", "m").stdout.decode().startswith("m, 2 deployments\n")
+
+
+def test_show_tells_of_a_pause(env) -> None:
+    upstream = env.openai()
+    upstream.always(whole(429, {"error": {"message": "slow down"}}))
+    sluice = env.start(
+        {"m": [upstream.deployment(cooldown_time=300), upstream.deployment(cooldown_time=300)]},
+        router={"num_retries": 0},
+    )
+    assert run(sluice, "run", "m", "hello").returncode == TRY_LATER
+    paused = [d for d in document(run(sluice, "show", "--json", "m"))["deployments"] if d["paused_usec"]]
+    assert len(paused) == 1, "the other one was not asked"
+    assert all(d["paused_usec"] <= 300_000_000 and "rate limit" in d["unavailable_reason"] for d in paused)
+    assert "state      paused: cooling down for" in run(sluice, "show", "m").stdout.decode()
 
 
 # ---------------------------------------------------------------------------------------------- watch

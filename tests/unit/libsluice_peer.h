@@ -158,7 +158,7 @@ static inline size_t peer_started_event(uint8_t *out, uint64_t seq, const char *
 static inline size_t peer_state(uint8_t *out, uint32_t n_running)
 {
     char model[] = "m", id[] = "d", upstream_model[] = "um", api_base[] = "http://127.0.0.1:11434";
-    char server_version[] = "0.34.3";
+    char server_version[] = "0.34.3", tags[] = "a\nb", aliases[] = "x\ny";
     Sluice__V1__DeploymentStatus deployment, *list[1] = {&deployment};
     Sluice__V1__StatusResponse status;
 
@@ -169,6 +169,12 @@ static inline size_t peer_state(uint8_t *out, uint32_t n_running)
     deployment.upstream_model = upstream_model;
     deployment.api_base = api_base;
     deployment.server_version = server_version;
+    deployment.order = 2;
+    deployment.weight_permille = 500;
+    deployment.tags = tags;
+    deployment.local_only = 1;
+    deployment.paused_usec = 7;
+    deployment.aliases = aliases;
     deployment.loaded = 1;
     deployment.idle_usec = UINT64_C(1) << 40;
     status.calls_running = n_running;

@@ -116,6 +116,12 @@ START_TEST(states_are_read_like_a_status)
         ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_API_BASE),
                          "http://127.0.0.1:11434");
         ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_SERVER_VERSION), "0.34.3");
+        ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_ORDER), 2);
+        ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_WEIGHT_PERMILLE), 500);
+        ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_TAGS), "a\nb");
+        ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_LOCAL_ONLY), 1);
+        ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_PAUSED_USEC), 7);
+        ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_ALIASES), "x\ny");
         ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_LOADED), 1);
         ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_IDLE_USEC), UINT64_C(1)
                                                                                        << 40);

@@ -301,8 +301,9 @@ START_TEST(encodes_models_status_and_cancel)
 {
     const struct rpc_model models[] = {{"a", "ollama", 2, 1}, {"b", "mock", 1, 0}};
     const struct rpc_deployment deployments[] = {
-        {"a", "d1", "ollama", NULL, "um", "http://127.0.0.1:1", 2, 1, true, 12, "0.34.3"},
-        {"a", "d2", "openai", "no key", "", "", 1, 0, false, 0, ""}};
+        {"a", "d1", "ollama", NULL, "um", "http://127.0.0.1:1", 2, 1, true, 12, "0.34.3", 3, 500,
+         "a\nlocal_only", true, 7, "x\ny"},
+        {"a", "d2", "openai", "no key", "", "", 1, 0, false, 0, "", 0, 0, "", false, 0, ""}};
     const struct rpc_status status = {.uptime_usec = 5,
                                       .config_generation = 2,
                                       .pressure_level = 3,
@@ -371,6 +372,12 @@ START_TEST(encodes_models_status_and_cancel)
     ck_assert_uint_eq(s->deployments[0]->idle_usec, 12);
     ck_assert_str_eq(s->deployments[0]->server_version, "0.34.3");
     ck_assert_str_eq(s->deployments[1]->server_version, "");
+    ck_assert_uint_eq(s->deployments[0]->order, 3);
+    ck_assert_uint_eq(s->deployments[0]->weight_permille, 500);
+    ck_assert_str_eq(s->deployments[0]->tags, "a\nlocal_only");
+    ck_assert(s->deployments[0]->local_only && !s->deployments[1]->local_only);
+    ck_assert_uint_eq(s->deployments[0]->paused_usec, 7);
+    ck_assert_str_eq(s->deployments[0]->aliases, "x\ny");
     sluice__v1__status_response__free_unpacked(s, NULL);
 
     buf_clear(&out);
@@ -384,8 +391,8 @@ static void encode_once(void)
     const enum finish_reason reason = FINISH_STOP;
     const struct rpc_timings timings = {0};
     const struct rpc_model model = {"a", "ollama", 2, 1};
-    const struct rpc_deployment deployment = {"a", "d1", "ollama", NULL, "um", "",
-                                              2,   1,    true,     1,    ""};
+    const struct rpc_deployment deployment = {"a", "d1", "ollama", NULL, "um", "",    2, 1, true,
+                                              1,   "",   0,        0,    "",   false, 0, ""};
     const struct rpc_status status = {
         .pressure_source = "", .deployments = &deployment, .n_deployments = 1};
     const struct event events[] = {

@@ -530,6 +530,10 @@ def _row_text(call: Call, row: int, field: int) -> str:
     return str(lib.sluice_call_row_text(call.handle, row, field).decode("utf-8", "replace"))
 
 
+def _row_lines(call: Call, row: int, field: int) -> List[str]:
+    return [word for word in _row_text(call, row, field).split("\n") if word]
+
+
 def models_of(call: Call) -> types.ModelList:
     created = int(time.time())
     rows = range(lib.sluice_call_n_rows(call.handle))
@@ -562,6 +566,12 @@ def status_of(call: Call) -> types.Status:
             is_loaded=bool(_row_number(call, i, Field.LOADED)),
             idle_seconds=_row_number(call, i, Field.IDLE_USEC) / 1e6 or None,
             server_version=_row_text(call, i, Field.SERVER_VERSION),
+            order=_row_number(call, i, Field.ORDER) or None,
+            weight=_row_number(call, i, Field.WEIGHT_PERMILLE) / 1000 or None,
+            tags=_row_lines(call, i, Field.TAGS),
+            is_local_only=bool(_row_number(call, i, Field.LOCAL_ONLY)),
+            paused_seconds=_row_number(call, i, Field.PAUSED_USEC) / 1e6 or None,
+            aliases=_row_lines(call, i, Field.ALIASES),
         )
         for i in range(lib.sluice_call_n_rows(call.handle))
     ]

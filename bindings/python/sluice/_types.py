@@ -385,6 +385,12 @@ class DeploymentStatus(BaseModel):
     is_loaded: bool  # in the server's memory, as far as is known
     idle_seconds: Optional[float]  # since its last call; None: there was none, or it is in use
     server_version: str = ""  # of the model server, where it is known
+    order: Optional[int] = None  # the lowest is asked first
+    weight: Optional[float] = None  # against the others of its model
+    tags: List[str] = field(default_factory=list)
+    is_local_only: bool = False  # calls that it could serve never leave the device
+    paused_seconds: Optional[float] = None  # it is left alone for so long yet, for the unavailable_reason
+    aliases: List[str] = field(default_factory=list)  # other names that lead to it
 
 
 @dataclass

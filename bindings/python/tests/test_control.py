@@ -65,6 +65,8 @@ def test_unload(service: Service, client: sluice.Client) -> None:
     assert deployment.upstream_model == "the-model" and deployment.is_loaded
     assert deployment.api_base == service.ollama.url and deployment.idle_seconds is not None
     assert deployment.server_version in ("", service.ollama.version)  # asked beside the call
+    assert (deployment.order, deployment.weight, deployment.tags, deployment.aliases) == (None, None, [], [])
+    assert deployment.paused_seconds is None and not deployment.is_local_only
     result = client.unload("o")
     assert (result.unloaded, result.unchanged) == (1, 0)
     with pytest.raises(sluice.NotFoundError):
