@@ -29,6 +29,19 @@ def verify(i, folder, scope):
     return units / "sluice.service"
 
 
+def verify_drop_in(i, folder):
+    """The drop-in for Ollama's unit beside such a unit."""
+    drop_in = i.path(i.prefix / "share/doc/sluice/examples/ollama.service.d/sluice.conf")
+    (folder / "ollama.service.d").mkdir(parents=True)
+    (folder / "ollama.service.d/sluice.conf").write_text(drop_in.read_text())
+    unit = folder / "ollama.service"
+    unit.write_text("[Service]\nExecStart=/bin/true serve\n")
+    done = subprocess.run(["systemd-analyze", "--system", "verify", "--man=no", unit], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, env=dict(os.environ, SYSTEMD_UNIT_PATH=f"{folder}:"))
+    if done.returncode != 0 or "sluice.conf" in done.stdout:
+        raise SystemExit(f"systemd-analyze verify of the drop-in: exit status {done.returncode}\n{done.stdout}")
+
+
 def main():
     args = arguments(__doc__)
     with tempfile.TemporaryDirectory(prefix="sluice-units-") as scratch:
@@ -36,6 +49,7 @@ def main():
         i.install()
         verify(i, "user", "--user")
         service = verify(i, "system", "--system")
+        verify_drop_in(i, Path(scratch) / "ollama")
         report = run(["systemd-analyze", "security", "--offline=yes", f"--threshold={MOST_EXPOSED}", "--no-pager", service])
         print(report.strip().splitlines()[-1])
 
