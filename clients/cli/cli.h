@@ -47,6 +47,10 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int complain_with(enum exit_code exit_code, const char *code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* From here on sentences of failures go into out, which is of size bytes and empty at first, and nowhere else; NULL: no more. For a
+ * command that goes on after a failure and tells it in its own way. */
+void fault_capture(char *out, size_t size);
+
 /* Says what -errno a library function returned and gives the exit code for it. */
 int complain_errno(const char *what, int error);
 
@@ -118,6 +122,7 @@ int run_cancel(const struct command *command, int argc, char **argv);
 int run_chat(const struct command *command, int argc, char **argv);
 int run_check_config(const struct command *command, int argc, char **argv);
 int run_complete(const struct command *command, int argc, char **argv);
+int run_doctor(const struct command *command, int argc, char **argv);
 int run_drain(const struct command *command, int argc, char **argv);
 int run_classify(const struct command *command, int argc, char **argv);
 int run_embed(const struct command *command, int argc, char **argv);

@@ -3,7 +3,7 @@
  * on stderr; with --json the same as a line on stdout; and the exit code that scripts go by.
  *
  * Owns the form in which failures are told, which is that of the one command that this process
- * runs, and why its output could not be written. Must not end the process.
+ * runs, where they go, and why its output could not be written. Must not end the process.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -17,6 +17,8 @@
 #define MESSAGE_MAX_BYTES 1536
 
 static enum fault_form form;
+static char *captured; /* borrowed: where sentences go instead; NULL: to people */
+static size_t captured_size;
 static int output_errno; /* of the first write to stdout that failed */
 
 void fault_set_form(enum fault_form new_form)
@@ -24,8 +26,21 @@ void fault_set_form(enum fault_form new_form)
     form = new_form;
 }
 
+void fault_capture(char *out, size_t size)
+{
+    captured = out;
+    captured_size = size;
+    if (out) {
+        out[0] = '\0';
+    }
+}
+
 static void print_sentence(const char *text)
 {
+    if (captured) {
+        (void) snprintf(captured, captured_size, "%s", text);
+        return;
+    }
     term_progress(NULL);
     (void) fflush(stdout);
     (void) fputs("sluicectl: ", stderr);
@@ -36,7 +51,7 @@ static void print_sentence(const char *text)
 /* The line of --json: call's failure, or where that is NULL code and text. */
 static void print_json(const sluice_call *call, const char *code, const char *text)
 {
-    if (form == FAULT_TEXT) {
+    if (form == FAULT_TEXT || captured) {
         return;
     }
 

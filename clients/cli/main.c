@@ -41,6 +41,8 @@ const struct command commands[] = {
     {"drain", "[OPTION]...", "Let the daemon finish what runs, take nothing new, and end.",
      run_drain},
     {"log", "[OPTION]...", "Show the calls that have ended, from the journal.", run_log},
+    {"doctor", "[OPTION]...",
+     "Look whether this machine is set up well, and say which commands mend it.", run_doctor},
     {"key", "new|hash [OPTION]...", "Make a new random API key, or hash one.", run_key},
     {"check-config", "[OPTION]... [FILE]",
      "Say what each key of a configuration does, and whether it can be used.", run_check_config},

@@ -48,6 +48,7 @@ _sluicectl_options() {
     log) options+=(--follow --lines --since --uid --failed --stats --directory --file) ;;
     key) options+=(--id --count) ;;
     check-config) options+=(--strict) ;;
+    doctor) options+=(--ollama --root) ;;
     esac
     _sluicectl_of "${options[@]}"
 }
@@ -57,14 +58,14 @@ _sluicectl_wants_value() {
     case $1 in
     --socket | -s | --model | -m | --class | -c | --effort | --timeout | --interval | -i | --id | --max-tokens | --count | -n | \
         --temperature | -t | --top-p | --seed | --system | -S | --dimensions | -d | --top-n | --lines | --since | --uid | -u | --directory | \
-        -D | --file) ;;
+        -D | --file | --ollama | --root) ;;
     *) return 1 ;;
     esac
 }
 
 _sluicectl_value() {
     case $1 in
-    --socket | -s | --file | --directory | -D) _sluicectl_files ;;
+    --socket | -s | --file | --directory | -D | --root) _sluicectl_files ;;
     --model | -m) _sluicectl_models "${daemon[@]}" ;;
     --uid | -u) mapfile -t COMPREPLY < <(compgen -u -- "$cur") ;;
     --since) _sluicectl_of 10min 1h 1d today yesterday ;;
@@ -84,7 +85,7 @@ _sluicectl_words() {
 }
 
 _sluicectl() {
-    local verbs=(chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log key
+    local verbs=(chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log doctor key
         check-config version help)
     local line=${COMP_LINE:0:COMP_POINT} words cur previous='' verb='' n_words=0 daemon i
     COMPREPLY=()

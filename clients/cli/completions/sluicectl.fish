@@ -3,7 +3,7 @@
 # Model names come from the daemon that the line talks to; without one there are none, quickly and silently.
 # tests/lint/lint_cli.py compares this file with --help.
 
-set -g __sluicectl_verbs chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log key \
+set -g __sluicectl_verbs chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log doctor key \
     check-config version help
 
 # The verb of the line, nothing while there is none.
@@ -76,6 +76,7 @@ complete -c sluicectl -n 'not __sluicectl_verb' -a cancel -d 'End a running or w
 complete -c sluicectl -n 'not __sluicectl_verb' -a reload -d 'Let the daemon read its configuration again'
 complete -c sluicectl -n 'not __sluicectl_verb' -a drain -d 'Let the daemon finish what runs, take nothing new, and end'
 complete -c sluicectl -n 'not __sluicectl_verb' -a log -d 'Show the calls that have ended'
+complete -c sluicectl -n 'not __sluicectl_verb' -a doctor -d 'Look whether this machine is set up well'
 complete -c sluicectl -n 'not __sluicectl_verb' -a key -d 'Make a new random API key, or hash one'
 complete -c sluicectl -n 'not __sluicectl_verb' -a check-config -d 'Say what each key of a configuration does'
 complete -c sluicectl -n 'not __sluicectl_verb' -a version -d 'Show the versions'
@@ -104,6 +105,8 @@ complete -c sluicectl -n '__sluicectl_is log' -l failed -d 'Those that did not c
 complete -c sluicectl -n '__sluicectl_is log' -l stats -d 'In numbers'
 complete -c sluicectl -n '__sluicectl_is log' -s D -l directory -r -F -d 'Another journal'
 complete -c sluicectl -n '__sluicectl_is log' -l file -r -F -d 'A journal file'
+complete -c sluicectl -n '__sluicectl_is doctor' -l ollama -x -d 'An Ollama to look at'
+complete -c sluicectl -n '__sluicectl_is doctor' -l root -r -F -d 'Look below this folder'
 complete -c sluicectl -n '__sluicectl_is key' -s i -l id -x -d 'What to call it'
 complete -c sluicectl -n '__sluicectl_is key' -s n -l count -x -d 'Make that many'
 complete -c sluicectl -n '__sluicectl_is check-config' -l strict -d 'Fail also where a key is not read exactly'

@@ -1,0 +1,154 @@
+/*
+ * What sluicectl doctor says of sluiced: may this user connect, does it answer, does it see memory
+ * pressure, can all its deployments be used, and what does its unit allow it.
+ *
+ * Without a daemon that is one finding and not the end: the advice is that of every other command
+ * (reach.c), told here as an entry. From the daemon come also the Ollamas to look at.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "doctor.h"
+
+#define MIN_FILES 1024 /* connections (256), and two for each call that runs */
+
+/* The command that advice has between backquotes. */
+static void fix_as_advised(struct doctor *d, const char *advice)
+{
+    const char *start = strchr(advice, '`');
+    const char *end = start ? strchr(start + 1, '`') : NULL;
+
+    if (end) {
+        doctor_fix(d, "%s%.*s", strncmp(start + 1, "systemctl ", 10) == 0 ? "sudo " : "",
+                   (int) (end - start - 1), start + 1);
+    }
+}
+
+/* ---------------------------------------------------------------- what it says */
+
+static unsigned long long number(const sluice_call *call, int field)
+{
+    return sluice_call_reply_number(call, field);
+}
+
+static void look_at_deployments(struct doctor *d, const sluice_call *call)
+{
+    size_t n_off = 0;
+
+    for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
+        const char *base = sluice_call_row_text(call, i, SLUICE_FIELD_API_BASE);
+
+        if (!d->ollama_url &&
+            strncmp(sluice_call_row_text(call, i, SLUICE_FIELD_PROVIDER), "ollama", 6) == 0 &&
+            !doctor_add_server(d, base, sluice_call_row_number(call, i, SLUICE_FIELD_SLOTS))) {
+            doctor_tell(d, "ollama", DOCTOR_UNKNOWN,
+                        "%s is not looked at: only http is spoken here", base);
+        }
+        if (!sluice_call_row_number(call, i, SLUICE_FIELD_AVAILABLE)) {
+            n_off++;
+            doctor_tell(d, "models", DOCTOR_FINDING, "a deployment of %s is off: %s",
+                        sluice_call_row_text(call, i, SLUICE_FIELD_MODEL),
+                        sluice_call_row_text(call, i, SLUICE_FIELD_UNAVAILABLE_REASON));
+            doctor_fix(d, "sluicectl check-config");
+        }
+    }
+    if (n_off == 0) {
+        doctor_tell(d, "models", DOCTOR_FINE, "all %zu deployments can be used",
+                    sluice_call_n_rows(call));
+    }
+}
+
+static void look_at_status(struct doctor *d, const sluice_call *call)
+{
+    unsigned long long level = number(call, SLUICE_FIELD_PRESSURE_LEVEL);
+
+    if (number(call, SLUICE_FIELD_DRAINING)) {
+        doctor_tell(d, "daemon", DOCTOR_FINDING, "sluiced is draining: it takes no new calls");
+        doctor_fix(d, "sudo systemctl restart sluice.service");
+    } else {
+        doctor_tell(d, "daemon", DOCTOR_FINE, "sluiced %s answers",
+                    sluice_call_reply_text(call, SLUICE_FIELD_VERSION));
+    }
+    if (strcmp(sluice_call_reply_text(call, SLUICE_FIELD_PRESSURE_SOURCE), "none") == 0) {
+        doctor_tell(
+            d, "pressure", DOCTOR_UNKNOWN,
+            "sluiced does not watch memory pressure: PSI is off, or sluice.pressure.enabled "
+            "is false");
+    } else {
+        doctor_tell(d, "pressure", level >= 3 ? DOCTOR_FINDING : DOCTOR_FINE,
+                    "memory pressure is L%llu%s", level,
+                    level >= 3 ? ": new calls are refused" : "");
+        if (level >= 3) {
+            doctor_fix(d,
+                       "sluicectl top # shows what holds memory; sluicectl unload MODEL frees it");
+        }
+    }
+    look_at_deployments(d, call);
+}
+
+static void check_answer(struct doctor *d, const char *path)
+{
+    static char advice[1536];
+    sluice_client *client = NULL;
+    sluice_call *call = NULL;
+    sluice_request *req = NULL;
+    int code = EXIT_FAILED;
+
+    fault_capture(advice, sizeof(advice));
+    client = session_connect(path, &code);
+    if (client && sluice_status_new(&req) == 0) {
+        call = session_ask(client, req, "asking the daemon", &code);
+    }
+    fault_capture(NULL, 0);
+    if (call) {
+        look_at_status(d, call);
+    } else {
+        doctor_tell(d, "daemon", DOCTOR_FINDING, "%s", advice);
+        fix_as_advised(d, advice);
+    }
+    session_finish(call);
+    sluice_client_free(client);
+}
+
+/* ---------------------------------------------------------------- its unit */
+
+static void check_unit(struct doctor *d)
+{
+    static struct doctor_unit unit;
+    char adjust[32], files[32], most[32];
+
+    doctor_unit_load(d, "sluice.service", &unit);
+    if (!unit.is_known) {
+        doctor_tell(d, "unit", DOCTOR_UNKNOWN,
+                    "systemd knows no sluice.service here, or cannot be asked: its limits are not "
+                    "seen");
+        return;
+    }
+    doctor_unit_get(&unit, "OOMScoreAdjust", adjust, sizeof(adjust));
+    doctor_unit_get(&unit, "LimitNOFILE", files, sizeof(files));
+    doctor_unit_get(&unit, "MemoryMax", most, sizeof(most));
+    if (strtol(adjust, NULL, 10) >= 0) {
+        doctor_tell(d, "unit", DOCTOR_FINDING,
+                    "sluice.service has OOMScoreAdjust=%s: when memory runs out it is killed as "
+                    "early as anything else, and nobody refuses more work",
+                    adjust[0] ? adjust : "0");
+        doctor_fix_unit(d, "sluice.service", "OOMScoreAdjust=-500");
+    } else if (strcmp(files, "infinity") != 0 && strtoull(files, NULL, 10) < MIN_FILES) {
+        doctor_tell(d, "unit", DOCTOR_FINDING,
+                    "sluice.service may open %s files: too few for its connections", files);
+        doctor_fix_unit(d, "sluice.service", "LimitNOFILE=65536");
+    } else {
+        doctor_tell(d, "unit", DOCTOR_FINE, "sluice.service: OOMScoreAdjust=%s, MemoryMax=%s",
+                    adjust, most);
+    }
+}
+
+void doctor_check_daemon(struct doctor *d)
+{
+    char path[DOCTOR_PATH_BYTES];
+    bool is_elsewhere = d->root[0] != '\0' && !d->socket;
+
+    check_unit(d);
+    check_answer(d,
+                 is_elsewhere && doctor_path(d, path, "/run/sluice/rpc.sock") ? path : d->socket);
+}

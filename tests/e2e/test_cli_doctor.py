@@ -1,0 +1,340 @@
+"""sluicectl doctor: a machine (a tree of files, see testenv/machine_tree.py) where all is well, then one thing wrong at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any, Callable
+
+import pytest
+from testenv.cli import FAILED, OK, USAGE, Elsewhere, document, run, said, terminal
+from testenv.machine_tree import GOOD_ENVIRONMENT, Machine
+from testenv.upstream import Upstream, fin, raw
+
+GIB = 1 << 30
+
+
+def tags(*models: tuple[str, Any]) -> bytes:
+    body = json.dumps({"models": [{"name": name, "size": size} for name, size in models]}).encode()
+    return b"HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n" + body
+
+
+@pytest.fixture
+def machine(env) -> Machine:
+    return Machine(env.directory / "machine")
+
+
+@pytest.fixture
+def server(env) -> Upstream:
+    upstream = env.ollama()
+    upstream.on_tags(raw(tags(("small:1b", GIB))), fin())
+    return upstream
+
+
+def port_of(upstream: Upstream) -> int:
+    return int(upstream.url.rsplit(":", 1)[1])
+
+
+class Doctor:
+    """One run, as JSON: entries by check."""
+
+    def __init__(self, sluice: Any, machine: Machine, *args: str):
+        socket_args = ("--socket", sluice.rpc_path) if sluice else ()
+        self.result = run(sluice, "doctor", "--json", "--root", str(machine.root), *socket_args, *args)
+        self.document = document(self.result)
+        self.checks = self.document["checks"]
+        self.findings = [c for c in self.checks if c["state"] == "finding"]
+        assert self.document["findings"] == len(self.findings)
+        assert self.result.returncode == (FAILED if self.findings else OK)
+        assert self.result.stderr == b""
+
+    def of(self, check: str) -> list[dict[str, Any]]:
+        return [c for c in self.checks if c["check"] == check]
+
+    def finding(self) -> dict[str, Any]:
+        """The only one."""
+        assert len(self.findings) == 1, self.findings
+        return self.findings[0]
+
+
+@pytest.fixture
+def examine(env, machine: Machine, server: Upstream) -> Callable[..., Doctor]:
+    """Runs it on that machine with a daemon that is well and an Ollama of that environment."""
+    sluice = env.start()
+
+    def examine_(environment: Any = GOOD_ENVIRONMENT, comm: str = "ollama") -> Doctor:
+        machine.ollama(port_of(server), environment, comm)
+        return Doctor(sluice, machine, "--ollama", server.url)
+
+    return examine_
+
+
+def test_all_is_well(examine) -> None:
+    doctor = examine()
+    assert doctor.findings == []
+    assert {c["check"] for c in doctor.checks} == {
+        "psi", "memory", "swap", "cgroup", "killers", "unit", "daemon", "pressure", "models", "ollama", "fit",
+    }
+    assert "small:1b fits" in doctor.of("fit")[0]["text"]
+    assert all(not c["fix"] for c in doctor.checks if c["state"] == "fine")
+
+
+# ---------------------------------------------------------------------------------------------- kernel
+
+PSI = "/proc/pressure/memory"
+LOADERS = [
+    ("/boot/firmware/cmdline.txt", "sed -i '1s/$/ psi=1/' /boot/firmware/cmdline.txt"),
+    ("/etc/default/grub", "update-grub"),
+    ("/boot/extlinux/extlinux.conf", "/ psi=1/' /boot/extlinux/extlinux.conf"),
+    ("/etc/kernel/cmdline", "kernel-install add-all"),
+]
+
+
+@pytest.mark.parametrize("file, command", LOADERS)
+def test_psi_is_off(examine, machine, file: str, command: str) -> None:
+    machine.remove(PSI)
+    machine.write(file, "quiet\n")
+    finding = examine().finding()
+    assert finding["check"] == "psi" and command in finding["fix"] and "psi=1" in finding["fix"]
+
+
+def test_psi_and_the_kernel(examine, machine) -> None:
+    machine.write(PSI, "garbage")
+    assert "# add psi=1" in examine().finding()["fix"]
+    machine.write("/proc/cmdline", "quiet psi=0\n")
+    assert "psi=0" in examine_again(examine)["text"]
+    machine.write("/proc/cmdline", "quiet\n")
+    machine.write("/boot/config-6.12.0-test", "# comment\n# CONFIG_PSI is not set\n")
+    finding = examine_again(examine)
+    assert "CONFIG_PSI=y" in finding["text"] and finding["fix"] == ""
+    machine.write("/boot/config-6.12.0-test", "# comment\nCONFIG_PSI=y\nCONFIG_PSI_DEFAULT_DISABLED=y\n")
+    assert "psi=1" in examine_again(examine)["fix"]
+
+
+def examine_again(examine) -> dict[str, Any]:
+    """The finding of another look; what listens is in the tree already."""
+    return examine(None).finding()
+
+
+def test_swap(examine, machine) -> None:
+    machine.write("/proc/swaps", "Filename Type Size Used Priority\n")
+    machine.write("/usr/bin/apt-get", "")
+    finding = examine().finding()
+    assert finding["check"] == "swap" and "zram-tools" in finding["fix"]
+    machine.remove("/usr/bin/apt-get")
+    assert "zramctl -f -s 2048M" in examine_again(examine)["fix"]
+    machine.write("/proc/swaps", "Filename Type Size Used Priority\n/dev/mmcblk0p3 partition 1 0 -2\n")
+    assert examine(None).findings == [], "Ollama may not swap: all is well"
+    machine.units["ollama.service"]["MemorySwapMax"] = "infinity"
+    machine.write_units()
+    assert examine_again(examine)["fix"] == "sudo systemctl set-property ollama.service MemorySwapMax=0"
+
+
+def test_cgroups(examine, machine) -> None:
+    machine.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io pids\n")
+    finding = examine().finding()
+    assert finding["check"] == "cgroup" and "cgroup_enable=memory" in finding["fix"]
+    machine.remove("/sys/fs/cgroup/cgroup.controllers")
+    machine.write("/sys/fs/cgroup/memory/memory.limit_in_bytes", "1\n")
+    old = examine(None).of("cgroup")[0]
+    assert old["state"] == "unknown" and "unified_cgroup_hierarchy" in old["fix"]
+
+
+@pytest.mark.parametrize("comm", ["earlyoom", "systemd-oomd", "nohang"])
+def test_who_else_kills(examine, machine, comm: str) -> None:
+    machine.write("/proc/77/comm", comm + "\n")
+    doctor = examine()
+    assert doctor.findings == []
+    assert [c["text"].split()[0] for c in doctor.of("killers")] == [comm]
+
+
+def test_an_empty_machine(env, machine) -> None:
+    """Nothing can be read, nobody answers: each is said, and nothing hangs or crashes."""
+    empty = Machine.__new__(Machine)
+    empty.root = env.directory / "empty"
+    empty.root.mkdir()
+    doctor = Doctor(None, empty, "--ollama", f"127.0.0.1:{env.port()}")
+    assert [c["check"] for c in doctor.findings] == ["psi", "cgroup", "daemon"]
+    assert {c["check"] for c in doctor.checks if c["state"] == "unknown"} == {
+        "memory", "swap", "killers", "unit", "ollama", "fit",
+    }
+
+
+@pytest.mark.parametrize("junk", ["\0" * 5000, "x" * 300_000, ":::\n" * 1000, "  sl\n 0: 0:0\n", "\xff\xfe"])
+def test_files_full_of_junk(env, machine, junk: str) -> None:
+    for path in (PSI, "/proc/meminfo", "/proc/swaps", "/proc/cmdline", "/proc/net/tcp", "/proc/net/tcp6", "/proc/1/comm",
+                 "/sys/fs/cgroup/cgroup.controllers", "/proc/sys/kernel/osrelease"):
+        machine.write(path, junk)
+    machine.write("/usr/bin/systemctl", f"#!/bin/sh\ncat {machine.root}/proc/meminfo\n").chmod(0o755)
+    Doctor(None, machine, "--ollama", f"127.0.0.1:{env.port()}")
+
+
+# ---------------------------------------------------------------------------------------------- Ollama
+
+
+@pytest.mark.parametrize(
+    "name, value, advised",
+    [
+        ("LLAMA_ARG_CACHE_RAM", None, "0"),
+        ("LLAMA_ARG_CACHE_RAM", "8192", "0"),
+        ("LLAMA_ARG_CACHE_RAM", "-1", "0"),
+        ("OLLAMA_NUM_PARALLEL", "4", "1"),
+        ("OLLAMA_MAX_LOADED_MODELS", None, "1"),
+        ("OLLAMA_MAX_LOADED_MODELS", "0", "1"),
+        ("OLLAMA_MAX_QUEUE", None, "8"),
+        ("OLLAMA_MAX_QUEUE", "512", "8"),
+    ],
+)
+def test_environment_of_ollama(env, machine, server, name: str, value: Any, advised: str) -> None:
+    """Of the process that listens; the slots are those of the daemon's deployment."""
+    sluice = env.start({"m": server.deployment()})
+    environment = {k: v for k, v in {**GOOD_ENVIRONMENT, name: value}.items() if v is not None}
+    machine.ollama(port_of(server), environment)
+    finding = Doctor(sluice, machine).finding()
+    assert name in finding["text"]
+    assert f"Environment={name}={advised}" in finding["fix"] and "restart ollama.service" in finding["fix"]
+
+
+def test_slots_and_parallel(env, machine, server) -> None:
+    sluice = env.start({"m": server.deployment(max_parallel_requests=3)})
+    machine.ollama(port_of(server), GOOD_ENVIRONMENT)
+    finding = Doctor(sluice, machine).finding()
+    assert "3 slots" in finding["text"] and "OLLAMA_NUM_PARALLEL=3" in finding["fix"]
+
+
+def test_environment_by_systemd(examine, machine) -> None:
+    """Where /proc does not say whose the socket is, and with systemd's quotes."""
+    words = [f"{name}={value}" for name, value in GOOD_ENVIRONMENT.items()]
+    machine.units["ollama.service"]["Environment"] = '"A=b c" ' + " ".join(words)
+    machine.write_units()
+    assert examine(None).findings == []
+    machine.units["ollama.service"]["Environment"] = "OLLAMA_HOST=0.0.0.0"
+    machine.write_units()
+    assert len(examine(None).findings) == 3, "cache, models, queue"
+
+
+def test_an_ollama_that_cannot_be_seen(examine, machine) -> None:
+    del machine.units["ollama.service"]
+    machine.write_units()
+    doctor = examine(None)
+    assert doctor.findings == []
+    assert any(c["fix"] == "sudo sluicectl doctor" for c in doctor.of("ollama"))
+
+
+def test_not_ollama_but_a_container(examine) -> None:
+    doctor = examine(GOOD_ENVIRONMENT, "docker-proxy")
+    assert doctor.findings == [] and "docker-proxy" in doctor.of("ollama")[0]["text"]
+
+
+def test_started_by_hand(examine, machine) -> None:
+    machine.units["ollama.service"]["MainPID"] = "0"
+    machine.write_units()
+    finding = examine({**GOOD_ENVIRONMENT, "LLAMA_ARG_CACHE_RAM": "4096"}).finding()
+    assert finding["fix"].startswith("LLAMA_ARG_CACHE_RAM=0 ollama serve")
+
+
+@pytest.mark.parametrize(
+    "name, value, fix",
+    [
+        ("OOMPolicy", "stop", "OOMPolicy=continue"),
+        ("OOMScoreAdjust", "0", "OOMScoreAdjust=300"),
+        ("DropInPaths", "", "examples/ollama.service.d/sluice.conf"),
+    ],
+)
+def test_unit_of_ollama(examine, machine, name: str, value: str, fix: str) -> None:
+    machine.units["ollama.service"][name] = value
+    machine.write_units()
+    assert fix in examine().finding()["fix"]
+
+
+def test_ceiling_of_ollama(examine, machine) -> None:
+    machine.units["ollama.service"].update(MemoryHigh="infinity", MemoryMax="infinity")
+    machine.write_units()
+    assert examine().finding()["fix"] == "sudo systemctl set-property ollama.service MemoryHigh=75% MemoryMax=80%"
+
+
+# ---------------------------------------------------------------------------------------------- models
+
+
+def test_which_models_fit(examine, server) -> None:
+    server.on_tags(raw(tags(("big:70b", 40 * GIB), ("middle:3b", 2 * GIB), ("small", GIB))), fin())
+    doctor = examine()
+    finding = doctor.finding()
+    assert "big:70b can never fit" in finding["text"] and "ollama rm 'big:70b'" in finding["fix"]
+    assert [c["state"] for c in doctor.of("fit")] == ["finding", "unknown", "fine"]
+
+
+LIES: list[bytes] = [
+    b"", b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"HTTP/1.0 200 OK\r\n\r\n{", b"SSH-2.0-x\r\n",
+    tags(("a'; rm -rf /", 40 * GIB)), tags(("huge", 1e300)), tags(("less", -1)), tags(("text", "5")), tags((5, 5)),  # type: ignore[arg-type]
+    b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * (2 << 20),
+]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=range(len(LIES)))
+def test_a_server_that_lies(examine, server, lie: bytes) -> None:
+    server.on_tags(raw(lie), fin())
+    doctor = examine()
+    assert doctor.findings == [] and [c["state"] for c in doctor.of("fit")] == ["unknown"]
+
+
+# ---------------------------------------------------------------------------------------------- the daemon
+
+
+def test_no_daemon(machine, server) -> None:
+    machine.ollama(port_of(server), GOOD_ENVIRONMENT)
+    finding = Doctor(None, machine, "--ollama", server.url).finding()
+    assert finding["check"] == "daemon"
+
+
+def test_unit_of_the_daemon(examine, machine) -> None:
+    machine.units["sluice.service"]["OOMScoreAdjust"] = "0"
+    machine.write_units()
+    assert "OOMScoreAdjust=-500" in examine().finding()["fix"]
+    machine.units["sluice.service"].update(OOMScoreAdjust="-900", LimitNOFILE="256")
+    machine.write_units()
+    assert "LimitNOFILE=65536" in examine_again(examine)["fix"]
+
+
+def test_a_deployment_that_is_off(env, machine, server) -> None:
+    sluice = env.start({"m": server.deployment(), "n": {"model": "openai/x", "api_base": server.url, "api_key": "os.environ/NOT_SET_HERE"}})
+    machine.ollama(port_of(server), GOOD_ENVIRONMENT)
+    finding = Doctor(sluice, machine).finding()
+    assert finding["check"] == "models" and "NOT_SET_HERE" in finding["text"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_who_may_connect(env, machine, server) -> None:
+    """The group of the socket, and the command that adds the caller to it."""
+    elsewhere = Elsewhere(env.directory)
+    env.directory.chmod(0o755)
+    path = env.directory / "rpc.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0o660)
+        os.chown(path, 0, elsewhere.group.gr_gid)
+        result = elsewhere.run(str(path), "doctor", "--json", "--root", str(machine.root), "--socket", str(path), "--ollama", server.url)
+    finding = next(c for c in document(result)["checks"] if c["check"] == "daemon")
+    assert finding["fix"].startswith(f"sudo usermod -aG {elsewhere.group.gr_name} ")
+
+
+# ---------------------------------------------------------------------------------------------- for people
+
+
+def test_page_and_colours(env, machine, server) -> None:
+    machine.remove(PSI)
+    machine.ollama(port_of(server), GOOD_ENVIRONMENT)
+    args = ("doctor", "--root", str(machine.root), "--ollama", server.url)
+    page = run(None, *args)
+    assert page.returncode == FAILED and page.stderr == b"" and b"\033" not in page.stdout
+    assert page.stdout.decode().startswith("FIX   psi ") and "                $ " in page.stdout.decode()
+    shown = terminal(env, None, *args)
+    assert shown.wait_exit() == FAILED and "\033[31mFIX" in shown.screen
+
+
+@pytest.mark.parametrize("url", ["", "https://h", "ftp://h", "http://", "h:", "h:123456", "[::1"])
+def test_bad_addresses(machine, url: str) -> None:
+    result = run(None, "doctor", "--root", str(machine.root), f"--ollama={url}")
+    assert result.returncode == USAGE and "--ollama" in said(result)
