@@ -19,8 +19,9 @@
 #include "base/num.h"
 #include "frontend/http_rate_headers.h"
 
-#define ERROR_MAX_BYTES  8192 /* an error object */
-#define RETRY_HEADER_MAX 600  /* seconds; an upstream may ask for more than our own bounds */
+#define ERROR_MAX_BYTES   8192 /* an error object */
+#define POSITION_GAP_USEC (2 * USEC_PER_SEC)
+#define RETRY_HEADER_MAX  600 /* seconds; an upstream may ask for more than our own bounds */
 
 /* Appends to the output; a failure closes the connection: half an answer must not look like one. */
 static bool put(struct http_conn *h, int r)
@@ -135,6 +136,7 @@ static void finish_exchange(struct http_conn *h, uint64_t now_usec)
     h->id[0] = h->model[0] = h->deployment[0] = h->origin[0] = h->key_id[0] = '\0';
     h->granted_at_usec = 0;
     h->n_retries = h->n_fallbacks = 0;
+    h->position = 0;
     conn_flush_later(&h->conn);
     conn_set_deadline(&h->conn, usec_add(now_usec, h->conn.frontends->params.keep_alive_usec));
 }
@@ -295,14 +297,47 @@ void http_answer_arm_heartbeat(struct http_conn *h, uint64_t now_usec)
                       h->is_stream && interval > 0 ? usec_add(now_usec, interval) : USEC_NEVER);
 }
 
+/*
+ * A comment, which readers of event streams skip (HTML, 9.2.6): no id:, no retry:, no event without
+ * data. Who looks at the bytes sees how far the queue has come.
+ */
+static int put_comment(struct http_conn *h)
+{
+    char text[48];
+
+    if (h->position == 0) {
+        return put_chunk(h, STR_LIT(": keep-alive\n\n"));
+    }
+    (void) snprintf(text, sizeof text, ": queued, position %u\n\n", (unsigned) h->position);
+    return put_chunk(h, str_from(text));
+}
+
 void http_answer_heartbeat(struct http_conn *h, uint64_t now_usec)
 {
     if (h->state == HTTP_WAITING) {
         send_stream_head(h);
     }
-    if (h->conn.state == CONN_OPEN && put(h, put_chunk(h, STR_LIT(": keep-alive\n\n")))) {
+    if (h->conn.state == CONN_OPEN && put(h, put_comment(h))) {
+        h->commented_at_usec = now_usec;
         conn_flush_later(&h->conn);
         http_answer_arm_heartbeat(h, now_usec);
+    }
+}
+
+/*
+ * A new place in the queue. Before the head is out it waits for the first heartbeat: until then the
+ * call may still be refused with a status and a Retry-After, which clients obey, while an error
+ * inside a stream is the end for them. Behind it, news are told at once, but not more often than
+ * every POSITION_GAP_USEC.
+ */
+static void on_queued(struct http_conn *h, const struct event *ev)
+{
+    uint64_t interval = h->conn.frontends->params.heartbeat_usec;
+    uint64_t gap = interval < POSITION_GAP_USEC ? interval : POSITION_GAP_USEC;
+
+    h->position = ev->queued.position;
+    if (h->state == HTTP_STREAMING && h->is_stream && interval > 0) {
+        conn_set_deadline(&h->conn, usec_add(h->commented_at_usec, gap));
     }
 }
 
@@ -426,8 +461,10 @@ enum sink_answer http_answer_deliver(struct event_sink *sink, const struct event
     }
     switch (ev->type) {
     case EVENT_QUEUED:
+        on_queued(h, ev);
         break;
     case EVENT_STARTED:
+        h->position = 0;
         h->granted_at_usec = h->granted_at_usec ? h->granted_at_usec : ev->at_usec;
         h->n_retries = ev->started.n_retries;
         h->n_fallbacks = ev->started.n_fallbacks;

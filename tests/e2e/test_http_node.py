@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from testenv import node
 from testenv.daemon import mock
+from testenv.http import chat_body
 from testenv.upstream import Upstream, clean_end, end, error_line, say, stall, text, void
 
 
@@ -69,6 +70,19 @@ def test_node_skips_heartbeats(env) -> None:
     # Longer than three heartbeats, by the clock of the model server.
     server.next(lambda ex: void(ex.wait(timeout=0.4)), *say("late"))
     node.run(sluice.url + "/v1", "heartbeats")
+
+
+def test_node_skips_positions_in_the_queue(env) -> None:
+    """Another call has the slot for longer than three heartbeats, by the clock of the model server."""
+    server = env.openai()
+    sluice = env.start({"m": server.deployment()}, sluice={"timeouts": {"heartbeat": "100ms"}})
+    server.next(lambda ex: void(ex.wait(timeout=0.4)), *say("first"))
+    server.always(say("late"))
+    with sluice.http() as http:
+        http.send_request("POST", "/v1/chat/completions", chat_body())
+        server.wait_request()
+        node.run(sluice.url + "/v1", "heartbeats")
+        assert http.read_answer().status == 200
 
 
 def test_node_leaves_in_mid_stream(env) -> None:

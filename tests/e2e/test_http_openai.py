@@ -594,6 +594,23 @@ def test_heartbeats_are_comments(env) -> None:
         check_complete(seen + rest)
 
 
+def test_positions_in_the_queue_are_comments(env) -> None:
+    """The package has its stream while the call still waits for a slot, and hears nothing but the answer from it."""
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"heartbeat": "100ms"}})
+    gate = Gate()
+    upstream.next(wait_for(gate), *say("first"))
+    upstream.next(*say("late"))
+    with sluice.http() as http:
+        http.send_request("POST", "/v1/chat/completions", chat_body())
+        upstream.wait_request()
+        chunks = client(sluice).chat.completions.create(model="m", messages=USER, stream=True)
+        assert sluice.status().calls_queued == 1
+        gate.open()
+        assert "".join(c.choices[0].delta.content or "" for c in chunks) == "late"
+        assert http.read_answer().status == 200
+
+
 # ---------------------------------------------------------------------------------------------- errors as the package sees them
 
 

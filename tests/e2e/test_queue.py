@@ -176,6 +176,48 @@ def test_bytes_of_the_queue(env, upstream: Upstream) -> None:
         assert http.read_answer().status == 200
 
 
+def test_stream_hears_its_position(env, upstream: Upstream) -> None:
+    """A comment with the place in the queue, again when it has changed, and none of it in an answer that is not streamed."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"heartbeat": "100ms"}})
+    crowd = Crowd(sluice, upstream)
+    crowd.add("second")
+    http = sluice.http()
+    http.send_request("POST", CHAT, chat_body(content="third", stream=True))
+    events = http.sse(http.read_head())
+    seen = [next(events), next(events)]
+    assert [e.lines for e in seen] == [[": queued, position 2"]] * 2
+    crowd.gate.open()
+    seen += list(events)
+    check_complete(seen)
+    comments = {e.lines[0] for e in seen if e.lines[0].startswith(":")}
+    assert comments <= {": queued, position 2", ": queued, position 1", ": keep-alive"}
+    whole = crowd.waiting[0].read_answer()
+    assert whole.status == 200 and b"queued" not in whole.body
+    assert crowd.running.read_answer().status == 200
+    http.close()
+
+
+def test_position_is_news(env, upstream: Upstream) -> None:
+    """Behind the head a new position is told long before the next heartbeat is due."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"heartbeat": "1s"}})
+    crowd = Crowd(sluice, upstream)
+    second = Gate()
+    upstream.next(wait_for(second), *say("second"))
+    crowd.add("second")
+    http = sluice.http()
+    http.send_request("POST", CHAT, chat_body(content="third", stream=True))
+    events = http.sse(http.read_head())
+    assert next(events).lines == [": queued, position 2"]
+    crowd.gate.open()
+    later = next(events)
+    while later.lines == [": queued, position 2"]:
+        later = next(events)
+    assert later.lines == [": queued, position 1"]
+    second.open()
+    check_complete(list(events))
+    http.close()
+
+
 def test_stream_that_times_out_after_a_heartbeat(env, upstream: Upstream) -> None:
     """Its head went out with the first heartbeat: now the refusal is an error event."""
     settings = {"queue": {"wait": {"interactive": "600ms"}}, "timeouts": {"heartbeat": "150ms"}}
