@@ -78,6 +78,22 @@ const char *config_params_kernel_root(const struct config *c)
     return !c->pressure_enabled ? NULL : c->kernel_root ? c->kernel_root : "";
 }
 
+struct model_server_spec config_params_model_server(const struct config *c)
+{
+    struct model_server_spec spec;
+
+    memset(&spec, 0, sizeof spec); /* the gaps too: specifications are compared as bytes */
+    (void) strncpy(spec.group, c->pressure_group ? c->pressure_group : "", sizeof spec.group - 1);
+    for (size_t i = 0; i < c->n_deployments; i++) {
+        const struct config_deployment *d = &c->deployments[i];
+
+        if (!d->off_reason) {
+            model_server_add(&spec, d->api_base, strcmp(d->provider, "ollama") == 0);
+        }
+    }
+    return spec;
+}
+
 int config_params_keys(const struct config *c, struct access_key **ret)
 {
     struct access_key *keys = c->n_keys > 0 ? calloc(c->n_keys, sizeof *keys) : NULL;

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "core/admission.h"
 #include "frontend/frontend.h"
+#include "model_server.h"
 
 /* Borrows from c. */
 struct frontend_params config_params_frontend(const struct config *c);
@@ -20,11 +21,14 @@ int config_params_keys(const struct config *c, struct access_key **ret) MUST_USE
 /* Are callers over TCP asked for a key at all? */
 bool config_params_checks_callers(const struct config *c);
 
-/* What psi_watch_init() wants: a prefix of /proc, or NULL for not at all. Borrowed from c. */
 /*
  * What sluice.callers and the weights of keys say of callers, in an array of *ret_n that the caller
  * frees; borrows from c. 0 or -ENOMEM.
  */
 int config_params_callers(const struct config *c, struct caller_rule **ret, size_t *ret_n) MUST_USE;
 
+/* What memory_monitor_init() wants: a prefix of /proc, or NULL for not at all. Borrowed from c. */
 const char *config_params_kernel_root(const struct config *c);
+
+/* Where the model server of this device is, or may be. */
+struct model_server_spec config_params_model_server(const struct config *c);

@@ -9,7 +9,7 @@
  *                            /dev/null, or not set: off
  *   $MEMORY_PRESSURE_WRITE   Base64 of what is written into it at first
  *
- * This is about what sluice itself may give back; whether new calls are taken is psi_watch.h.
+ * This is about what sluice itself may give back; whether new calls are taken is memory_monitor.h.
  */
 #include <stdbool.h>
 #include <systemd/sd-event.h>

@@ -35,11 +35,11 @@
 #include "incidents.h"
 #include "lifecycle.h"
 #include "log_watch.h"
+#include "memory_monitor.h"
 #include "memory_relief.h"
 #include "memory_watch.h"
 #include "model_info.h"
 #include "plan.h"
-#include "psi_watch.h"
 #include "signals.h"
 #include "sockets.h"
 #include "state_dump.h"
@@ -67,7 +67,7 @@ struct server {
     struct call_registry registry;
     struct frontends frontends;
     struct sockets sockets;
-    struct psi_watch psi;
+    struct memory_monitor memory;
     struct log_watch log_watch;
     struct incidents incidents;
     struct lifecycle lifecycle;
@@ -117,9 +117,9 @@ static void run_registry(struct server *s, uint64_t now_usec)
 {
     s->run_wanted = false;
     /* a new call is admitted by the pressure of now */
-    psi_watch_set_active(&s->psi, true, now_usec);
+    memory_monitor_set_active(&s->memory, true, now_usec);
     registry_run(&s->registry, now_usec);
-    psi_watch_set_active(&s->psi, s->registry.n_calls > 0, now_usec);
+    memory_monitor_set_active(&s->memory, s->registry.n_calls > 0, now_usec);
     upstreams_turn(&s->upstreams);
     arm_deadline(s);
 }
@@ -222,6 +222,12 @@ static void on_level(void *ctx, enum pressure_level from, enum pressure_level to
     struct server *s = ctx;
 
     announce_level(&s->pressure, from, to);
+    want_run(s); /* what a level closed opens again, and the other way round */
+}
+
+static void on_stage(void *ctx, enum pressure_stage stage)
+{
+    want_run(ctx);
 }
 
 /* ---------------------------------------------------------------- configuration */
@@ -233,6 +239,7 @@ static int adopt_config(struct server *s, struct config *c)
 {
     struct router_plan plan = {0};
     struct admission_params admission = config_params_admission(c);
+    struct model_server_spec server = config_params_model_server(c);
     struct access_key *keys = NULL;
     struct caller_rule *callers = NULL;
     size_t n_callers = 0;
@@ -268,6 +275,7 @@ static int adopt_config(struct server *s, struct config *c)
     s->registry.unusable = NULL;
     config_free(s->config);
     s->config = c;
+    memory_monitor_set_server(&s->memory, &server, clock_now_usec());
     return 0;
 }
 
@@ -499,6 +507,7 @@ static int init_modules(struct server *s, struct config *config)
     struct call_hooks hooks = {
         .ctx = s, .on_work = want_run, .on_ended = on_ended, .on_breaker = on_breaker};
     struct upstream_hooks upstream_hooks = incidents_upstream_hooks(&s->incidents);
+    struct memory_hooks memory_hooks = {.on_level = on_level, .on_stage = on_stage, .ctx = s};
     int r;
 
     router_init(&s->router);
@@ -527,8 +536,8 @@ static int init_modules(struct server *s, struct config *config)
         r = upstreams_init(&s->upstreams, s->event, &s->poller, &upstream_hooks);
     }
     if (r >= 0) {
-        r = psi_watch_init(&s->psi, s->event, config_params_kernel_root(config), &s->pressure,
-                           on_level, s);
+        r = memory_monitor_init(&s->memory, s->event, config_params_kernel_root(config), -1,
+                                &s->pressure, &memory_hooks);
     }
     if (r < 0) {
         return r;
@@ -550,7 +559,7 @@ static void server_done(struct server *s)
     free(s->keys);
     free(s->callers);
     upstreams_done(&s->upstreams);
-    psi_watch_done(&s->psi);
+    memory_monitor_done(&s->memory);
     sd_event_source_disable_unref(s->sockets_ready);
     poller_done(&s->poller); /* after all who have sources in it */
     sd_event_source_disable_unref(s->turn);
@@ -584,8 +593,7 @@ static int start(struct server *s)
 
 int server_run(const struct server_options *options)
 {
-    struct server s = {
-        .options = options, .turn_wanted_at_usec = USEC_NEVER, .psi = {.fd = -1, .trigger_fd = -1}};
+    struct server s = {.options = options, .turn_wanted_at_usec = USEC_NEVER};
     struct problem why = {.code = ERRCODE_NONE};
     struct config *config;
     bool is_degraded;

@@ -72,10 +72,11 @@ struct config *config_new(void)
                           [CLASS_BATCH] = 30 * USEC_PER_SEC,
                           [CLASS_BACKGROUND] = 120 * USEC_PER_SEC},
         .kernel_root = strdup(""),
+        .pressure_group = strdup("auto"),
         .pressure_enabled = true,
     };
     config_routing_init(&c->routing);
-    return c->kernel_root ? c : config_free(c);
+    return c->kernel_root && c->pressure_group ? c : config_free(c);
 }
 
 static void done_deployment(struct config_deployment *d)
@@ -148,6 +149,7 @@ struct config *config_free(struct config *c)
     free_strings(c->allowed_origins, c->n_allowed_origins);
     wipe_free(c->master_key);
     free(c->kernel_root);
+    free(c->pressure_group);
     free(c);
     return NULL;
 }

@@ -204,7 +204,8 @@ struct config {
     size_t max_queued_bytes;
     size_t max_queued_caller;
     uint64_t max_wait_usec[_CLASS_MAX], patience_usec[_CLASS_MAX];
-    char *kernel_root; /* prefix of /proc for the pressure reader; "" */
+    char *kernel_root;    /* prefix of /proc and /sys for the readers of memory; "" */
+    char *pressure_group; /* of the model server: "auto", "none", a unit's name or a path */
     bool pressure_enabled;
     char **allowed_hosts; /* beside the loopback names */
     size_t n_allowed_hosts;

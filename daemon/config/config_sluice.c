@@ -37,6 +37,7 @@ enum type {
     TYPE_DURATION_OR_OFF, /* the same; off is 0 */
     TYPE_BOOL,
     TYPE_DIRECTORY, /* char *, "" for none */
+    TYPE_GROUP,     /* char *: a control group, see read_control_group() */
     TYPE_LISTENS,
     TYPE_HOSTS,
     TYPE_ORIGINS,
@@ -94,6 +95,7 @@ static const struct key keys[] = {
 
     {"pressure.enabled", TYPE_BOOL, AT(pressure_enabled), 0, 0},
     {"pressure.kernel_root", TYPE_DIRECTORY, AT(kernel_root), 0, 0},
+    {"pressure.group", TYPE_GROUP, AT(pressure_group), 0, 255},
 
     {"http.allowed_hosts", TYPE_HOSTS, 0, 0, CONFIG_MAX_HOSTS},
     {"http.allowed_origins", TYPE_ORIGINS, 0, 0, CONFIG_MAX_HOSTS},
@@ -251,6 +253,32 @@ static void read_directory(struct config_reader *r, const struct config_node *at
     }
     if (at->text[0] != '\0' && at->text[0] != '/') {
         config_reader_error(r, at, true, "expected an absolute path, or \"\" for none");
+        return;
+    }
+    copy = config_reader_dup(r, at->text);
+    if (copy) {
+        free(*slot);
+        *slot = copy;
+    }
+}
+
+/* "auto", "none", a unit as systemctl(1) names it, or a path below /sys/fs/cgroup. */
+static void read_control_group(struct config_reader *r, const struct config_node *at,
+                               const struct key *key)
+{
+    static const char what[] = "auto, none, a unit such as ollama.service, or a path below "
+                               "/sys/fs/cgroup";
+    char **slot = value_at(r->config, key), *copy;
+    bool is_path = at->kind == NODE_STRING && !at->is_unresolved && at->text[0] == '/';
+
+    if (at->kind != NODE_STRING || at->is_unresolved) {
+        expected(r, at, what);
+        return;
+    }
+    if (strlen(at->text) > key->max || strstr(at->text, "..") ||
+        (!is_path && strcmp(at->text, "auto") != 0 && strcmp(at->text, "none") != 0 &&
+         (strchr(at->text, '/') || !strchr(at->text, '.')))) {
+        config_reader_error(r, at, true, "expected %s", what);
         return;
     }
     copy = config_reader_dup(r, at->text);
@@ -421,6 +449,9 @@ static void read_value(struct config_reader *r, const struct config_node *at, co
         return;
     case TYPE_DIRECTORY:
         read_directory(r, at, key);
+        return;
+    case TYPE_GROUP:
+        read_control_group(r, at, key);
         return;
     case TYPE_LISTENS:
     case TYPE_HOSTS:

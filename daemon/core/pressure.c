@@ -35,6 +35,7 @@ void pressure_init(struct pressure *p)
 {
     *p = (struct pressure) {.hold_factor = 1,
                             .headroom_bytes = UINT64_MAX,
+                            .last_at_usec = USEC_NEVER,
                             .full_since_usec = {USEC_NEVER, USEC_NEVER},
                             .calm_since_usec = USEC_NEVER,
                             .fell_at_usec = USEC_NEVER,
@@ -163,6 +164,7 @@ enum pressure_level pressure_update(struct pressure *p, const struct memory_samp
         return p->level;
     }
     heal_clock(p, s->at_usec);
+    p->last_at_usec = s->at_usec;
     pressure_measure(p, s);
     time_full(p, s->at_usec);
     wanted = level_wanted(p, &cause);

@@ -143,6 +143,7 @@ struct pressure {
     struct pressure_claims claims;
 
     /* at the last sample */
+    uint64_t last_at_usec; /* USEC_NEVER: there was none */
     struct pressure_figures figures[MEMORY_N_PLACES];
     struct pressure_swap swap;
     unsigned some_permille, full_permille; /* the larger of the two places */

@@ -226,7 +226,7 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
         .pressure_level = f->pressure->level,
         .some_permille = f->pressure->some_permille,
         .full_permille = f->pressure->full_permille,
-        .pressure_source = f->pressure->rung >= PRESSURE_RUNG_PSI ? "psi" : "none",
+        .pressure_source = pressure_rung_name(f->pressure->rung),
         .is_draining = f->is_draining,
         .n_connections = (uint32_t) f->n_conns,
         .n_queued = (uint32_t) f->admission->n_queued,

@@ -243,7 +243,7 @@ def check_own_entry(kind, least, most, default, shown):
     """What is wrong with the words of an entry under sluice:."""
     words = {"COUNT": "whole number", "UNSIGNED": "whole number", "SIZE": "size", "DURATION": "duration",
              "DURATION_OR_OFF": "duration", "BOOL": "boolean",
-             "DIRECTORY": "path", "LISTENS": "list", "HOSTS": "list", "ORIGINS": "list", "KEYS": "list", "KEYS_FILE": "path",
+             "DIRECTORY": "path", "GROUP": "text", "LISTENS": "list", "HOSTS": "list", "ORIGINS": "list", "KEYS": "list", "KEYS_FILE": "path",
              "CALLERS": "list"}
     word = words.get(kind)
     if not word:

@@ -489,7 +489,7 @@ START_TEST(every_key_of_sluice)
                    "  slots: 10\n"
                    "  queue: {length: 11, bytes: 12MiB, wait: {interactive: 13s, batch: "
                    "14s, background: 15s}}\n"
-                   "  pressure: {enabled: off, kernel_root: /fake}\n"
+                   "  pressure: {enabled: off, kernel_root: /fake, group: vllm.service}\n"
                    "  http: {allowed_hosts: [GW.lan, '[fd00::5]'], allowed_origins: "
                    "['https://App.lan', 'http://x:3000']}\n");
     char *text = print(c, false);
@@ -520,6 +520,7 @@ START_TEST(every_key_of_sluice)
     ck_assert_uint_eq(c->max_wait_usec[CLASS_BACKGROUND], 15 * USEC_PER_SEC);
     ck_assert(!c->pressure_enabled);
     ck_assert_str_eq(c->kernel_root, "/fake");
+    ck_assert_str_eq(c->pressure_group, "vllm.service");
     ck_assert_uint_eq(c->n_allowed_hosts, 2);
     ck_assert_str_eq(c->allowed_hosts[0], "gw.lan");
     ck_assert_str_eq(c->allowed_hosts[1], "[fd00::5]");

@@ -88,6 +88,7 @@ START_TEST(the_shipped_file_shows_the_defaults)
         "idle_exit",
         "pressure.enabled",
         "pressure.kernel_root",
+        "pressure.group",
         "http.allowed_hosts",
         "http.allowed_origins",
         "keys",
@@ -136,6 +137,7 @@ START_TEST(the_shipped_file_shows_the_defaults)
     }
     ck_assert_int_eq(c->pressure_enabled, d->pressure_enabled);
     ck_assert_str_eq(c->kernel_root, d->kernel_root);
+    ck_assert_str_eq(c->pressure_group, d->pressure_group);
     ck_assert_uint_eq(c->n_allowed_hosts, 0);
     ck_assert_uint_eq(c->n_allowed_origins, 0);
     config_free(c);

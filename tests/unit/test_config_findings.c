@@ -384,6 +384,12 @@ START_TEST(what_refuses_the_whole_file)
          "f:2:30: error: sluice.pressure.enabled: expected true or false, found a whole number"},
         {FINE "sluice: {pressure: {kernel_root: here}}",
          "f:2:34: error: sluice.pressure.kernel_root: expected an absolute path"},
+        {FINE "sluice: {pressure: {group: ollama}}",
+         "f:2:28: error: sluice.pressure.group: expected auto, none, a unit such as "
+         "ollama.service, or a path below /sys/fs/cgroup"},
+        {FINE "sluice: {pressure: {group: /a/../b}}",
+         "f:2:28: error: sluice.pressure.group: expected auto, none, a unit such as "
+         "ollama.service, or a path below /sys/fs/cgroup"},
         {FINE "sluice: {listen: 'http=tcp:127.0.0.1:4000'}",
          "f:2:18: error: sluice.listen: expected a list, found a string"},
         {FINE "sluice: {listen: ['tcp:127.0.0.1:4000']}",

@@ -126,7 +126,7 @@ START_TEST(a_group_of_v2)
     read_one();
     ck_assert(g_server->has_psi && g_server->has_room && g_server->has_reclaim);
     ck_assert_uint_eq(g_server->total_bytes, 100 * MIB);
-    ck_assert_uint_eq(g_server->headroom_bytes, 41 * MIB);
+    ck_assert_uint_eq(g_server->headroom_bytes, 43 * MIB);
     ck_assert_uint_eq(g_server->file_bytes, 3 * MIB);
     ck_assert_uint_eq(g_server->n_throttled, 7);
     ck_assert_uint_eq(g_server->n_limited, 8);
@@ -135,14 +135,14 @@ START_TEST(a_group_of_v2)
     tree_put(V2 "/system.slice/memory.max", "68157440\n");
     read_one();
     ck_assert_uint_eq(g_server->total_bytes, 65 * MIB);
-    ck_assert_uint_eq(g_server->headroom_bytes, 2 * MIB);
+    ck_assert_uint_eq(g_server->headroom_bytes, 4 * MIB);
     /* where it is slowed down counts as well */
     tree_put(UNIT "/memory.high", "62914560\n");
     read_one();
-    ck_assert_uint_eq(g_server->headroom_bytes, MIB);
+    ck_assert_uint_eq(g_server->headroom_bytes, 3 * MIB);
     tree_put(UNIT "/memory.current", "99999999999\n");
     read_one();
-    ck_assert_uint_eq(g_server->headroom_bytes, MIB);
+    ck_assert_uint_eq(g_server->headroom_bytes, 3 * MIB);
     /* no limit at all */
     tree_put(V2 "/system.slice/memory.max", "max\n");
     tree_put(UNIT "/memory.high", "max\n");
