@@ -465,7 +465,7 @@ enum sluice_field {
 
     SLUICE_FIELD_UPTIME_USEC = 40,     /* number [status], as all that follow up to TICKETS */
     SLUICE_FIELD_PRESSURE_LEVEL = 41,  /* 0 to 4 */
-    SLUICE_FIELD_PRESSURE_SOURCE = 42, /* text: "psi", "none" */
+    SLUICE_FIELD_PRESSURE_SOURCE = 42, /* text: "psi+trigger", "psi", "vmstat", "meminfo", "none" */
     SLUICE_FIELD_PRESSURE_SOME_PERMILLE = 43,
     SLUICE_FIELD_PRESSURE_FULL_PERMILLE = 44,
     SLUICE_FIELD_DRAINING = 45,          /* 0 or 1 */
@@ -478,6 +478,10 @@ enum sluice_field {
     SLUICE_FIELD_CALLS_CANCELLED = 52,
     SLUICE_FIELD_CALLS_REFUSED = 53,
     SLUICE_FIELD_TICKETS = 54,
+    SLUICE_FIELD_PRESSURE_REASON = 55, /* text: "headroom 180 MiB < 233 MiB"; "calm" [status] */
+    SLUICE_FIELD_HEADROOM_BYTES = 56,  /* what is left for models [status] */
+    SLUICE_FIELD_MEMORY_BYTES =
+        57, /* of the device, or of the limit there is; 0: not known [status] */
 
     SLUICE_FIELD_MODELS = 60,   /* number: names that may be asked for [reload] */
     SLUICE_FIELD_UNLOADED = 61, /* number: deployments whose server confirmed [unload] */

@@ -40,6 +40,9 @@ static const struct column status_members[] = {
     {NULL, "pressure_source", SLUICE_FIELD_PRESSURE_SOURCE, COLUMN_TEXT},
     {NULL, "pressure_some_permille", SLUICE_FIELD_PRESSURE_SOME_PERMILLE, COLUMN_NUMBER},
     {NULL, "pressure_full_permille", SLUICE_FIELD_PRESSURE_FULL_PERMILLE, COLUMN_NUMBER},
+    {NULL, "pressure_reason", SLUICE_FIELD_PRESSURE_REASON, COLUMN_TEXT},
+    {NULL, "headroom_bytes", SLUICE_FIELD_HEADROOM_BYTES, COLUMN_NUMBER},
+    {NULL, "memory_bytes", SLUICE_FIELD_MEMORY_BYTES, COLUMN_NUMBER},
     {NULL, "connections", SLUICE_FIELD_CONNECTIONS, COLUMN_NUMBER},
     {NULL, "calls_queued", SLUICE_FIELD_CALLS_QUEUED, COLUMN_NUMBER},
     {NULL, "calls_running", SLUICE_FIELD_CALLS_RUNNING, COLUMN_NUMBER},
@@ -54,6 +57,26 @@ static const struct column status_members[] = {
 static unsigned long long number(const sluice_call *call, int field)
 {
     return sluice_call_reply_number(call, field);
+}
+
+/* What the level is made of; behind its name. */
+static void print_memory(const sluice_call *call, unsigned long long level)
+{
+    unsigned long long total = number(call, SLUICE_FIELD_MEMORY_BYTES);
+
+    if (level > 0) {
+        term_print(stdout, sluice_call_reply_text(call, SLUICE_FIELD_PRESSURE_REASON));
+        (void) printf("; ");
+    }
+    if (total > 0) {
+        (void) printf("%llu of %llu MiB left, ", number(call, SLUICE_FIELD_HEADROOM_BYTES) >> 20,
+                      total >> 20);
+    }
+    (void) printf("some %.1f %%, full %.1f %%, source ",
+                  (double) number(call, SLUICE_FIELD_PRESSURE_SOME_PERMILLE) / 10,
+                  (double) number(call, SLUICE_FIELD_PRESSURE_FULL_PERMILLE) / 10);
+    term_print(stdout, sluice_call_reply_text(call, SLUICE_FIELD_PRESSURE_SOURCE));
+    (void) printf(")\n");
 }
 
 static void print_head(const sluice_call *call)
@@ -77,12 +100,9 @@ static void print_head(const sluice_call *call)
         number(call, SLUICE_FIELD_CALLS_COMPLETED), number(call, SLUICE_FIELD_CALLS_FAILED),
         number(call, SLUICE_FIELD_CALLS_CANCELLED), number(call, SLUICE_FIELD_CALLS_REFUSED));
     (void) printf("clients   %llu connections\n", number(call, SLUICE_FIELD_CONNECTIONS));
-    (void) printf("memory    L%llu %s (some %.1f %%, full %.1f %%, source ", level,
-                  level < sizeof(levels) / sizeof(levels[0]) ? levels[level] : "",
-                  (double) number(call, SLUICE_FIELD_PRESSURE_SOME_PERMILLE) / 10,
-                  (double) number(call, SLUICE_FIELD_PRESSURE_FULL_PERMILLE) / 10);
-    term_print(stdout, sluice_call_reply_text(call, SLUICE_FIELD_PRESSURE_SOURCE));
-    (void) printf(")\n");
+    (void) printf("memory    L%llu %s (", level,
+                  level < sizeof(levels) / sizeof(levels[0]) ? levels[level] : "");
+    print_memory(call, level);
 }
 
 static void print_slots_and_state(const sluice_call *call, size_t row)

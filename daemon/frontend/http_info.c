@@ -146,6 +146,26 @@ static int write_refusals(const struct stats *s, struct buf *out)
     return r;
 }
 
+/* Why the level is what it is, as labels; and what is left, where that is known. */
+static int write_pressure(const struct pressure *p, struct buf *out)
+{
+    int r = buf_printf(out,
+                       "# HELP sluice_pressure_info What the level of memory pressure comes from\n"
+                       "# TYPE sluice_pressure_info gauge\n"
+                       "sluice_pressure_info{source=\"%s\",reason=\"%s\",place=\"%s\"} 1\n",
+                       pressure_rung_name(p->rung), pressure_reason_name(p->cause.reason),
+                       p->cause.place == MEMORY_SERVER ? "server" : "system");
+
+    if (r < 0 || p->total_bytes == 0) {
+        return r;
+    }
+    r = write_metric(out, "memory_bytes", "gauge",
+                     "Of the device, or of the limit that leaves least", p->total_bytes);
+    return r < 0 ? r
+                 : write_metric(out, "memory_headroom_bytes", "gauge", "Left for models",
+                                p->headroom_bytes);
+}
+
 static int write_metrics(const struct frontends *f, struct buf *out)
 {
     const struct stats *s = f->stats;
@@ -173,6 +193,9 @@ static int write_metrics(const struct frontends *f, struct buf *out)
 
     for (size_t i = 0; r == 0 && i < ARRAY_LEN(all); i++) {
         r = write_metric(out, all[i].name, all[i].type, all[i].help, all[i].value);
+    }
+    if (r == 0) {
+        r = write_pressure(f->pressure, out);
     }
     return r < 0 ? r : write_refusals(s, out);
 }

@@ -220,6 +220,7 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
                          struct buf *out)
 {
     struct status_rows rows = {.with_times = with_times, .now_usec = now_usec};
+    char why[PRESSURE_TEXT_MAX];
     struct rpc_status status = {
         .uptime_usec = with_times ? usec_since(now_usec, f->started_at_usec) : 0,
         .config_generation = f->config_generation,
@@ -227,6 +228,9 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
         .some_permille = f->pressure->some_permille,
         .full_permille = f->pressure->full_permille,
         .pressure_source = pressure_rung_name(f->pressure->rung),
+        .pressure_reason = pressure_describe(&f->pressure->cause, why),
+        .memory_bytes = f->pressure->total_bytes,
+        .headroom_bytes = f->pressure->total_bytes > 0 ? f->pressure->headroom_bytes : 0,
         .is_draining = f->is_draining,
         .n_connections = (uint32_t) f->n_conns,
         .n_queued = (uint32_t) f->admission->n_queued,

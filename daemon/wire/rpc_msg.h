@@ -95,7 +95,8 @@ struct rpc_deployment {
 struct rpc_status {
     uint64_t uptime_usec, config_generation;
     unsigned pressure_level, some_permille, full_permille;
-    const char *pressure_source;
+    const char *pressure_source, *pressure_reason;
+    uint64_t headroom_bytes, memory_bytes;
     bool is_draining;
     uint32_t n_connections, n_queued, n_running, n_tickets;
     uint64_t n_completed, n_failed, n_cancelled, n_refused;

@@ -492,5 +492,8 @@ int rpc_encode_status(const struct rpc_status *status, struct buf *out)
     m.tickets = status->n_tickets;
     m.pressure_some_permille = status->some_permille;
     m.pressure_full_permille = status->full_permille;
+    m.pressure_reason = borrowed(status->pressure_reason);
+    m.headroom_bytes = status->headroom_bytes;
+    m.memory_bytes = status->memory_bytes;
     return pack(&m.base, out);
 }

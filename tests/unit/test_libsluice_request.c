@@ -439,7 +439,7 @@ END_TEST
 START_TEST(status_has_fields_and_rows)
 {
     char version[] = "9.9.9", source[] = "psi", model[] = "m", id[] = "d", provider[] = "p",
-         reason[] = "key";
+         reason[] = "key", why[] = "calm";
     Sluice__V1__DeploymentStatus deployment, *list[1] = {&deployment};
     Sluice__V1__StatusResponse reply;
     sluice_request *req;
@@ -464,6 +464,9 @@ START_TEST(status_has_fields_and_rows)
     reply.tickets = 11;
     reply.pressure_some_permille = 12;
     reply.pressure_full_permille = 13;
+    reply.pressure_reason = why;
+    reply.headroom_bytes = 14;
+    reply.memory_bytes = 15;
     reply.n_deployments = 1;
     reply.deployments = list;
     deployment.model = model;
@@ -493,6 +496,8 @@ START_TEST(status_has_fields_and_rows)
                    {SLUICE_FIELD_TICKETS, 11},
                    {SLUICE_FIELD_PRESSURE_SOME_PERMILLE, 12},
                    {SLUICE_FIELD_PRESSURE_FULL_PERMILLE, 13},
+                   {SLUICE_FIELD_HEADROOM_BYTES, 14},
+                   {SLUICE_FIELD_MEMORY_BYTES, 15},
                    {SLUICE_FIELD_API_LEVEL, 0}};
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
@@ -500,6 +505,7 @@ START_TEST(status_has_fields_and_rows)
     }
     ck_assert_str_eq(sluice_call_reply_text(call, SLUICE_FIELD_VERSION), "9.9.9");
     ck_assert_str_eq(sluice_call_reply_text(call, SLUICE_FIELD_PRESSURE_SOURCE), "psi");
+    ck_assert_str_eq(sluice_call_reply_text(call, SLUICE_FIELD_PRESSURE_REASON), "calm");
     ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_MODEL), "m");
     ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_DEPLOYMENT), "d");
     ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_PROVIDER), "p");

@@ -310,6 +310,9 @@ START_TEST(encodes_models_status_and_cancel)
                                       .some_permille = 100,
                                       .full_permille = 50,
                                       .pressure_source = "psi",
+                                      .pressure_reason = "calm",
+                                      .headroom_bytes = 51,
+                                      .memory_bytes = 52,
                                       .is_draining = true,
                                       .n_connections = 4,
                                       .n_queued = 5,
@@ -352,6 +355,9 @@ START_TEST(encodes_models_status_and_cancel)
     ck_assert_str_eq(s->pressure_source, "psi");
     ck_assert_uint_eq(s->pressure_some_permille, 100);
     ck_assert_uint_eq(s->pressure_full_permille, 50);
+    ck_assert_str_eq(s->pressure_reason, "calm");
+    ck_assert_uint_eq(s->headroom_bytes, 51);
+    ck_assert_uint_eq(s->memory_bytes, 52);
     ck_assert(s->draining);
     ck_assert_uint_eq(s->connections, 4);
     ck_assert_uint_eq(s->calls_queued, 5);
@@ -393,8 +399,10 @@ static void encode_once(void)
     const struct rpc_model model = {"a", "ollama", 2, 1};
     const struct rpc_deployment deployment = {"a", "d1", "ollama", NULL, "um", "",    2, 1, true,
                                               1,   "",   0,        0,    "",   false, 0, ""};
-    const struct rpc_status status = {
-        .pressure_source = "", .deployments = &deployment, .n_deployments = 1};
+    const struct rpc_status status = {.pressure_source = "",
+                                      .pressure_reason = "",
+                                      .deployments = &deployment,
+                                      .n_deployments = 1};
     const struct event events[] = {
         {.type = EVENT_STARTED, .started = {.model = STR_LIT("tiny"), .deployment = STR_LIT("d1")}},
         {.type = EVENT_TEXT, .text = {0, CHANNEL_ANSWER, STR_LIT("a"), STR_LIT("{}")}},

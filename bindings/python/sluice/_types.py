@@ -400,9 +400,12 @@ class Status(BaseModel):
     version: str
     uptime_seconds: float
     pressure_level: int  # 0 to 4
-    pressure_source: str  # "psi", "none"
+    pressure_source: str  # "psi+trigger", "psi", "vmstat", "meminfo", "none"
     pressure_some_permille: int
     pressure_full_permille: int
+    pressure_reason: str  # why the level is what it is: "headroom 180 MiB < 233 MiB"; "calm"
+    headroom_bytes: int  # what is left for models, on the device or below a limit
+    memory_bytes: int  # of that device or limit; 0: not known
     is_draining: bool
     config_generation: int
     connections: int
