@@ -12,8 +12,8 @@ test_command() {
     local suite=${1:-}
     [ $# -eq 0 ] || shift
     case $suite in
-    "" | all | unit | e2e | boot | cluster | compat | deb | lint | fuzz | python) ;;
-    *) die "suites are unit, e2e, boot, cluster, compat, deb, lint, fuzz, python and all, not $suite" ;;
+    "" | all | unit | e2e | pressure | boot | cluster | compat | deb | lint | fuzz | python) ;;
+    *) die "suites are unit, e2e, pressure, boot, cluster, compat, deb, lint, fuzz, python and all, not $suite" ;;
     esac
     # shellcheck disable=SC2046 # lists of words
     if [ "$suite" = all ]; then
@@ -33,6 +33,7 @@ test_command() {
     fuzz) suites_fuzz "$FUZZ_SMOKE_SEC" ;;
     e2e) suites_e2e "$@" ;;
     python) suites_python ;;
+    pressure) suites_pressure "$@" ;;
     boot) suites_boot "$@" ;;
     cluster) suites_cluster "$@" ;;
     deb) suites_deb "$@" ;;
@@ -42,6 +43,7 @@ test_command() {
         suites_fuzz "$FUZZ_SMOKE_SEC"
         suites_e2e -m "not slow"
         suites_memory
+        suites_pressure -m "not slow"
         suites_python
         suites_boot
         ;;
@@ -51,6 +53,7 @@ test_command() {
         suites_fuzz "$FUZZ_LONG_SEC"
         suites_e2e
         suites_memory
+        suites_pressure
         suites_python
         suites_boot
         suites_cluster
@@ -183,6 +186,32 @@ suite_e2e() {
     build "$1" &&
         SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
             "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" tests/e2e </dev/null
+}
+
+# ---------------------------------------------------------------- real pressure
+
+# In a small control group, by itself: other tests beside it would stall it.
+suites_pressure() {
+    local hindrance
+    hindrance=$(pressure_hindrance)
+    if [ -n "$hindrance" ]; then
+        say "suite: real memory pressure: SKIPPED: $hindrance"
+        SKIPPED+=("real memory pressure ($hindrance)")
+        return
+    fi
+    suite "real memory pressure" suite_pressure "$@"
+}
+
+suite_pressure() {
+    local bin=$ROOT/build/dev/bin
+    build dev &&
+        SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
+            "$PY" -m pytest -q -p no:cacheprovider -c tests/pressure/pytest.ini "$@" tests/pressure </dev/null
+}
+
+# The sentence that says why no group can be limited here and its pressure read; none: it can.
+pressure_hindrance() {
+    "$PY" tests/pressure/group.py
 }
 
 # ---------------------------------------------------------------- in containers
