@@ -197,8 +197,9 @@ static void open_trigger(struct memory_monitor *m, sd_event *event, int trigger_
     m->trigger_fd = fd;
 }
 
-int memory_monitor_init(struct memory_monitor *m, sd_event *event, const char *root, int trigger_fd,
-                        struct pressure *pressure, const struct memory_hooks *hooks)
+int memory_monitor_init(struct memory_monitor *m, sd_event *event,
+                        const struct memory_sources *sources, struct pressure *pressure,
+                        const struct memory_hooks *hooks)
 {
     int r;
 
@@ -213,21 +214,24 @@ int memory_monitor_init(struct memory_monitor *m, sd_event *event, const char *r
         return r;
     }
     (void) sd_event_source_set_enabled(m->timer, SD_EVENT_OFF);
-    if (!root) {
+    if (!sources->root) {
         return 0;
     }
-    m->root = strdup(root);
+    m->root = strdup(sources->root);
     r = m->root ? memory_reader_init(&m->reader, m->root) : -ENOMEM;
     if (r < 0) {
         return r;
     }
     model_server_init(&m->server, &m->reader, m->root);
     if (m->reader.has_psi) {
-        open_trigger(m, event, trigger_fd);
+        open_trigger(m, event, sources->trigger_fd);
     }
     pressure->rung = rung_of(m);
     m->is_on = pressure->rung != PRESSURE_RUNG_NONE;
     say_rung(m);
+    if (sources->server) {
+        memory_monitor_set_server(m, sources->server, clock_now_usec());
+    }
     memory_monitor_sample(m, clock_now_usec());
     return 0;
 }

@@ -29,6 +29,13 @@ struct memory_hooks {
     void *ctx;
 };
 
+/* What is watched. Borrowed for memory_monitor_init() only. */
+struct memory_sources {
+    const char *root; /* put before /proc and /sys; NULL: nothing is read, the level stays 0 */
+    const struct model_server_spec *server; /* NULL: not said yet */
+    int trigger_fd; /* with a trigger on it, is taken over; -1: one is asked for */
+};
+
 struct memory_monitor {
     struct pressure *pressure; /* borrowed; NULL: not initialised */
     bool is_on;
@@ -46,13 +53,10 @@ struct memory_monitor {
     uint64_t idle_usec;        /* the next interval of an idle daemon at a raised level */
 };
 
-/*
- * root is put before /proc and /sys ("" for the real ones; NULL: nothing is read, the level stays
- * 0). trigger_fd: a descriptor with a trigger on it, which is taken
- * over; -1: one is asked for. 0 or -errno.
- */
-int memory_monitor_init(struct memory_monitor *m, sd_event *event, const char *root, int trigger_fd,
-                        struct pressure *pressure, const struct memory_hooks *hooks) MUST_USE;
+/* Looks once, and from then on as often as is needed. 0 or -errno. */
+int memory_monitor_init(struct memory_monitor *m, sd_event *event,
+                        const struct memory_sources *sources, struct pressure *pressure,
+                        const struct memory_hooks *hooks) MUST_USE;
 void memory_monitor_done(struct memory_monitor *m);
 
 /* Where the model server is, from the configuration of now. */

@@ -507,6 +507,9 @@ static int init_modules(struct server *s, struct config *config)
     struct call_hooks hooks = {
         .ctx = s, .on_work = want_run, .on_ended = on_ended, .on_breaker = on_breaker};
     struct upstream_hooks upstream_hooks = incidents_upstream_hooks(&s->incidents);
+    struct model_server_spec model_server = config_params_model_server(config);
+    struct memory_sources sources = {
+        .root = config_params_kernel_root(config), .server = &model_server, .trigger_fd = -1};
     struct memory_hooks memory_hooks = {.on_level = on_level, .on_stage = on_stage, .ctx = s};
     int r;
 
@@ -536,8 +539,7 @@ static int init_modules(struct server *s, struct config *config)
         r = upstreams_init(&s->upstreams, s->event, &s->poller, &upstream_hooks);
     }
     if (r >= 0) {
-        r = memory_monitor_init(&s->memory, s->event, config_params_kernel_root(config), -1,
-                                &s->pressure, &memory_hooks);
+        r = memory_monitor_init(&s->memory, s->event, &sources, &s->pressure, &memory_hooks);
     }
     if (r < 0) {
         return r;

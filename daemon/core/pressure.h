@@ -20,8 +20,8 @@
  * PSI cells need two samples in a row, the others one. H is what the kernel says is available, less
  * what is claimed (pressure_set_claims()); soft and so on are shares of what there is
  * (pressure_reserves()). PSI alone reaches L1 only, unless memory is really being reclaimed and is
- * short (H < 2 soft) or read again and again (10 % refaults); events other than an OOM kill count
- * only then. What is not known restricts nothing. On a swap of compressed memory alone the some
+ * short (H < 2 soft) or read again and again (10 % refaults); events other than an OOM kill of the
+ * model server count only while memory is short. What is not known restricts nothing. On a swap of compressed memory alone the some
  * row counts from 1.5 times its values.
  *
  * Up: at once, by any number of levels. Down: one level at a time, when for the hold time of the

@@ -146,16 +146,22 @@ static int write_refusals(const struct stats *s, struct buf *out)
     return r;
 }
 
-/* Why the level is what it is, as labels; and what is left, where that is known. */
+/* Why the level is what it is, by what it is known, and what is left, where that is known. */
 static int write_pressure(const struct pressure *p, struct buf *out)
 {
-    int r = buf_printf(out,
-                       "# HELP sluice_pressure_info What the level of memory pressure comes from\n"
-                       "# TYPE sluice_pressure_info gauge\n"
-                       "sluice_pressure_info{source=\"%s\",reason=\"%s\",place=\"%s\"} 1\n",
-                       pressure_rung_name(p->rung), pressure_reason_name(p->cause.reason),
-                       p->cause.place == MEMORY_SERVER ? "server" : "system");
+    int r =
+        buf_printf(out,
+                   "# HELP sluice_pressure_reason What the level of memory pressure comes from\n"
+                   "# TYPE sluice_pressure_reason gauge\n"
+                   "sluice_pressure_reason{reason=\"%s\"} 1\n",
+                   pressure_reason_name(p->cause.reason));
 
+    if (r == 0) {
+        r = write_metric(out, "pressure_rung", "gauge",
+                         "Memory is watched by: 0 nothing, 1 meminfo, 2 vmstat, 3 PSI, 4 PSI and a "
+                         "trigger",
+                         p->rung);
+    }
     if (r < 0 || p->total_bytes == 0) {
         return r;
     }

@@ -59,7 +59,8 @@ def test_headroom(env, tree: Tree, left_mib: int, level: int, status: int, reaso
     metrics = sluice.get("/metrics").body.decode()
     assert f"sluice_pressure_level {level}\n" in metrics
     assert f"sluice_memory_headroom_bytes {left_mib << 20}\n" in metrics
-    assert f'reason="{"headroom" if level else "calm"}",place="system"' in metrics
+    assert f'sluice_pressure_reason{{reason="{"headroom" if level else "calm"}"}} 1\n' in metrics
+    assert "sluice_pressure_rung 3\n" in metrics
 
 
 def test_a_limit_of_the_model_servers_group(env, tree: Tree) -> None:

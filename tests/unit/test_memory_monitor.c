@@ -48,10 +48,10 @@ static void start(const char *root, int trigger_fd)
 {
     const struct memory_hooks hooks = {
         .on_sample = on_sample, .on_level = on_level, .on_stage = on_stage};
+    const struct memory_sources sources = {.root = root, .trigger_fd = trigger_fd};
 
     pressure_init(&g_pressure);
-    ck_assert_int_eq(
-        memory_monitor_init(&g_monitor, g_event, root, trigger_fd, &g_pressure, &hooks), 0);
+    ck_assert_int_eq(memory_monitor_init(&g_monitor, g_event, &sources, &g_pressure, &hooks), 0);
 }
 
 static void setup(void)
