@@ -1,0 +1,825 @@
+/*
+ * What must hold of admission whatever happens: random lists of events, played against the real
+ * objects under a virtual clock, with a second look at every decision; a list that breaks a rule is
+ * shrunk to one from which nothing can be left out, and printed.
+ *
+ * The second look is a scheduler as plain as can be: it goes through all tickets each time, has virtual
+ * times of its own, and says whether the ticket that got a slot is one of those that might (callers with
+ * the same virtual time are equals), or why nobody may. What it shares with the real one are
+ * the estimates, and what is due to lower classes (test_class_floor.c).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "core/admission.h"
+#include "support.h"
+
+#define SEC       USEC_PER_SEC
+#define START     (1000 * SEC)
+#define N_CALLERS 6
+#define MAX_STEPS 400
+#define MAX_LOG   (8 * MAX_STEPS)
+
+enum kind { ARRIVE, FINISH, FAIL, LEAVE, SPEAK, LEVEL, WAIT, _KIND_MAX };
+
+struct step {
+    enum kind kind;
+    unsigned caller, class, group, n;
+    uint64_t after_usec;
+};
+
+/* What to play it with. */
+struct setting {
+    unsigned weights[N_CALLERS];
+    uint64_t patience_usec[_CLASS_MAX];
+    bool has_false_rule; /* "never more than three wait": for the test of the shrinking */
+};
+
+static const struct setting normal = {.weights = {1, 1, 2, 3, 1, 6},
+                                      .patience_usec = {4 * SEC, 30 * SEC, 120 * SEC}};
+
+/* The plain scheduler's lane. */
+struct lane {
+    uint64_t settled; /* virtual time, without what runs */
+    unsigned n_queued;
+};
+
+struct world {
+    const struct setting *setting;
+    struct router router;
+    struct pressure pressure;
+    struct admission admission;
+    struct caller_rule rules[N_CALLERS];
+    struct ticket tickets[MAX_STEPS];
+    unsigned n_outcomes[MAX_STEPS]; /* refused, ended, left: one for each ticket */
+    size_t n_tickets;
+    struct lane lanes[N_CALLERS][_CLASS_MAX];
+    uint64_t served[_CLASS_MAX];
+    unsigned n_acquired, n_released;
+    uint64_t now;
+    uint64_t log[MAX_LOG];
+    size_t n_log;
+    char broken[128]; /* the rule that is, or "" */
+};
+
+static void backend_free(struct backend *b)
+{
+    free(b);
+}
+
+static const struct backend_ops ops = {.free = backend_free};
+
+static void add_group(struct router_plan *plan, const char *name, unsigned slots)
+{
+    struct backend *b = malloc(sizeof *b);
+    struct deployment_spec spec = {
+        .id = name, .fingerprint = name, .provider = "mock", .slots = slots, .is_local = true};
+
+    ck_assert_ptr_nonnull(b);
+    b->ops = &ops;
+    ck_assert_int_eq(router_plan_add(plan, name, deployment_new(&spec, b)), 0);
+}
+
+static void world_init(struct world *w, const struct setting *setting)
+{
+    struct admission_params params = {.max_queued = 24,
+                                      .max_queued_caller = 9,
+                                      .max_queued_bytes = 2000,
+                                      .max_wait_usec = {15 * SEC, 120 * SEC, 600 * SEC}};
+    struct router_plan plan = {0};
+
+    memset(w, 0, sizeof *w);
+    w->setting = setting;
+    w->now = START;
+    memcpy(params.patience_usec, setting->patience_usec, sizeof params.patience_usec);
+    router_init(&w->router);
+    add_group(&plan, "a", 1);
+    add_group(&plan, "b", 3);
+    router_commit(&w->router, &plan);
+    pressure_init(&w->pressure);
+    admission_init(&w->admission, &params, &w->router, &w->pressure);
+    for (unsigned i = 0; i < N_CALLERS; i++) {
+        w->rules[i] =
+            (struct caller_rule) {.kind = CALLER_UID, .uid = i, .weight = setting->weights[i]};
+    }
+    caller_table_set_rules(&w->admission.callers, w->rules, N_CALLERS);
+}
+
+static void world_done(struct world *w)
+{
+    for (size_t i = 0; i < w->n_tickets; i++) {
+        admission_release(&w->admission, &w->tickets[i], w->now);
+    }
+    admission_done(&w->admission);
+    router_done(&w->router);
+}
+
+static void require(struct world *w, bool holds, const char *rule)
+{
+    if (!holds && !w->broken[0]) {
+        (void) snprintf(w->broken, sizeof w->broken, "%s", rule);
+    }
+}
+
+static void note(struct world *w, unsigned what, const struct ticket *t, uint64_t n)
+{
+    if (w->n_log < MAX_LOG) {
+        w->log[w->n_log++] = (uint64_t) what << 56 | (uint64_t) (t - w->tickets) << 40 | n;
+    }
+}
+
+static void outcome(struct world *w, const struct ticket *t)
+{
+    require(w, ++w->n_outcomes[t - w->tickets] == 1, "one outcome for each call");
+    require(w, t->state == TICKET_HOME, "who has an outcome holds nothing");
+}
+
+/* ---------------------------------------------------------------- the plain scheduler */
+
+static unsigned slots_of(const struct model_group *g)
+{
+    return g->deployments[0]->slots;
+}
+
+static uint64_t cost(const struct ticket *t)
+{
+    uint64_t usec = t->charged_usec / slots_of(t->group);
+
+    return usec * FAIR_VTIME_PER_USEC / t->caller->lanes[t->class].weight;
+}
+
+static uint64_t vtime_of(const struct world *w, unsigned caller, unsigned class)
+{
+    uint64_t v = w->lanes[caller][class].settled;
+
+    for (size_t i = 0; i < w->n_tickets; i++) {
+        const struct ticket *t = &w->tickets[i];
+
+        if (t->state == TICKET_GRANTED && t->caller->uid == caller && t->class == class) {
+            v += cost(t);
+        }
+    }
+    return v;
+}
+
+/* It begins to wait: lifted to the least of those that wait, or to who was served last. */
+static void plain_join(struct world *w, const struct ticket *t)
+{
+    struct lane *lane = &w->lanes[t->caller->uid][t->class];
+    uint64_t own = vtime_of(w, t->caller->uid, t->class), least = UINT64_MAX;
+
+    for (unsigned c = 0; c < N_CALLERS; c++) {
+        if (w->lanes[c][t->class].n_queued > 0) {
+            uint64_t v = vtime_of(w, c, t->class);
+
+            least = v < least ? v : least;
+        }
+    }
+    least = least == UINT64_MAX ? w->served[t->class] : least;
+    if (lane->n_queued++ == 0 && own < least) {
+        lane->settled += least - own;
+    }
+}
+
+static bool is_free(const struct world *w, const struct ticket *t);
+
+static bool may_run(const struct world *w, const struct ticket *t)
+{
+    return t->state == TICKET_QUEUED && is_free(w, t);
+}
+
+/* Is there a slot for it, that it may have? */
+static bool is_free(const struct world *w, const struct ticket *t)
+{
+    const struct admission *a = &w->admission;
+    const struct deployment *d = t->group->deployments[0];
+    const struct caller_entry *c = t->caller;
+    unsigned limit = w->pressure.level >= PRESSURE_L3   ? 1
+                     : w->pressure.level >= PRESSURE_L2 ? (d->slots + 1) / 2
+                                                        : d->slots;
+    uint64_t other = c == a->last_caller ? a->other_caller_at_usec : a->last_caller_at_usec;
+    bool is_alone = other == 0 || w->now - other >= 60 * SEC;
+    uint64_t interactive_at = t->group->floor.interactive_at_usec;
+    unsigned n_low = 0;
+
+    limit = limit < d->slots - d->limit.n_less ? limit : d->slots - d->limit.n_less;
+    if (d->in_use >= limit) {
+        return false;
+    }
+    if ((w->pressure.level == PRESSURE_L1 && t->class == CLASS_BACKGROUND) ||
+        (w->pressure.level > PRESSURE_L1 && t->class != CLASS_INTERACTIVE)) {
+        return false;
+    }
+    if (d->slots > 1 && !is_alone && c->n_running > 0 && c->n_running >= d->slots - 1) {
+        return false;
+    }
+    for (size_t i = 0; i < w->n_tickets; i++) {
+        n_low += w->tickets[i].state == TICKET_GRANTED && w->tickets[i].deployment == d &&
+                 w->tickets[i].class != CLASS_INTERACTIVE;
+    }
+    return t->class == CLASS_INTERACTIVE || d->slots == 1 || interactive_at == 0 ||
+           w->now - interactive_at >= 60 * SEC || n_low + 1 < d->slots;
+}
+
+static bool is_due(const struct world *w, const struct ticket *t)
+{
+    return w->pressure.level == PRESSURE_L0 &&
+           class_floor_is_due(&t->group->floor, t->class, t->expected_usec / slots_of(t->group),
+                              t->queued_at_usec, w->now);
+}
+
+/* Must a go before b? Both may run. */
+static bool goes_before(const struct world *w, const struct ticket *a, const struct ticket *b)
+{
+    bool a_due = is_due(w, a), b_due = is_due(w, b);
+
+    if (a_due != b_due) {
+        return a_due && a->class > b->class; /* of one class it is nobody's claim */
+    }
+    if (a->class != b->class) {
+        return a->class < b->class;
+    }
+    if (a->caller != b->caller) {
+        return vtime_of(w, a->caller->uid, a->class) < vtime_of(w, b->caller->uid, b->class);
+    }
+    return a->place < b->place && (a->group == b->group || (!a_due && !b_due));
+}
+
+/* Before a grant: who may get the slot. */
+struct plain_view {
+    bool may[MAX_STEPS];
+    bool anybody;
+};
+
+static void look(const struct world *w, struct plain_view *v)
+{
+    memset(v, 0, sizeof *v);
+    for (size_t i = 0; i < w->n_tickets; i++) {
+        if (!may_run(w, &w->tickets[i])) {
+            continue;
+        }
+        v->may[i] = v->anybody = true;
+        for (size_t j = 0; j < w->n_tickets && v->may[i]; j++) {
+            v->may[i] =
+                !may_run(w, &w->tickets[j]) || !goes_before(w, &w->tickets[j], &w->tickets[i]);
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- what happens */
+
+static void check_slots(struct world *w)
+{
+    unsigned n_granted = 0, n_in_use = 0;
+
+    for (size_t i = 0; i < w->n_tickets; i++) {
+        n_granted += w->tickets[i].state == TICKET_GRANTED;
+    }
+    for (size_t i = 0; i < w->router.n_groups; i++) {
+        const struct deployment *d = w->router.groups[i].deployments[0];
+
+        require(w, d->in_use <= d->slots, "never more than slots");
+        n_in_use += d->in_use;
+    }
+    require(w, n_granted == n_in_use && n_granted == w->admission.n_granted, "slots are counted");
+    require(w, w->n_acquired == w->n_released + n_in_use, "acquired is released or in use");
+}
+
+static void check_refusal(struct world *w, const struct ticket *t, const struct verdict *v)
+{
+    require(w, v->retry_after_usec >= 1 * SEC && v->retry_after_usec <= 60 * SEC,
+            "Retry-After within 1 to 60 s");
+    note(w, 1, t, (uint64_t) v->code << 32 | v->retry_after_usec);
+    outcome(w, t);
+}
+
+static void leave_lane(struct world *w, const struct ticket *t)
+{
+    w->lanes[t->caller->uid][t->class].n_queued--;
+}
+
+static bool grant_one(struct world *w)
+{
+    static struct plain_view view;
+    static uint64_t before[N_CALLERS][_CLASS_MAX];
+    struct ticket *t;
+
+    look(w, &view);
+    for (unsigned c = 0; c < N_CALLERS; c++) {
+        for (unsigned k = 0; k < _CLASS_MAX; k++) {
+            before[c][k] = vtime_of(w, c, k);
+        }
+    }
+    t = admission_next(&w->admission, w->now);
+    if (!t) {
+        require(w, !view.anybody, "no slot is free while somebody may run");
+        return false;
+    }
+    require(w, view.may[t - w->tickets], "the plain scheduler agrees");
+    require(w, w->now <= t->deadline_at_usec, "nobody runs after its deadline");
+    require(w, t->deployment->in_use <= t->deployment->slots, "never more than slots");
+    w->served[t->class] = before[t->caller->uid][t->class];
+    leave_lane(w, t);
+    w->n_acquired++;
+    note(w, 2, t, 0);
+    return true;
+}
+
+static void release(struct world *w, struct ticket *t, enum errcode code)
+{
+    struct lane *lane = &w->lanes[t->caller->uid][t->class];
+
+    admission_note_end(&w->admission, t, code, w->now);
+    lane->settled += cost(t); /* as it was set right */
+    admission_release(&w->admission, t, w->now);
+    w->n_released++;
+}
+
+static bool preempt_one(struct world *w)
+{
+    struct ticket *t = admission_preempt(&w->admission, w->now);
+    struct admission_ask ask = {.class = CLASS_BACKGROUND, .own_deadline_at_usec = USEC_NEVER};
+    struct verdict v;
+
+    if (!t) {
+        return false;
+    }
+    require(w, t->class == CLASS_BACKGROUND && t->content_at_usec == 0, "only silent background");
+    ask.caller = (struct caller_name) {.kind = CALLER_UID, .uid = t->caller->uid};
+    note(w, 3, t, 0);
+    release(w, t, ERRCODE_PREEMPTED);
+    v = admission_requeue(&w->admission, t, t->group, &ask, w->now, w->now);
+    if (v.code == ERRCODE_NONE) {
+        plain_join(w, t);
+    } else {
+        check_refusal(w, t, &v);
+    }
+    return true;
+}
+
+static void settle(struct world *w)
+{
+    struct verdict v;
+    struct ticket *t;
+    bool is_busy = true;
+
+    while (is_busy && !w->broken[0]) {
+        is_busy = false;
+        while (grant_one(w) && !w->broken[0]) {
+        }
+        while (preempt_one(w)) {
+            is_busy = true;
+        }
+        while ((t = admission_ousted(&w->admission, w->now, &v))) {
+            check_refusal(w, t, &v);
+        }
+        while ((t = admission_expire(&w->admission, w->now, &v))) {
+            leave_lane(w, t);
+            check_refusal(w, t, &v);
+            is_busy = true;
+        }
+    }
+    for (size_t i = 0; i < w->n_tickets; i++) {
+        require(w, w->tickets[i].state != TICKET_QUEUED || w->tickets[i].deadline_at_usec > w->now,
+                "who waits leaves at its deadline");
+    }
+    require(w, w->admission.n_queued <= 24 + 4, "the queue is bounded");
+    require(w, !w->setting->has_false_rule || w->admission.n_queued <= 3, "a false rule");
+    check_slots(w);
+}
+
+/* Who was put out has left its lane before anybody says so. */
+static void note_ousted(struct world *w, unsigned class)
+{
+    list_for_each (l, &w->admission.ousted) {
+        const struct ticket *t = CONTAINER_OF(l, struct ticket, link);
+        bool is_below = false;
+
+        leave_lane(w, t);
+        for (size_t i = 0; i < w->n_tickets; i++) {
+            is_below |= w->tickets[i].state == TICKET_QUEUED && w->tickets[i].class > t->class;
+        }
+        require(w, t->class >= class, "nobody makes room for a lower class");
+        require(w, !is_below, "nobody is put out while a lower class waits");
+    }
+}
+
+static void arrive(struct world *w, const struct step *s)
+{
+    struct ticket *t = &w->tickets[w->n_tickets++];
+    struct caller_name name = {.kind = CALLER_UID, .uid = s->caller};
+    struct admission_ask ask = {.caller = name,
+                                .class = (enum call_class) s->class,
+                                .bytes = s->n % 150,
+                                .n_retries = s->n % 5 == 0,
+                                .own_deadline_at_usec = USEC_NEVER};
+    const struct caller_entry *c = caller_table_find(&w->admission.callers, &name);
+    unsigned n_waits = c ? caller_entry_n_queued(c) : 0;
+    struct verdict v =
+        admission_enqueue(&w->admission, t, &w->router.groups[s->group], &ask, w->now);
+
+    note_ousted(w, s->class);
+    note(w, 4, t, v.code == ERRCODE_NONE);
+    if (v.code == ERRCODE_NONE) {
+        plain_join(w, t);
+        return;
+    }
+    require(w, v.code != ERRCODE_CLIENT_QUEUE_FULL || n_waits >= 9, "429 only for one's own limit");
+    require(w, v.code != ERRCODE_MEMORY_PRESSURE || w->pressure.level >= PRESSURE_L2,
+            "memory refuses from L2");
+    check_refusal(w, t, &v);
+}
+
+/* The n-th ticket in a state, counted round and round; NULL: there is none. */
+static struct ticket *nth(struct world *w, enum ticket_state state, unsigned n)
+{
+    size_t n_such = 0;
+
+    for (size_t i = 0; i < w->n_tickets; i++) {
+        n_such += w->tickets[i].state == state;
+    }
+    for (size_t i = 0; i < w->n_tickets && n_such > 0; i++) {
+        if (w->tickets[i].state == state && n++ % n_such == 0) {
+            return &w->tickets[i];
+        }
+    }
+    return NULL;
+}
+
+static void end(struct world *w, struct ticket *t, enum errcode code)
+{
+    if (t) {
+        release(w, t, code);
+        outcome(w, t);
+    }
+}
+
+static void happen(struct world *w, const struct step *s)
+{
+    struct ticket *t;
+
+    switch (s->kind) {
+    case ARRIVE:
+        arrive(w, s);
+        break;
+    case FINISH:
+        end(w, nth(w, TICKET_GRANTED, s->n), ERRCODE_NONE);
+        break;
+    case FAIL:
+        end(w, nth(w, TICKET_GRANTED, s->n),
+            s->n % 2 ? ERRCODE_CANCELLED : ERRCODE_UPSTREAM_OVERLOADED);
+        break;
+    case LEAVE:
+        t = nth(w, TICKET_QUEUED, s->n);
+        if (t) {
+            leave_lane(w, t);
+            admission_release(&w->admission, t, w->now);
+            outcome(w, t);
+        }
+        break;
+    case SPEAK:
+        t = nth(w, TICKET_GRANTED, s->n);
+        if (t) {
+            admission_note_content(&w->admission, t, w->now);
+        }
+        break;
+    case LEVEL:
+        w->pressure.level = s->n % 8 < 4 ? PRESSURE_L0 : (enum pressure_level)(s->n % 4 + 1);
+        break;
+    case WAIT:
+    case _KIND_MAX:
+        break;
+    }
+}
+
+/* As the loop does: to each deadline, and no further. */
+static void pass_time(struct world *w, uint64_t until)
+{
+    unsigned n_wakes = 0;
+    uint64_t at;
+
+    while ((at = admission_next_deadline(&w->admission)) <= until && !w->broken[0]) {
+        require(w, at > w->now || n_wakes == 0, "no deadline in the past");
+        require(w, n_wakes++ < 1000, "time goes on");
+        w->now = at > w->now ? at : w->now;
+        settle(w);
+    }
+    w->now = until;
+    settle(w); /* also charges what takes longer than expected */
+}
+
+static void play(struct world *w, const struct setting *setting, const struct step *steps, size_t n)
+{
+    world_init(w, setting);
+    for (size_t i = 0; i < n && !w->broken[0]; i++) {
+        pass_time(w, w->now + steps[i].after_usec);
+        happen(w, &steps[i]);
+        settle(w);
+    }
+    if (w->broken[0]) { /* the admission may be in any state */
+        w->n_tickets = 0;
+    } else {
+        world_done(w);
+    }
+}
+
+/* ---------------------------------------------------------------- lists, and how they shrink */
+
+static uint64_t g_random;
+
+static unsigned any(unsigned n)
+{
+    g_random = g_random * UINT64_C(6364136223846793005) + 1442695040888963407;
+    return (unsigned) (g_random >> 33) % n;
+}
+
+static size_t make(struct step *steps, size_t n, bool is_steady)
+{
+    static const unsigned kinds[] = {ARRIVE, ARRIVE, ARRIVE, ARRIVE, FINISH, FINISH,
+                                     FINISH, FAIL,   LEAVE,  SPEAK,  LEVEL,  WAIT};
+    unsigned pace_msec = 100 + any(3000);
+
+    for (size_t i = 0; i < n; i++) {
+        unsigned kind = kinds[any(ARRAY_LEN(kinds))];
+
+        steps[i] = (struct step) {.kind = is_steady && kind == LEVEL ? WAIT : (enum kind) kind,
+                                  .caller = any(N_CALLERS),
+                                  .class = any(_CLASS_MAX),
+                                  .group = any(2),
+                                  .n = any(1000),
+                                  .after_usec = any(pace_msec) * UINT64_C(1000)};
+        if (any(60) == 0) {
+            steps[i].after_usec = any(700) * SEC;
+        }
+    }
+    return n;
+}
+
+/* Leaves out what can be left out, in ever smaller pieces; the number of steps that remain. */
+static size_t shrink(struct world *w, const struct setting *setting, struct step *steps, size_t n)
+{
+    static struct step fewer[MAX_STEPS];
+
+    for (size_t piece = n / 2; piece > 0; piece /= 2) {
+        for (size_t at = 0; at + piece <= n;) {
+            memcpy(fewer, steps, at * sizeof *steps);
+            memcpy(fewer + at, steps + at + piece, (n - at - piece) * sizeof *steps);
+            play(w, setting, fewer, n - piece);
+            if (w->broken[0]) {
+                n -= piece;
+                memcpy(steps, fewer, n * sizeof *steps);
+            } else {
+                at += piece;
+            }
+        }
+    }
+    return n;
+}
+
+static void report(struct world *w, const struct setting *setting, struct step *steps, size_t n,
+                   uint64_t seed)
+{
+    static const char *const names[] = {"ARRIVE", "FINISH", "FAIL", "LEAVE",
+                                        "SPEAK",  "LEVEL",  "WAIT"};
+
+    n = shrink(w, setting, steps, n);
+    play(w, setting, steps, n);
+    for (size_t i = 0; i < n; i++) {
+        (void) fprintf(stderr, "  +%.3f s %s caller %u class %u group %u n %u\n",
+                       (double) steps[i].after_usec / 1e6, names[steps[i].kind], steps[i].caller,
+                       steps[i].class, steps[i].group, steps[i].n);
+    }
+    ck_abort_msg("seed %llu: %s, by these %zu steps", (unsigned long long) seed, w->broken, n);
+}
+
+#define N_LISTS 400
+
+START_TEST(whatever_happens)
+{
+    static struct step steps[MAX_STEPS];
+    static struct world w;
+
+    for (uint64_t seed = 1; seed <= N_LISTS; seed++) {
+        size_t n;
+
+        g_random = seed * 7919;
+        n = make(steps, 20 + any(MAX_STEPS - 20), seed % 2 == 0);
+        play(&w, &normal, steps, n);
+        if (w.broken[0]) {
+            report(&w, &normal, steps, n, seed);
+        }
+    }
+}
+END_TEST
+
+START_TEST(lists_shrink)
+{
+    static struct setting setting;
+    static struct step steps[MAX_STEPS];
+    static struct world w;
+    size_t n;
+
+    setting = normal;
+    setting.has_false_rule = true;
+    g_random = 5;
+    n = make(steps, MAX_STEPS, true);
+    play(&w, &setting, steps, n);
+    ck_assert_str_eq(w.broken, "a false rule");
+    n = shrink(&w, &setting, steps, n);
+    ck_assert_uint_ge(n, 5); /* one runs, or two in two groups, and four wait */
+    ck_assert_uint_le(n, 8);
+}
+END_TEST
+
+static void same_log(const struct world *a, const struct world *b, uint64_t seed)
+{
+    ck_assert_msg(a->n_log == b->n_log && memcmp(a->log, b->log, a->n_log * sizeof *a->log) == 0,
+                  "seed %llu: other decisions", (unsigned long long) seed);
+}
+
+START_TEST(the_same_events_give_the_same_decisions)
+{
+    static struct step steps[MAX_STEPS];
+    static struct world a, b;
+
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        g_random = seed;
+        (void) make(steps, MAX_STEPS, false);
+        play(&a, &normal, steps, MAX_STEPS);
+        play(&b, &normal, steps, MAX_STEPS);
+        ck_assert_uint_gt(a.n_log, 100);
+        same_log(&a, &b, seed);
+    }
+}
+END_TEST
+
+START_TEST(weights_count_by_their_ratio)
+{
+    static struct step steps[MAX_STEPS];
+    static struct setting doubled;
+    static struct world a, b;
+
+    doubled = normal;
+    for (unsigned i = 0; i < N_CALLERS; i++) {
+        doubled.weights[i] *= 2;
+    }
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        g_random = seed;
+        (void) make(steps, MAX_STEPS, false);
+        play(&a, &normal, steps, MAX_STEPS);
+        play(&b, &doubled, steps, MAX_STEPS);
+        same_log(&a, &b, seed);
+    }
+}
+END_TEST
+
+/* Was the last step's call let in? */
+static bool is_let_in(struct world *w, const struct setting *setting, const struct step *steps,
+                      size_t n)
+{
+    world_init(w, setting);
+    for (size_t i = 0; i < n; i++) {
+        pass_time(w, w->now + steps[i].after_usec);
+        happen(w, &steps[i]);
+        if (i + 1 < n) {
+            settle(w);
+        }
+    }
+
+    bool is_in = w->tickets[w->n_tickets - 1].state == TICKET_QUEUED;
+
+    settle(w);
+    ck_assert_str_eq(w->broken, "");
+    world_done(w);
+    return is_in;
+}
+
+START_TEST(a_higher_class_is_let_in_where_a_lower_one_is)
+{
+    static const struct setting equal = {.weights = {1, 1, 1, 1, 1, 1},
+                                         .patience_usec = {20 * SEC, 20 * SEC, 20 * SEC}};
+    static struct step steps[MAX_STEPS];
+    static struct world w;
+    unsigned n_let_in = 0, n_refused = 0;
+
+    for (uint64_t seed = 1; seed <= 60; seed++) {
+        size_t n = 0;
+        unsigned n_calls;
+
+        g_random = seed;
+        n_calls = 5 + any(40);
+        /* calls of one second each, so that all need the same */
+        for (unsigned i = 0; i < n_calls; i++) {
+            steps[n++] =
+                (struct step) {.kind = ARRIVE, .caller = any(N_CALLERS), .class = any(3), .n = 1};
+            if (any(3) < 2) {
+                steps[n++] = (struct step) {.kind = FINISH, .after_usec = 1 * SEC};
+            }
+        }
+        steps[n++] = (struct step) {.kind = ARRIVE, .caller = any(N_CALLERS), .class = 2, .n = 1};
+        for (unsigned class = 2; class > 0; class --) {
+            steps[n - 1].class = class;
+            if (!is_let_in(&w, &equal, steps, n)) {
+                n_refused++;
+                continue;
+            }
+            n_let_in++;
+            steps[n - 1].class = class - 1;
+            ck_assert_msg(is_let_in(&w, &equal, steps, n), "seed %llu, class %u",
+                          (unsigned long long) seed, class);
+        }
+    }
+    ck_assert_uint_gt(n_let_in, 10); /* both happen, or this has shown nothing */
+    ck_assert_uint_gt(n_refused, 10);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- shares */
+
+struct backlog {
+    struct ticket tickets[N_CALLERS][4];
+    uint64_t served_usec[N_CALLERS];
+};
+
+static void keep_waiting(struct world *w, struct backlog *b, unsigned caller, unsigned group)
+{
+    for (size_t i = 0; i < ARRAY_LEN(b->tickets[caller]); i++) {
+        struct ticket *t = &b->tickets[caller][i];
+        struct admission_ask ask = {.caller = {.kind = CALLER_UID, .uid = caller},
+                                    .class = CLASS_BATCH,
+                                    .own_deadline_at_usec = USEC_NEVER};
+
+        if (t->state == TICKET_HOME) {
+            (void) admission_enqueue(&w->admission, t, &w->router.groups[group], &ask, w->now);
+        }
+    }
+}
+
+/* The virtual-time bound of VTC, for N slots: nobody gets further ahead than two long calls a slot. */
+START_TEST(backlogged_callers_get_their_shares)
+{
+    static const struct setting patient = {.weights = {1, 1, 2, 3, 1, 6}};
+    static struct backlog b;
+    static struct world w;
+    const uint64_t longest = 9 * SEC;
+
+    for (unsigned group = 0; group < 2; group++) {
+        unsigned n_slots = group == 0 ? 1 : 3, n_alive = 0;
+        struct ticket *alive[3];
+        uint64_t ends[3];
+
+        memset(&b, 0, sizeof b);
+        world_init(&w, &patient);
+        w.admission.params.max_queued_caller = 0;
+        w.admission.params.max_wait_usec[CLASS_BATCH] = USEC_NEVER;
+        g_random = 77 + group;
+        for (unsigned round = 0; round < 3000; round++) {
+            unsigned first = 0;
+            struct ticket *t;
+
+            for (unsigned c = 0; c < N_CALLERS; c++) {
+                keep_waiting(&w, &b, c, group);
+            }
+            while ((t = admission_next(&w.admission, w.now))) {
+                ck_assert_uint_lt(n_alive, n_slots);
+                alive[n_alive] = t;
+                ends[n_alive++] = w.now + any(9000) * 1000 + 1000;
+            }
+            for (unsigned i = 1; i < n_alive; i++) {
+                first = ends[i] < ends[first] ? i : first;
+            }
+            w.now = ends[first];
+            t = alive[first];
+            b.served_usec[t->caller->uid] += w.now - t->granted_at_usec;
+            admission_note_end(&w.admission, t, ERRCODE_NONE, w.now);
+            admission_release(&w.admission, t, w.now);
+            alive[first] = alive[--n_alive];
+            ends[first] = ends[n_alive];
+            for (unsigned i = 0; i < N_CALLERS * N_CALLERS; i++) {
+                unsigned x = i / N_CALLERS, y = i % N_CALLERS;
+                uint64_t of_x = b.served_usec[x] / patient.weights[x];
+                uint64_t of_y = b.served_usec[y] / patient.weights[y];
+
+                ck_assert_uint_le(of_x, of_y + 2 * (n_slots + 1) * longest);
+            }
+        }
+        for (unsigned i = 0; i < N_CALLERS * ARRAY_LEN(b.tickets[0]); i++) {
+            admission_release(&w.admission, &b.tickets[i / 4][i % 4], w.now);
+        }
+        world_done(&w);
+    }
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, whatever_happens);
+    tcase_add_test(tc, lists_shrink);
+    tcase_add_test(tc, the_same_events_give_the_same_decisions);
+    tcase_add_test(tc, weights_count_by_their_ratio);
+    tcase_add_test(tc, a_higher_class_is_let_in_where_a_lower_one_is);
+    tcase_add_test(tc, backlogged_callers_get_their_shares);
+}
+TEST_MAIN("admission_properties", add_tests)
