@@ -15,6 +15,7 @@ import figures  # noqa: E402
 import overload  # noqa: E402
 import report  # noqa: E402
 from intents import BATCH, INTERACTIVE, Attempt, Intent, Kind  # noqa: E402
+from ollama import Count  # noqa: E402
 
 WINDOW = figures.Window(began_at=100.0, warm_sec=10.0, seconds=110.0)  # counts from 110 to 210
 
@@ -99,6 +100,13 @@ def test_silence_is_the_clients_own_patience_or_a_failed_connection() -> None:
     assert [a.reason for a in i.attempts] == ["client_timeout", "no_connection", "client_timeout"]
 
 
+def test_capacity_follows_the_speed_of_the_model() -> None:
+    before, after = Count(100, 90.0, 1.0), Count(300, 250.0, 3.0)
+    assert after.since(before) == Count(200, 160.0, 2.0)
+    assert after.since(before).tokens_per_sec == 80.0 and Count().tokens_per_sec == 0.0
+    assert overload.Capacity(tokens_per_sec=90.0, intents_per_sec=1.0, speed=100.0).at(50.0) == 45.0
+
+
 def test_arrivals_follow_from_the_seed() -> None:
     twice = [overload.arrivals(random.Random(7), 5.0, 200.0) for _ in range(2)]
     assert [(i.born_at, i.text) for i in twice[0]] == [(i.born_at, i.text) for i in twice[1]]
@@ -110,8 +118,8 @@ def test_arrivals_follow_from_the_seed() -> None:
 def test_the_report_takes_runs_with_nothing_in_them() -> None:
     run = figures.summary([], WINDOW, 1.0, 0)
     run |= {"load": 2.0, "target": "nginx", "recovery_sec": None, "callers": {}}
-    run["capacity_tokens_per_sec"] = [100.0, 90.0]
+    run["capacity_tokens_per_sec"] = [100.0, 80.0, 90.0]
     table = report.table({"seed": 1}, [run, {**run, "load": None, "callers": {"hog": figures.callers([intent(120, 120)], WINDOW)[""]}}])
     heads = [line for line in table.splitlines() if line.startswith("| load | target | good")]
-    cells = [line for line in table.splitlines() if line.startswith("| 2× | nginx | –")]
+    cells = [line for line in table.splitlines() if line.startswith("| 2× (2.5) | nginx | –")]
     assert len(heads) == 1 and heads[0].count("|") == cells[0].count("|")

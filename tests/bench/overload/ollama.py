@@ -12,6 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -20,7 +21,29 @@ from targets import free_port
 
 MODEL = "bench"
 N_CTX = 2048
-DECODED = re.compile(r"^llamacpp:n_decode_total (\d+)", re.MULTILINE)
+COUNTERS = re.compile(r"^llamacpp:(\w+) ([0-9.e+]+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a runner has done since it was started.
+
+    llama-server counts the tokens of an answer when it is whole, so those for clients that left are missing in `whole_tokens`. Its count of
+    evaluations has them: with one slot there is one for each token (the first token comes out of the prompt's).
+    """
+
+    generated: int = 0
+    whole_tokens: float = 0.0
+    whole_sec: float = 0.0  # in which those were generated
+
+    def since(self, before: Count) -> Count:
+        pairs = zip(self.__dict__.values(), before.__dict__.values())
+        return Count(*(now - then for now, then in pairs))
+
+    @property
+    def tokens_per_sec(self) -> float:
+        """While it generates."""
+        return self.whole_tokens / self.whole_sec if self.whole_sec else 0.0
 
 
 def settings() -> dict[str, str]:
@@ -111,21 +134,18 @@ class Ollama:
             if cpu is not None:
                 pin(pid, {cpu})
 
-    def n_generated(self) -> int:
-        """Tokens that the loaded runner has generated since it was started, for whomever.
-
-        llama-server counts the tokens of an answer when it is whole, so those for clients that left are missing there. Its count of
-        evaluations has them: with one slot there is one for each token (the first token comes out of the prompt's).
-        """
+    def count(self) -> Count:
+        """Of the loaded runner."""
         assert self.process
         for pid in tree(self.process.pid)[1:]:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
             if "--port" in words:
                 at = f"http://127.0.0.1:{words[words.index('--port') + 1]}/metrics"
                 with urllib.request.urlopen(at, timeout=20) as answer:
-                    found = DECODED.search(answer.read().decode())
-                if found:
-                    return int(found.group(1))
+                    found = dict(COUNTERS.findall(answer.read().decode()))
+                names = ("tokens_predicted_total", "tokens_predicted_seconds_total")
+                if "n_decode_total" in found:
+                    return Count(int(found["n_decode_total"]), *(float(found[n]) for n in names))
         raise BenchError("the runner does not tell what it generated")
 
     def get(self, path: str) -> Any:

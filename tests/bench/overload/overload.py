@@ -6,7 +6,8 @@
 A real Ollama with SmolLM2, one slot, one thread. Its capacity is measured with as many clients as keep it busy; then intents
 (intents.py) arrive at random at multiples of that rate, whether or not earlier ones are done, and pursue their answer with the
 openai package. The same arrivals go to Ollama itself, to rivals tuned by hand and to sluice with its defaults (rivals.py). The
-capacity is measured again after each run: on a machine that does other work it drifts, and the table says how far.
+capacity is measured again after each run, and scaled by the model's own speed while the load was on: on a machine that does other
+work it drifts, and the table says how far.
 
 The table goes to standard output, all figures and each intent to --json. Exit status 1: something did not run. No figure decides it.
 """
@@ -63,6 +64,11 @@ QUICK = Times(load_sec=90, warm_sec=40, capacity_sec=6)
 class Capacity:
     tokens_per_sec: float
     intents_per_sec: float
+    speed: float  # tokens per second while generating: what changes when the machine does other work
+
+    def at(self, speed: float) -> float:
+        """Tokens per second, had the model been that fast."""
+        return self.tokens_per_sec * speed / self.speed
 
 
 def arrivals(rng: random.Random, rate: float, seconds: float, caller: str = "", only: Optional[Kind] = None) -> list[Intent]:
@@ -113,15 +119,16 @@ class Bench:
         async with Client(base, MODEL, {}, KEY) as client:
             workers = [asyncio.create_task(worker(client, i)) for i in range(N_BUSY)]
             await asyncio.sleep(1)  # the first ones wait for each other
-            before, began_at = self.ollama.n_generated(), time.monotonic()
+            before, began_at = self.ollama.count(), time.monotonic()
             await asyncio.sleep(self.times.capacity_sec)
-            n, seconds = self.ollama.n_generated() - before, time.monotonic() - began_at
+            did, seconds = self.ollama.count().since(before), time.monotonic() - began_at
             await cancelled(workers)
         if not done or any(i.outcome != "done" for i in done):
             raise BenchError(f"Ollama alone fails: {sorted({i.outcome for i in done})}")
         kinds = [[i.n_usage for i in done if i.kind is kind] for kind in (INTERACTIVE, BATCH)]
         means = [sum(k) / len(k) for k in kinds if k]
-        return Capacity(n / seconds, n / seconds / (sum(means) / len(means)))
+        rate = did.generated / seconds
+        return Capacity(rate, rate / (sum(means) / len(means)), did.tokens_per_sec)
 
     # ---- one run
 
@@ -132,8 +139,8 @@ class Bench:
         self.start_model()
         before = await self.capacity(only)
         rival = self.rival(name, load is None)
-        rival.start()
         try:
+            rival.start()
             if rival.process:
                 pin(rival.process.pid, self.other_cpus)
             intents = self.offered(before, load)
@@ -145,11 +152,13 @@ class Bench:
         self.ollama.restart()
         self.ollama.load(MODEL, self.model_cpu)
         after = await self.capacity(only)
-        mean = (before.tokens_per_sec + after.tokens_per_sec) / 2
-        result["capacity_share"] *= before.tokens_per_sec / mean
-        row = {"target": name, "version": rival.version() if name != "ollama" else "", "load": load}
-        row["capacity_tokens_per_sec"] = [before.tokens_per_sec, after.tokens_per_sec]
-        row["capacity_intents_per_sec"] = [before.intents_per_sec, after.intents_per_sec]
+        # what it could have done at the speed that it had while the load was on
+        speed = result.pop("speed") or before.speed
+        during = (before.at(speed) + after.at(speed)) / 2
+        result["capacity_share"] *= before.tokens_per_sec / during
+        row = {"target": name, "version": rival.version(), "load": load}
+        row["capacity_tokens_per_sec"] = [before.tokens_per_sec, during, after.tokens_per_sec]
+        row["capacity_intents_per_sec"] = before.intents_per_sec
         self.runs.append({**row, **result})
         print(f"{title}: {report.line(self.runs[-1])}", file=sys.stderr, flush=True)
 
@@ -176,7 +185,7 @@ class Bench:
         return sorted(found, key=lambda intent: intent.born_at)
 
     async def measured(self, client: Client, intents: list[Intent], capacity: Capacity) -> dict[str, Any]:
-        generated = self.ollama.n_generated()
+        before = self.ollama.count()
         began_at = time.monotonic()
         window = figures.Window(began_at, self.times.warm_sec, self.times.load_sec)
         tasks: list[asyncio.Task[Any]] = []
@@ -185,10 +194,11 @@ class Bench:
             await asyncio.sleep(max(0.0, intent.born_at - time.monotonic()))
             tasks.append(asyncio.create_task(client.pursue(intent)))
         await asyncio.sleep(max(0.0, window.end_at - time.monotonic()))
-        generated = self.ollama.n_generated() - generated
+        did = self.ollama.count().since(before)
         recovery = await self.recovery(client, window.end_at)
         await cancelled(tasks)
-        result = figures.summary(intents, window, capacity.tokens_per_sec, generated)
+        result = figures.summary(intents, window, capacity.tokens_per_sec, did.generated)
+        result["speed"] = did.tokens_per_sec
         result["recovery_sec"] = recovery
         result["callers"] = figures.callers(intents, window)
         if self.args.json:
@@ -284,13 +294,15 @@ def main() -> int:
     Sluice.program = (args.sluiced or args.build / "bin" / "sluiced").resolve()
     print(f"seed {args.seed}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="sluice-overload-") as directory:
-        bench = Bench(args, Path(directory))
+        bench, facts = Bench(args, Path(directory)), {}
         os.sched_setaffinity(0, bench.other_cpus)
         try:
             preferred(args.nice)
             bench.start_model()
-            bench.all()
             facts = bench.facts()
+            bench.all()
+        except KeyboardInterrupt:
+            bench.failures.append("interrupted: what follows is not the whole")
         finally:
             bench.ollama.stop()
             preferred(0)

@@ -17,7 +17,7 @@ COLUMNS = (
     "batch",
     "no said in, p50 / p99",
     "recovery",
-    "capacity, tokens/s",
+    "capacity before, during, after, tokens/s",
 )
 
 
@@ -37,11 +37,11 @@ def cells(run: dict[str, Any]) -> list[str]:
     interactive, batch = run["classes"]["interactive"], run["classes"]["batch"]
     waits = [f"{seconds(k['wait_sec']['p50'])} / {seconds(k['wait_sec']['p95'])}" for k in (interactive, batch)]
     refused = run["refused_msec"]
-    before, after = run["capacity_tokens_per_sec"]
+    before, during, after = run["capacity_tokens_per_sec"]
     recovery = run["recovery_sec"]
     attempts = run["attempts"]
     return [
-        "hog" if run["load"] is None else f"{run['load']:g}×",
+        "hog" if run["load"] is None else f"{run['load']:g}× ({run['load'] * before / during:.1f})",
         run["target"],
         percent(interactive["good"]),
         percent(batch["good"]),
@@ -52,7 +52,7 @@ def cells(run: dict[str, Any]) -> list[str]:
         *waits,
         f"{msec(refused['p50'])} / {msec(refused['p99'])}",
         "not in 90 s" if recovery is None else seconds(max(0.0, recovery)),
-        f"{before:.0f}, {after:.0f}",
+        f"{before:.0f}, {during:.0f}, {after:.0f}",
     ]
 
 

@@ -152,12 +152,15 @@ http {{
     upstream model {{ server 127.0.0.1:{upstream}; keepalive 4; }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        server_name model; # the zone counts nothing under an empty name
+        proxy_set_header Host 127.0.0.1:{upstream}; # Ollama refuses names that it does not know
         location = /v1/models {{ proxy_pass http://model; }}
         location / {{
             limit_conn model 1;
             limit_conn_status 503;
             proxy_pass http://model;
             proxy_http_version 1.1;
+            proxy_set_header Host 127.0.0.1:{upstream}; # those of the server are not inherited beside others
             proxy_set_header Connection "";
             proxy_buffering off;
             proxy_read_timeout 10m;
@@ -223,7 +226,7 @@ class HAProxyClasses(HAProxy):
     """The same with priorities: whoever says that he can wait goes behind the others."""
 
     name = "haproxy-classes"
-    queue = "5s"
+    queue = "4s"  # less than the time-out of the clients, or it serves those that have left
     rule = "http-request set-priority-class int(100) if { hdr(x-class) batch }"
 
 
