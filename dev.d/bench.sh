@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# ./dev bench: what sluice costs (tests/bench/bench.py), and what comes out of a real model under overload (tests/bench/overload).
+# ./dev bench: what sluice costs (tests/bench/bench.py), what comes out of a real model under overload, and who is killed for want of
+# memory (tests/bench/overload).
 #
 # Sourced, never run. nginx and HAProxy are unpacked into the cache, not installed; LiteLLM is the one of ./dev test compat.
 
@@ -8,6 +9,10 @@ bench() {
     overload)
         shift
         bench_overload "$@"
+        ;;
+    memory)
+        shift
+        bench_memory "$@"
         ;;
     *) bench_costs "$@" ;;
     esac
@@ -35,6 +40,16 @@ bench_overload() {
         export SLUICE_BENCH_LITELLM=$CACHE/litellm/bin/litellm
     fi
     exec "$PY" tests/bench/overload/overload.py --build "$ROOT/build/release" "$@"
+}
+
+# In a small control group; root makes one, others are told that nothing was measured.
+bench_memory() {
+    # shellcheck disable=SC2046
+    need_packages "the benchmark" $(packages_demo)
+    need_python
+    need_model_server
+    build release
+    exec "$PY" tests/bench/overload/memory.py --build "$ROOT/build/release" "$@"
 }
 
 # _is_wanted RIVAL ARG...: false where --targets (or --quick without it) leaves that rival out.

@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -292,6 +293,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     Sluice.program = (args.sluiced or args.build / "bin" / "sluiced").resolve()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends with us
     print(f"seed {args.seed}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="sluice-overload-") as directory:
         bench, facts = Bench(args, Path(directory)), {}
