@@ -250,7 +250,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sluiced", type=Path, help="another daemon than the build's")
     parser.add_argument("--runs", type=lambda t: words(t, SCENARIOS), default=list(SCENARIOS), help="of two,neighbour,cache")
     parser.add_argument("--targets", type=lambda t: words(t, TARGETS), default=list(TARGETS), help="of ollama,ollama-one,sluice")
-    parser.add_argument("--seconds", type=float, help="of each run (120; 15 with --quick)")
+    parser.add_argument("--seconds", type=float, help="of each run (120; 12 with --quick)")
     parser.add_argument("--quick", action="store_true", help="rough: less than three minutes")
     parser.add_argument("--seed", type=int, default=1, help="of the prompts (1)")
     parser.add_argument("--json", type=Path)
@@ -261,7 +261,7 @@ def main() -> int:
     args = arguments()
     Sluice.program = (args.sluiced or args.build / "bin" / "sluiced").resolve()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started ends with us
-    seconds = args.seconds or (15 if args.quick else 120)
+    seconds = args.seconds or (12 if args.quick else 120)
     try:
         Group(64 * MIB).close()
     except NotPossible as e:
