@@ -520,6 +520,10 @@ static void play(struct world *w, const struct setting *setting, const struct st
     }
     if (w->broken[0]) { /* the admission may be in any state */
         w->n_tickets = 0;
+        list_for_each (l, &w->router.deployments) {
+            CONTAINER_OF(l, struct deployment, link)->in_use = 0;
+        }
+        router_done(&w->router);
     } else {
         world_done(w);
     }
