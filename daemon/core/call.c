@@ -116,6 +116,9 @@ void call_leave_slot(struct call *call, const struct call_failure *f, uint64_t n
     if (t->state == TICKET_GRANTED) {
         enum errcode code = outcome_for_server(call, f);
 
+        if (call->registry->hooks.on_attempt) {
+            call->registry->hooks.on_attempt(call->registry->hooks.ctx, call, code, now_usec);
+        }
         tell_health(call, health_ended(&t->deployment->health, &t->run, code, now_usec), now_usec);
         (void) router_note_end(call->registry->router, t->deployment, code,
                                f ? f->retry_after_usec : 0, now_usec);

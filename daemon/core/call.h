@@ -83,6 +83,11 @@ struct call_hooks {
     void (*on_work)(void *ctx); /* registry_run() is wanted at the end of this wake-up */
     /* once per call, before it dies: the log record */
     void (*on_ended)(void *ctx, const struct call *call);
+    /*
+     * An attempt of the call is over at ticket.deployment, whose slot it still holds. code: what that
+     * says of its server, as the breaker was told. Nothing may be started or ended in it. May be NULL.
+     */
+    void (*on_attempt)(void *ctx, const struct call *call, enum errcode code, uint64_t now_usec);
     /* the breaker of d has opened or closed; from anywhere, d is borrowed. May be NULL */
     void (*on_breaker)(void *ctx, const struct deployment *d, enum health_news news,
                        uint64_t now_usec);

@@ -164,6 +164,22 @@ void deployment_adopt_terms(struct deployment *d)
 
 /* ---------------------------------------------------------------- pauses */
 
+void deployment_hold(struct deployment *d, const char *why, uint64_t until_usec)
+{
+    d->held_why = why;
+    d->held_until_usec = until_usec;
+}
+
+void deployment_release(struct deployment *d)
+{
+    d->held_why = NULL;
+}
+
+static bool is_held(const struct deployment *d, uint64_t now_usec)
+{
+    return d->held_why && now_usec < d->held_until_usec;
+}
+
 static uint64_t rate_wait_usec(const struct deployment *d, uint64_t now_usec)
 {
     uint64_t rpm_usec = gcra_wait_usec(&d->rpm, 1, now_usec);
@@ -178,6 +194,10 @@ enum deployment_pause deployment_paused_by(const struct deployment *d, uint64_t 
     uint64_t ignored, usec;
 
     ret_usec = ret_usec ? ret_usec : &ignored;
+    if (is_held(d, now_usec)) {
+        *ret_usec = d->held_until_usec - now_usec;
+        return PAUSE_HELD;
+    }
     if (!health_can_take(&d->health, now_usec)) {
         *ret_usec = health_retry_after(&d->health, now_usec);
         return PAUSE_BREAKER;
@@ -204,6 +224,9 @@ uint64_t deployment_resumes_at(const struct deployment *d, uint64_t after_usec)
 {
     uint64_t at = USEC_NEVER;
 
+    if (d->held_why) {
+        at = sooner_after(at, d->held_until_usec, after_usec);
+    }
     if (d->health.state == HEALTH_OPEN) {
         at = sooner_after(at, d->health.open_until_usec, after_usec);
     }
@@ -226,6 +249,17 @@ static const char *describe_cooldown(const struct deployment *d, bool with_times
     return ret_text;
 }
 
+static const char *describe_hold(const struct deployment *d, bool with_times, uint64_t now_usec,
+                                 char ret_text[DEPLOYMENT_TEXT_BYTES])
+{
+    char text[HEALTH_TEXT_BYTES];
+    const char *breaker = health_describe(&d->health, with_times, now_usec, text);
+
+    (void) snprintf(ret_text, DEPLOYMENT_TEXT_BYTES, "%s%s%s", breaker ? breaker : "",
+                    breaker ? "; " : "", d->held_why);
+    return ret_text;
+}
+
 const char *deployment_describe_pause(const struct deployment *d, bool with_times,
                                       uint64_t now_usec, char ret_text[DEPLOYMENT_TEXT_BYTES])
 {
@@ -234,6 +268,8 @@ const char *deployment_describe_pause(const struct deployment *d, bool with_time
     switch (deployment_paused_by(d, now_usec, &left)) {
     case PAUSE_NONE:
         return NULL;
+    case PAUSE_HELD:
+        return describe_hold(d, with_times, now_usec, ret_text);
     case PAUSE_BREAKER:
         return health_describe(&d->health, with_times, now_usec, ret_text);
     case PAUSE_COOLDOWN:

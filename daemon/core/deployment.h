@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "core/cooldown.h"
 #include "core/gcra.h"
+#include "core/hang_guard.h"
 #include "core/health.h"
 #include "core/latency.h"
 #include "core/ports.h"
@@ -56,6 +57,9 @@ struct deployment {
     unsigned n_low;             /* of them, by classes below interactive; told by admission */
     uint64_t last_used_at_usec; /* when a slot was given back; 0: never */
     struct health health;       /* its breaker; told by who holds its slots */
+    struct hang_evidence hangs; /* told by the composition, as the next two */
+    const char *held_why;       /* static; why it is out of rotation, or NULL */
+    uint64_t held_until_usec;   /* with held_why */
     struct cooldown cooldown;
     struct latency latency;
     struct service_time service; /* told by admission, as the next one */
@@ -111,10 +115,16 @@ bool deployment_is_down(const struct deployment *d);
 /* Why it takes no call now although it is not off. */
 enum deployment_pause {
     PAUSE_NONE,
+    PAUSE_HELD, /* something is being done about its server, which hangs */
     PAUSE_BREAKER,
     PAUSE_COOLDOWN,
     PAUSE_RATE, /* its rpm or tpm are used up */
 };
+
+/* Takes no calls before until_usec or deployment_release(). why: for people, static. */
+void deployment_hold(struct deployment *d, const char *why, uint64_t until_usec);
+/* Is not held any more. What its breaker says holds on. */
+void deployment_release(struct deployment *d);
 
 /* *ret_usec (may be NULL): when it may be asked again; with PAUSE_NONE unset. */
 enum deployment_pause deployment_paused_by(const struct deployment *d, uint64_t now_usec,

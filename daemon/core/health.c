@@ -44,6 +44,13 @@ static void set_state(struct health *h, enum health_state to)
     h->is_probing = false;
 }
 
+void health_try_now(struct health *h, uint64_t now_usec)
+{
+    if (h->state == HEALTH_OPEN && h->open_until_usec > now_usec) {
+        h->open_until_usec = now_usec;
+    }
+}
+
 bool health_can_take(const struct health *h, uint64_t now_usec)
 {
     switch (h->state) {
@@ -127,28 +134,29 @@ enum health_news health_began(struct health *h, struct health_run *run)
     return close_it(h);
 }
 
-enum verdict_on_server { SAYS_NOTHING, SAYS_IT_WORKS, SAYS_IT_HANGS };
-
 /*
  * What a failure says of the model server. It works where it answered, if only with a refusal of
  * its own. Nothing is proved by the rest: what sluice, the caller or a limiter of rates in between
  * has decided, a refused connection (health.h), an answer that is cut or garbled (nobody waited
  * for that).
  */
-static const enum verdict_on_server verdicts[_ERRCODE_MAX] = {
-    [ERRCODE_UPSTREAM_TIMEOUT] = SAYS_IT_HANGS,       [ERRCODE_UPSTREAM_STALLED] = SAYS_IT_HANGS,
-    [ERRCODE_UPSTREAM_ERROR] = SAYS_IT_WORKS,         [ERRCODE_UPSTREAM_REJECTED] = SAYS_IT_WORKS,
-    [ERRCODE_UPSTREAM_AUTH] = SAYS_IT_WORKS,          [ERRCODE_UPSTREAM_OVERLOADED] = SAYS_IT_WORKS,
-    [ERRCODE_UPSTREAM_OUT_OF_MEMORY] = SAYS_IT_WORKS,
+static const enum health_verdict verdicts[_ERRCODE_MAX] = {
+    [ERRCODE_UPSTREAM_TIMEOUT] = HEALTH_SAYS_IT_HANGS,
+    [ERRCODE_UPSTREAM_STALLED] = HEALTH_SAYS_IT_HANGS,
+    [ERRCODE_UPSTREAM_ERROR] = HEALTH_SAYS_IT_WORKS,
+    [ERRCODE_UPSTREAM_REJECTED] = HEALTH_SAYS_IT_WORKS,
+    [ERRCODE_UPSTREAM_AUTH] = HEALTH_SAYS_IT_WORKS,
+    [ERRCODE_UPSTREAM_OVERLOADED] = HEALTH_SAYS_IT_WORKS,
+    [ERRCODE_UPSTREAM_OUT_OF_MEMORY] = HEALTH_SAYS_IT_WORKS,
 };
 
-static enum verdict_on_server judge(enum errcode outcome, bool has_begun)
+enum health_verdict health_judge(enum errcode outcome, bool has_begun)
 {
     if (outcome == ERRCODE_NONE) {
-        return SAYS_IT_WORKS;
+        return HEALTH_SAYS_IT_WORKS;
     }
     if (outcome == ERRCODE_UPSTREAM_TIMEOUT && has_begun) {
-        return SAYS_NOTHING; /* words came until the limit for the whole answer: long, and alive */
+        return HEALTH_SAYS_NOTHING; /* words came until the limit for the whole answer: long, and alive */
     }
     return verdicts[outcome];
 }
@@ -156,12 +164,12 @@ static enum verdict_on_server judge(enum errcode outcome, bool has_begun)
 enum health_news health_ended(struct health *h, const struct health_run *run, enum errcode outcome,
                               uint64_t now_usec)
 {
-    switch (judge(outcome, run->has_begun)) {
-    case SAYS_NOTHING:
+    switch (health_judge(outcome, run->has_begun)) {
+    case HEALTH_SAYS_NOTHING:
         break;
-    case SAYS_IT_HANGS:
+    case HEALTH_SAYS_IT_HANGS:
         return count_failure(h, run, now_usec);
-    case SAYS_IT_WORKS:
+    case HEALTH_SAYS_IT_WORKS:
         h->open_usec = 0; /* an answer to the end: the next pause is a short one again */
         h->n_good++;
         return close_it(h);

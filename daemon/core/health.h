@@ -61,6 +61,13 @@ struct health_run {
 
 enum health_news { HEALTH_NO_NEWS, HEALTH_HAS_OPENED, HEALTH_HAS_CLOSED };
 
+/* What the end of a call says of the model server. has_begun: content of its answer had come. */
+enum health_verdict { HEALTH_SAYS_NOTHING, HEALTH_SAYS_IT_WORKS, HEALTH_SAYS_IT_HANGS };
+enum health_verdict health_judge(enum errcode outcome, bool has_begun);
+
+/* Something was done about the server: where the breaker is OPEN, the next call is the probe. */
+void health_try_now(struct health *h, uint64_t now_usec);
+
 /* Would a call be let through now? */
 bool health_can_take(const struct health *h, uint64_t now_usec);
 

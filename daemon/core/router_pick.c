@@ -542,6 +542,7 @@ static struct router_refusal why_not_now(const struct filter *f, const struct de
         why.code = memory.code;
         why.retry_after_usec = memory.retry_after_usec;
         break;
+    case PAUSE_HELD:
     case PAUSE_BREAKER:
         why.code = ERRCODE_UPSTREAM_BREAKER;
         break;
