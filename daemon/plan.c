@@ -294,6 +294,33 @@ int plan_build(struct router_plan *plan, const struct config *config, struct rou
     return r < 0 ? r : plan_aliases(plan, &config->routing);
 }
 
+int plan_units(const struct config *config, struct server_guards *guards)
+{
+    struct server_unit units[CONFIG_MAX_DEPLOYMENTS];
+    char *shown[CONFIG_MAX_DEPLOYMENTS];
+    size_t n = 0;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < config->n_deployments; i++) {
+        const struct config_deployment *d = &config->deployments[i];
+
+        if (!d->restart_unit) {
+            continue;
+        }
+        shown[n] = server_address_shown(d->api_base); /* as the deployment has it */
+        r = shown[n] ? 0 : -ENOMEM;
+        units[n] = (struct server_unit) {.api_base = shown[n], .unit = d->restart_unit};
+        n++;
+    }
+    if (r == 0) {
+        r = server_guards_set_units(guards, units, n);
+    }
+    while (n > 0) {
+        free(shown[--n]);
+    }
+    return r;
+}
+
 const char *plan_provider_of(struct str name)
 {
     const struct config_provider *provider = config_provider_of_bare(name);

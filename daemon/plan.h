@@ -5,6 +5,7 @@
  */
 #include "config/config.h"
 #include "core/router.h"
+#include "server_guard.h"
 #include "upstream/upstreams.h"
 
 /*
@@ -13,6 +14,9 @@
  */
 int plan_build(struct router_plan *plan, const struct config *config, struct router *router,
                struct upstreams *up) MUST_USE;
+
+/* Which servers have a unit that may be restarted. 0 or -ENOMEM: then some have none. */
+int plan_units(const struct config *config, struct server_guards *guards) MUST_USE;
 
 /* For router.provider_of: the provider that a model's name alone stands for, or NULL. */
 const char *plan_provider_of(struct str name);

@@ -40,6 +40,7 @@
 #include "memory_watch.h"
 #include "model_info.h"
 #include "plan.h"
+#include "server_guard.h"
 #include "signals.h"
 #include "sockets.h"
 #include "state_dump.h"
@@ -70,6 +71,7 @@ struct server {
     struct memory_monitor memory;
     struct log_watch log_watch;
     struct incidents incidents;
+    struct server_guards guards;
     struct lifecycle lifecycle;
     struct idle_exit idle_exit;
     struct memory_watch memory_watch;
@@ -118,6 +120,7 @@ static void run_registry(struct server *s, uint64_t now_usec)
     s->run_wanted = false;
     /* a new call is admitted by the pressure of now */
     memory_monitor_set_active(&s->memory, true, now_usec);
+    server_guards_turn(&s->guards, now_usec);
     registry_run(&s->registry, now_usec);
     memory_monitor_set_active(&s->memory, s->registry.n_calls > 0, now_usec);
     upstreams_turn(&s->upstreams);
@@ -210,6 +213,21 @@ static void on_breaker(void *ctx, const struct deployment *d, enum health_news n
     incidents_breaker(d, news, now_usec);
 }
 
+static void on_attempt(void *ctx, const struct call *call, enum errcode code, uint64_t now_usec)
+{
+    struct server *s = ctx;
+
+    server_guards_attempt(&s->guards, call, code, now_usec);
+}
+
+/* ctx: of all hooks of upstreams. */
+static void on_stuck(void *ctx, const char *server, const char *model)
+{
+    struct server *s = CONTAINER_OF(ctx, struct server, incidents);
+
+    server_guards_stuck(&s->guards, server, model, clock_now_usec());
+}
+
 static void on_denied(void *ctx, const struct caller *caller)
 {
     struct server *s = ctx;
@@ -250,6 +268,9 @@ static int adopt_config(struct server *s, struct config *c)
     }
     if (r >= 0) {
         r = config_params_callers(c, &callers, &n_callers);
+    }
+    if (r >= 0) {
+        r = plan_units(c, &s->guards);
     }
     if (r >= 0) {
         r = quota_set_keys(&s->quota, keys, c->n_keys, clock_now_usec());
@@ -504,8 +525,11 @@ static int init_modules(struct server *s, struct config *config)
     static const struct signals_row handlers[] = {
         {SIGTERM, on_stop}, {SIGINT, on_stop}, {SIGHUP, on_hup}, {SIGUSR1, on_usr1}};
     struct admission_params params = config_params_admission(config);
-    struct call_hooks hooks = {
-        .ctx = s, .on_work = want_run, .on_ended = on_ended, .on_breaker = on_breaker};
+    struct call_hooks hooks = {.ctx = s,
+                               .on_work = want_run,
+                               .on_ended = on_ended,
+                               .on_attempt = on_attempt,
+                               .on_breaker = on_breaker};
     struct upstream_hooks upstream_hooks = incidents_upstream_hooks(&s->incidents);
     struct model_server_spec model_server = config_params_model_server(config);
     struct memory_sources sources = {
@@ -523,6 +547,8 @@ static int init_modules(struct server *s, struct config *config)
     quota_init(&s->quota);
     registry_init(&s->registry, &s->admission, &s->router, &s->stats, &hooks);
     s->registry.quota = &s->quota;
+    server_guards_init(&s->guards, s->event, &s->router, &s->registry, want_run, s);
+    upstream_hooks.on_stuck = on_stuck;
     s->config = config;
     wire_frontends(s);
     r = add_sources(s);
@@ -555,6 +581,7 @@ static void server_done(struct server *s)
     sockets_close(&s->sockets);
     frontends_done(&s->frontends);
     registry_done(&s->registry);
+    server_guards_done(&s->guards);
     router_done(&s->router);
     admission_done(&s->admission);
     quota_done(&s->quota);

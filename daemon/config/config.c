@@ -97,6 +97,7 @@ static void done_deployment(struct config_deployment *d)
     kv_wipe(&d->body);
     kv_done(&d->body);
     free(d->ca_file);
+    free(d->restart_unit);
     free(d->info);
     free(d->litellm_model);
 }

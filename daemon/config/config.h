@@ -80,9 +80,10 @@ struct config_deployment {
     struct config_names dropped_params;
 
     /* how its server is spoken to */
-    struct kv headers; /* extra_headers: name -> value as it is sent */
-    struct kv body;    /* extra_body: name -> JSON text; wins over what the client sent */
-    char *ca_file;     /* ssl_verify: a path; or NULL: the system's */
+    struct kv headers;  /* extra_headers: name -> value as it is sent */
+    struct kv body;     /* extra_body: name -> JSON text; wins over what the client sent */
+    char *ca_file;      /* ssl_verify: a path; or NULL: the system's */
+    char *restart_unit; /* sluice.upstreams: what is restarted when its server hangs; or NULL */
 
     /* what is known of the model; told on /model/info, and checked before a call where it can be */
     char *info;                /* model_info as JSON object text, or NULL */

@@ -41,6 +41,7 @@
 #include "config/config_model_list.h"
 #include "config/config_router.h"
 #include "config/config_sluice.h"
+#include "config/config_upstreams.h"
 #include "config/config_yaml.h"
 #include "listen.h"
 
@@ -305,6 +306,7 @@ static int read_text(struct config *c, struct str text, const char *path, struct
         config_router_read(&reader);
         check_whole(&reader);
         config_model_list_finish(&reader);
+        config_upstreams_finish(&reader);
         config_router_check(&reader);
         credentials_for_each_unusable(&credentials, report_credential, &reader);
         config_sort_findings(c);

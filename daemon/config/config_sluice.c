@@ -21,6 +21,7 @@
 #include "base/num.h"
 #include "config/config_access.h"
 #include "config/config_callers.h"
+#include "config/config_upstreams.h"
 
 #define SECOND USEC_PER_SEC
 #define MINUTE (60 * SECOND)
@@ -44,6 +45,7 @@ enum type {
     TYPE_KEYS,      /* config_access.c */
     TYPE_KEYS_FILE, /* the same, elsewhere */
     TYPE_CALLERS,   /* config_callers.c */
+    TYPE_UPSTREAMS, /* config_upstreams.c */
 };
 
 struct key {
@@ -99,6 +101,8 @@ static const struct key keys[] = {
 
     {"http.allowed_hosts", TYPE_HOSTS, 0, 0, CONFIG_MAX_HOSTS},
     {"http.allowed_origins", TYPE_ORIGINS, 0, 0, CONFIG_MAX_HOSTS},
+
+    {"upstreams", TYPE_UPSTREAMS, 0, 0, 0},
 
     {"keys", TYPE_KEYS, 0, 0, CONFIG_MAX_KEYS},
     {"keys_file", TYPE_KEYS_FILE, 0, 0, 0},
@@ -466,6 +470,9 @@ static void read_value(struct config_reader *r, const struct config_node *at, co
         return;
     case TYPE_CALLERS:
         config_callers_read(r, at);
+        return;
+    case TYPE_UPSTREAMS:
+        config_upstreams_read(r, at);
         return;
     }
 }

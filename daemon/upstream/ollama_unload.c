@@ -234,6 +234,15 @@ static void start(struct ollama_unload *u, enum unload_state state)
     }
 }
 
+static void tell_if_stuck(const struct ollama_unload *u)
+{
+    const struct upstream_hooks *hooks = &u->up->hooks;
+
+    if (u->state == UNLOAD_CHECKING && hooks->on_stuck) {
+        hooks->on_stuck(hooks->ctx, ollama_loader_server(u->loader), u->model);
+    }
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
     struct ollama_unload *u = ctx;
@@ -244,6 +253,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
     } else if (clock_now_usec() < u->ends_at_usec) {
         start(u, UNLOAD_CHECKING);
     } else {
+        tell_if_stuck(u);
         fail(u, ERRCODE_UPSTREAM_TIMEOUT,
              u->state == UNLOAD_CHECKING ? "the server was asked, and still has it loaded"
                                          : "the server does not answer");

@@ -22,6 +22,8 @@ struct upstream_hooks {
     void (*on_renewed)(void *ctx, const struct renewal_report *report);  /* ollama_watch.h */
     void (*on_load)(void *ctx, const struct load_report *report);        /* ollama_loader.h */
     void (*on_evicted)(void *ctx, const struct eviction_report *report); /* ollama_unload.h */
+    /* the server said yes to an unload, and has the model still; names as in eviction_report */
+    void (*on_stuck)(void *ctx, const char *server, const char *model);
 };
 
 struct upstreams {

@@ -59,6 +59,8 @@ ONLY_FOR = {
 FOREIGN = (
     ("systemd/sd-journal.h", ("clients/cli/log*",)), # reads it; the daemon writes it by base/journal.c
     ("systemd/sd-daemon.h", ("daemon/frontend/*", "daemon/*.c")),
+    ("systemd/sd-bus.h", ("daemon/unit_restart.c",)),
+    ("systemd/sd-login.h", ("daemon/unit_restart.c",)),
     (
         "systemd/sd-event.h",
         ("daemon/frontend/*", "daemon/upstream/curl_loop.*", "daemon/upstream/model_group.*", "daemon/upstream/upstreams.h", "daemon/*",

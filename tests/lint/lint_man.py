@@ -244,7 +244,7 @@ def check_own_entry(kind, least, most, default, shown):
     words = {"COUNT": "whole number", "UNSIGNED": "whole number", "SIZE": "size", "DURATION": "duration",
              "DURATION_OR_OFF": "duration", "BOOL": "boolean",
              "DIRECTORY": "path", "GROUP": "text", "LISTENS": "list", "HOSTS": "list", "ORIGINS": "list", "KEYS": "list", "KEYS_FILE": "path",
-             "CALLERS": "list"}
+             "CALLERS": "list", "UPSTREAMS": "map"}
     word = words.get(kind)
     if not word:
         yield f"tests/lint/lint_man.py knows no word for TYPE_{kind}"

@@ -89,6 +89,7 @@ START_TEST(the_shipped_file_shows_the_defaults)
         "pressure.enabled",
         "pressure.kernel_root",
         "pressure.group",
+        "upstreams",
         "http.allowed_hosts",
         "http.allowed_origins",
         "keys",
