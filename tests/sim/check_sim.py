@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""sluice_sim --quick: the same output twice, byte for byte, and the order of the policies that the numbers are for.
+
+No wall clock is read, and the same seeds make the same run: what holds here once holds always.
+"""
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def run(program: str, folder: Path, name: str, *args: str) -> tuple[str, bytes]:
+    """What it printed, and its JSON."""
+    path = folder / name
+    done = subprocess.run([program, "--quiet", "--json", str(path), *args], capture_output=True, text=True, check=True)
+    return done.stdout, path.read_bytes()
+
+
+def mean(runs: list[dict[str, Any]], setting: str, policy: str, load: float, figure: str) -> float:
+    found = [r for r in runs if (r["setting"], r["policy"], r["load"]) == (setting, policy, load)]
+    assert len(found) == 1, (setting, policy, load)
+    return found[0][figure]["mean"]
+
+
+def check_same(program: str, folder: Path) -> None:
+    args = ("--quick", "--seeds", "2", "--load", "2")
+    first, second = run(program, folder, "a.json", *args), run(program, folder, "b.json", *args)
+    assert first == second, "two runs of the same seeds differ"
+    other = run(program, folder, "c.json", "--quick", "--seeds", "3", "--load", "2")
+    assert other[1] != first[1], "another seed changes nothing"
+
+
+def check_policies(program: str, folder: Path) -> None:
+    runs = json.loads(run(program, folder, "p.json", "--quick", "--seeds", "2", "--load", "0.5,2,4", "--fleet", "0")[1])["runs"]
+    for load in (2.0, 4.0):
+        for setting in ("sketch", "bench"):
+            sluice = mean(runs, setting, "sluice", load, "token_goodput")
+            assert sluice > 2 * mean(runs, setting, "fifo", load, "token_goodput"), (setting, load)
+            good = mean(runs, setting, "sluice", load, "good_interactive")
+            assert good > 4 * mean(runs, setting, "limits", load, "good_interactive"), (setting, load)
+    assert mean(runs, "sketch", "sluice", 2.0, "goodput") >= 0.9
+    assert mean(runs, "bench", "sluice", 2.0, "good_interactive") >= 0.95
+    for setting in ("sketch", "bench"): # nobody is refused who could have been served
+        assert mean(runs, setting, "sluice", 0.5, "good_interactive") >= 0.95
+        assert mean(runs, setting, "sluice", 0.5, "good_batch") >= 0.95
+    for figure in ("victims_good", "jain"):
+        assert mean(runs, "hog", "sluice", 2.1, figure) > mean(runs, "hog", "limits", 2.1, figure), figure
+    for r in runs: # each attempt is refused, given up or served; and nothing is served to nobody unseen
+        assert r["attempts"] >= r["intents"]
+        assert 0 <= r["wasted_slot_share"]["mean"] <= 1
+
+
+def check_fleet(program: str, folder: Path) -> None:
+    fleet = json.loads(run(program, folder, "f.json", "--quick", "--fleet", "40")[1])["fleet"]
+    assert fleet["good_popular"] > 0.3
+    assert fleet["good_other"] > fleet["good_popular"] / 2, "the popular model starves the others"
+    assert max(fleet["raised"]) >= 0.9 * fleet["devices"], "the crowd raised no levels"
+    assert sum(fleet["good"][-60:]) > 0, "it never recovered"
+
+
+def check_bad_arguments(program: str) -> None:
+    for args in (["--load", "0"], ["--load", "x"], ["--seeds", "0"], ["--setting", "none"], ["--nothing"], ["word"],
+                 ["--fleet", "x"], ["--fleet", "999999"]):
+        assert subprocess.run([program, *args], capture_output=True).returncode == 2, args
+
+
+def main() -> None:
+    program = sys.argv[1]
+    with tempfile.TemporaryDirectory() as folder:
+        check_same(program, Path(folder))
+        check_policies(program, Path(folder))
+        check_fleet(program, Path(folder))
+    check_bad_arguments(program)
+
+
+main()

@@ -1,0 +1,43 @@
+#pragma once
+/*
+ * What a run is about: the answers that clients want, how long they wait for them, how fast the
+ * model server is, and who the clients are. Constants, with names.
+ */
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/sim/rng.h"
+
+#define SETTING_CLASSES     2 /* interactive and batch, as enum call_class counts them */
+#define SETTING_MAX_CALLERS 8
+
+struct setting {
+    const char *name;
+    uint64_t seconds, warm_seconds;
+    /* answers: either lognormal service, or tokens between two numbers */
+    double mean_service_sec, sigma; /* 0: by tokens */
+    uint64_t min_tokens[SETTING_CLASSES], max_tokens[SETTING_CLASSES];
+    uint64_t prefill_usec, token_usec;
+    /*
+     * Limits: interactive of the first token, batch of the whole answer where is_from_birth (the
+     * retries do not begin anew), else both of the first token of an attempt. A client waits for so
+     * long for the first byte of each attempt.
+     */
+    uint64_t limit_usec[SETTING_CLASSES];
+    int is_from_birth;
+    /* sluice.queue.patience as an operator of such a device would have it; 0: the default */
+    uint64_t patience_usec[SETTING_CLASSES];
+    double interactive_share;
+    double caller_shares[SETTING_MAX_CALLERS]; /* of the arrivals, adding up to 1 */
+    size_t n_callers;
+};
+
+/* By name ("sketch", "bench", "hog"), or NULL. */
+const struct setting *setting_find(const char *name);
+
+/* Tokens of an answer. */
+uint64_t setting_draw_tokens(const struct setting *s, size_t class, struct rng *rng);
+
+/* Of an answer and of its tokens, on average: the capacity of one slot. */
+double setting_mean_service_sec(const struct setting *s);
+double setting_mean_tokens(const struct setting *s);
