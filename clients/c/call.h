@@ -61,6 +61,7 @@ struct sluice_call {
 
     char request_id[REQUEST_ID_MAX_BYTES + 1]; /* "" for kinds without one */
     void *userdata;                            /* borrowed */
+    int rows;                                  /* enum sluice_rows: which are read */
 };
 
 /* request_id: NUL-terminated, copied. NULL: no memory. */

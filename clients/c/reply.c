@@ -9,7 +9,7 @@
 #include "macros.h"
 #include "sluice.pb-c.h"
 
-enum part { PART_TOP, PART_LIMITS, PART_ROW };
+enum part { PART_TOP, PART_LIMITS, PART_ROW, PART_CLASS, PART_CALLER };
 enum form { FORM_U32, FORM_U64, FORM_BOOL, FORM_TEXT };
 
 static const struct place {
@@ -24,6 +24,8 @@ static const struct place {
 #define MODEL(m)      offsetof(Sluice__V1__Model, m)
 #define STATUS(m)     offsetof(Sluice__V1__StatusResponse, m)
 #define DEPLOYMENT(m) offsetof(Sluice__V1__DeploymentStatus, m)
+#define CLASS(m)      offsetof(Sluice__V1__ClassStatus, m)
+#define CALLER(m)     offsetof(Sluice__V1__CallerStatus, m)
     {SLUICE_FIELD_VERSION, REQUEST_INFO, PART_TOP, FORM_TEXT, INFO(version)},
     {SLUICE_FIELD_API_LEVEL, REQUEST_INFO, PART_TOP, FORM_U32, INFO(api_level)},
     {SLUICE_FIELD_MAX_FRAME_BYTES, REQUEST_INFO, PART_LIMITS, FORM_U64, LIMIT(frame_bytes)},
@@ -97,17 +99,45 @@ static const struct place {
     {SLUICE_FIELD_CALLS_CANCELLED, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(calls_cancelled)},
     {SLUICE_FIELD_CALLS_REFUSED, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(calls_refused)},
     {SLUICE_FIELD_TICKETS, REQUEST_STATUS, PART_TOP, FORM_U32, STATUS(tickets)},
+    {SLUICE_FIELD_TOKENS_IN, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(tokens_in)},
+    {SLUICE_FIELD_TOKENS_OUT, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(tokens_out)},
+    {SLUICE_FIELD_PIECES_OUT, REQUEST_STATUS, PART_TOP, FORM_U64, STATUS(pieces_out)},
+
+    {SLUICE_FIELD_NAME, REQUEST_STATUS, PART_CLASS, FORM_TEXT, CLASS(name)},
+    {SLUICE_FIELD_ROW_QUEUED, REQUEST_STATUS, PART_CLASS, FORM_U32, CLASS(calls_queued)},
+    {SLUICE_FIELD_ROW_RUNNING, REQUEST_STATUS, PART_CLASS, FORM_U32, CLASS(calls_running)},
+    {SLUICE_FIELD_OLDEST_USEC, REQUEST_STATUS, PART_CLASS, FORM_U64, CLASS(oldest_usec)},
+    {SLUICE_FIELD_NAME, REQUEST_STATUS, PART_CALLER, FORM_TEXT, CALLER(name)},
+    {SLUICE_FIELD_ROW_QUEUED, REQUEST_STATUS, PART_CALLER, FORM_U32, CALLER(calls_queued)},
+    {SLUICE_FIELD_ROW_RUNNING, REQUEST_STATUS, PART_CALLER, FORM_U32, CALLER(calls_running)},
+    {SLUICE_FIELD_WEIGHT, REQUEST_STATUS, PART_CALLER, FORM_U32, CALLER(weight)},
+    {SLUICE_FIELD_IDLE_USEC, REQUEST_STATUS, PART_CALLER, FORM_U64, CALLER(idle_usec)},
 #undef INFO
 #undef LIMIT
 #undef MODEL
 #undef STATUS
 #undef DEPLOYMENT
+#undef CLASS
+#undef CALLER
 };
 
 /* Is the current event one with fields? */
 static bool has_fields(const sluice_call *call)
 {
     return call->event == SLUICE_EVENT_REPLY || call->event == SLUICE_EVENT_STATUS;
+}
+
+/* The part whose rows are read now. */
+static enum part row_part(const sluice_call *call)
+{
+    return call->rows == SLUICE_ROWS_CLASSES   ? PART_CLASS
+           : call->rows == SLUICE_ROWS_CALLERS ? PART_CALLER
+                                               : PART_ROW;
+}
+
+static bool is_of_row(const sluice_call *call, enum part part, bool is_row)
+{
+    return is_row ? part == row_part(call) : part == PART_TOP || part == PART_LIMITS;
 }
 
 static const struct place *find_place(const sluice_call *call, int field, bool is_row)
@@ -120,7 +150,7 @@ static const struct place *find_place(const sluice_call *call, int field, bool i
     for (size_t i = 0; i < ARRAY_LEN(places); i++) {
         const struct place *p = &places[i];
 
-        if ((int) p->field == field && p->kind == kind && (p->part == PART_ROW) == is_row) {
+        if ((int) p->field == field && p->kind == kind && is_of_row(call, p->part, is_row)) {
             return p;
         }
     }
@@ -139,7 +169,20 @@ static const void *row_base(const sluice_call *call, size_t row)
     if (call->kind == REQUEST_MODELS) {
         return ((const Sluice__V1__ListModelsResponse *) call->reply)->models[row];
     }
-    return ((const Sluice__V1__StatusResponse *) call->reply)->deployments[row];
+
+    const Sluice__V1__StatusResponse *status = (const Sluice__V1__StatusResponse *) call->reply;
+
+    switch (row_part(call)) {
+    case PART_CLASS:
+        return status->classes[row];
+    case PART_CALLER:
+        return status->callers[row];
+    case PART_TOP:
+    case PART_LIMITS:
+    case PART_ROW:
+        break;
+    }
+    return status->deployments[row];
 }
 
 static const void *top_base(const sluice_call *call, const struct place *p)
@@ -193,9 +236,26 @@ EXPORT const char *sluice_call_reply_text(const sluice_call *call, int field)
     return text_at(p, p ? top_base(call, p) : NULL);
 }
 
+EXPORT void sluice_call_select_rows(sluice_call *call, int rows)
+{
+    call->rows = rows;
+}
+
+static size_t n_status_rows(const sluice_call *call)
+{
+    const Sluice__V1__StatusResponse *status = (const Sluice__V1__StatusResponse *) call->reply;
+    enum part part = row_part(call);
+
+    return part == PART_CLASS    ? status->n_classes
+           : part == PART_CALLER ? status->n_callers
+                                 : status->n_deployments;
+}
+
 EXPORT size_t sluice_call_n_rows(const sluice_call *call)
 {
-    if (!has_fields(call)) {
+    bool is_status = call->kind == REQUEST_STATUS || call->kind == REQUEST_WATCH;
+
+    if (!has_fields(call) || (!is_status && row_part(call) != PART_ROW)) {
         return 0;
     }
     switch (call->kind) {
@@ -205,7 +265,7 @@ EXPORT size_t sluice_call_n_rows(const sluice_call *call)
         return ((const Sluice__V1__ListModelsResponse *) call->reply)->n_models;
     case REQUEST_STATUS:
     case REQUEST_WATCH:
-        return ((const Sluice__V1__StatusResponse *) call->reply)->n_deployments;
+        return n_status_rows(call);
     case REQUEST_CHAT:
     case REQUEST_COMPLETE:
     case REQUEST_EMBED:

@@ -482,10 +482,22 @@ enum sluice_field {
     SLUICE_FIELD_HEADROOM_BYTES = 56,  /* what is left for models [status] */
     SLUICE_FIELD_MEMORY_BYTES =
         57, /* of the device, or of the limit there is; 0: not known [status] */
+    SLUICE_FIELD_TOKENS_IN = 58, /* since the daemon started, as the next two; since API level 4 */
+    SLUICE_FIELD_TOKENS_OUT = 59,
+    SLUICE_FIELD_PIECES_OUT = 63, /* pieces of text; of most model servers each is a token */
 
     SLUICE_FIELD_MODELS = 60,   /* number: names that may be asked for [reload] */
     SLUICE_FIELD_UNLOADED = 61, /* number: deployments whose server confirmed [unload] */
-    SLUICE_FIELD_UNCHANGED = 62 /* number: not loaded, or the server has no such request [unload] */
+    SLUICE_FIELD_UNCHANGED =
+        62, /* number: not loaded, or the server has no such request [unload] */
+
+    /* rows of classes and of callers, see sluice_call_select_rows() */
+    SLUICE_FIELD_NAME = 70,        /* text */
+    SLUICE_FIELD_ROW_QUEUED = 71,  /* number: calls that wait */
+    SLUICE_FIELD_ROW_RUNNING = 72, /* number */
+    SLUICE_FIELD_OLDEST_USEC = 73, /* number: how long who waits longest has waited; of a class */
+    SLUICE_FIELD_WEIGHT =
+        74 /* number: of a caller's share; SLUICE_FIELD_IDLE_USEC: since it asked */
 };
 
 /* 0 and "" for a field that this reply does not have. A REPLY is valid until sluice_call_free(),
@@ -495,6 +507,11 @@ const char *sluice_call_reply_text(const sluice_call *call, int field);
 size_t sluice_call_n_rows(const sluice_call *call);
 uint64_t sluice_call_row_number(const sluice_call *call, size_t row, int field);
 const char *sluice_call_row_text(const sluice_call *call, size_t row, int field);
+
+/* Which rows these functions count and read, until it is said again: a reply's own, which is so at first, or of a status
+ * those of its classes or of its callers. */
+enum sluice_rows { SLUICE_ROWS_OWN = 0, SLUICE_ROWS_CLASSES = 1, SLUICE_ROWS_CALLERS = 2 };
+void sluice_call_select_rows(sluice_call *call, int rows);
 
 /*
  * Info: the google.protobuf.FileDescriptorSet of sluice.v1, for tools that make their own messages.

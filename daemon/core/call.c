@@ -307,6 +307,9 @@ static enum sink_answer on_event(struct event_sink *sink, const struct event *ev
         assert(0); /* core's own to tell */
         break;
     case EVENT_TEXT:
+        call->registry->stats->n_pieces++;
+        content(call, ev);
+        break;
     case EVENT_TOOL_CALL:
     case EVENT_EMBEDDING:
     case EVENT_RESULT:

@@ -214,7 +214,11 @@ void call_start(struct call *call, uint64_t now_usec)
     int r;
 
     if (call->granted_at_usec == 0) {
+        struct stats *stats = call->registry->stats;
+
         call->granted_at_usec = now_usec;
+        stats->n_granted[call->ticket.class]++;
+        stats->waited_usec[call->ticket.class] += usec_since(now_usec, call->arrived_at_usec);
     }
     call->attempt_at_usec = now_usec;
     call->attempts.n++;

@@ -175,6 +175,7 @@ static void tell_end(struct call *call, uint64_t now_usec)
         (void) event_sink_deliver(sink, &ev);
     }
     stats_count(call->registry->stats, call->outcome, call->granted_at_usec != 0);
+    call->registry->stats->n_completed_class[call->ticket.class] += call->outcome == ERRCODE_NONE;
     call->registry->stats->tokens_in += call->usage.tokens_in;
     call->registry->stats->tokens_out += call->usage.tokens_out;
     call->registry->hooks.on_ended(call->registry->hooks.ctx, call);

@@ -2,6 +2,7 @@
 /* Counters since start. Written by call.c, read by Control.Status and /metrics. */
 #include <stdint.h>
 
+#include "core/request.h"
 #include "proto/errcode.h"
 
 struct stats {
@@ -13,6 +14,10 @@ struct stats {
     uint64_t n_fallbacks; /* groups after the first of a call */
     uint64_t n_by_code[_ERRCODE_MAX];
     uint64_t tokens_in, tokens_out;
+    uint64_t n_pieces; /* of text that came from model servers */
+    /* by class: calls that got their first slot, and how long they had waited for it, together */
+    uint64_t n_granted[_CLASS_MAX], waited_usec[_CLASS_MAX];
+    uint64_t n_completed_class[_CLASS_MAX];
 };
 
 /* One ended call. code ERRCODE_NONE: completed. */

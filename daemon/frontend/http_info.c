@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "core/router_catalog.h"
 #include "frontend/http_access.h"
+#include "frontend/http_metrics.h"
 #include "wire/http1.h"
 #include "wire/openai_reply.h"
 #include "wire/put.h"
@@ -99,111 +100,6 @@ static enum errcode answer_model_info(const struct frontends *f, const struct ht
     r = r < 0 ? -ENOENT : f->info.write_models(f->ctx, buf_str(&id), ask->key, out);
     buf_done(&id);
     return r == -ENOENT ? ERRCODE_MODEL_NOT_FOUND : r < 0 ? ERRCODE_OUT_OF_MEMORY : ERRCODE_NONE;
-}
-
-/* ---- metrics */
-
-static int write_metric(struct buf *out, const char *name, const char *type, const char *help,
-                        uint64_t value)
-{
-    return buf_printf(out, "# HELP sluice_%s %s\n# TYPE sluice_%s %s\nsluice_%s %llu\n", name, help,
-                      name, type, name, (unsigned long long) value);
-}
-
-/*
- * Several errors may share a code, and one label may stand there once only: how many had the code of
- * the i-th; 0 where an earlier one has said it.
- */
-static uint64_t count_of_code(const struct stats *s, int i)
-{
-    const char *code = errcode_info((enum errcode) i)->openai_code;
-    uint64_t n = 0;
-
-    for (int k = 0; k < _ERRCODE_MAX; k++) {
-        bool is_same = strcmp(errcode_info((enum errcode) k)->openai_code, code) == 0;
-
-        if (is_same && k < i) {
-            return 0;
-        }
-        n += is_same ? s->n_by_code[k] : 0;
-    }
-    return n;
-}
-
-static int write_refusals(const struct stats *s, struct buf *out)
-{
-    int r = buf_append_z(out, "# HELP sluice_errors_total Calls that ended with an error, by code\n"
-                              "# TYPE sluice_errors_total counter\n");
-
-    for (int i = 0; r == 0 && i < _ERRCODE_MAX; i++) {
-        uint64_t n = count_of_code(s, i);
-
-        if (n > 0) {
-            r = buf_printf(out, "sluice_errors_total{code=\"%s\"} %llu\n",
-                           errcode_info((enum errcode) i)->openai_code, (unsigned long long) n);
-        }
-    }
-    return r;
-}
-
-/* Why the level is what it is, by what it is known, and what is left, where that is known. */
-static int write_pressure(const struct pressure *p, struct buf *out)
-{
-    int r =
-        buf_printf(out,
-                   "# HELP sluice_pressure_reason What the level of memory pressure comes from\n"
-                   "# TYPE sluice_pressure_reason gauge\n"
-                   "sluice_pressure_reason{reason=\"%s\"} 1\n",
-                   pressure_reason_name(p->cause.reason));
-
-    if (r == 0) {
-        r = write_metric(out, "pressure_rung", "gauge",
-                         "Memory is watched by: 0 nothing, 1 meminfo, 2 vmstat, 3 PSI, 4 PSI and a "
-                         "trigger",
-                         p->rung);
-    }
-    if (r < 0 || p->total_bytes == 0) {
-        return r;
-    }
-    r = write_metric(out, "memory_bytes", "gauge",
-                     "Of the device, or of the limit that leaves least", p->total_bytes);
-    return r < 0 ? r
-                 : write_metric(out, "memory_headroom_bytes", "gauge", "Left for models",
-                                p->headroom_bytes);
-}
-
-static int write_metrics(const struct frontends *f, struct buf *out)
-{
-    const struct stats *s = f->stats;
-    struct {
-        const char *name, *type, *help;
-        uint64_t value;
-    } all[] = {
-        {"calls_completed_total", "counter", "Calls that were answered", s->n_completed},
-        {"calls_failed_total", "counter", "Calls that had a slot and failed", s->n_failed},
-        {"calls_cancelled_total", "counter", "Calls that their client cancelled", s->n_cancelled},
-        {"calls_refused_total", "counter", "Calls that never had a slot", s->n_refused},
-        {"retries_total", "counter", "Attempts after the first, in the same model group",
-         s->n_retries},
-        {"fallbacks_total", "counter", "Attempts in another model group", s->n_fallbacks},
-        {"tokens_input_total", "counter", "Prompt tokens, as upstreams counted them", s->tokens_in},
-        {"tokens_output_total", "counter", "Generated tokens, as upstreams counted them",
-         s->tokens_out},
-        {"calls_queued", "gauge", "Calls waiting for a slot", f->admission->n_queued},
-        {"calls_running", "gauge", "Calls that hold a slot", f->admission->n_granted},
-        {"connections", "gauge", "Open connections of clients", f->n_conns},
-        {"buffered_bytes", "gauge", "Request bodies and answers in memory", f->buffered_bytes},
-        {"pressure_level", "gauge", "Memory pressure, 0 to 4", f->pressure->level},
-    };
-    int r = 0;
-
-    for (size_t i = 0; r == 0 && i < ARRAY_LEN(all); i++) {
-        r = write_metric(out, all[i].name, all[i].type, all[i].help, all[i].value);
-    }
-    if (r == 0) {
-        r = write_pressure(f->pressure, out);
-    }
-    return r < 0 ? r : write_refusals(s, out);
 }
 
 /* ---- health */
@@ -353,7 +249,7 @@ enum errcode http_info_answer(const struct frontends *f, const struct http_info_
         break;
     case ROUTE_METRICS:
         *ret_type = "text/plain; version=0.0.4";
-        r = write_metrics(f, out);
+        r = http_metrics_write(f, out);
         break;
     case ROUTE_NONE:
     case ROUTE_NOT_SERVED:

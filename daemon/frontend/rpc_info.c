@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "core/router_catalog.h"
+#include "frontend/rpc_load.h"
 #include "frontend/rpc_output.h"
 #include "proto/frame.h"
 #include "wire/rpc_msg.h"
@@ -242,16 +243,19 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
         .n_cancelled = f->stats->n_cancelled,
         .n_refused = f->stats->n_refused,
     };
-    int r;
+    struct rpc_load *load = calloc(1, sizeof *load);
+    int r = load ? 0 : -ENOMEM;
 
     arena_init(&rows.arena, ROWS_MAX_BYTES);
-    r = list_deployments(&rows, f->router);
+    r = r < 0 ? r : list_deployments(&rows, f->router);
     if (r == 0) {
+        rpc_load_add(f, with_times, now_usec, load, &status);
         status.deployments = rows.items;
         status.n_deployments = rows.n;
         r = rpc_encode_status(&status, out);
     }
     arena_done(&rows.arena);
+    free(load);
     return r;
 }
 

@@ -92,6 +92,16 @@ struct rpc_deployment {
     uint64_t paused_usec;
     const char *aliases; /* as tags */
 };
+struct rpc_class {
+    const char *name;
+    uint32_t n_queued, n_running;
+    uint64_t oldest_usec; /* in the queue */
+};
+struct rpc_caller {
+    const char *name;
+    uint32_t n_queued, n_running, weight;
+    uint64_t idle_usec;
+};
 struct rpc_status {
     uint64_t uptime_usec, config_generation;
     unsigned pressure_level, some_permille, full_permille;
@@ -102,5 +112,10 @@ struct rpc_status {
     uint64_t n_completed, n_failed, n_cancelled, n_refused;
     const struct rpc_deployment *deployments;
     size_t n_deployments;
+    uint64_t tokens_in, tokens_out, pieces_out;
+    const struct rpc_class *classes;
+    size_t n_classes;
+    const struct rpc_caller *callers;
+    size_t n_callers;
 };
 int rpc_encode_status(const struct rpc_status *status, struct buf *out) MUST_USE;

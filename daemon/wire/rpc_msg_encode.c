@@ -19,7 +19,7 @@
 #include "sluice.pb-c.h"
 #include "sluice_fds.h"
 
-#define RPC_API_LEVEL 3 /* of GetInfo: one more for each addition to sluice.v1 */
+#define RPC_API_LEVEL 4 /* of GetInfo: one more for each addition to sluice.v1 */
 /* copies for one message: twice what the largest frame can carry */
 #define MAX_SCRATCH_BYTES (8 << 20)
 
@@ -457,6 +457,53 @@ static void fill_deployment(Sluice__V1__DeploymentStatus *to, const struct rpc_d
     to->aliases = borrowed(from->aliases);
 }
 
+static int add_classes(Sluice__V1__StatusResponse *m, const struct rpc_status *status,
+                       struct arena *scratch)
+{
+    Sluice__V1__ClassStatus *items = arena_array(scratch, status->n_classes + 1, sizeof *items);
+
+    m->classes = arena_array(scratch, status->n_classes + 1, sizeof *m->classes);
+    if (!items || !m->classes) {
+        return -ENOMEM;
+    }
+    for (; m->n_classes < status->n_classes; m->n_classes++) {
+        const struct rpc_class *from = &status->classes[m->n_classes];
+        Sluice__V1__ClassStatus *to = &items[m->n_classes];
+
+        sluice__v1__class_status__init(to);
+        to->name = borrowed(from->name);
+        to->calls_queued = from->n_queued;
+        to->calls_running = from->n_running;
+        to->oldest_usec = from->oldest_usec;
+        m->classes[m->n_classes] = to;
+    }
+    return 0;
+}
+
+static int add_callers(Sluice__V1__StatusResponse *m, const struct rpc_status *status,
+                       struct arena *scratch)
+{
+    Sluice__V1__CallerStatus *items = arena_array(scratch, status->n_callers + 1, sizeof *items);
+
+    m->callers = arena_array(scratch, status->n_callers + 1, sizeof *m->callers);
+    if (!items || !m->callers) {
+        return -ENOMEM;
+    }
+    for (; m->n_callers < status->n_callers; m->n_callers++) {
+        const struct rpc_caller *from = &status->callers[m->n_callers];
+        Sluice__V1__CallerStatus *to = &items[m->n_callers];
+
+        sluice__v1__caller_status__init(to);
+        to->name = borrowed(from->name);
+        to->calls_queued = from->n_queued;
+        to->calls_running = from->n_running;
+        to->weight = from->weight;
+        to->idle_usec = from->idle_usec;
+        m->callers[m->n_callers] = to;
+    }
+    return 0;
+}
+
 int rpc_encode_status(const struct rpc_status *status, struct buf *out)
 {
     CLEANUP(arena_done) struct arena scratch;
@@ -492,8 +539,14 @@ int rpc_encode_status(const struct rpc_status *status, struct buf *out)
     m.tickets = status->n_tickets;
     m.pressure_some_permille = status->some_permille;
     m.pressure_full_permille = status->full_permille;
-    m.pressure_reason = borrowed(status->pressure_reason);
+    m.pressure_reason = borrowed(status->pressure_reason ? status->pressure_reason : "");
     m.headroom_bytes = status->headroom_bytes;
     m.memory_bytes = status->memory_bytes;
+    m.tokens_in = status->tokens_in;
+    m.tokens_out = status->tokens_out;
+    m.pieces_out = status->pieces_out;
+    if (add_classes(&m, status, &scratch) < 0 || add_callers(&m, status, &scratch) < 0) {
+        return -ENOMEM;
+    }
     return pack(&m.base, out);
 }

@@ -240,7 +240,7 @@ def test_health_needs_the_key_and_probes_do_not(env) -> None:
 def test_metrics_are_prometheus_text(env) -> None:
     answer = get(env.start(), "/metrics/")
     assert (answer.header("content-type") or "").startswith("text/plain")
-    line = re.compile(r'^(#.*|[a-z_]+(\{[a-z]+="[a-z_]+"\})? [0-9]+)$')
+    line = re.compile(r'^(#.*|[a-z_]+(\{[a-z]+="[a-z_]+"\})? [0-9]+(\.[0-9]{6})?)$')
     assert all(line.match(text) for text in answer.body.decode().splitlines())
 
 

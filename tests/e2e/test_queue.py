@@ -176,6 +176,36 @@ def test_bytes_of_the_queue(env, upstream: Upstream) -> None:
         assert http.read_answer().status == 200
 
 
+def test_queue_in_status_and_metrics(env, upstream: Upstream) -> None:
+    """Who waits, by class and by caller, how long waits were, and who was turned away."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 1}})
+    crowd = Crowd(sluice, upstream)
+    crowd.add("second", headers={"x-sluice-class": "batch"})
+    check_refusal(sluice.post(CHAT, chat_body(), headers={"x-sluice-class": "batch"}), "queue_full")
+    status = sluice.status()
+    assert [(c.name, c.calls_queued, c.calls_running) for c in status.classes] == [
+        ("interactive", 0, 1),
+        ("batch", 1, 0),
+        ("background", 0, 0),
+    ]
+    assert status.classes[1].oldest_usec > 0 and status.classes[0].oldest_usec == 0
+    assert [(c.calls_queued, c.calls_running, c.weight) for c in status.callers] == [(1, 1, 1)]
+    metrics = sluice.get("/metrics").body.decode()
+    assert 'sluice_queue_calls{class="batch"} 1\n' in metrics
+    assert 'sluice_slot_calls{class="interactive"} 1\n' in metrics
+    assert 'sluice_sheds_total{reason="queue_full"} 1\n' in metrics
+    crowd.gate.open()
+    assert crowd.running.read_answer().status == 200
+    assert crowd.waiting[0].read_answer().status == 200
+    metrics = sluice.get("/metrics").body.decode()
+    for name in ("interactive", "batch"):
+        assert f'sluice_queue_wait_seconds_count{{class="{name}"}} 1\n' in metrics
+        assert f'sluice_class_calls_completed_total{{class="{name}"}} 1\n' in metrics
+    status = sluice.status()
+    assert (status.tokens_in, status.tokens_out) == (14, 4) and status.pieces_out == 2
+    assert [(c.calls_queued, c.calls_running) for c in status.callers] == [(0, 0)], "it was here a moment ago"
+
+
 def test_stream_hears_its_position(env, upstream: Upstream) -> None:
     """A comment with the place in the queue, again when it has changed, and none of it in an answer that is not streamed."""
     sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"heartbeat": "100ms"}})

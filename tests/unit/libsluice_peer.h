@@ -154,16 +154,28 @@ static inline size_t peer_started_event(uint8_t *out, uint64_t seq, const char *
     return peer_pack(&ev.base, out);
 }
 
-/* A StatusResponse with one deployment. */
+/* A StatusResponse with one deployment, one class and one caller. */
 static inline size_t peer_state(uint8_t *out, uint32_t n_running)
 {
     char model[] = "m", id[] = "d", upstream_model[] = "um", api_base[] = "http://127.0.0.1:11434";
     char server_version[] = "0.34.3", tags[] = "a\nb", aliases[] = "x\ny";
+    char class_name[] = "batch", caller_name[] = "uid 7";
     Sluice__V1__DeploymentStatus deployment, *list[1] = {&deployment};
+    Sluice__V1__ClassStatus class, *classes[1] = {&class};
+    Sluice__V1__CallerStatus caller, *callers[1] = {&caller};
     Sluice__V1__StatusResponse status;
 
     sluice__v1__deployment_status__init(&deployment);
+    sluice__v1__class_status__init(&class);
+    sluice__v1__caller_status__init(&caller);
     sluice__v1__status_response__init(&status);
+    class.name = class_name;
+    class.calls_queued = 3;
+    class.oldest_usec = 4;
+    caller.name = caller_name;
+    caller.calls_running = 5;
+    caller.weight = 6;
+    caller.idle_usec = 7;
     deployment.model = model;
     deployment.id = id;
     deployment.upstream_model = upstream_model;
@@ -180,6 +192,12 @@ static inline size_t peer_state(uint8_t *out, uint32_t n_running)
     status.calls_running = n_running;
     status.n_deployments = 1;
     status.deployments = list;
+    status.n_classes = 1;
+    status.classes = classes;
+    status.n_callers = 1;
+    status.callers = callers;
+    status.headroom_bytes = 11;
+    status.pieces_out = 12;
     return peer_pack(&status.base, out);
 }
 

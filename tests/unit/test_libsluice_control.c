@@ -96,6 +96,27 @@ START_TEST(a_watch_knows_an_id_and_no_other_option)
 }
 END_TEST
 
+/* Classes and callers, which a state of send_state() has one of each; then its own rows again. */
+static void check_other_rows(sluice_call *call)
+{
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_HEADROOM_BYTES), 11);
+    ck_assert_uint_eq(sluice_call_reply_number(call, SLUICE_FIELD_PIECES_OUT), 12);
+    sluice_call_select_rows(call, SLUICE_ROWS_CLASSES);
+    ck_assert_uint_eq(sluice_call_n_rows(call), 1);
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_NAME), "batch");
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_ROW_QUEUED), 3);
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_OLDEST_USEC), 4);
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_MODEL), "");
+    ck_assert_str_eq(sluice_call_row_text(call, 1, SLUICE_FIELD_NAME), "");
+    sluice_call_select_rows(call, SLUICE_ROWS_CALLERS);
+    ck_assert_uint_eq(sluice_call_n_rows(call), 1);
+    ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_NAME), "uid 7");
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_ROW_RUNNING), 5);
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_WEIGHT), 6);
+    ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_IDLE_USEC), 7);
+    sluice_call_select_rows(call, SLUICE_ROWS_OWN);
+}
+
 START_TEST(states_are_read_like_a_status)
 {
     struct peer p;
@@ -115,6 +136,7 @@ START_TEST(states_are_read_like_a_status)
         ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_UPSTREAM_MODEL), "um");
         ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_API_BASE),
                          "http://127.0.0.1:11434");
+        check_other_rows(call);
         ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_SERVER_VERSION), "0.34.3");
         ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_ORDER), 2);
         ck_assert_uint_eq(sluice_call_row_number(call, 0, SLUICE_FIELD_WEIGHT_PERMILLE), 500);

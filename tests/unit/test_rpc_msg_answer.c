@@ -304,7 +304,18 @@ START_TEST(encodes_models_status_and_cancel)
         {"a", "d1", "ollama", NULL, "um", "http://127.0.0.1:1", 2, 1, true, 12, "0.34.3", 3, 500,
          "a\nlocal_only", true, 7, "x\ny"},
         {"a", "d2", "openai", "no key", "", "", 1, 0, false, 0, "", 0, 0, "", false, 0, ""}};
+    const struct rpc_class classes[] = {{.name = "interactive", .n_queued = 1, .n_running = 2},
+                                        {.name = "batch", .oldest_usec = 3}};
+    const struct rpc_caller callers[] = {
+        {.name = "uid 7", .n_queued = 4, .n_running = 5, .weight = 6, .idle_usec = 8}};
     const struct rpc_status status = {.uptime_usec = 5,
+                                      .tokens_in = 14,
+                                      .tokens_out = 15,
+                                      .pieces_out = 16,
+                                      .classes = classes,
+                                      .n_classes = 2,
+                                      .callers = callers,
+                                      .n_callers = 1,
                                       .config_generation = 2,
                                       .pressure_level = 3,
                                       .some_permille = 100,
@@ -367,6 +378,20 @@ START_TEST(encodes_models_status_and_cancel)
     ck_assert_uint_eq(s->calls_failed, 9);
     ck_assert_uint_eq(s->calls_cancelled, 10);
     ck_assert_uint_eq(s->calls_refused, 11);
+    ck_assert_uint_eq(s->tokens_in, 14);
+    ck_assert_uint_eq(s->tokens_out, 15);
+    ck_assert_uint_eq(s->pieces_out, 16);
+    ck_assert_uint_eq(s->n_classes, 2);
+    ck_assert_str_eq(s->classes[0]->name, "interactive");
+    ck_assert_uint_eq(s->classes[0]->calls_queued, 1);
+    ck_assert_uint_eq(s->classes[0]->calls_running, 2);
+    ck_assert_uint_eq(s->classes[1]->oldest_usec, 3);
+    ck_assert_uint_eq(s->n_callers, 1);
+    ck_assert_str_eq(s->callers[0]->name, "uid 7");
+    ck_assert_uint_eq(s->callers[0]->calls_queued, 4);
+    ck_assert_uint_eq(s->callers[0]->calls_running, 5);
+    ck_assert_uint_eq(s->callers[0]->weight, 6);
+    ck_assert_uint_eq(s->callers[0]->idle_usec, 8);
     ck_assert_uint_eq(s->n_deployments, 2);
     ck_assert(s->deployments[0]->available && !s->deployments[1]->available);
     ck_assert_str_eq(s->deployments[1]->unavailable_reason, "no key");

@@ -30,12 +30,14 @@ from ._errors import (
 )
 from ._native import lib as _lib
 from ._types import (
+    CallerStatus,
     CallInfo,
     ChatCompletion,
     ChatCompletionChunk,
     ChatCompletionMessage,
     ClassifyResponse,
     ClassifyResult,
+    ClassStatus,
     Completion,
     CompletionUsage,
     CreateEmbeddingResponse,
@@ -81,6 +83,8 @@ __all__ = [
     "CompletionUsage",
     "ConflictError",
     "CreateEmbeddingResponse",
+    "CallerStatus",
+    "ClassStatus",
     "DeploymentStatus",
     "DrainResult",
     "Embedding",

@@ -137,6 +137,7 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "sluice_call_n_rows": (c_size_t, (CallHandle,)),
     "sluice_call_row_number": (c_uint64, (CallHandle, c_size_t, c_int)),
     "sluice_call_row_text": (c_char_p, (CallHandle, c_size_t, c_int)),
+    "sluice_call_select_rows": (None, (CallHandle, c_int)),
     "sluice_call_descriptor_set": (_Bytes, (CallHandle, _SizeOut)),
 }
 
@@ -194,8 +195,13 @@ class Field:
     PRESSURE_SOME_PERMILLE, PRESSURE_FULL_PERMILLE, DRAINING, CONFIG_GENERATION = range(43, 47)
     CONNECTIONS, CALLS_QUEUED, CALLS_RUNNING, CALLS_COMPLETED = range(47, 51)
     CALLS_FAILED, CALLS_CANCELLED, CALLS_REFUSED, TICKETS = range(51, 55)
-    PRESSURE_REASON, HEADROOM_BYTES, MEMORY_BYTES = range(55, 58)
-    MODELS, UNLOADED, UNCHANGED = range(60, 63)
+    PRESSURE_REASON, HEADROOM_BYTES, MEMORY_BYTES, TOKENS_IN, TOKENS_OUT = range(55, 60)
+    MODELS, UNLOADED, UNCHANGED, PIECES_OUT = range(60, 64)
+    NAME, ROW_QUEUED, ROW_RUNNING, OLDEST_USEC, WEIGHT = range(70, 75)
+
+
+class Rows:
+    OWN, CLASSES, CALLERS = range(3)
 
 
 # enum of sluice.h: the class here with its values. For the test; SLUICE_<PREFIX>_<NAME>.
@@ -210,6 +216,7 @@ ENUMS = {
     "finish": Finish,
     "counter": Counter,
     "field": Field,
+    "rows": Rows,
 }
 
 USEC_NEVER = 2**64 - 1

@@ -19,7 +19,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from . import _types as types
 from ._connection import Call
-from ._native import Channel, Event, Field, Finish, copy_bytes, lib
+from ._native import Channel, Event, Field, Finish, Rows, copy_bytes, lib
 
 _new_decoder = codecs.getincrementaldecoder("utf-8")
 _FINISH_NAMES = {
@@ -551,6 +551,41 @@ def models_of(call: Call) -> types.ModelList:
     )
 
 
+def _rows_of(call: Call, rows: int) -> range:
+    """From now on the functions for rows read these."""
+    lib.sluice_call_select_rows(call.handle, rows)
+    return range(lib.sluice_call_n_rows(call.handle))
+
+
+def _classes_of(call: Call) -> List[types.ClassStatus]:
+    classes = [
+        types.ClassStatus(
+            name=_row_text(call, i, Field.NAME),
+            calls_queued=_row_number(call, i, Field.ROW_QUEUED),
+            calls_running=_row_number(call, i, Field.ROW_RUNNING),
+            oldest_seconds=_row_number(call, i, Field.OLDEST_USEC) / 1e6,
+        )
+        for i in _rows_of(call, Rows.CLASSES)
+    ]
+    lib.sluice_call_select_rows(call.handle, Rows.OWN)
+    return classes
+
+
+def _callers_of(call: Call) -> List[types.CallerStatus]:
+    callers = [
+        types.CallerStatus(
+            name=_row_text(call, i, Field.NAME),
+            calls_queued=_row_number(call, i, Field.ROW_QUEUED),
+            calls_running=_row_number(call, i, Field.ROW_RUNNING),
+            weight=_row_number(call, i, Field.WEIGHT),
+            idle_seconds=_row_number(call, i, Field.IDLE_USEC) / 1e6,
+        )
+        for i in _rows_of(call, Rows.CALLERS)
+    ]
+    lib.sluice_call_select_rows(call.handle, Rows.OWN)
+    return callers
+
+
 def status_of(call: Call) -> types.Status:
     deployments = [
         types.DeploymentStatus(
@@ -576,6 +611,11 @@ def status_of(call: Call) -> types.Status:
         for i in range(lib.sluice_call_n_rows(call.handle))
     ]
     return types.Status(
+        tokens_in=_number(call, Field.TOKENS_IN),
+        tokens_out=_number(call, Field.TOKENS_OUT),
+        pieces_out=_number(call, Field.PIECES_OUT),
+        classes=_classes_of(call),
+        callers=_callers_of(call),
         version=_reply_text(call, Field.VERSION),
         uptime_seconds=_number(call, Field.UPTIME_USEC) / 1e6,
         pressure_level=_number(call, Field.PRESSURE_LEVEL),

@@ -394,6 +394,23 @@ class DeploymentStatus(BaseModel):
 
 
 @dataclass
+class ClassStatus(BaseModel):
+    name: str
+    calls_queued: int
+    calls_running: int
+    oldest_seconds: float  # how long who waits longest has waited
+
+
+@dataclass
+class CallerStatus(BaseModel):
+    name: str  # "uid 1000", "unit x.service", "key ci", "others"
+    calls_queued: int
+    calls_running: int
+    weight: int  # of its share
+    idle_seconds: float  # since it asked last
+
+
+@dataclass
 class Status(BaseModel):
     """What the daemon is doing. The counts of calls are since it started, but for queued and running."""
 
@@ -417,6 +434,11 @@ class Status(BaseModel):
     calls_refused: int
     tickets: int
     deployments: List[DeploymentStatus]
+    tokens_in: int  # since the daemon started, as the next two
+    tokens_out: int
+    pieces_out: int  # of text; of most model servers each is a token
+    classes: List[ClassStatus]  # interactive, batch, background
+    callers: List[CallerStatus]  # that have calls, or had one within the last minute
 
 
 @dataclass
