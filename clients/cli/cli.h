@@ -135,5 +135,6 @@ int run_reload(const struct command *command, int argc, char **argv);
 int run_run(const struct command *command, int argc, char **argv);
 int run_show(const struct command *command, int argc, char **argv);
 int run_status(const struct command *command, int argc, char **argv);
+int run_top(const struct command *command, int argc, char **argv);
 int run_unload(const struct command *command, int argc, char **argv);
 int run_version(const struct command *command, int argc, char **argv);

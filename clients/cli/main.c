@@ -34,6 +34,7 @@ const struct command commands[] = {
     {"show", "[OPTION]... MODEL", "Show the deployments of a model.", run_show},
     {"ps", "[OPTION]...", "List what is in memory or at work.", run_ps},
     {"status", "[OPTION]...", "Show what the daemon is doing.", run_status},
+    {"top", "[OPTION]...", "Watch level, headroom, queue, models, callers and speed.", run_top},
     {"unload", "[OPTION]... MODEL", "Free the memory of a model.", run_unload},
     {"stop", "[OPTION]... MODEL", "The same as unload.", run_unload},
     {"cancel", "[OPTION]... ID", "End a running or waiting call by its request id.", run_cancel},

@@ -45,6 +45,7 @@ _sluicectl_options() {
     rerank) options+=(--top-n) ;;
     models | list | ls) options+=(--names) ;;
     status) options+=(--watch --interval) ;;
+    top) options+=(--interval --count --sort) ;;
     log) options+=(--follow --lines --since --uid --failed --stats --directory --file) ;;
     key) options+=(--id --count) ;;
     check-config) options+=(--strict) ;;
@@ -58,7 +59,7 @@ _sluicectl_wants_value() {
     case $1 in
     --socket | -s | --model | -m | --class | -c | --effort | --timeout | --interval | -i | --id | --max-tokens | --count | -n | \
         --temperature | -t | --top-p | --seed | --system | -S | --dimensions | -d | --top-n | --lines | --since | --uid | -u | --directory | \
-        -D | --file | --ollama | --root) ;;
+        -D | --file | --ollama | --root | --sort) ;;
     *) return 1 ;;
     esac
 }
@@ -71,6 +72,7 @@ _sluicectl_value() {
     --since) _sluicectl_of 10min 1h 1d today yesterday ;;
     --class | -c) _sluicectl_of interactive batch background ;;
     --effort) _sluicectl_of none minimal low medium high max ;;
+    --sort) _sluicectl_of waiting running name idle ;;
     --timeout | --interval | -i) _sluicectl_of 500ms 5s 30s 2min ;;
     esac
 }
@@ -85,7 +87,7 @@ _sluicectl_words() {
 }
 
 _sluicectl() {
-    local verbs=(chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log doctor key
+    local verbs=(chat run complete embed rerank classify models list ls show ps status top unload stop cancel reload drain log doctor key
         check-config version help)
     local line=${COMP_LINE:0:COMP_POINT} words cur previous='' verb='' n_words=0 daemon i
     COMPREPLY=()

@@ -3,7 +3,7 @@
 # Model names come from the daemon that the line talks to; without one there are none, quickly and silently.
 # tests/lint/lint_cli.py compares this file with --help.
 
-set -g __sluicectl_verbs chat run complete embed rerank classify models list ls show ps status unload stop cancel reload drain log doctor key \
+set -g __sluicectl_verbs chat run complete embed rerank classify models list ls show ps status top unload stop cancel reload drain log doctor key \
     check-config version help
 
 # The verb of the line, nothing while there is none.
@@ -70,6 +70,7 @@ complete -c sluicectl -n 'not __sluicectl_verb' -a ls -d 'The same as models'
 complete -c sluicectl -n 'not __sluicectl_verb' -a show -d 'Show the deployments of a model'
 complete -c sluicectl -n 'not __sluicectl_verb' -a ps -d 'List what is in memory or at work'
 complete -c sluicectl -n 'not __sluicectl_verb' -a status -d 'Show what the daemon is doing'
+complete -c sluicectl -n 'not __sluicectl_verb' -a top -d 'Watch level, queue, models, callers and speed'
 complete -c sluicectl -n 'not __sluicectl_verb' -a unload -d 'Free the memory of a model'
 complete -c sluicectl -n 'not __sluicectl_verb' -a stop -d 'The same as unload'
 complete -c sluicectl -n 'not __sluicectl_verb' -a cancel -d 'End a running or waiting call by its request id'
@@ -96,7 +97,9 @@ complete -c sluicectl -n '__sluicectl_is embed' -s d -l dimensions -x -d 'Length
 complete -c sluicectl -n '__sluicectl_is rerank' -s n -l top-n -x -d 'The best ones'
 complete -c sluicectl -n '__sluicectl_is models list ls' -s q -l names -d 'Print the names only'
 complete -c sluicectl -n '__sluicectl_is status' -s w -l watch -d 'Go on'
-complete -c sluicectl -n '__sluicectl_is status' -s i -l interval -x -a '500ms 1s 5s 30s' -d 'Watch, and look that often'
+complete -c sluicectl -n '__sluicectl_is status top' -s i -l interval -x -a '500ms 1s 5s 30s' -d 'Watch, and look that often'
+complete -c sluicectl -n '__sluicectl_is top' -s n -l count -x -d 'End after that many looks'
+complete -c sluicectl -n '__sluicectl_is top' -l sort -x -a 'waiting running name idle' -d 'Order rows'
 complete -c sluicectl -n '__sluicectl_is log' -s f -l follow -d 'Go on'
 complete -c sluicectl -n '__sluicectl_is log' -s n -l lines -x -d 'The last ones'
 complete -c sluicectl -n '__sluicectl_is log' -l since -x -a '10min 1h 1d today yesterday' -d 'Ended since'
