@@ -52,6 +52,17 @@ static const struct place {
     {SLUICE_FIELD_UNCHANGED, REQUEST_UNLOAD, PART_TOP, FORM_U32,
      offsetof(Sluice__V1__UnloadResponse, unchanged)},
 
+    {SLUICE_FIELD_TEXT, REQUEST_EXPLAIN, PART_TOP, FORM_TEXT,
+     offsetof(Sluice__V1__ExplainResponse, text)},
+    {SLUICE_FIELD_VERDICT, REQUEST_EXPLAIN, PART_TOP, FORM_TEXT,
+     offsetof(Sluice__V1__ExplainResponse, verdict)},
+    {SLUICE_FIELD_CODE, REQUEST_EXPLAIN, PART_TOP, FORM_TEXT,
+     offsetof(Sluice__V1__ExplainResponse, code)},
+    {SLUICE_FIELD_WAIT_USEC, REQUEST_EXPLAIN, PART_TOP, FORM_U64,
+     offsetof(Sluice__V1__ExplainResponse, wait_usec)},
+    {SLUICE_FIELD_POSITION, REQUEST_EXPLAIN, PART_TOP, FORM_U32,
+     offsetof(Sluice__V1__ExplainResponse, position)},
+
     {SLUICE_FIELD_MODEL, REQUEST_MODELS, PART_ROW, FORM_TEXT, MODEL(name)},
     {SLUICE_FIELD_PROVIDER, REQUEST_MODELS, PART_ROW, FORM_TEXT, MODEL(provider)},
     {SLUICE_FIELD_DEPLOYMENTS, REQUEST_MODELS, PART_ROW, FORM_U32, MODEL(deployments)},
@@ -275,6 +286,7 @@ EXPORT size_t sluice_call_n_rows(const sluice_call *call)
     case REQUEST_RELOAD:
     case REQUEST_DRAIN:
     case REQUEST_UNLOAD:
+    case REQUEST_EXPLAIN:
     case _REQUEST_KIND_MAX:
         break;
     }

@@ -39,6 +39,7 @@ static const struct request_method methods[_REQUEST_KIND_MAX] = {
     [REQUEST_RELOAD] = {"sluice.v1.Control", "Reload", false},
     [REQUEST_DRAIN] = {"sluice.v1.Control", "Drain", false},
     [REQUEST_UNLOAD] = {"sluice.v1.Control", "Unload", false},
+    [REQUEST_EXPLAIN] = {"sluice.v1.Control", "Explain", false},
 };
 
 const struct request_method *request_method(enum request_kind kind)
@@ -344,6 +345,10 @@ EXPORT sluice_request *sluice_request_free(sluice_request *req)
         break;
     case REQUEST_UNLOAD:
         free_string(req->msg.unload.model);
+        break;
+    case REQUEST_EXPLAIN:
+        free_string(req->msg.explain.model);
+        free_string(req->msg.explain.request_id);
         break;
     case REQUEST_MODELS:
     case REQUEST_INFO:

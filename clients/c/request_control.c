@@ -128,3 +128,31 @@ EXPORT int sluice_unload_new(const char *model, sluice_request **ret_request)
     *ret_request = req;
     return 0;
 }
+
+EXPORT int sluice_explain_new(const char *model, const char *request_id, int class_of_service,
+                              sluice_request **ret_request)
+{
+    size_t n_model = strlen(model), n_id = strlen(request_id);
+
+    if (n_model + n_id == 0 || (n_id > 0 && !request_is_id(request_id, n_id)) ||
+        class_of_service < 0 || class_of_service > SLUICE_CLASS_BACKGROUND) {
+        return -EINVAL;
+    }
+
+    sluice_request *req = request_new(REQUEST_EXPLAIN);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__explain_request__init(&req->msg.explain);
+    req->msg.explain.class_ = (Sluice__V1__Class) class_of_service;
+    r = request_set_string(req, &req->msg.explain.model, model, n_model);
+    r = r < 0 ? r : request_set_string(req, &req->msg.explain.request_id, request_id, n_id);
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}

@@ -186,6 +186,10 @@ int sluice_watch_new(uint64_t interval_usec, sluice_request **ret_request) SLUIC
 int sluice_reload_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_drain_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_unload_new(const char *model, sluice_request **ret_request) SLUICE_MUST_USE;
+/* Why a call for a model would be admitted, queued or refused now; or, where there is a call of this id, where that stands.
+ * Either may be ""; class: enum sluice_class, of the call that would come; 0: not said. -EINVAL: both are "", or it is no id. */
+int sluice_explain_new(const char *model, const char *request_id, int class_of_service,
+                       sluice_request **ret_request) SLUICE_MUST_USE;
 
 /* Accepts NULL, returns NULL. Calls that were started from it are not affected. */
 sluice_request *sluice_request_free(sluice_request *req);
@@ -490,6 +494,14 @@ enum sluice_field {
     SLUICE_FIELD_UNLOADED = 61, /* number: deployments whose server confirmed [unload] */
     SLUICE_FIELD_UNCHANGED =
         62, /* number: not loaded, or the server has no such request [unload] */
+
+    SLUICE_FIELD_TEXT = 64, /* text: some lines for people [explain] */
+    SLUICE_FIELD_VERDICT =
+        65, /* text: of a model "admitted", "queued", "refused"; of a call "waiting", "running", "ending" [explain] */
+    SLUICE_FIELD_CODE = 66, /* text: of "refused" [explain] */
+    SLUICE_FIELD_WAIT_USEC =
+        67, /* number: predicted, of a model; so far, of a call that waits [explain] */
+    SLUICE_FIELD_POSITION = 68, /* number: of a call that waits; 0: not known [explain] */
 
     /* rows of classes and of callers, see sluice_call_select_rows() */
     SLUICE_FIELD_NAME = 70,        /* text */

@@ -125,6 +125,7 @@ int run_complete(const struct command *command, int argc, char **argv);
 int run_doctor(const struct command *command, int argc, char **argv);
 int run_drain(const struct command *command, int argc, char **argv);
 int run_classify(const struct command *command, int argc, char **argv);
+int run_explain(const struct command *command, int argc, char **argv);
 int run_embed(const struct command *command, int argc, char **argv);
 int run_rerank(const struct command *command, int argc, char **argv);
 int run_log(const struct command *command, int argc, char **argv);

@@ -35,6 +35,8 @@ const struct command commands[] = {
     {"ps", "[OPTION]...", "List what is in memory or at work.", run_ps},
     {"status", "[OPTION]...", "Show what the daemon is doing.", run_status},
     {"top", "[OPTION]...", "Watch level, headroom, queue, models, callers and speed.", run_top},
+    {"explain", "[OPTION]... MODEL|ID",
+     "Say why a call would be admitted, queued or refused now, or where one stands.", run_explain},
     {"unload", "[OPTION]... MODEL", "Free the memory of a model.", run_unload},
     {"stop", "[OPTION]... MODEL", "The same as unload.", run_unload},
     {"cancel", "[OPTION]... ID", "End a running or waiting call by its request id.", run_cancel},

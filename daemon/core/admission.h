@@ -201,6 +201,26 @@ void admission_reroute(struct admission *a, struct ticket *t, struct model_group
 /* Brings a ticket home from wherever it is. */
 void admission_release(struct admission *a, struct ticket *t, uint64_t now_usec);
 
+/* What the gate thinks of a call that would ask now. */
+struct admission_outlook {
+    enum errcode code;         /* ERRCODE_NONE: it comes in; else what it is refused with */
+    enum call_class class;     /* its own, or the highest that its caller may have */
+    uint64_t wait_usec;        /* predicted; 0: none, or nothing is known */
+    uint64_t limit_usec;       /* the longest wait that new calls are let in for */
+    uint64_t service_usec;     /* how long it will hold a slot; 0: not known */
+    enum pressure_level level; /* of memory, as the gate sees it */
+    bool has_slot;             /* one is free for it: it runs at once */
+    bool would_displace;       /* somebody leaves the queue for it */
+};
+
+/*
+ * The gate's answer to a call without asking it: nobody is refused, promised or put out, and no
+ * entry for the caller is made. wish may be NULL.
+ */
+void admission_explain(struct admission *a, const struct model_group *group,
+                       const struct router_wish *wish, const struct admission_ask *ask,
+                       uint64_t now_usec, struct admission_outlook *ret);
+
 /* What a call that asks now would wait for a slot, in the way in which the gate sees it. */
 uint64_t admission_predict(struct admission *a, const struct model_group *group,
                            const struct caller_name *caller, enum call_class class,

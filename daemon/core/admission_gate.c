@@ -396,7 +396,8 @@ static struct ticket *greedy_victim(const struct admission *a, const struct appl
     return ticket_of_item(fair_lane_newest(lane));
 }
 
-static bool make_room(struct admission *a, const struct applicant *p)
+/* Who would leave for p; NULL: nobody. */
+static struct ticket *victim_for(const struct admission *a, const struct applicant *p)
 {
     bool is_class_full = !class_has_room(a, p->class);
     struct ticket *victim = is_class_full ? NULL : lower_victim(a, p->class);
@@ -404,16 +405,17 @@ static bool make_room(struct admission *a, const struct applicant *p)
     if (!victim && (!is_class_full || a->fair.n_items[p->class] > 0)) {
         victim = greedy_victim(a, p);
     }
-    if (!victim) {
-        return false;
-    }
-    admission_oust(a, victim, ERRCODE_DISPLACED);
-    return true;
+    return victim;
 }
 
-/* Bytes make nobody leave: a large body is refused before small ones are thrown out for it. */
-static bool find_room(struct admission *a, const struct applicant *p)
+/*
+ * Is there room for p, or would be without *ret_victim? Bytes make nobody leave: a large body is
+ * refused before small ones are thrown out for it.
+ */
+static bool can_find_room(const struct admission *a, const struct applicant *p,
+                          struct ticket **ret_victim)
 {
+    *ret_victim = NULL;
     if (!has_room_for(a, p->bytes)) {
         return false;
     }
@@ -421,7 +423,21 @@ static bool find_room(struct admission *a, const struct applicant *p)
         return true;
     }
     /* after a reload with less room there may be more than one too many: nobody is let in for them */
-    return a->n_queued <= a->params.max_queued && make_room(a, p);
+    *ret_victim = a->n_queued <= a->params.max_queued ? victim_for(a, p) : NULL;
+    return *ret_victim != NULL;
+}
+
+static bool find_room(struct admission *a, const struct applicant *p)
+{
+    struct ticket *victim;
+
+    if (!can_find_room(a, p, &victim)) {
+        return false;
+    }
+    if (victim) {
+        admission_oust(a, victim, ERRCODE_DISPLACED);
+    }
+    return true;
 }
 
 /* ---------------------------------------------------------------- in */
@@ -488,6 +504,40 @@ static struct applicant applicant_of(struct admission *a, const struct ticket *t
     p.expected_usec = expected_service(a, group, p.caller, p.class);
     p.budget_usec = budget_of(a, &p, ask, now_usec);
     return p;
+}
+
+void admission_explain(struct admission *a, const struct model_group *group,
+                       const struct router_wish *wish, const struct admission_ask *ask,
+                       uint64_t now_usec, struct admission_outlook *ret)
+{
+    struct caller_entry *known = caller_table_find(&a->callers, &ask->caller);
+    struct applicant p = {.group = group,
+                          .wish = wish,
+                          .caller = known ? known : &a->callers.entries[0],
+                          .bytes = ask->bytes};
+    struct ticket *victim = NULL;
+    struct wait_outlook slots = {0};
+
+    /* who is not known yet has nothing waiting; of "others" only the weight is his */
+    p.class = known && ask->class < known->class ? known->class : ask->class;
+    p.expected_usec = expected_service(a, group, p.caller, p.class);
+    p.budget_usec = budget_of(a, &p, ask, now_usec);
+    *ret = (struct admission_outlook) {.class = p.class,
+                                       .limit_usec = limit_of(&p),
+                                       .service_usec = p.expected_usec,
+                                       .level = admission_level(a)};
+    ret->code = door(a, &p, now_usec).code;
+    if (ret->code != ERRCODE_NONE) {
+        return;
+    }
+    ret->wait_usec = wait_of(a, &p, now_usec);
+    ret->code = known && !caller_has_room(a, known)             ? ERRCODE_CLIENT_QUEUE_FULL
+                : !is_soon_enough(&p, ret->wait_usec, now_usec) ? ERRCODE_PREDICTED_WAIT
+                : !can_find_room(a, &p, &victim)                ? ERRCODE_QUEUE_FULL
+                                                                : ERRCODE_NONE;
+    look_at_slots(a, &p, now_usec, &slots);
+    ret->has_slot = ret->code == ERRCODE_NONE && slots.n_free > a->n_queued;
+    ret->would_displace = ret->code == ERRCODE_NONE && victim;
 }
 
 static void note_arrival(struct admission *a, struct model_group *group, const struct applicant *p,

@@ -349,6 +349,7 @@ void rpc_control_request(struct rpc_control *control, uint32_t stream_id, enum r
     case METHOD_EMBED:
     case METHOD_RERANK:
     case METHOD_CLASSIFY:
+    case METHOD_EXPLAIN:
     case METHOD_UPLOAD:
     case METHOD_LATER:
     case METHOD_UNKNOWN:

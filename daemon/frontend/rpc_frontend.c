@@ -23,6 +23,7 @@
 #include "base/fdio.h"
 #include "frontend/conn.h"
 #include "frontend/rpc_control.h"
+#include "frontend/rpc_explain.h"
 #include "frontend/rpc_info.h"
 #include "frontend/rpc_input.h"
 #include "frontend/rpc_method.h"
@@ -286,6 +287,9 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
         if (is_admitted(rpc, id)) {
             rpc_control_request(&rpc->control, id, method, frame, now_usec);
         }
+        break;
+    case METHOD_EXPLAIN:
+        rpc_explain_answer(&rpc->conn, id, frame, now_usec);
         break;
     case METHOD_CANCEL:
     case METHOD_RELOAD:

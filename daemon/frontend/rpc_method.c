@@ -29,7 +29,7 @@ static const struct method_row methods[] = {
     {"sluice.v1.Control", "Unload", METHOD_UNLOAD},
     {"sluice.v1.Control", "Reload", METHOD_RELOAD},
     {"sluice.v1.Control", "Drain", METHOD_DRAIN},
-    {"sluice.v1.Control", "Explain", METHOD_LATER},
+    {"sluice.v1.Control", "Explain", METHOD_EXPLAIN},
 };
 
 enum rpc_method rpc_method_of(const struct frame_request *frame)

@@ -19,6 +19,7 @@ enum rpc_method {
     METHOD_RELOAD,
     METHOD_DRAIN,
     METHOD_UNLOAD,
+    METHOD_EXPLAIN,
     METHOD_LATER, /* known, not served yet */
     METHOD_UNKNOWN,
 };

@@ -34,6 +34,13 @@ int rpc_decode_watch(struct str payload, struct rpc_watch_request *ret,
 /* UnloadRequest.model, copied. */
 int rpc_decode_unload(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
                       struct problem *ret_problem) MUST_USE;
+struct rpc_explain_request {
+    char model[REQUEST_MODEL_MAX + 1]; /* "" or as the client said */
+    char id[REQUEST_ID_MAX + 1];       /* "" or valid; one of both is there */
+    enum call_class class;
+};
+int rpc_decode_explain(struct str payload, struct rpc_explain_request *ret,
+                       struct problem *ret_problem) MUST_USE;
 /* ReloadRequest and DrainRequest, which have no fields yet. */
 int rpc_decode_empty(struct str payload, struct problem *ret_problem) MUST_USE;
 
@@ -71,6 +78,14 @@ int rpc_encode_reload_response(uint64_t config_generation, uint32_t n_models,
                                struct buf *out) MUST_USE;
 int rpc_encode_drain_response(uint32_t n_running, struct buf *out) MUST_USE;
 int rpc_encode_unload_response(uint32_t n_unloaded, uint32_t n_unchanged, struct buf *out) MUST_USE;
+
+struct rpc_explanation {
+    struct str text;
+    const char *verdict, *code; /* code "": none */
+    uint64_t wait_usec;
+    uint32_t position;
+};
+int rpc_encode_explanation(const struct rpc_explanation *e, struct buf *out) MUST_USE;
 
 struct rpc_model {
     const char *name, *provider;

@@ -70,6 +70,39 @@ int rpc_decode_unload(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
     return 0;
 }
 
+int rpc_decode_explain(struct str payload, struct rpc_explain_request *ret,
+                       struct problem *ret_problem)
+{
+    static const enum call_class classes[] = {CLASS_INTERACTIVE, CLASS_INTERACTIVE, CLASS_BATCH,
+                                              CLASS_BACKGROUND};
+    CLEANUP(rpc_unpacked_done) struct rpc_unpacked u = {0};
+    int r = unpack(&u, &sluice__v1__explain_request__descriptor, payload, ret_problem);
+
+    if (r < 0) {
+        return r;
+    }
+
+    const Sluice__V1__ExplainRequest *m = (const Sluice__V1__ExplainRequest *) u.message;
+    bool has_id = request_id_is_valid(str_from(m->request_id));
+    size_t n = strlen(m->model);
+
+    if (n > REQUEST_MODEL_MAX || (n == 0 && !has_id)) {
+        return field_fail(ret_problem, "model", "'model' must be 1 to %d bytes", REQUEST_MODEL_MAX);
+    }
+    if (m->request_id[0] != '\0' && !has_id) {
+        return field_fail(ret_problem, "request_id",
+                          "'request_id' must be 1 to %d characters of [A-Za-z0-9._-]",
+                          REQUEST_ID_MAX);
+    }
+    if ((size_t) m->class_ >= ARRAY_LEN(classes)) { /* open enums: any int32 may come */
+        return field_fail(ret_problem, "class", "'class' is not one of enum Class");
+    }
+    memcpy(ret->model, m->model, n + 1);
+    memcpy(ret->id, m->request_id, strlen(m->request_id) + 1);
+    ret->class = classes[m->class_];
+    return 0;
+}
+
 int rpc_decode_empty(struct str payload, struct problem *ret_problem)
 {
     CLEANUP(rpc_unpacked_done) struct rpc_unpacked u = {0};

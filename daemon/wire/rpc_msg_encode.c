@@ -23,9 +23,9 @@
 /* copies for one message: twice what the largest frame can carry */
 #define MAX_SCRATCH_BYTES (8 << 20)
 
-static const char *const features[] = {"chat",   "complete", "embed",  "cancel",  "status",
-                                       "images", "thinking", "tools",  "watch",   "reload",
-                                       "drain",  "unload",   "rerank", "classify"};
+static const char *const features[] = {"chat",   "complete", "embed",  "cancel",   "status",
+                                       "images", "thinking", "tools",  "watch",    "reload",
+                                       "drain",  "unload",   "rerank", "classify", "explain"};
 
 static char *borrowed(const char *z)
 {
@@ -403,6 +403,24 @@ int rpc_encode_unload_response(uint32_t n_unloaded, uint32_t n_unchanged, struct
     sluice__v1__unload_response__init(&m);
     m.unloaded = n_unloaded;
     m.unchanged = n_unchanged;
+    return pack(&m.base, out);
+}
+
+int rpc_encode_explanation(const struct rpc_explanation *e, struct buf *out)
+{
+    CLEANUP(arena_done) struct arena scratch;
+    Sluice__V1__ExplainResponse m;
+
+    arena_init(&scratch, MAX_SCRATCH_BYTES);
+    sluice__v1__explain_response__init(&m);
+    m.text = (char *) (uintptr_t) arena_copy(&scratch, e->text).ptr;
+    if (!m.text) {
+        return -ENOMEM;
+    }
+    m.verdict = borrowed(e->verdict);
+    m.code = borrowed(e->code);
+    m.wait_usec = e->wait_usec;
+    m.position = e->position;
     return pack(&m.base, out);
 }
 

@@ -75,6 +75,7 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "sluice_reload_new": (c_int, (POINTER(RequestHandle),)),
     "sluice_drain_new": (c_int, (POINTER(RequestHandle),)),
     "sluice_unload_new": (c_int, (c_char_p, POINTER(RequestHandle))),
+    "sluice_explain_new": (c_int, (c_char_p, c_char_p, c_int, POINTER(RequestHandle))),
     "sluice_request_free": (RequestHandle, (RequestHandle,)),
     "sluice_request_add_message": (c_int, (RequestHandle, c_int, c_char_p, c_size_t)),
     "sluice_request_add_image": (c_int, (RequestHandle, _Bytes, c_size_t, c_char_p)),
@@ -197,6 +198,7 @@ class Field:
     CALLS_FAILED, CALLS_CANCELLED, CALLS_REFUSED, TICKETS = range(51, 55)
     PRESSURE_REASON, HEADROOM_BYTES, MEMORY_BYTES, TOKENS_IN, TOKENS_OUT = range(55, 60)
     MODELS, UNLOADED, UNCHANGED, PIECES_OUT = range(60, 64)
+    TEXT, VERDICT, CODE, WAIT_USEC, POSITION = range(64, 69)
     NAME, ROW_QUEUED, ROW_RUNNING, OLDEST_USEC, WEIGHT = range(70, 75)
 
 

@@ -45,6 +45,7 @@ _sluicectl_options() {
     rerank) options+=(--top-n) ;;
     models | list | ls) options+=(--names) ;;
     status) options+=(--watch --interval) ;;
+    explain) options+=(--class) ;;
     top) options+=(--interval --count --sort) ;;
     log) options+=(--follow --lines --since --uid --failed --stats --directory --file) ;;
     key) options+=(--id --count) ;;
@@ -79,7 +80,7 @@ _sluicectl_value() {
 
 _sluicectl_words() {
     case $verb in
-    run | show | unload | stop) [[ $n_words -eq 0 ]] && _sluicectl_models "${daemon[@]}" ;;
+    run | show | explain | unload | stop) [[ $n_words -eq 0 ]] && _sluicectl_models "${daemon[@]}" ;;
     key) [[ $n_words -eq 0 ]] && _sluicectl_of new hash ;;
     check-config) [[ $n_words -eq 0 ]] && _sluicectl_files ;;
     help) [[ $n_words -eq 0 ]] && _sluicectl_of "${verbs[@]}" ;;
@@ -87,7 +88,7 @@ _sluicectl_words() {
 }
 
 _sluicectl() {
-    local verbs=(chat run complete embed rerank classify models list ls show ps status top unload stop cancel reload drain log doctor key
+    local verbs=(chat run complete embed rerank classify models list ls show ps status top explain unload stop cancel reload drain log doctor key
         check-config version help)
     local line=${COMP_LINE:0:COMP_POINT} words cur previous='' verb='' n_words=0 daemon i
     COMPREPLY=()

@@ -562,11 +562,6 @@ async fn not_served() {
     assert!(is_unimplemented(
         control.load(patience(), &pb::LoadRequest::new()).await
     ));
-    assert!(is_unimplemented(
-        control
-            .explain(patience(), &pb::ExplainRequest::new())
-            .await
-    ));
     let mut upload = EngineClient::new(client.clone())
         .upload(patience())
         .await

@@ -1,0 +1,270 @@
+/*
+ * See rpc_explain.h. What is said comes from the functions that decide: the gate's own dry run
+ * (admission_explain()), the router's look ahead, what pauses a deployment. So an explanation cannot
+ * say another thing than what happens; only the moment is another.
+ *
+ * Other callers are told of by class, never by name or request. What a key's quota says is not
+ * part of it: callers of the RPC have none.
+ */
+#include "frontend/rpc_explain.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "frontend/frontend.h"
+#include "frontend/rpc_output.h"
+#include "wire/rpc_msg.h"
+
+#define TEXT_MAX_BYTES (256 * 1024) /* 256 deployments, some 300 bytes each */
+
+/* ---------------------------------------------------------------- words */
+
+static int put_time(struct buf *out, uint64_t usec)
+{
+    return buf_printf(out, "%llu.%llu s", (unsigned long long) (usec / USEC_PER_SEC),
+                      (unsigned long long) (usec % USEC_PER_SEC / 100000));
+}
+
+/* "2 interactive, 1 batch" of who waits; "nobody" */
+static int put_queue(const struct admission *a, struct buf *out)
+{
+    const char *between = "";
+    int r = 0;
+
+    for (int c = 0; r == 0 && c < _CLASS_MAX; c++) {
+        unsigned n = a->fair.n_items[c];
+
+        if (n > 0) {
+            r = buf_printf(out, "%s%u %s", between, n, call_class_name((enum call_class) c));
+            between = ", ";
+        }
+    }
+    return r < 0 || between[0] != '\0' ? r : buf_append_z(out, "nobody");
+}
+
+/* ---------------------------------------------------------------- a model */
+
+static int put_deployment(const struct deployment *d, uint32_t order, uint64_t now_usec,
+                          struct buf *out)
+{
+    char text[DEPLOYMENT_TEXT_BYTES];
+    const char *pause =
+        d->off_reason ? d->off_reason : deployment_describe_pause(d, true, now_usec, text);
+    uint32_t own = d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
+    int r = buf_printf(out, "deployment %s: %u of %u slots in use, model %s; ", d->id, d->in_use,
+                       d->slots,
+                       deployment_is_loaded(d, NULL, now_usec) ? "in memory" : "not in memory");
+
+    if (r == 0 && pause) {
+        r = buf_printf(out, "left out: %s\n", pause);
+    } else if (r == 0) {
+        r = buf_append_z(out, own == order ? "may take the call\n"
+                                           : "stands by: a lower order serves\n");
+    }
+    return r;
+}
+
+static int put_routing(const struct frontends *f, const struct model_group *g, uint64_t now_usec,
+                       struct buf *out)
+{
+    struct router_outlook level = {.order = 0};
+    bool is_served = router_look_ahead(f->router, g, NULL, now_usec, &level);
+    int r = is_served ? 0 : buf_append_z(out, "no deployment of it takes calls now\n");
+
+    for (size_t i = 0; r == 0 && i < g->n_deployments; i++) {
+        r = put_deployment(g->deployments[i], level.order, now_usec, out);
+    }
+    return r;
+}
+
+static int put_refusal(const struct admission_outlook *o, struct buf *out)
+{
+    int r = buf_printf(out, "it would be refused: %s (%s)\n", errcode_info(o->code)->text,
+                       errcode_info(o->code)->openai_code);
+
+    if (r == 0 && o->code == ERRCODE_PREDICTED_WAIT) {
+        r = buf_append_z(out, "it would wait ");
+        r = r < 0 ? r : put_time(out, o->wait_usec);
+        r = r < 0 ? r : buf_append_z(out, ", and is let in for up to ");
+        r = r < 0 ? r : put_time(out, o->limit_usec);
+        r = r < 0 ? r : buf_append_char(out, '\n');
+    }
+    return r;
+}
+
+static int put_entry(const struct admission_outlook *o, struct buf *out)
+{
+    int r;
+
+    if (o->code != ERRCODE_NONE) {
+        return put_refusal(o, out);
+    }
+    if (o->has_slot) {
+        return buf_append_z(out, "it would be admitted and get a slot at once\n");
+    }
+    if (o->wait_usec == 0) {
+        return buf_append_z(out, "it would be queued; for how long is not known yet\n");
+    }
+    r = buf_append_z(out, "it would be queued, for about ");
+    r = r < 0 ? r : put_time(out, o->wait_usec);
+    r = r < 0 ? r : buf_append_z(out, " (let in for up to ");
+    r = r < 0 ? r : put_time(out, o->limit_usec);
+    return r < 0 ? r
+                 : buf_append_z(out, o->would_displace
+                                         ? "); the queue is full, and another would leave for it\n"
+                                         : ")\n");
+}
+
+static int put_memory(const struct pressure *p, struct buf *out)
+{
+    char text[PRESSURE_TEXT_MAX];
+    int r = buf_printf(out, "memory: L%d%s%s", (int) p->level, p->level > PRESSURE_L0 ? ", " : "",
+                       p->level > PRESSURE_L0 ? pressure_describe(&p->cause, text) : "");
+
+    if (r == 0 && p->headroom_bytes != UINT64_MAX) {
+        r = buf_printf(out, ", headroom %llu MiB", (unsigned long long) (p->headroom_bytes >> 20));
+    }
+    return r < 0 ? r : buf_append_char(out, '\n');
+}
+
+static int explain_model(const struct conn *c, const struct model_group *g, enum call_class class,
+                         uint64_t now_usec, struct rpc_explanation *e, struct buf *text)
+{
+    const struct frontends *f = c->frontends;
+    const struct admission_ask ask = {
+        .caller = caller_name_of(&f->admission->callers, &c->caller),
+        .class = class,
+        .own_deadline_at_usec = USEC_NEVER,
+    };
+    struct admission_outlook o;
+    struct router_outlook level;
+    int r;
+
+    admission_explain(f->admission, g, NULL, &ask, now_usec, &o);
+    if (o.code == ERRCODE_NONE && !router_look_ahead(f->router, g, NULL, now_usec, &level)) {
+        o.code = ERRCODE_NO_DEPLOYMENTS; /* admission_refuse() says so at its turn */
+    }
+    e->verdict = o.code != ERRCODE_NONE ? "refused" : o.has_slot ? "admitted" : "queued";
+    e->code = o.code != ERRCODE_NONE ? errcode_info(o.code)->openai_code : "";
+    e->wait_usec = o.wait_usec;
+    r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
+    r = r < 0 ? r : put_entry(&o, text);
+    r = r < 0 || o.service_usec == 0 ? r
+                                     : buf_append_z(text, "such a call holds a slot for about ");
+    r = r < 0 || o.service_usec == 0 ? r : put_time(text, o.service_usec);
+    r = r < 0 || o.service_usec == 0 ? r : buf_append_char(text, '\n');
+    r = r < 0 ? r : buf_append_z(text, "waiting: ");
+    r = r < 0 ? r : put_queue(f->admission, text);
+    r = r < 0 ? r : buf_append_char(text, '\n');
+    r = r < 0 ? r : put_memory(f->pressure, text);
+    return r < 0 ? r : put_routing(f, g, now_usec, text);
+}
+
+/* ---------------------------------------------------------------- a call */
+
+static const char *verdict_of(const struct call *call)
+{
+    switch (call->state) {
+    case CALL_NEW:
+    case CALL_WAITING:
+        return "waiting";
+    case CALL_STARTING:
+    case CALL_STREAMING:
+        return "running";
+    case CALL_ENDING:
+    case CALL_DEAD:
+        break;
+    }
+    return "ending";
+}
+
+/* How many of each class go before it, as the order of turns is told: higher classes first. */
+static int put_before(const struct admission *a, const struct ticket *t, struct buf *out)
+{
+    unsigned n_left = t->told_position > 0 ? t->told_position - 1 : 0;
+    int r = buf_printf(out, "; %u before it", n_left);
+
+    for (int c = 0; r == 0 && c <= (int) t->class && n_left > 0; c++) {
+        unsigned n =
+            c == (int) t->class || a->fair.n_items[c] > n_left ? n_left : a->fair.n_items[c];
+
+        if (n > 0) {
+            r = buf_printf(out, "%s%u %s", n_left + 1 == t->told_position ? ": " : ", ", n,
+                           call_class_name((enum call_class) c));
+            n_left -= n;
+        }
+    }
+    return r;
+}
+
+static int explain_call(const struct frontends *f, const struct call *call, uint64_t now_usec,
+                        struct rpc_explanation *e, struct buf *text)
+{
+    const struct ticket *t = &call->ticket;
+    bool is_waiting = call->state == CALL_WAITING;
+    int r = buf_printf(text, "call %s: %s, came ", call->request->id, call_state_name(call->state));
+
+    e->verdict = verdict_of(call);
+    r = r < 0 ? r : put_time(text, usec_since(now_usec, call->arrived_at_usec));
+    r = r < 0 ? r : buf_printf(text, " ago, class %s", call_class_name(t->class));
+    if (r == 0 && is_waiting) {
+        e->position = t->told_position;
+        e->wait_usec = usec_since(now_usec, t->queued_at_usec);
+        r = buf_printf(text, "\nposition %u", (unsigned) t->told_position);
+        r = r < 0 ? r : put_before(f->admission, t, text);
+        r = r < 0 ? r : buf_append_z(text, "; leaves the queue in ");
+        r = r < 0 ? r : put_time(text, usec_since(t->deadline_at_usec, now_usec));
+        r = r < 0 ? r : buf_append_z(text, " at the latest");
+    }
+    if (r == 0 && call->granted_at_usec > 0) {
+        r = buf_printf(text, "\non deployment %s, attempt %u, for ", call->deployment_id,
+                       call->attempts.n);
+        r = r < 0 ? r : put_time(text, usec_since(now_usec, call->attempt_at_usec));
+        r = r < 0 ? r
+                  : buf_append_z(text, call->first_token_at_usec > 0 ? "; its answer has begun"
+                                                                     : "; no word yet");
+    }
+    return r < 0 ? r : buf_append_char(text, '\n');
+}
+
+/* ---------------------------------------------------------------- the method */
+
+void rpc_explain_answer(struct conn *c, uint32_t id, const struct frame_request *frame,
+                        uint64_t now_usec)
+{
+    struct frontends *f = c->frontends;
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    struct rpc_explanation e = {.verdict = "", .code = ""};
+    struct rpc_explain_request req;
+    struct buf text, out;
+    int r;
+
+    if (rpc_decode_explain((struct str) {(const char *) frame->payload.ptr, frame->payload.len},
+                           &req, &p) < 0) {
+        rpc_put_problem(c, id, &p);
+        return;
+    }
+
+    const struct call *call =
+        registry_find(f->registry, str_from(req.id), c->caller.uid == 0, c->caller.uid);
+    const struct model_group *group = call ? NULL : router_resolve(f->router, str_from(req.model));
+
+    if (!call && !group) {
+        rpc_put_code(c, id, ERRCODE_MODEL_NOT_FOUND);
+        return;
+    }
+    buf_init(&text, TEXT_MAX_BYTES);
+    buf_init(&out, TEXT_MAX_BYTES + 1024);
+    r = call ? explain_call(f, call, now_usec, &e, &text)
+             : explain_model(c, group, req.class, now_usec, &e, &text);
+    e.text = buf_str(&text);
+    r = r < 0 ? r : rpc_encode_explanation(&e, &out);
+    if (r < 0) {
+        rpc_put_code(c, id, ERRCODE_OUT_OF_MEMORY);
+    } else {
+        rpc_put_payload(c, id, buf_str(&out));
+    }
+    buf_done(&text);
+    buf_done(&out);
+}

@@ -1,0 +1,110 @@
+"""sluicectl explain: what is said of a model agrees with what a call then meets; of a call, where it stands; nothing happens by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from testenv import ttrpc
+from testenv.cli import FAILED, OK, USAGE, document, run, said
+from testenv.http import Http, chat_body
+from testenv.ttrpc import CONTROL
+from testenv.upstream import Gate, Upstream, say, wait_for
+from testenv.waiting import eventually
+
+CHAT = "/v1/chat/completions"
+
+
+def explain(sluice: Any, word: str, *args: str) -> dict[str, Any]:
+    result = run(sluice, "explain", "--json", word, *args)
+    assert (result.returncode, result.stderr) == (OK, b"")
+    return document(result)
+
+
+def hold(sluice: Any, upstream: Upstream) -> tuple[Gate, list[Http]]:
+    gate = Gate()
+    upstream.next(wait_for(gate), *say("first"))
+    http = sluice.http_unix()
+    http.send_request("POST", CHAT, chat_body(), headers={"x-request-id": "holder"})
+    upstream.wait_request()
+    return gate, [http]
+
+
+def wait(sluice: Any, calls: list[Http], name: str, class_: str) -> None:
+    n = sluice.status().calls_queued
+    http = sluice.http_unix()
+    http.send_request("POST", CHAT, chat_body(), headers={"x-request-id": name, "x-sluice-class": class_})
+    calls.append(http)
+    eventually(lambda: sluice.status().calls_queued == n + 1, "it waits")
+
+
+def finish(gate: Gate, calls: list[Http]) -> None:
+    gate.open()
+    for call in calls:
+        assert call.read_answer().status == 200
+        call.close()
+
+
+def test_admitted(env) -> None:
+    sluice = env.start()
+    said_ = explain(sluice, "m")
+    assert (said_["verdict"], said_["code"]) == ("admitted", "")
+    assert "class interactive" in said_["text"] and "may take the call" in said_["text"]
+    assert "class batch" in explain(sluice, "m", "--class", "batch")["text"]
+    status = sluice.status()
+    assert (status.calls_completed, status.calls_refused, len(status.callers)) == (0, 0, 0), "nothing happened"
+
+
+def test_refused_as_a_call_is(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 1}})
+    gate, calls = hold(sluice, upstream)
+    wait(sluice, calls, "waiter", "interactive")
+    for _ in range(3):
+        said_ = explain(sluice, "m")
+        assert (said_["verdict"], said_["code"]) == ("refused", "queue_full")
+    answer = sluice.post(CHAT, chat_body())
+    assert answer.error["code"] == said_["code"]
+    assert sluice.status().calls_queued == 1, "nobody was put out for an explanation"
+    finish(gate, calls)
+
+
+def test_where_a_call_stands(env) -> None:
+    upstream = env.openai()
+    sluice = env.start({"m": upstream.deployment()})
+    gate, calls = hold(sluice, upstream)
+    assert explain(sluice, "m")["verdict"] == "queued"
+    wait(sluice, calls, "first", "interactive")
+    wait(sluice, calls, "second", "batch")
+    running = explain(sluice, "holder")
+    assert running["verdict"] == "running" and "no word yet" in running["text"]
+    waiting = explain(sluice, "second")
+    assert (waiting["verdict"], waiting["position"]) == ("waiting", 2)
+    assert "1 before it: 1 interactive" in waiting["text"] and waiting["wait_usec"] > 0
+    assert "first" not in waiting["text"], "others are named by class only"
+    finish(gate, calls)
+    assert run(sluice, "explain", "second").returncode == FAILED
+
+
+def test_deployments_that_are_left_out(env) -> None:
+    upstream = env.openai()
+    off = {"model": "openai/x", "api_base": upstream.url, "api_key": "os.environ/NOT_SET_HERE"}
+    sluice = env.start({"m": [upstream.deployment(), off], "dead": off})
+    text = explain(sluice, "m")["text"]
+    assert "may take the call" in text and "left out: " in text and "NOT_SET_HERE" in text
+    dead = explain(sluice, "dead")
+    assert dead["verdict"] == "refused" and dead["code"] == sluice.post(CHAT, chat_body("dead")).error["code"]
+
+
+def test_unknown_and_bad(env) -> None:
+    sluice = env.start()
+    assert "model_not_found" in said(run(sluice, "explain", "nope"))
+    assert run(sluice, "explain").returncode == USAGE
+    assert run(sluice, "explain", "").returncode == USAGE
+    assert "model_not_found" in said(run(sluice, "explain", "a/b c"))
+    rpc = sluice.rpc()
+    for fields in ({}, {"request_id": "no id"}, {"model": "x" * 2000}, {"model": "m", "class": 9}):
+        request = rpc.schema.ExplainRequest(**{k: v for k, v in fields.items() if k != "class"})
+        if "class" in fields:
+            setattr(request, "class", fields["class"])
+        response = ttrpc.Response.decode(rpc.recv_on(rpc.start(CONTROL, "Explain", request.SerializeToString())).payload)
+        assert response.code == ttrpc.INVALID_ARGUMENT
