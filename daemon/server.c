@@ -45,10 +45,14 @@
 #include "sockets.h"
 #include "state_dump.h"
 #include "supervisor.h"
+#include "upstream/ollama_loader.h"
 #include "upstream/upstreams.h"
 #include "watchdog.h"
 
 #define FDS_PER_CONN 3 /* the client's, the upstream's, and room */
+
+/* Samples are not further apart than this while calls are active. */
+#define LOAD_ECHO_USEC (500 * USEC_PER_MSEC)
 
 struct server {
     const struct server_options *options;
@@ -241,6 +245,20 @@ static void on_level(void *ctx, enum pressure_level from, enum pressure_level to
 
     announce_level(&s->pressure, from, to);
     want_run(s); /* what a level closed opens again, and the other way round */
+}
+
+/*
+ * What a load takes at once is no sign that memory runs out, nor is it for as long as the window of
+ * the pressure still looks back at it: only what is left counts then.
+ */
+static void on_sample(void *ctx, struct pressure *pressure, uint64_t now_usec)
+{
+    const struct server *s = ctx;
+    uint64_t since_usec = usec_since(now_usec, PRESSURE_WINDOW_USEC + LOAD_ECHO_USEC);
+    bool is_loading = ollama_loader_any_since(&s->upstreams, since_usec);
+
+    pressure_set_claims(
+        pressure, &(struct pressure_claims) {.is_loading = is_loading, .is_planned = is_loading});
 }
 
 static void on_stage(void *ctx, enum pressure_stage stage)
@@ -534,7 +552,8 @@ static int init_modules(struct server *s, struct config *config)
     struct model_server_spec model_server = config_params_model_server(config);
     struct memory_sources sources = {
         .root = config_params_kernel_root(config), .server = &model_server, .trigger_fd = -1};
-    struct memory_hooks memory_hooks = {.on_level = on_level, .on_stage = on_stage, .ctx = s};
+    struct memory_hooks memory_hooks = {
+        .on_sample = on_sample, .on_level = on_level, .on_stage = on_stage, .ctx = s};
     int r;
 
     router_init(&s->router);

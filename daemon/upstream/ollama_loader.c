@@ -53,6 +53,7 @@ struct ollama_loader {
     struct load *current;      /* under way, or NULL */
     bool could_not_start;      /* current: out of memory; the timer tells it from the loop */
     uint64_t started_at_usec;  /* current */
+    uint64_t ended_at_usec;    /* the last one; 0: none */
     struct transfer *transfer; /* of current */
     sd_event_source *timer;    /* its time limit */
     struct buf answer;
@@ -157,6 +158,7 @@ static void finish(struct ollama_loader *l, const struct problem *problem,
     struct list told;
 
     l->transfer = NULL;
+    l->ended_at_usec = clock_now_usec();
     (void) sd_event_source_set_enabled(l->timer, SD_EVENT_OFF);
     m->is_wanted = false;
     report(l, m, problem);
@@ -490,6 +492,19 @@ bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model)
         const struct load *m = CONTAINER_OF(pos, struct load, link);
 
         if (strcmp(m->model, model) == 0 && m->is_wanted) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ollama_loader_any_since(const struct upstreams *up, uint64_t since_usec)
+{
+    list_for_each (pos, &up->loaders) {
+        const struct ollama_loader *l = CONTAINER_OF(pos, struct ollama_loader, link);
+
+        if (l->address.is_local &&
+            (l->current || (l->ended_at_usec > 0 && l->ended_at_usec >= since_usec))) {
             return true;
         }
     }

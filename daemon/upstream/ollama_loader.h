@@ -79,6 +79,9 @@ bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, 
 /* Is a load of it under way, or waited for? With any options. */
 bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model);
 
+/* Does a server of this machine load a model for us, or did one at since_usec or later? */
+bool ollama_loader_any_since(const struct upstreams *up, uint64_t since_usec);
+
 /* A load that is over, as upstreams.hooks.on_load has it; not of a server that is down. */
 struct load_report {
     const char *server, *model;

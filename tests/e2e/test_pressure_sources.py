@@ -10,6 +10,7 @@ from typing import Any, Callable
 import pytest
 from testenv.http import chat_body
 from testenv.kernel import Tree, meminfo, psi
+from testenv.upstream import Gate, end, text, wait_for
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -176,3 +177,25 @@ def test_a_daemon_that_stood_still_decides_by_now(env, tree: Tree) -> None:
         os.kill(sluice.pid, signal.SIGCONT)
         assert waiting.read_answer().status == 503
     assert sluice.status().pressure_level == 4
+
+
+@pytest.mark.parametrize("what", ["load", "answer"])
+def test_a_load_takes_memory_fast_and_is_no_emergency(env, tree: Tree, what: str) -> None:
+    """Headroom falls by hundreds of MiB a second: while a model loads that was expected, beside an answer it is not."""
+    gate, upstream = Gate(), env.ollama()
+    if what == "load":
+        upstream.on_load(wait_for(gate))
+    else:
+        upstream.next(wait_for(gate), text("late"), end())
+    sluice = env.start({"m": upstream.deployment()}, sluice={"pressure": tree.settings})
+    levels = set()
+    with sluice.http() as client:
+        client.send_request("POST", CHAT, chat_body())
+        upstream.wait_request(1, "load" if what == "load" else "chat")
+        for left_mib in range(1400, 400, -100):
+            tree.put("proc/meminfo", meminfo(left_mib))
+            eventually(lambda: sluice.status().headroom_bytes >> 20 == left_mib, "a sample")
+            levels.add(sluice.status().pressure_level)
+        gate.open()
+        assert client.read_answer().status == 200
+    assert (max(levels) > 0) == (what == "answer")
