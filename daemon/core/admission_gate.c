@@ -278,6 +278,15 @@ static struct verdict verdict(enum errcode code, uint64_t retry_after_usec)
     return (struct verdict) {.code = code, .retry_after_usec = retry_after_usec};
 }
 
+/* Who is refused for memory is refused together with all others: they must not come back together. */
+static struct verdict spread(struct admission *a, struct verdict v)
+{
+    if (v.code == ERRCODE_MEMORY_PRESSURE) {
+        v.retry_after_usec = retry_after_spread(&a->retry, v.retry_after_usec);
+    }
+    return v;
+}
+
 struct verdict admission_turn_away(struct admission *a, const struct ticket *t, enum errcode code,
                                    uint64_t now_usec)
 {
@@ -288,7 +297,7 @@ struct verdict admission_turn_away(struct admission *a, const struct ticket *t, 
                           .budget_usec = a->params.patience_usec[t->class]};
 
     if (code == ERRCODE_MEMORY_PRESSURE) {
-        return verdict(code, PRESSURE_RETRY_L3);
+        return spread(a, verdict(code, PRESSURE_RETRY_L3));
     }
     return refuse(a, &p, code, t->group ? wait_of(a, &p, now_usec) : 0, now_usec);
 }
@@ -471,7 +480,7 @@ static bool is_soon_enough(const struct applicant *p, uint64_t wait_usec, uint64
 
 static struct verdict gate(struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
-    struct verdict v = door(a, p, now_usec);
+    struct verdict v = spread(a, door(a, p, now_usec));
     uint64_t wait_usec;
 
     if (v.code != ERRCODE_NONE) {
@@ -607,7 +616,7 @@ struct verdict admission_requeue(struct admission *a, struct ticket *t, struct m
 
     assert(t->state == TICKET_HOME);
     a->router->level = admission_level(a);
-    v = had_place ? door(a, &p, now_usec) : gate(a, &p, now_usec);
+    v = had_place ? spread(a, door(a, &p, now_usec)) : gate(a, &p, now_usec);
     if (v.code == ERRCODE_NONE) {
         take_in(a, t, group, &p, ask, now_usec);
         t->not_before_usec = not_before_usec;

@@ -32,17 +32,15 @@ static uint32_t chance(struct retry_after *r)
     return r->random;
 }
 
-/* The interval that was counted is over: what its number of refusals says. */
+/* The interval that was counted is over: what its number of refusals says, and the quiet after it. */
 static void close_interval(struct retry_tracker *t, uint64_t now_usec)
 {
     uint64_t n_sec = t->usec / USEC_PER_SEC;
-    uint64_t n_idle = usec_since(now_usec, t->since_usec) / t->usec; /* intervals, this one too */
+    uint64_t n_intervals = usec_since(now_usec, t->since_usec) / t->usec; /* this one too */
+    uint64_t n_calm = t->n_refused < n_sec ? n_intervals : n_intervals - 1;
+    uint64_t down = n_calm * USEC_PER_SEC;
 
-    if (t->n_refused < n_sec) {
-        uint64_t down = n_idle * USEC_PER_SEC;
-
-        t->usec = t->usec > TRACKER_MIN_USEC + down ? t->usec - down : TRACKER_MIN_USEC;
-    }
+    t->usec = t->usec > TRACKER_MIN_USEC + down ? t->usec - down : TRACKER_MIN_USEC;
     t->since_usec = now_usec;
     t->n_refused = 0;
 }
@@ -72,5 +70,12 @@ uint64_t retry_after_refused(struct retry_after *r, enum call_class class, uint6
     usec = room_usec > usec ? room_usec : usec;
     usec = num_clamp_u64(usec, 0, RETRY_AFTER_MAX_USEC) * factor;
     usec = usec / 1000 * (SPREAD_MIN_PERMILLE + chance(r) % (SPREAD_PERMILLE + 1));
+    return num_clamp_u64(usec, RETRY_AFTER_MIN_USEC, RETRY_AFTER_MAX_USEC);
+}
+
+uint64_t retry_after_spread(struct retry_after *r, uint64_t least_usec)
+{
+    uint64_t usec = least_usec / 1000 * (1000 + chance(r) % (SPREAD_PERMILLE + 1));
+
     return num_clamp_u64(usec, RETRY_AFTER_MIN_USEC, RETRY_AFTER_MAX_USEC);
 }
