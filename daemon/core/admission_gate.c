@@ -24,7 +24,7 @@
 #include "core/predicted_wait.h"
 
 /*
- * overload.md measured 0.5 to 0.8 as equal and more as worse; the rest is for errors of the
+ * In simulation 0.5 to 0.8 of it were equal and more was worse; the rest is for errors of the
  * prediction, which are those of a sum of unequal answers.
  */
 #define PATIENCE_PERMILLE    800
