@@ -498,8 +498,8 @@ START_TEST(an_unload_that_does_not_happen_is_not_repeated_at_once)
 }
 END_TEST
 
-/* In use: it takes no more calls, and goes with the last. */
-START_TEST(a_model_in_use_is_drained)
+/* A call runs at a, and b needs its room. */
+static struct deployment *drain_a(void)
 {
     struct deployment *d;
 
@@ -511,6 +511,14 @@ START_TEST(a_model_in_use_is_drained)
     g_now += 4 * SEC;
     b_waits(CLASS_INTERACTIVE, g_now);
     assert_state("a", RESIDENCY_DRAINING);
+    return d;
+}
+
+/* In use: it takes no more calls, and goes with the last. */
+START_TEST(a_model_in_use_is_drained)
+{
+    struct deployment *d = drain_a();
+
     ck_assert_ptr_null(call("a"));
     wait_for("b", CLASS_INTERACTIVE, g_now);
     router_release(&g_router, d, g_now);
@@ -524,16 +532,8 @@ END_TEST
 
 START_TEST(a_drain_for_nobody_ends)
 {
-    struct deployment *d;
+    struct deployment *d = drain_a();
 
-    load("a", SEC);
-    g_is_trusted = true;
-    d = call("a");
-    g_is_trusted = false;
-    set_memory(2000, 800);
-    g_now += 4 * SEC;
-    b_waits(CLASS_INTERACTIVE, g_now);
-    assert_state("a", RESIDENCY_DRAINING);
     residency_begin_run(&g_r); /* whoever waited for b has left */
     residency_end_run(&g_r, g_now);
     assert_nothing();
