@@ -9,6 +9,7 @@ Certificates are made with openssl, as nothing in Python's library makes them.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import subprocess
@@ -116,25 +117,24 @@ class TlsDoor:
             sock.close()  # what is expected of a client that was not convinced
             return
         with tls, socket.create_connection(("127.0.0.1", self.port), PATIENCE_SEC) as inner:
-            back = threading.Thread(target=self._answer, args=(inner, tls), daemon=True)
-            back.start()
             try:
-                while bytes_ := tls.recv(65536):
-                    self.passed_bytes += len(bytes_)
-                    inner.sendall(bytes_)
-                inner.shutdown(socket.SHUT_WR)
+                while self._pass_on(tls, inner):
+                    pass
+                tls.shutdown(socket.SHUT_RDWR)
             except (ssl.SSLError, OSError):
                 pass  # one side left
-            back.join(PATIENCE_SEC)
 
-    @staticmethod
-    def _answer(inner: socket.socket, tls: ssl.SSLSocket) -> None:
-        try:
-            while bytes_ := inner.recv(65536):
-                tls.sendall(bytes_)
-            tls.shutdown(socket.SHUT_RDWR)
-        except (ssl.SSLError, OSError):
-            pass
+    def _pass_on(self, tls: ssl.SSLSocket, inner: socket.socket) -> bool:
+        """What has come from either side; False: one is done. In one thread, as two must not use an SSLSocket at once."""
+        ready = [tls] if tls.pending() else select.select([tls, inner], [], [], PATIENCE_SEC)[0]
+        if tls in ready:
+            said = tls.recv(65536)
+            self.passed_bytes += len(said)
+            inner.sendall(said)
+            return bool(said)
+        answer = inner.recv(65536) if ready else b""
+        tls.sendall(answer)
+        return bool(answer)
 
     def close(self) -> None:
         self.listener.shutdown(socket.SHUT_RDWR)
