@@ -1,93 +1,8 @@
 /*
- * openai_upstream.h: answers of model servers to events, whole, cut and wrong. JSON is written with
- * ' for ".
+ * openai_upstream.h: streams of model servers to events: complete, cut and wrong. JSON is written
+ * with ' for ".
  */
-#include "openai_client.h"
-
-/* ---- answers */
-
-#define CHAT     "{'model':'m','messages':[{'role':'user'}]}"
-#define CHAT_TWO "{'model':'m','messages':[{'role':'user'}],'n':2}"
-#define COMPLETE "{'model':'m','prompt':'x'}"
-#define EMBED    "{'model':'m','input':['a','b']}"
-
-static struct recording_sink g_sink;
-
-/* Decodes an answer in pieces of step bytes. What feed or end answered. */
-static int answer(enum request_kind kind, const char *request, struct str bytes, bool is_sse,
-                  size_t step)
-{
-    struct request *req = decode(kind, request);
-    struct openai_decoder *d = openai_decoder_new(req, &g_sink.sink);
-    bool full;
-    int r = 0;
-
-    ck_assert(d);
-    for (size_t at = 0; r == 0 && at < bytes.len; at += step) {
-        size_t n = bytes.len - at < step ? bytes.len - at : step;
-
-        r = openai_decoder_feed(d, (struct str) {bytes.ptr + at, n}, is_sse, 1000, &full,
-                                &g_problem);
-    }
-    if (r == 0) {
-        r = openai_decoder_end(d, 2000, &g_problem);
-        ck_assert_int_eq(r == 0, openai_decoder_is_over(d));
-    }
-    ck_assert_int_eq(openai_decoder_is_over(d), g_sink.is_over);
-    openai_decoder_free(d);
-    request_free(req);
-    return r;
-}
-
-/* The events of an answer, whatever the pieces in which it comes. */
-static void gives_events(enum request_kind kind, const char *request, const char *text, bool is_sse,
-                         const char *want)
-{
-    static const size_t steps[] = {1, 2, 7, 100000};
-    struct str bytes = json(text), wanted = json(want);
-
-    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-        int r;
-
-        recording_sink_init(&g_sink);
-        r = answer(kind, request, bytes, is_sse, steps[i]);
-        ck_assert_msg(r == 0, "%d %s", r, r == -EBADMSG ? g_problem.text : "");
-        ck_assert_msg(str_is_equal(buf_str(&g_sink.lines), wanted), "is\n%s, not\n%s",
-                      recording_sink_text(&g_sink), wanted.ptr);
-        recording_sink_done(&g_sink);
-    }
-}
-
-static void streams(const char *request, const char *text, const char *want)
-{
-    gives_events(REQUEST_CHAT, request, text, true, want);
-}
-
-static void fails(enum request_kind kind, const char *request, const char *text, bool is_sse,
-                  enum errcode code, const char *words)
-{
-    static const size_t steps[] = {1, 100000};
-    struct str bytes = json(text);
-
-    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
-        recording_sink_init(&g_sink);
-        ck_assert_int_eq(answer(kind, request, bytes, is_sse, steps[i]), -EBADMSG);
-        ck_assert_msg(g_problem.code == code, "%s: %s", errcode_info(g_problem.code)->name, text);
-        ck_assert_msg(strstr(g_problem.text, words), "'%s' for %s", g_problem.text, text);
-        ck_assert(!g_sink.is_over);
-        recording_sink_done(&g_sink);
-    }
-}
-
-static void stream_fails(const char *text, enum errcode code, const char *words)
-{
-    fails(REQUEST_CHAT, CHAT, text, true, code, words);
-}
-
-#define CHUNK(s) "data: {'id':'x','object':'chat.completion.chunk','choices':[" s "]}\n\n"
-#define DELTA(s) CHUNK("{'index':0,'delta':{" s "},'finish_reason':null}")
-#define STOP     CHUNK("{'index':0,'delta':{},'finish_reason':'stop'}")
-#define DONE     "data: [DONE]\n\n"
+#include "openai_decode_support.h"
 
 START_TEST(a_stream_of_ollama)
 {
@@ -463,108 +378,6 @@ START_TEST(completions)
 }
 END_TEST
 
-START_TEST(a_body_instead_of_a_stream)
-{
-    static const char body[] =
-        " {'choices':[{'finish_reason':'tool_calls','index':0,'message':{'role':'assistant',"
-        "'reasoning_content':'hm','content':'a','tool_calls':[{'id':'c','type':'function',"
-        "'function':{'name':'f','arguments':'{}'}}]}}],'usage':{'prompt_tokens':1,"
-        "'completion_tokens':2,'total_tokens':3},'id':'x','object':'chat.completion'}\n";
-
-    gives_events(REQUEST_CHAT, CHAT, body, false,
-                 "TEXT 0 thinking hm\nTEXT 0 answer a\nTOOL_CALL 0 0 c f {}\nUSAGE 1 0 2\n"
-                 "END tool_calls\n");
-    gives_events(REQUEST_CHAT, CHAT, body, true, /* with the wrong Content-Type */
-                 "TEXT 0 thinking hm\nTEXT 0 answer a\nTOOL_CALL 0 0 c f {}\nUSAGE 1 0 2\n"
-                 "END tool_calls\n");
-    gives_events(REQUEST_CHAT, CHAT, DELTA("'content':'a'") STOP, false,
-                 "TEXT 0 answer a\nEND stop\n");
-}
-END_TEST
-
-START_TEST(embeddings)
-{
-    gives_events(REQUEST_EMBED, EMBED,
-                 "{'object':'list','data':[{'index':1,'embedding':[3,4e0]},{'index':0,'embedding':"
-                 "[-1.5,2]}],'usage':{'prompt_tokens':5,'total_tokens':5}}",
-                 false, "EMBEDDING 0 -1.5 2\nEMBEDDING 1 3 4\nUSAGE 5 0 0\nEND\n");
-    /* without index: in order; base64 of 1.0f, 2.0f, with an escaped slash elsewhere */
-    gives_events(REQUEST_EMBED, EMBED,
-                 "{'data':[{'embedding':'AACAPwAAAEA='},{'embedding':'AACAPw\\u003d='}]}", true,
-                 "EMBEDDING 0 1 2\nEMBEDDING 1 1\nEND\n");
-    gives_events(REQUEST_EMBED, "{'model':'m','input':[1,2,3]}", "{'data':[{'embedding':[1]}]}",
-                 false, "EMBEDDING 0 1\nEND\n");
-}
-END_TEST
-
-/* The sink prints six digits; the exact values are compared by the fuzzer. */
-START_TEST(numbers_in_every_form)
-{
-    gives_events(
-        REQUEST_EMBED, "{'model':'m','input':'a'}",
-        "{'data':[{'embedding':[0.013829439878463745,-0.013829439878463745,0,-0,1,-1,1.5e-05,"
-        "123456789012345678901,0.000000000000000000000000123,12345678901234567890.5,"
-        "0.12345678901234567890123456789]}]}",
-        false,
-        "EMBEDDING 0 0.0138294 -0.0138294 0 -0 1 -1 1.5e-05 1.23457e+20 1.23e-25 "
-        "1.23457e+19 0.123457\nEND\n");
-}
-END_TEST
-
-START_TEST(embeddings_that_are_wrong)
-{
-    static const struct {
-        const char *body, *words;
-    } table[] = {
-        {"{'data':[{'index':0,'embedding':[1]}]}", "2 vectors"},
-        {"{'data':[]}", "2 vectors"},
-        {"{'data':{}}", "2 vectors"},
-        {"{}", "2 vectors"},
-        {"{'data':[{'index':0,'embedding':[1]},{'index':0,'embedding':[1]}]}", "taken"},
-        {"{'data':[{'index':0,'embedding':[1]},{'index':2,'embedding':[1]}]}", "out of range"},
-        {"{'data':[{'index':0,'embedding':[1]},{'index':'1','embedding':[1]}]}", "proper index"},
-        {"{'data':[{'index':0,'embedding':[1]},{'index':1}]}", "missing"},
-        {"{'data':[{'index':0,'embedding':[1]},7]}", "missing"},
-        {"{'data':[{'embedding':[]},{'embedding':[1]}]}", "empty"},
-        {"{'data':[{'embedding':[1]},{'embedding':['a']}]}", "something else than numbers"},
-        {"{'data':[{'embedding':[1e40]},{'embedding':[1]}]}", "no float"},
-        {"{'data':[{'embedding':7},{'embedding':[1]}]}", "neither"},
-        {"{'data':[{'embedding':'!'},{'embedding':[1]}]}", "base64"},
-        {"{'data':[{'embedding':'AACA'},{'embedding':[1]}]}", "base64"},
-        {"{'data':[{'embedding':''},{'embedding':[1]}]}", "empty"},
-        {"{'data':[{'embedding':'AACAfw=='},{'embedding':[1]}]}", "not finite"},
-        {"data: {}\n\n", "not JSON"},
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
-        fails(REQUEST_EMBED, EMBED, table[i].body, false, ERRCODE_UPSTREAM_GARBAGE, table[i].words);
-    }
-}
-END_TEST
-
-START_TEST(a_vector_of_too_many_dimensions)
-{
-    size_t n = 65537, at = 0;
-    char *text = malloc(2 * n + 100);
-    struct str bytes;
-
-    ck_assert(text);
-    at += (size_t) snprintf(text, 100, "{\"data\":[{\"embedding\":[0");
-    for (size_t i = 1; i < n; i++) {
-        memcpy(text + at, ",0", 2);
-        at += 2;
-    }
-    at += (size_t) snprintf(text + at, 100, "]}]}");
-    bytes = (struct str) {text, at};
-    recording_sink_init(&g_sink);
-    ck_assert_int_eq(answer(REQUEST_EMBED, "{'model':'m','input':'a'}", bytes, false, at),
-                     -EBADMSG);
-    ck_assert_ptr_nonnull(strstr(g_problem.text, "too many dimensions"));
-    recording_sink_done(&g_sink);
-    free(text);
-}
-END_TEST
-
 START_TEST(a_chunk_of_more_than_a_megabyte)
 {
     struct request *req = decode(REQUEST_CHAT, CHAT);
@@ -584,32 +397,6 @@ START_TEST(a_chunk_of_more_than_a_megabyte)
     ck_assert_int_eq(r, -EBADMSG);
     ck_assert_int_eq(g_problem.code, ERRCODE_UPSTREAM_GARBAGE);
     ck_assert_ptr_nonnull(strstr(g_problem.text, "1048576"));
-    openai_decoder_free(d);
-    request_free(req);
-    recording_sink_done(&g_sink);
-}
-END_TEST
-
-START_TEST(a_body_of_more_than_64_megabytes)
-{
-    struct request *req = decode(REQUEST_EMBED, EMBED);
-    struct openai_decoder *d;
-    size_t n_block = 1024 * 1024;
-    char *block = malloc(n_block);
-    bool full;
-    int r = 0, i;
-
-    recording_sink_init(&g_sink);
-    d = openai_decoder_new(req, &g_sink.sink);
-    ck_assert(d && block);
-    memset(block, 'x', n_block);
-    for (i = 0; r == 0 && i < 66; i++) {
-        r = openai_decoder_feed(d, (struct str) {block, n_block}, false, 0, &full, &g_problem);
-    }
-    ck_assert_int_eq(i, 65);
-    ck_assert_int_eq(r, -EBADMSG);
-    ck_assert_int_eq(g_problem.code, ERRCODE_UPSTREAM_GARBAGE);
-    free(block);
     openai_decoder_free(d);
     request_free(req);
     recording_sink_done(&g_sink);
@@ -710,15 +497,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, tool_calls_as_others_send_them);
     tcase_add_test(tc, too_many_tool_calls);
     tcase_add_test(tc, completions);
-    tcase_add_test(tc, a_body_instead_of_a_stream);
-    tcase_add_test(tc, embeddings);
-    tcase_add_test(tc, numbers_in_every_form);
-    tcase_add_test(tc, embeddings_that_are_wrong);
-    tcase_add_test(tc, a_vector_of_too_many_dimensions);
     tcase_add_test(tc, a_chunk_of_more_than_a_megabyte);
-    tcase_add_test(tc, a_body_of_more_than_64_megabytes);
     tcase_add_test(tc, full_is_told_and_everything_is_delivered);
     tcase_add_test(tc, out_of_memory_anywhere);
 }
-
 TEST_MAIN("openai_decode", add_tests)
