@@ -3,23 +3,20 @@
  * objects under a virtual clock, with a second look at every decision; a list that breaks a rule is
  * shrunk to one from which nothing can be left out, and printed.
  *
- * The second look is a scheduler as plain as can be: it goes through all tickets each time, has virtual
- * times of its own, and says whether the ticket that got a slot is one of those that might (callers with
- * the same virtual time are equals), or why nobody may. What it shares with the real one are
- * the estimates, and what is due to lower classes (test_class_floor.c).
+ * The second look is plain_scheduler.h's: whether the ticket that got a slot is one of those that
+ * might, or nobody may.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "core/admission.h"
+#include "plain_scheduler.h"
 #include "support.h"
 
 #define SEC       USEC_PER_SEC
 #define START     (1000 * SEC)
-#define N_CALLERS 6
-#define MAX_STEPS 400
+#define N_CALLERS PLAIN_CALLERS
+#define MAX_STEPS PLAIN_TICKETS
 #define MAX_LOG   (8 * MAX_STEPS)
 
 enum kind { ARRIVE, FINISH, FAIL, LEAVE, SPEAK, LEVEL, WAIT, _KIND_MAX };
@@ -40,12 +37,6 @@ struct setting {
 static const struct setting normal = {.weights = {1, 1, 2, 3, 1, 6},
                                       .patience_usec = {4 * SEC, 30 * SEC, 120 * SEC}};
 
-/* The plain scheduler's lane. */
-struct lane {
-    uint64_t settled; /* virtual time, without what runs */
-    unsigned n_queued;
-};
-
 struct world {
     const struct setting *setting;
     struct router router;
@@ -54,9 +45,7 @@ struct world {
     struct caller_rule rules[N_CALLERS];
     struct ticket tickets[MAX_STEPS];
     unsigned n_outcomes[MAX_STEPS]; /* refused, ended, left: one for each ticket */
-    size_t n_tickets;
-    struct lane lanes[N_CALLERS][_CLASS_MAX];
-    uint64_t served[_CLASS_MAX];
+    struct plain plain;             /* has the number of the tickets */
     unsigned n_acquired, n_released;
     uint64_t now;
     uint64_t log[MAX_LOG];
@@ -100,6 +89,8 @@ static void world_init(struct world *w, const struct setting *setting)
     router_commit(&w->router, &plan);
     pressure_init(&w->pressure);
     admission_init(&w->admission, &params, &w->router, &w->pressure);
+    w->plain = (struct plain) {
+        .admission = &w->admission, .pressure = &w->pressure, .tickets = w->tickets};
     for (unsigned i = 0; i < N_CALLERS; i++) {
         w->rules[i] =
             (struct caller_rule) {.kind = CALLER_UID, .uid = i, .weight = setting->weights[i]};
@@ -109,7 +100,7 @@ static void world_init(struct world *w, const struct setting *setting)
 
 static void world_done(struct world *w)
 {
-    for (size_t i = 0; i < w->n_tickets; i++) {
+    for (size_t i = 0; i < w->plain.n_tickets; i++) {
         admission_release(&w->admission, &w->tickets[i], w->now);
     }
     admission_done(&w->admission);
@@ -136,145 +127,13 @@ static void outcome(struct world *w, const struct ticket *t)
     require(w, t->state == TICKET_HOME, "who has an outcome holds nothing");
 }
 
-/* ---------------------------------------------------------------- the plain scheduler */
-
-static unsigned slots_of(const struct model_group *g)
-{
-    return g->deployments[0]->slots;
-}
-
-static uint64_t cost(const struct ticket *t)
-{
-    uint64_t usec = t->charged_usec / slots_of(t->group);
-
-    return usec * FAIR_VTIME_PER_USEC / t->caller->lanes[t->class].weight;
-}
-
-static uint64_t vtime_of(const struct world *w, unsigned caller, unsigned class)
-{
-    uint64_t v = w->lanes[caller][class].settled;
-
-    for (size_t i = 0; i < w->n_tickets; i++) {
-        const struct ticket *t = &w->tickets[i];
-
-        if (t->state == TICKET_GRANTED && t->caller->uid == caller && t->class == class) {
-            v += cost(t);
-        }
-    }
-    return v;
-}
-
-/* It begins to wait: lifted to the least of those that wait, or to who was served last. */
-static void plain_join(struct world *w, const struct ticket *t)
-{
-    struct lane *lane = &w->lanes[t->caller->uid][t->class];
-    uint64_t own = vtime_of(w, t->caller->uid, t->class), least = UINT64_MAX;
-
-    for (unsigned c = 0; c < N_CALLERS; c++) {
-        if (w->lanes[c][t->class].n_queued > 0) {
-            uint64_t v = vtime_of(w, c, t->class);
-
-            least = v < least ? v : least;
-        }
-    }
-    least = least == UINT64_MAX ? w->served[t->class] : least;
-    if (lane->n_queued++ == 0 && own < least) {
-        lane->settled += least - own;
-    }
-}
-
-static bool is_free(const struct world *w, const struct ticket *t);
-
-static bool may_run(const struct world *w, const struct ticket *t)
-{
-    return t->state == TICKET_QUEUED && is_free(w, t);
-}
-
-/* Is there a slot for it, that it may have? */
-static bool is_free(const struct world *w, const struct ticket *t)
-{
-    const struct admission *a = &w->admission;
-    const struct deployment *d = t->group->deployments[0];
-    const struct caller_entry *c = t->caller;
-    unsigned limit = w->pressure.level >= PRESSURE_L3   ? 1
-                     : w->pressure.level >= PRESSURE_L2 ? (d->slots + 1) / 2
-                                                        : d->slots;
-    uint64_t other = c == a->last_caller ? a->other_caller_at_usec : a->last_caller_at_usec;
-    bool is_alone = other == 0 || w->now - other >= 60 * SEC;
-    uint64_t interactive_at = t->group->floor.interactive_at_usec;
-    unsigned n_low = 0;
-
-    limit = limit < d->slots - d->limit.n_less ? limit : d->slots - d->limit.n_less;
-    if (d->in_use >= limit) {
-        return false;
-    }
-    if ((w->pressure.level == PRESSURE_L1 && t->class == CLASS_BACKGROUND) ||
-        (w->pressure.level > PRESSURE_L1 && t->class != CLASS_INTERACTIVE)) {
-        return false;
-    }
-    if (d->slots > 1 && !is_alone && c->n_running > 0 && c->n_running >= d->slots - 1) {
-        return false;
-    }
-    for (size_t i = 0; i < w->n_tickets; i++) {
-        n_low += w->tickets[i].state == TICKET_GRANTED && w->tickets[i].deployment == d &&
-                 w->tickets[i].class != CLASS_INTERACTIVE;
-    }
-    return t->class == CLASS_INTERACTIVE || d->slots == 1 || interactive_at == 0 ||
-           w->now - interactive_at >= 60 * SEC || n_low + 1 < d->slots;
-}
-
-static bool is_due(const struct world *w, const struct ticket *t)
-{
-    return w->pressure.level == PRESSURE_L0 &&
-           class_floor_is_due(&t->group->floor, t->class, t->expected_usec / slots_of(t->group),
-                              t->queued_at_usec, w->now);
-}
-
-/* Must a go before b? Both may run. */
-static bool goes_before(const struct world *w, const struct ticket *a, const struct ticket *b)
-{
-    bool a_due = is_due(w, a), b_due = is_due(w, b);
-
-    if (a_due != b_due) {
-        return a_due && a->class > b->class; /* of one class it is nobody's claim */
-    }
-    if (a->class != b->class) {
-        return a->class < b->class;
-    }
-    if (a->caller != b->caller) {
-        return vtime_of(w, a->caller->uid, a->class) < vtime_of(w, b->caller->uid, b->class);
-    }
-    return a->place < b->place && (a->group == b->group || (!a_due && !b_due));
-}
-
-/* Before a grant: who may get the slot. */
-struct plain_view {
-    bool may[MAX_STEPS];
-    bool anybody;
-};
-
-static void look(const struct world *w, struct plain_view *v)
-{
-    memset(v, 0, sizeof *v);
-    for (size_t i = 0; i < w->n_tickets; i++) {
-        if (!may_run(w, &w->tickets[i])) {
-            continue;
-        }
-        v->may[i] = v->anybody = true;
-        for (size_t j = 0; j < w->n_tickets && v->may[i]; j++) {
-            v->may[i] =
-                !may_run(w, &w->tickets[j]) || !goes_before(w, &w->tickets[j], &w->tickets[i]);
-        }
-    }
-}
-
 /* ---------------------------------------------------------------- what happens */
 
 static void check_slots(struct world *w)
 {
     unsigned n_granted = 0, n_in_use = 0;
 
-    for (size_t i = 0; i < w->n_tickets; i++) {
+    for (size_t i = 0; i < w->plain.n_tickets; i++) {
         n_granted += w->tickets[i].state == TICKET_GRANTED;
     }
     for (size_t i = 0; i < w->router.n_groups; i++) {
@@ -297,7 +156,7 @@ static void check_refusal(struct world *w, const struct ticket *t, const struct 
 
 static void leave_lane(struct world *w, const struct ticket *t)
 {
-    w->lanes[t->caller->uid][t->class].n_queued--;
+    w->plain.lanes[t->caller->uid][t->class].n_queued--;
 }
 
 static bool grant_one(struct world *w)
@@ -306,10 +165,10 @@ static bool grant_one(struct world *w)
     static uint64_t before[N_CALLERS][_CLASS_MAX];
     struct ticket *t;
 
-    look(w, &view);
+    plain_look(&w->plain, w->now, &view);
     for (unsigned c = 0; c < N_CALLERS; c++) {
         for (unsigned k = 0; k < _CLASS_MAX; k++) {
-            before[c][k] = vtime_of(w, c, k);
+            before[c][k] = plain_vtime(&w->plain, c, k);
         }
     }
     t = admission_next(&w->admission, w->now);
@@ -320,7 +179,7 @@ static bool grant_one(struct world *w)
     require(w, view.may[t - w->tickets], "the plain scheduler agrees");
     require(w, w->now <= t->deadline_at_usec, "nobody runs after its deadline");
     require(w, t->deployment->in_use <= t->deployment->slots, "never more than slots");
-    w->served[t->class] = before[t->caller->uid][t->class];
+    w->plain.served[t->class] = before[t->caller->uid][t->class];
     leave_lane(w, t);
     w->n_acquired++;
     note(w, 2, t, 0);
@@ -329,10 +188,10 @@ static bool grant_one(struct world *w)
 
 static void release(struct world *w, struct ticket *t, enum errcode code)
 {
-    struct lane *lane = &w->lanes[t->caller->uid][t->class];
+    struct lane *lane = &w->plain.lanes[t->caller->uid][t->class];
 
     admission_note_end(&w->admission, t, code, w->now);
-    lane->settled += cost(t); /* as it was set right */
+    lane->settled += plain_cost(t); /* as it was set right */
     admission_release(&w->admission, t, w->now);
     w->n_released++;
 }
@@ -352,7 +211,7 @@ static bool preempt_one(struct world *w)
     release(w, t, ERRCODE_PREEMPTED);
     v = admission_requeue(&w->admission, t, t->group, &ask, w->now, w->now);
     if (v.code == ERRCODE_NONE) {
-        plain_join(w, t);
+        plain_join(&w->plain, t);
     } else {
         check_refusal(w, t, &v);
     }
@@ -381,7 +240,7 @@ static void settle(struct world *w)
             is_busy = true;
         }
     }
-    for (size_t i = 0; i < w->n_tickets; i++) {
+    for (size_t i = 0; i < w->plain.n_tickets; i++) {
         require(w, w->tickets[i].state != TICKET_QUEUED || w->tickets[i].deadline_at_usec > w->now,
                 "who waits leaves at its deadline");
     }
@@ -398,7 +257,7 @@ static void note_ousted(struct world *w, unsigned class)
         bool is_below = false;
 
         leave_lane(w, t);
-        for (size_t i = 0; i < w->n_tickets; i++) {
+        for (size_t i = 0; i < w->plain.n_tickets; i++) {
             is_below |= w->tickets[i].state == TICKET_QUEUED && w->tickets[i].class > t->class;
         }
         require(w, t->class >= class, "nobody makes room for a lower class");
@@ -408,7 +267,7 @@ static void note_ousted(struct world *w, unsigned class)
 
 static void arrive(struct world *w, const struct step *s)
 {
-    struct ticket *t = &w->tickets[w->n_tickets++];
+    struct ticket *t = &w->tickets[w->plain.n_tickets++];
     struct caller_name name = {.kind = CALLER_UID, .uid = s->caller};
     struct admission_ask ask = {.caller = name,
                                 .class = (enum call_class) s->class,
@@ -423,7 +282,7 @@ static void arrive(struct world *w, const struct step *s)
     note_ousted(w, s->class);
     note(w, 4, t, v.code == ERRCODE_NONE);
     if (v.code == ERRCODE_NONE) {
-        plain_join(w, t);
+        plain_join(&w->plain, t);
         return;
     }
     require(w, v.code != ERRCODE_CLIENT_QUEUE_FULL || n_waits >= 9, "429 only for one's own limit");
@@ -437,10 +296,10 @@ static struct ticket *nth(struct world *w, enum ticket_state state, unsigned n)
 {
     size_t n_such = 0;
 
-    for (size_t i = 0; i < w->n_tickets; i++) {
+    for (size_t i = 0; i < w->plain.n_tickets; i++) {
         n_such += w->tickets[i].state == state;
     }
-    for (size_t i = 0; i < w->n_tickets && n_such > 0; i++) {
+    for (size_t i = 0; i < w->plain.n_tickets && n_such > 0; i++) {
         if (w->tickets[i].state == state && n++ % n_such == 0) {
             return &w->tickets[i];
         }
@@ -519,7 +378,7 @@ static void play(struct world *w, const struct setting *setting, const struct st
         settle(w);
     }
     if (w->broken[0]) { /* the admission may be in any state */
-        w->n_tickets = 0;
+        w->plain.n_tickets = 0;
         list_for_each (l, &w->router.deployments) {
             CONTAINER_OF(l, struct deployment, link)->in_use = 0;
         }
@@ -692,7 +551,7 @@ static bool is_let_in(struct world *w, const struct setting *setting, const stru
         }
     }
 
-    bool is_in = w->tickets[w->n_tickets - 1].state == TICKET_QUEUED;
+    bool is_in = w->tickets[w->plain.n_tickets - 1].state == TICKET_QUEUED;
 
     settle(w);
     ck_assert_str_eq(w->broken, "");
@@ -761,7 +620,7 @@ static void keep_waiting(struct world *w, struct backlog *b, unsigned caller, un
     }
 }
 
-/* The virtual-time bound of VTC, for N slots: nobody gets further ahead than two long calls a slot. */
+/* The virtual-time bound of VTC, for N slots: nobody gets further ahead than two long calls each. */
 START_TEST(backlogged_callers_get_their_shares)
 {
     static const struct setting patient = {.weights = {1, 1, 2, 3, 1, 6}};
