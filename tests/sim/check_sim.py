@@ -52,6 +52,34 @@ def check_policies(program: str, folder: Path) -> None:
         assert 0 <= r["wasted_slot_share"]["mean"] <= 1
 
 
+# setting deadline: figure, least, most. What the constants of admission were chosen for.
+EASY = (("good_interactive", 0.995, 1.0), ("good_batch", 0.99, 1.0))
+DEADLINE: dict[float, tuple[tuple[str, float, float], ...]] = {
+    0.5: EASY,
+    0.8: EASY,
+    1.0: (),
+    1.5: (),
+    2.0: (("good_interactive", 0.95, 1.0), ("good_batch", 0.25, 1.0),
+          ("token_goodput", 0.95, 1.05), # shorter answers have more of prefill
+          ("attempts_per_intent", 1.0, 1.5)),
+    4.0: (),
+    10.0: (("good_interactive", 0.28, 1.0), ("good_batch", 0.01, 1.0), ("token_goodput", 0.91, 1.05)),
+}
+
+
+def check_deadlines(program: str, folder: Path) -> None:
+    loads = ",".join(f"{load:g}" for load in DEADLINE)
+    args = ("--quick", "--seeds", "2", "--load", loads)
+    runs = json.loads(run(program, folder, "d.json", *args, "--setting", "deadline")[1])["runs"]
+    for load, goals in DEADLINE.items():
+        for figure, least, most in (*goals, ("wasted_token_share", -0.01, 0.01)): # who runs at the end is not counted whole
+            found = mean(runs, "deadline", "sluice", load, figure)
+            assert least <= found <= most, (load, figure, found)
+    runs = json.loads(run(program, folder, "h.json", *args[:3], "--setting", "deadline-hog")[1])["runs"]
+    assert mean(runs, "deadline-hog", "sluice", 2.1, "victims_good") >= 0.9
+    assert abs(mean(runs, "deadline-hog", "sluice", 2.1, "wasted_token_share")) <= 0.01
+
+
 def check_fleet(program: str, folder: Path) -> None:
     fleet = json.loads(run(program, folder, "f.json", "--quick", "--fleet", "40")[1])["fleet"]
     assert fleet["good_popular"] > 0.3
@@ -71,6 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         check_same(program, Path(folder))
         check_policies(program, Path(folder))
+        check_deadlines(program, Path(folder))
         check_fleet(program, Path(folder))
     check_bad_arguments(program)
 

@@ -46,6 +46,14 @@ static bool counts(const struct intent *i)
            i->born_at_usec < i->clients->count_to_usec;
 }
 
+/* When its client gives up, for good where the setting says that they do. */
+static uint64_t gives_up_at(const struct intent *i)
+{
+    const struct setting *s = i->clients->setting;
+
+    return (s->leaves_at_limit ? i->born_at_usec : i->asked_at_usec) + s->limit_usec[i->class];
+}
+
 static double seconds(uint64_t usec)
 {
     return (double) usec / 1e6;
@@ -127,7 +135,7 @@ static void ask(struct intent *i)
     i->n_attempts++;
     i->attempt = a;
     i->asked_at_usec = now_of(i);
-    event_heap_set(c->heap, &i->event, now_of(i) + c->setting->limit_usec[i->class]);
+    event_heap_set(c->heap, &i->event, gives_up_at(i));
     c->policy->ops->submit(c->policy, a);
 }
 
@@ -146,14 +154,23 @@ static void pause_or_give_up(struct intent *i, uint64_t retry_after_usec)
     if (retry_after_usec == 0) {
         retry_after_usec = (uint64_t) (backoff * 1e6);
     }
-    event_heap_set(i->clients->heap, &i->event, now_of(i) + retry_after_usec);
+    retry_after_usec += now_of(i);
+    if (i->clients->setting->leaves_at_limit && retry_after_usec > gives_up_at(i)) {
+        retry_after_usec = gives_up_at(i);
+    }
+    event_heap_set(i->clients->heap, &i->event, retry_after_usec);
 }
 
 static void on_event(struct sim_event *e)
 {
     struct intent *i = CONTAINER_OF(e, struct intent, event);
     struct clients *c = i->clients;
+    bool leaves = c->setting->leaves_at_limit && now_of(i) >= gives_up_at(i);
 
+    if (!i->attempt && leaves) {
+        intent_over(i, false);
+        return;
+    }
     if (!i->attempt) {
         ask(i);
         return;
@@ -163,7 +180,11 @@ static void on_event(struct sim_event *e)
     }
     i->attempt->intent = NULL;
     c->policy->ops->leave(c->policy, TAKE(i->attempt));
-    pause_or_give_up(i, 0);
+    if (leaves) {
+        intent_over(i, false);
+    } else {
+        pause_or_give_up(i, 0);
+    }
 }
 
 void attempt_granted(struct attempt *a)
@@ -178,8 +199,12 @@ void attempt_granted(struct attempt *a)
 
 void attempt_begun(struct attempt *a)
 {
-    a->intent->first_at_usec = now_of(a->intent);
-    event_heap_drop(a->intent->clients->heap, &a->intent->event);
+    struct intent *i = a->intent;
+
+    i->first_at_usec = now_of(i);
+    if (!i->clients->setting->leaves_at_limit || i->class == CLASS_INTERACTIVE) {
+        event_heap_drop(i->clients->heap, &i->event);
+    }
 }
 
 void attempt_done(struct attempt *a)

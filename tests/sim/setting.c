@@ -1,12 +1,15 @@
 /*
  * The settings.
  *
- *   sketch  one slot, service lognormal with mean 12 s and sigma 0.8, half interactive (first token
- *           within 20 s) and half batch (within 120 s); limits of each attempt
- *   bench   a small model on one slot: interactive 24 to 48 tokens, the first within 5 s; batch 64 to
- *           128 tokens, all within 40 s; limits from the intent's birth
- *   hog     bench, where one caller of five asks for ten times what each of the others does, who
- *           together ask for 0.6 of the slot at a load of 2.1
+ *   sketch        one slot, service lognormal with mean 12 s and sigma 0.8, half interactive (first
+ *                 token within 20 s) and half batch (within 120 s); limits of each attempt
+ *   bench         a small model on one slot: interactive 24 to 48 tokens, the first within 5 s; batch
+ *                 64 to 128 tokens, all within 40 s; limits from the intent's birth
+ *   hog           bench, where one caller of five asks for ten times what each of the others does,
+ *                 who together ask for 0.6 of the slot at a load of 2.1
+ *   deadline      bench at 189 tokens/s, whose clients leave for good when the limit of their intent
+ *                 is over: what the constants of admission were chosen with
+ *   deadline-hog  the same, all interactive, with the callers of hog
  *
  * Must not: draw anything that depends on a policy.
  */
@@ -18,11 +21,11 @@
 #include "base/clock.h"
 #include "base/macros.h"
 
+#define HOG_SHARES {10.0 / 14, 1.0 / 14, 1.0 / 14, 1.0 / 14, 1.0 / 14}
+
 #define BENCH                                                                                      \
     .seconds = 1800, .warm_seconds = 120, .min_tokens = {24, 64}, .max_tokens = {48, 128},         \
-    .prefill_usec = 40000, .token_usec = 10000,                                                    \
-    .limit_usec = {5 * USEC_PER_SEC, 40 * USEC_PER_SEC}, .is_from_birth = 1,                       \
-    .interactive_share = 0.5
+    .prefill_usec = 40000, .limit_usec = {5 * USEC_PER_SEC, 40 * USEC_PER_SEC}, .is_from_birth = 1
 
 static const struct setting settings[] = {
     {
@@ -38,11 +41,38 @@ static const struct setting settings[] = {
         .caller_shares = {1},
         .n_callers = 1,
     },
-    {.name = "bench", BENCH, .caller_shares = {1}, .n_callers = 1},
+    {
+        .name = "bench",
+        BENCH,
+        .token_usec = 10000,
+        .interactive_share = 0.5,
+        .caller_shares = {1},
+        .n_callers = 1,
+    },
     {
         .name = "hog",
         BENCH,
-        .caller_shares = {10.0 / 14, 1.0 / 14, 1.0 / 14, 1.0 / 14, 1.0 / 14},
+        .token_usec = 10000,
+        .interactive_share = 0.5,
+        .caller_shares = HOG_SHARES,
+        .n_callers = 5,
+    },
+    {
+        .name = "deadline",
+        BENCH,
+        .token_usec = 5300,
+        .leaves_at_limit = 1,
+        .interactive_share = 0.5,
+        .caller_shares = {1},
+        .n_callers = 1,
+    },
+    {
+        .name = "deadline-hog",
+        BENCH,
+        .token_usec = 5300,
+        .leaves_at_limit = 1,
+        .interactive_share = 1,
+        .caller_shares = HOG_SHARES,
         .n_callers = 5,
     },
 };

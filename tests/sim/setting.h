@@ -25,6 +25,8 @@ struct setting {
      */
     uint64_t limit_usec[SETTING_CLASSES];
     int is_from_birth;
+    /* clients leave for good when the intent's limit is over, also in the middle of its answer */
+    int leaves_at_limit;
     /* sluice.queue.patience as an operator of such a device would have it; 0: the default */
     uint64_t patience_usec[SETTING_CLASSES];
     double interactive_share;
@@ -32,7 +34,7 @@ struct setting {
     size_t n_callers;
 };
 
-/* By name ("sketch", "bench", "hog"), or NULL. */
+/* By name ("sketch", "bench", "hog", "deadline", "deadline-hog"), or NULL. */
 const struct setting *setting_find(const char *name);
 
 /* Tokens of an answer. */

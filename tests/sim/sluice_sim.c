@@ -34,14 +34,13 @@ struct options {
 };
 
 static const char *const policies[] = {"fifo", "limits", "sluice"};
-static const char *const setting_names[] = {"sketch", "bench", "hog"};
+static const char *const setting_names[] = {"sketch", "bench", "hog", "deadline", "deadline-hog"};
 
 static int usage(FILE *out, int rc)
 {
-    (void) fputs(
-        "usage: sluice_sim [--quick] [--seeds N] [--load X,Y,...] [--setting sketch|bench|hog]\n"
-        "                  [--json FILE] [--quiet]\n",
-        out);
+    (void) fputs("usage: sluice_sim [--quick] [--seeds N] [--load X,Y,...] [--setting NAME]\n"
+                 "                  [--fleet N] [--json FILE] [--quiet]\n",
+                 out);
     return rc;
 }
 
@@ -67,7 +66,7 @@ static void run_setting(const struct options *o, const char *name, FILE *json)
 {
     static const double hog_loads[] = {2.1};
     struct setting setting = o->is_quick ? shortened(setting_find(name)) : *setting_find(name);
-    bool is_hog = strcmp(name, "hog") == 0;
+    bool is_hog = setting.n_callers > 1; /* about callers, and not about loads */
     const double *loads = is_hog ? hog_loads : o->loads;
     size_t n_loads = is_hog ? 1 : o->n_loads, n = 0;
     struct result results[MAX_RESULTS];

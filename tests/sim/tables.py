@@ -63,11 +63,14 @@ def of_hog(runs: list[Run]) -> list[str]:
     return lines
 
 
+TABLES = {"sketch": of_loads, "bench": of_loads, "hog": of_hog, "deadline": of_loads, "deadline-hog": of_hog}
+
+
 def main() -> None:
     runs = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["runs"]
     path = Path(sys.argv[2])
     text = path.read_text(encoding="utf-8")
-    for setting, table in (("sketch", of_loads), ("bench", of_loads), ("hog", of_hog)):
+    for setting, table in TABLES.items():
         lines = "\n".join(table([run for run in runs if run["setting"] == setting]))
         pattern = rf"(<!-- {setting} -->\n).*?(<!-- end -->)"
         text, n = re.subn(pattern, lambda m: f"{m[1]}{lines}\n{m[2]}", text, flags=re.S)
