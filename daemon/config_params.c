@@ -2,8 +2,11 @@
 #include "config_params.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "memory_limit.h"
 
@@ -71,6 +74,36 @@ int config_params_callers(const struct config *c, struct caller_rule **ret, size
     *ret = rules;
     *ret_n = n;
     return 0;
+}
+
+/* A device with one of these may hold models in memory of its own. NVIDIA's, AMD's. */
+static bool has_gpu(const char *root)
+{
+    static const char *const nodes[] = {"/dev/nvidia0", "/dev/nvidiactl", "/dev/kfd"};
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < ARRAY_LEN(nodes); i++) {
+        if (snprintf(path, sizeof path, "%s%s", root, nodes[i]) < (int) sizeof path &&
+            access(path, F_OK) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct residency_params config_params_residency(const struct config *c)
+{
+    bool is_auto = c->prompt_cache_bytes == CONFIG_SIZE_AUTO;
+    struct residency_params p = {
+        .is_on = c->memory_enabled,
+        .has_gpu = has_gpu(c->kernel_root),
+        .reserve_bytes = c->memory_reserve_bytes == CONFIG_SIZE_AUTO ? 0 : c->memory_reserve_bytes,
+        .cache_bytes = is_auto ? 0 : c->prompt_cache_bytes,
+        .is_cache_unbounded = is_auto,
+    };
+
+    memcpy(p.max_wait_usec, c->max_wait_usec, sizeof p.max_wait_usec);
+    return p;
 }
 
 const char *config_params_kernel_root(const struct config *c)

@@ -4,12 +4,14 @@
  */
 #include "config/config.h"
 #include "core/admission.h"
+#include "core/residency.h"
 #include "frontend/frontend.h"
 #include "model_server.h"
 
 /* Borrows from c. */
 struct frontend_params config_params_frontend(const struct config *c);
 
+struct residency_params config_params_residency(const struct config *c);
 struct admission_params config_params_admission(const struct config *c);
 
 /*

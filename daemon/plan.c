@@ -6,14 +6,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/num.h"
 #include "config/config_provider.h"
 #include "upstream/provider.h"
 #include "upstream/server_address.h"
+#include "wire/json.h"
 
 #define FINGERPRINT_MAX 32
+#define SMALL_CORES     4 /* of a device on which each of them counts */
 
 /* FNV-1a, 64 bit: equal parameters give an equal fingerprint; it protects nothing. */
 static void mix(uint64_t *hash, const void *bytes, size_t n)
@@ -40,56 +43,6 @@ static void mix_kv(uint64_t *hash, const struct kv *kv)
     }
 }
 
-static void fingerprint(const struct config_deployment *d, char ret[FINGERPRINT_MAX])
-{
-    const uint64_t numbers[] = {d->total_usec,   d->first_byte_usec, d->gap_usec,
-                                d->connect_usec, d->slots,           d->drops_params};
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-
-    mix_text(&hash, d->model_name);
-    mix_text(&hash, d->provider);
-    mix_text(&hash, d->model);
-    mix_text(&hash, d->litellm_model);
-    mix_text(&hash, d->is_local_only ? "local only" : NULL);
-    mix_text(&hash, d->api_base);
-    mix_text(&hash, d->api_key);
-    mix_text(&hash, d->off_reason);
-    mix(&hash, numbers, sizeof numbers);
-    mix_text(&hash, d->ca_file);
-    mix_kv(&hash, &d->options);
-    mix_kv(&hash, &d->headers);
-    mix_kv(&hash, &d->body);
-    for (size_t i = 0; i < d->dropped_params.n_items; i++) {
-        mix_text(&hash, d->dropped_params.items[i]);
-    }
-    (void) snprintf(ret, FINGERPRINT_MAX, "%016" PRIx64, hash);
-}
-
-static int make_backend(const struct config_deployment *d, struct upstreams *up,
-                        struct backend **ret)
-{
-    const struct provider_ops *provider = provider_find(d->provider);
-    struct provider_params params = {
-        .id = d->id,
-        .model = d->model,
-        .api_base = d->api_base,
-        .api_key = d->api_key,
-        .options = &d->options,
-        .headers = &d->headers,
-        .body = &d->body,
-        .ca_file = d->ca_file,
-        .drops_params = d->drops_params,
-        .dropped_params = d->dropped_params.items,
-        .n_dropped_params = d->dropped_params.n_items,
-        .connect_usec = d->connect_usec,
-        .first_byte_usec = d->first_byte_usec,
-        .gap_usec = d->gap_usec,
-        .total_usec = d->total_usec,
-    };
-
-    return provider ? provider->backend_new(up, &params, ret) : -EINVAL;
-}
-
 /*
  * Does what is sent to it stay on this device? Only what is known to: a name that the resolver knows
  * as this machine's is not looked up.
@@ -113,6 +66,95 @@ static bool is_local(const struct config_deployment *d)
     return answer;
 }
 
+/*
+ * All cores of a small device but one: as many threads as there are cores spin at each other's
+ * barriers when anything else runs (188 tokens a second became 12 with two threads on two busy
+ * cores; one thread keeps 106). 0: Ollama decides.
+ */
+static long threads_for(const struct config_deployment *d)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return strcmp(d->provider, "ollama") == 0 && is_local(d) && cores > 1 && cores <= SMALL_CORES &&
+                   !kv_find(&d->options, "num_thread")
+               ? cores - 1
+               : 0;
+}
+
+/*
+ * The options of a deployment with those that nobody wrote there: num_thread, and model_info.ram_mb
+ * as ram_mb, which no server is sent.
+ */
+static int options_of(const struct config *config, const struct config_deployment *d,
+                      struct kv *ret)
+{
+    struct str info = str_from(d->info);
+    struct str ram = info.ptr && json_check(info, NULL) == 0 ? json_find(info, "ram_mb") : STR_NONE;
+    long threads = config->pins_threads ? threads_for(d) : 0;
+    char text[24];
+    int r = kv_copy(&d->options, ret);
+
+    if (r == 0 && threads > 0) {
+        (void) snprintf(text, sizeof text, "%ld", threads);
+        r = kv_set(ret, STR_LIT("num_thread"), str_from(text));
+    }
+    if (r == 0 && ram.ptr && json_type(ram) == JSON_NUMBER) {
+        r = kv_set(ret, STR_LIT("ram_mb"), ram);
+    }
+    return r;
+}
+
+static void fingerprint(const struct config_deployment *d, const struct kv *options,
+                        char ret[FINGERPRINT_MAX])
+{
+    const uint64_t numbers[] = {d->total_usec,   d->first_byte_usec, d->gap_usec,
+                                d->connect_usec, d->slots,           d->drops_params};
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    mix_text(&hash, d->model_name);
+    mix_text(&hash, d->provider);
+    mix_text(&hash, d->model);
+    mix_text(&hash, d->litellm_model);
+    mix_text(&hash, d->is_local_only ? "local only" : NULL);
+    mix_text(&hash, d->api_base);
+    mix_text(&hash, d->api_key);
+    mix_text(&hash, d->off_reason);
+    mix(&hash, numbers, sizeof numbers);
+    mix_text(&hash, d->ca_file);
+    mix_kv(&hash, options);
+    mix_kv(&hash, &d->headers);
+    mix_kv(&hash, &d->body);
+    for (size_t i = 0; i < d->dropped_params.n_items; i++) {
+        mix_text(&hash, d->dropped_params.items[i]);
+    }
+    (void) snprintf(ret, FINGERPRINT_MAX, "%016" PRIx64, hash);
+}
+
+static int make_backend(const struct config_deployment *d, const struct kv *options,
+                        struct upstreams *up, struct backend **ret)
+{
+    const struct provider_ops *provider = provider_find(d->provider);
+    struct provider_params params = {
+        .id = d->id,
+        .model = d->model,
+        .api_base = d->api_base,
+        .api_key = d->api_key,
+        .options = options,
+        .headers = &d->headers,
+        .body = &d->body,
+        .ca_file = d->ca_file,
+        .drops_params = d->drops_params,
+        .dropped_params = d->dropped_params.items,
+        .n_dropped_params = d->dropped_params.n_items,
+        .connect_usec = d->connect_usec,
+        .first_byte_usec = d->first_byte_usec,
+        .gap_usec = d->gap_usec,
+        .total_usec = d->total_usec,
+    };
+
+    return provider ? provider->backend_new(up, &params, ret) : -EINVAL;
+}
+
 /* What the file has before the model's name: "ollama_chat/"; to be freed; NULL: out of memory. */
 static char *prefix_of(const struct config_deployment *d)
 {
@@ -125,15 +167,15 @@ static char *prefix_of(const struct config_deployment *d)
     return strndup(whole, n_whole - n_model);
 }
 
-static int make_deployment(const struct config_deployment *d, const char *print,
-                           struct upstreams *up, struct deployment **ret)
+static int make_deployment(const struct config_deployment *d, const struct kv *options,
+                           const char *print, struct upstreams *up, struct deployment **ret)
 {
     const char *off = d->off_reason;
     struct backend *backend = NULL;
     int r;
 
     if (!off) {
-        r = make_backend(d, up, &backend);
+        r = make_backend(d, options, up, &backend);
         if (r == -EINVAL) {
             off = "its provider refuses the parameters";
             log_printf(LOG_LEVEL_ERROR, "deployment \"%s\" is switched off: %s", d->id, off);
@@ -199,29 +241,38 @@ static int plan_terms(struct deployment *d, const struct config_deployment *c)
     return deployment_plan_terms(d, &terms);
 }
 
-/* The deployment of an entry: the one that there is already, on new terms, or a new one. */
-static int plan_deployment(struct router_plan *plan, const struct config_deployment *c,
-                           struct router *router, struct upstreams *up)
+/* The deployment of an entry: the one that there is already, or a new one. */
+static int find_or_make(const struct config *config, const struct config_deployment *c,
+                        struct router *router, struct upstreams *up, struct deployment **ret)
 {
+    CLEANUP(kv_done) struct kv options = {0};
     char print[FINGERPRINT_MAX];
-    struct deployment *d;
-    bool is_new;
-    int r = 0;
+    int r = options_of(config, c, &options);
 
-    fingerprint(c, print);
-    d = router_find(router, c->id, print);
-    is_new = !d;
-    if (is_new) {
-        r = make_deployment(c, print, up, &d);
-        if (r < 0) {
-            return r;
-        }
+    if (r < 0) {
+        return r;
+    }
+    fingerprint(c, &options, print);
+    *ret = router_find(router, c->id, print);
+    return *ret ? 0 : make_deployment(c, &options, print, up, ret);
+}
+
+/* An entry, on its terms. */
+static int plan_deployment(struct router_plan *plan, const struct config *config,
+                           const struct config_deployment *c, struct router *router,
+                           struct upstreams *up)
+{
+    struct deployment *d = NULL;
+    int r = find_or_make(config, c, router, up, &d);
+
+    if (r < 0) {
+        return r;
     }
     r = plan_terms(d, c);
     if (r == 0) {
         r = router_plan_add(plan, c->model_name, d);
     }
-    if (r < 0 && is_new) {
+    if (r < 0 && !list_is_linked(&d->link) && !d->is_planned) {
         deployment_free(d);
     }
     return r;
@@ -289,7 +340,7 @@ int plan_build(struct router_plan *plan, const struct config *config, struct rou
     int r = plan_policy(&plan->policy, &config->routing);
 
     for (size_t i = 0; r == 0 && i < config->n_deployments; i++) {
-        r = plan_deployment(plan, &config->deployments[i], router, up);
+        r = plan_deployment(plan, config, &config->deployments[i], router, up);
     }
     return r < 0 ? r : plan_aliases(plan, &config->routing);
 }

@@ -40,19 +40,16 @@
 #include "memory_watch.h"
 #include "model_info.h"
 #include "plan.h"
+#include "residency_driver.h"
 #include "server_guard.h"
 #include "signals.h"
 #include "sockets.h"
 #include "state_dump.h"
 #include "supervisor.h"
-#include "upstream/ollama_loader.h"
 #include "upstream/upstreams.h"
 #include "watchdog.h"
 
 #define FDS_PER_CONN 3 /* the client's, the upstream's, and room */
-
-/* Samples are not further apart than this while calls are active. */
-#define LOAD_ECHO_USEC (500 * USEC_PER_MSEC)
 
 struct server {
     const struct server_options *options;
@@ -64,6 +61,7 @@ struct server {
     struct upstreams upstreams;
     struct router router;
     struct pressure pressure;
+    struct residency_driver residency;
     struct admission admission;
     struct stats stats;
     struct quota quota;
@@ -125,7 +123,9 @@ static void run_registry(struct server *s, uint64_t now_usec)
     /* a new call is admitted by the pressure of now */
     memory_monitor_set_active(&s->memory, true, now_usec);
     server_guards_turn(&s->guards, now_usec);
+    residency_driver_begin_run(&s->residency, now_usec);
     registry_run(&s->registry, now_usec);
+    residency_driver_end_run(&s->residency, now_usec);
     memory_monitor_set_active(&s->memory, s->registry.n_calls > 0, now_usec);
     upstreams_turn(&s->upstreams);
     arm_deadline(s);
@@ -244,21 +244,16 @@ static void on_level(void *ctx, enum pressure_level from, enum pressure_level to
     struct server *s = ctx;
 
     announce_level(&s->pressure, from, to);
+    residency_driver_set_level(&s->residency, to, clock_now_usec());
     want_run(s); /* what a level closed opens again, and the other way round */
 }
 
-/*
- * What a load takes at once is no sign that memory runs out, nor is it for as long as the window of
- * the pressure still looks back at it: only what is left counts then.
- */
 static void on_sample(void *ctx, struct pressure *pressure, uint64_t now_usec)
 {
     const struct server *s = ctx;
-    uint64_t since_usec = usec_since(now_usec, PRESSURE_WINDOW_USEC + LOAD_ECHO_USEC);
-    bool is_loading = ollama_loader_any_since(&s->upstreams, since_usec);
+    struct pressure_claims claims = residency_driver_claims(&s->residency, now_usec);
 
-    pressure_set_claims(
-        pressure, &(struct pressure_claims) {.is_loading = is_loading, .is_planned = is_loading});
+    pressure_set_claims(pressure, &claims);
 }
 
 static void on_stage(void *ctx, enum pressure_stage stage)
@@ -276,6 +271,7 @@ static int adopt_config(struct server *s, struct config *c)
     struct router_plan plan = {0};
     struct admission_params admission = config_params_admission(c);
     struct model_server_spec server = config_params_model_server(c);
+    struct residency_params residency = config_params_residency(c);
     struct access_key *keys = NULL;
     struct caller_rule *callers = NULL;
     size_t n_callers = 0;
@@ -304,6 +300,7 @@ static int adopt_config(struct server *s, struct config *c)
     caller_table_set_rules(&s->admission.callers, callers, n_callers);
     free(s->callers);
     s->callers = callers;
+    residency_set_params(&s->residency.residency, &residency);
     s->frontends.params = config_params_frontend(c);
     s->frontends.params.keys = keys;
     s->frontends.params.n_keys = c->n_keys;
@@ -548,6 +545,7 @@ static int init_modules(struct server *s, struct config *config)
                                .on_ended = on_ended,
                                .on_attempt = on_attempt,
                                .on_breaker = on_breaker};
+    struct residency_params residency = config_params_residency(config);
     struct upstream_hooks upstream_hooks = incidents_upstream_hooks(&s->incidents);
     struct model_server_spec model_server = config_params_model_server(config);
     struct memory_sources sources = {
@@ -584,6 +582,12 @@ static int init_modules(struct server *s, struct config *config)
         r = upstreams_init(&s->upstreams, s->event, &s->poller, &upstream_hooks);
     }
     if (r >= 0) {
+        s->residency.on_change = want_run;
+        s->residency.ctx = s;
+        r = residency_driver_init(&s->residency, s->event, &s->router, &s->upstreams, &residency,
+                                  config->kernel_root);
+    }
+    if (r >= 0) {
         r = memory_monitor_init(&s->memory, s->event, &sources, &s->pressure, &memory_hooks);
     }
     if (r < 0) {
@@ -601,6 +605,7 @@ static void server_done(struct server *s)
     frontends_done(&s->frontends);
     registry_done(&s->registry);
     server_guards_done(&s->guards);
+    residency_driver_done(&s->residency);
     router_done(&s->router);
     admission_done(&s->admission);
     quota_done(&s->quota);

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/residency.h"
 
 static void dump_call(const struct call *call, uint64_t now_usec)
 {
@@ -35,6 +36,33 @@ static void dump_deployment(const struct deployment *d, uint64_t now_usec)
                              : "");
 }
 
+static void dump_residency(const struct residency *r, uint64_t now_usec)
+{
+    log_printf(LOG_LEVEL_NOTICE,
+               "state: memory total=%llu available=%llu reserve=%llu reserved=%llu loads=%llu "
+               "evictions=%llu stopped=%llu stuck=%llu",
+               (unsigned long long) r->memory.total_bytes,
+               (unsigned long long) r->memory.available_bytes,
+               (unsigned long long) residency_reserve_soft(r),
+               (unsigned long long) residency_reserved_bytes(r), (unsigned long long) r->n_loads,
+               (unsigned long long) r->n_evictions, (unsigned long long) r->n_aborts,
+               (unsigned long long) r->n_stuck);
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+        struct footprint_need need = residency_need(r, m);
+
+        log_printf(
+            LOG_LEVEL_NOTICE,
+            "state: model %s at %s: %s for %llu us, needs=%llu (%s) load_usec=%llu held=%llu "
+            "reserved=%llu waiting=%u",
+            m->name, m->server, residency_state_name(m->state),
+            (unsigned long long) usec_since(now_usec, m->since_usec),
+            (unsigned long long) need.bytes, footprint_source_name(need.source),
+            (unsigned long long) need.load_usec, (unsigned long long) m->held_bytes,
+            (unsigned long long) m->reserved_bytes, m->wants.n);
+    }
+}
+
 void state_dump(const struct frontends *f, uint64_t now_usec)
 {
     log_printf(
@@ -54,5 +82,8 @@ void state_dump(const struct frontends *f, uint64_t now_usec)
     }
     list_for_each (l, &f->router->deployments) {
         dump_deployment(CONTAINER_OF(l, struct deployment, link), now_usec);
+    }
+    if (f->router->residency) {
+        dump_residency(f->router->residency, now_usec);
     }
 }

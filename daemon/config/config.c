@@ -74,6 +74,10 @@ struct config *config_new(void)
         .kernel_root = strdup(""),
         .pressure_group = strdup("auto"),
         .pressure_enabled = true,
+        .memory_enabled = true,
+        .pins_threads = true,
+        .memory_reserve_bytes = CONFIG_SIZE_AUTO,
+        .prompt_cache_bytes = CONFIG_SIZE_AUTO,
     };
     config_routing_init(&c->routing);
     return c->kernel_root && c->pressure_group ? c : config_free(c);

@@ -179,6 +179,9 @@ struct config_listen {
 #define CONFIG_MAX_INCLUDES    16 /* further files; CONFIG_MAX_FILE_BYTES is of all together */
 #define CONFIG_MAX_DEPTH       4  /* of a file that a file includes that a file includes */
 
+/* sizes that sluice finds out by itself */
+#define CONFIG_SIZE_AUTO SIZE_MAX
+
 struct config {
     struct config_deployment *deployments;
     size_t n_deployments;
@@ -208,7 +211,9 @@ struct config {
     char *kernel_root;    /* prefix of /proc and /sys for the readers of memory; "" */
     char *pressure_group; /* of the model server: "auto", "none", a unit's name or a path */
     bool pressure_enabled;
-    char **allowed_hosts; /* beside the loopback names */
+    bool memory_enabled, pins_threads;
+    size_t memory_reserve_bytes, prompt_cache_bytes; /* or CONFIG_SIZE_AUTO */
+    char **allowed_hosts;                            /* beside the loopback names */
     size_t n_allowed_hosts;
     char **allowed_origins;
     size_t n_allowed_origins;

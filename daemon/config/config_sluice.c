@@ -34,6 +34,7 @@ enum type {
     TYPE_COUNT,           /* size_t */
     TYPE_UNSIGNED,        /* unsigned */
     TYPE_SIZE,            /* size_t, in bytes */
+    TYPE_SIZE_OR_AUTO,    /* the same; auto is CONFIG_SIZE_AUTO */
     TYPE_DURATION,        /* uint64_t, in microseconds */
     TYPE_DURATION_OR_OFF, /* the same; off is 0 */
     TYPE_BOOL,
@@ -99,6 +100,11 @@ static const struct key keys[] = {
     {"pressure.kernel_root", TYPE_DIRECTORY, AT(kernel_root), 0, 0},
     {"pressure.group", TYPE_GROUP, AT(pressure_group), 0, 255},
 
+    {"memory.enabled", TYPE_BOOL, AT(memory_enabled), 0, 0},
+    {"memory.reserve", TYPE_SIZE_OR_AUTO, AT(memory_reserve_bytes), MIB, 1024 * GIB},
+    {"memory.prompt_cache", TYPE_SIZE_OR_AUTO, AT(prompt_cache_bytes), 0, 1024 * GIB},
+    {"memory.pin_threads", TYPE_BOOL, AT(pins_threads), 0, 0},
+
     {"http.allowed_hosts", TYPE_HOSTS, 0, 0, CONFIG_MAX_HOSTS},
     {"http.allowed_origins", TYPE_ORIGINS, 0, 0, CONFIG_MAX_HOSTS},
 
@@ -110,8 +116,8 @@ static const struct key keys[] = {
 };
 
 /* The names on the way to those. */
-static const char *const groups[] = {"limits",         "timeouts", "queue", "queue.wait",
-                                     "queue.patience", "pressure", "http"};
+static const char *const groups[] = {"limits",         "timeouts", "queue",  "queue.wait",
+                                     "queue.patience", "pressure", "memory", "http"};
 
 /* ---------------------------------------------------------------- scalars */
 
@@ -149,7 +155,7 @@ static void out_of_bounds(struct config_reader *r, const struct config_node *at,
 {
     char min[32], max[32];
 
-    if (key->type == TYPE_SIZE) {
+    if (key->type == TYPE_SIZE || key->type == TYPE_SIZE_OR_AUTO) {
         config_reader_error(r, at, true, "must be from %s to %s", format_size(key->min, min),
                             format_size(key->max, max));
     } else if (key->type == TYPE_DURATION || key->type == TYPE_DURATION_OR_OFF) {
@@ -203,6 +209,16 @@ static void read_size(struct config_reader *r, const struct config_node *at, con
         out_of_bounds(r, at, key);
     } else {
         *(size_t *) value_at(r->config, key) = (size_t) v;
+    }
+}
+
+static void read_size_or_auto(struct config_reader *r, const struct config_node *at,
+                              const struct key *key)
+{
+    if (at->kind == NODE_STRING && !at->is_unresolved && strcmp(at->text, "auto") == 0) {
+        *(size_t *) value_at(r->config, key) = CONFIG_SIZE_AUTO;
+    } else {
+        read_size(r, at, key);
     }
 }
 
@@ -437,6 +453,9 @@ static void read_value(struct config_reader *r, const struct config_node *at, co
         return;
     case TYPE_SIZE:
         read_size(r, at, key);
+        return;
+    case TYPE_SIZE_OR_AUTO:
+        read_size_or_auto(r, at, key);
         return;
     case TYPE_DURATION:
         read_duration(r, at, key);

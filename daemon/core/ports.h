@@ -50,7 +50,7 @@ struct unload_job {
 
 /* What a server says of a model's file. Borrowed; zero where it does not say. */
 struct model_facts {
-    struct str digest; /* another build of the same name is another model */
+    struct str digest; /* of its weights, "sha256-..." */
     uint64_t file_bytes;
     uint64_t told_bytes; /* of memory, by the configuration */
     uint64_t n_layers, n_kv_heads, key_length, value_length, trained_ctx;
@@ -84,7 +84,10 @@ struct backend;
 struct memory_ops {
     /* Would a call for the model go out without a load before it, as far as is known? */
     bool (*is_trusted)(const struct backend *b, const char *model, uint64_t now_usec);
-    /* 0: sink is told, unless the job is cancelled. -errno. model is borrowed during the call. */
+    /*
+     * 0: sink is told, unless the job is cancelled. 1 (of load): it is there, sink is not told. -errno.
+     * model is borrowed during the call.
+     */
     int (*ask_facts)(struct backend *b, const char *model, struct memory_sink *sink,
                      struct memory_job **ret_job);
     int (*ask_held)(struct backend *b, struct memory_sink *sink, struct memory_job **ret_job);
@@ -112,6 +115,7 @@ struct backend_job; /* one request at work in a backend; what it is only the bac
 
 struct backend {
     const struct backend_ops *ops;
+    const struct memory_ops *memory; /* of servers that hold models in memory; or NULL */
 };
 
 struct backend_ops {
@@ -155,8 +159,6 @@ struct backend_ops {
      */
     int (*unload)(struct backend *b, const char *model, struct unload_sink *sink,
                   struct unload_job **ret_job);
-    /* Optional: of servers that hold models in memory. */
-    const struct memory_ops *memory;
     /*
      * Optional: of a deployment that serves many. Visits the names of the models that the server is
      * known to have, as it names them, and has it asked again in the background where that was long

@@ -149,7 +149,7 @@ struct residency_model *residency_of(struct residency *r, const struct deploymen
     struct residency_model *m;
 
     name = residency_name_of(d, name);
-    if (!d->backend || !d->backend->ops->memory || strchr(name, '*')) {
+    if (!d->backend || !d->backend->memory || strchr(name, '*')) {
         return NULL;
     }
     m = residency_find(r, d->api_base, name);

@@ -130,7 +130,14 @@ const struct residency_model *residency_moving(const struct residency *r)
 
 /* ---------------------------------------------------------------- refusals */
 
-/* All that could be free for models: what is, and what our models take. */
+uint64_t residency_held(const struct residency *r, const struct residency_model *m)
+{
+    uint64_t most = residency_asked(r, m);
+
+    return m->baseline_bytes > 0 || m->held_bytes > most ? m->held_bytes : most;
+}
+
+/* All that could be free for models: what is, and what our models take at most. */
 static uint64_t room_at_most(const struct residency *r)
 {
     uint64_t sum = residency_room(r);
@@ -138,7 +145,10 @@ static uint64_t room_at_most(const struct residency *r)
     list_for_each (l, &r->models) {
         const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
 
-        sum += m->is_local ? m->held_bytes + m->reserved_bytes : 0;
+        if (m->is_local && residency_is_held(m)) {
+            sum += residency_held(r, m);
+        }
+        sum += m->is_local ? m->reserved_bytes : 0;
     }
     return sum;
 }
@@ -167,8 +177,8 @@ static struct residency_refusal refusal_of(const struct residency *r,
         return (struct residency_refusal) {ERRCODE_MODEL_QUARANTINED,
                                            m->quarantined_until_usec - now_usec};
     }
-    /* a model that its server may hold already is looked for first */
-    if (residency_has_budget(r, m) && m->is_told && m->looked_at_usec > 0 &&
+    /* a model that its server may hold already is looked for first; what moves says nothing sure */
+    if (residency_has_budget(r, m) && m->is_told && m->looked_at_usec > 0 && !residency_moving(r) &&
         residency_asked(r, m) > room_at_most(r)) {
         return (struct residency_refusal) {ERRCODE_MODEL_BUDGET, RETRY_BUDGET_USEC};
     }
@@ -178,7 +188,7 @@ static struct residency_refusal refusal_of(const struct residency *r,
 static const struct residency_model *known(const struct residency *r, const struct deployment *d,
                                            const char *name)
 {
-    return d->backend && d->backend->ops->memory
+    return d->backend && d->backend->memory
                ? residency_find(r, d->api_base, residency_name_of(d, name))
                : NULL;
 }
@@ -233,7 +243,7 @@ const char *residency_describe(const struct residency *r, const struct deploymen
 
 static bool is_trusted(const struct deployment *d, const char *name, uint64_t now_usec)
 {
-    return d->backend->ops->memory->is_trusted(d->backend, name, now_usec);
+    return d->backend->memory->is_trusted(d->backend, name, now_usec);
 }
 
 static bool is_fresh(const struct residency_model *m, uint64_t now_usec)

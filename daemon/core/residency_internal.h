@@ -33,6 +33,12 @@ uint64_t residency_room(const struct residency *r);
 uint64_t residency_asked(const struct residency *r, const struct residency_model *m);
 bool residency_fits(const struct residency *r, const struct residency_model *m);
 
+/*
+ * What is free when it is gone: as its runner was seen, else the most that is believed of it. Nobody is
+ * refused, and no turn is denied, for a number that is only believed; what is free then is looked at.
+ */
+uint64_t residency_held(const struct residency *r, const struct residency_model *m);
+
 /* R_crit: a load that leaves less than this is stopped. */
 uint64_t residency_critical_bytes(const struct residency *r);
 

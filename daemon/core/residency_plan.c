@@ -269,7 +269,7 @@ static double score(const struct residency *r, const struct residency_model *m, 
     double load = (double) load_time(r, m) / USEC_PER_SEC + 0.1;
 
     /* nobody in use goes while an idle one could */
-    return (is_idle(r, m) ? 1e12 : 1) * (double) (m->held_bytes + 1) * idle / load;
+    return (is_idle(r, m) ? 1e12 : 1) * (double) (residency_held(r, m) + 1) * idle / load;
 }
 
 /* The best of those that may go, whose score is below that of the one before; NULL: no more. */
@@ -299,7 +299,7 @@ static struct residency_model *first_of_plan(struct residency *r, const struct r
 
     while (asked > room && (m = next_to_go(r, w, below, now_usec))) {
         first = first ? first : m;
-        room += m->held_bytes;
+        room += residency_held(r, m);
         below = score(r, m, now_usec);
     }
     return asked > room ? NULL : first;
@@ -333,6 +333,23 @@ static void end_drains(struct residency *r, const struct residency_model *w, uin
             residency_set_state(m, RESIDENCY_RESIDENT, now_usec);
         }
     }
+}
+
+/* What an operator wants where no budget holds anything back. */
+static bool load_at_once(struct residency *r, uint64_t now_usec, struct residency_action *ret)
+{
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (m->is_load_wanted && m->state == RESIDENCY_UNLOADED && !residency_has_budget(r, m)) {
+            m->is_load_wanted = false;
+            residency_set_state(m, RESIDENCY_RESERVED, now_usec);
+            *ret = (struct residency_action) {
+                .verb = RESIDENCY_LOAD, .reason = RESIDENCY_BY_OPERATOR, .model = m};
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_action *ret)
@@ -375,7 +392,8 @@ bool residency_next(struct residency *r, uint64_t now_usec, struct residency_act
     struct residency_model *m;
 
     end_quarantines(r, now_usec);
-    if (stop(r, ret) || inquire(r, ret) || look(r, now_usec, ret)) {
+    if (stop(r, ret) || inquire(r, ret) || look(r, now_usec, ret) ||
+        load_at_once(r, now_usec, ret)) {
         return true;
     }
     if (residency_moving(r)) {

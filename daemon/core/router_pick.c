@@ -223,7 +223,7 @@ static struct residency_refusal refused_memory(const struct filter *f, const str
 {
     char text[ROUTER_MODEL_BYTES];
 
-    if (!f->router->residency || !d->backend || !d->backend->ops->memory) {
+    if (!f->router->residency || !d->backend || !d->backend->memory) {
         return (struct residency_refusal) {.code = ERRCODE_NONE};
     }
     return residency_refusal(f->router->residency, d, model_at(f, d, text), now_usec);
@@ -234,7 +234,7 @@ static enum residency_answer ask_memory(const struct filter *f, const struct dep
 {
     char text[ROUTER_MODEL_BYTES];
 
-    if (!f->router->residency || !d->backend->ops->memory) {
+    if (!f->router->residency || !d->backend->memory) {
         return RESIDENCY_SERVES;
     }
     return residency_ask(f->router->residency, d, model_at(f, d, text), now_usec);
@@ -244,7 +244,7 @@ static void want_memory(const struct filter *f, const struct deployment *d)
 {
     char text[ROUTER_MODEL_BYTES];
 
-    if (f->router->residency && d->backend->ops->memory) {
+    if (f->router->residency && d->backend->memory) {
         residency_want(f->router->residency, d, model_at(f, d, text), f->wish->class,
                        f->wish->since_usec);
     }
@@ -308,7 +308,6 @@ bool router_look_ahead(const struct router *r, const struct model_group *g,
 struct candidates {
     struct deployment *items[MAX_CANDIDATES];
     size_t n;
-    bool loads; /* whoever is taken loads the model first */
 };
 
 static bool has_slot(const struct filter *f, const struct deployment *d)
@@ -316,31 +315,20 @@ static bool has_slot(const struct filter *f, const struct deployment *d)
     return d->in_use < deployment_slots(d, f->router->level);
 }
 
-/* Those that could take the call at once; where there are none, those that would load the model for it. */
 static void find_candidates(const struct filter *f, uint64_t now_usec, struct candidates *ret)
 {
     const struct model_group *g = f->group;
     uint64_t level = lowest_level(f, now_usec);
-    enum residency_answer best = RESIDENCY_LOADS;
 
     ret->n = 0;
     for (size_t i = 0; i < g->n_deployments && ret->n < MAX_CANDIDATES && level != NO_LEVEL; i++) {
         struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
-        enum residency_answer answer;
 
-        if (level_of(d, f->wish) != level || !has_slot(f, d) || !takes_calls(f, d, now_usec)) {
-            continue;
-        }
-        answer = ask_memory(f, d, now_usec);
-        if (answer < best) {
-            best = answer;
-            ret->n = 0;
-        }
-        if (answer == best) {
+        if (level_of(d, f->wish) == level && has_slot(f, d) && takes_calls(f, d, now_usec) &&
+            ask_memory(f, d, now_usec) <= RESIDENCY_LOADS) {
             ret->items[ret->n++] = d;
         }
     }
-    ret->loads = best == RESIDENCY_LOADS;
 }
 
 /* Nobody takes it now: those that may are wanted in memory, be they busy or not. */
@@ -498,7 +486,7 @@ struct deployment *router_pick(struct router *r, struct model_group *g,
         want_level(&f, now_usec);
         return NULL;
     }
-    if (candidates.loads) {
+    if (ask_memory(&f, d, now_usec) == RESIDENCY_LOADS) {
         char text[ROUTER_MODEL_BYTES];
 
         residency_reserve(r->residency, d, model_at(&f, d, text), now_usec);

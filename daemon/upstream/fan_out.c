@@ -400,6 +400,54 @@ static void fan_out_list_models(struct backend *backend, uint64_t now_usec, mode
     }
 }
 
+static const struct memory_ops *memory_of(const struct backend *b)
+{
+    return CONTAINER_OF(b, struct fan_out, backend)->inner->memory;
+}
+
+static struct backend *inner_of(struct backend *b)
+{
+    return CONTAINER_OF(b, struct fan_out, backend)->inner;
+}
+
+static bool fan_out_is_trusted(const struct backend *b, const char *model, uint64_t now_usec)
+{
+    return memory_of(b)->is_trusted(CONTAINER_OF(b, struct fan_out, backend)->inner, model,
+                                    now_usec);
+}
+
+static int fan_out_ask_facts(struct backend *b, const char *model, struct memory_sink *sink,
+                             struct memory_job **ret_job)
+{
+    return memory_of(b)->ask_facts(inner_of(b), model, sink, ret_job);
+}
+
+static int fan_out_ask_held(struct backend *b, struct memory_sink *sink,
+                            struct memory_job **ret_job)
+{
+    return memory_of(b)->ask_held(inner_of(b), sink, ret_job);
+}
+
+static int fan_out_load(struct backend *b, const char *model, bool makes_embeddings,
+                        struct memory_sink *sink, struct memory_job **ret_job)
+{
+    return memory_of(b)->load(inner_of(b), model, makes_embeddings, sink, ret_job);
+}
+
+static void fan_out_stop_load(struct backend *b, const char *model, const char *why)
+{
+    memory_of(b)->stop_load(inner_of(b), model, why);
+}
+
+/* Where the inner backend has them. */
+static const struct memory_ops memory = {
+    .is_trusted = fan_out_is_trusted,
+    .ask_facts = fan_out_ask_facts,
+    .ask_held = fan_out_ask_held,
+    .load = fan_out_load,
+    .stop_load = fan_out_stop_load,
+};
+
 static const struct backend_ops ops = {
     .start = fan_out_start,
     .pause = fan_out_pause,
@@ -425,7 +473,7 @@ int fan_out_new(struct upstreams *up, struct backend *inner, const struct provid
         return -ENOMEM;
     }
     *f = (struct fan_out) {
-        .backend = {&ops},
+        .backend = {&ops, inner->memory ? &memory : NULL},
         .inner = inner,
         .up = up,
         .total_usec = params->total_usec,

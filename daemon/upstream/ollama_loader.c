@@ -135,6 +135,9 @@ static void report(struct ollama_loader *l, const struct load *m, const struct p
         .limit = &l->limit,
     };
 
+    if (l->up->memory.on_load_ended) {
+        l->up->memory.on_load_ended(l->up->memory.ctx, load.server, m->model, problem);
+    }
     if (hooks->on_load && !(problem && server_state_is_down(l->server))) {
         hooks->on_load(hooks->ctx, &load);
     }
@@ -332,6 +335,10 @@ static void start_next(struct ollama_loader *l)
         return;
     }
     l->current = oldest_wish(l);
+    if (l->current && l->up->memory.on_load_began) {
+        l->up->memory.on_load_began(l->up->memory.ctx, server_state_name(l->server),
+                                    l->current->model);
+    }
     if (l->current && start_load(l, l->current) < 0) {
         l->could_not_start = true;
         (void) sd_event_source_set_time(l->timer, 0);
@@ -440,8 +447,8 @@ int ollama_loader_want(struct ollama_loader *l, const struct load_spec *spec, st
     return 0;
 }
 
-static bool trusts(const struct ollama_loader *l, const char *model, struct str body,
-                   uint64_t now_usec)
+bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
+                          uint64_t now_usec)
 {
     list_for_each (pos, &l->models) {
         const struct load *m = CONTAINER_OF(pos, struct load, link);
@@ -469,7 +476,7 @@ bool ollama_loader_has(const struct ollama_loader *l, const char *model, struct 
                        uint64_t now_usec)
 {
     if (ollama_loader_trusts_any(l, model, now_usec)) {
-        return !body.ptr || trusts(l, model, body, now_usec);
+        return !body.ptr || ollama_loader_trusts(l, model, body, now_usec);
     }
     return ollama_resident_find(ollama_watch_resident(l->watch), model,
                                 server_state_epoch(l->server), now_usec) != NULL;
@@ -484,6 +491,14 @@ void ollama_loader_look(struct ollama_loader *l, const struct server_access *acc
 const char *ollama_loader_version(const struct ollama_loader *l)
 {
     return ollama_watch_version(l->watch);
+}
+
+void ollama_loader_stop(struct ollama_loader *l, const char *model, const char *why)
+{
+    if (l->current && l->transfer && strcmp(l->current->model, model) == 0) {
+        l->transfer = transfer_cancel(l->transfer);
+        fail(l, ERRCODE_UPSTREAM_OUT_OF_MEMORY, why);
+    }
 }
 
 bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model)

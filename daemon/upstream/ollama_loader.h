@@ -73,6 +73,16 @@ void ollama_loader_look(struct ollama_loader *l, const struct server_access *acc
 /* What the server calls its version; "": not known. Valid until the loop's next turn. */
 const char *ollama_loader_version(const struct ollama_loader *l);
 
+/* Would it, as calls have shown, whatever the server says? */
+bool ollama_loader_trusts(const struct ollama_loader *l, const char *model, struct str body,
+                          uint64_t now_usec);
+
+/*
+ * Closes the connection of this load, which ends it (Ollama kills the runner): whoever waits is told
+ * model_load_killed. Without effect on any other. Not from within a transfer.
+ */
+void ollama_loader_stop(struct ollama_loader *l, const char *model, const char *why);
+
 /* With any options? */
 bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, uint64_t now_usec);
 

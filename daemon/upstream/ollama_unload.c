@@ -113,6 +113,9 @@ static void evicted(struct ollama_unload *u, uint64_t now_usec)
                                      .took_usec = usec_since(now_usec, u->began_at_usec)};
 
     ollama_loader_saw(u->loader, u->model, false, now_usec);
+    if (u->up->memory.on_gone) {
+        u->up->memory.on_gone(u->up->memory.ctx, report.server, u->model);
+    }
     if (hooks->on_evicted) {
         hooks->on_evicted(hooks->ctx, &report);
     }

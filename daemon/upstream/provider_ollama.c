@@ -10,6 +10,7 @@
 #include "upstream/http_backend.h"
 #include "upstream/ollama_catalog.h"
 #include "upstream/ollama_loader.h"
+#include "upstream/ollama_memory.h"
 #include "upstream/ollama_unload.h"
 #include "wire/ollama_json.h"
 #include "wire/ollama_names.h"
@@ -130,6 +131,7 @@ static int backend_new(struct upstreams *up, const struct provider_params *param
     if (r < 0) {
         return r;
     }
+    one->memory = &ollama_memory_ops;
     r = add_catalog(up, params, one);
     if (r < 0) {
         one->ops->free(one);

@@ -102,6 +102,9 @@ unsigned server_state_epoch(const struct server_state *s)
 void server_state_renew(struct server_state *s)
 {
     s->epoch++;
+    if (s->up->memory.on_lost) {
+        s->up->memory.on_lost(s->up->memory.ctx, s->name);
+    }
 }
 
 static void tell(struct server_state *s, struct server_report *report)

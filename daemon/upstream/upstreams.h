@@ -12,6 +12,7 @@ struct curl_loop;
 struct eviction_report;
 struct load_report;
 struct poller;
+struct problem;
 struct renewal_report;
 struct server_report;
 
@@ -26,6 +27,19 @@ struct upstream_hooks {
     void (*on_stuck)(void *ctx, const char *server, const char *model);
 };
 
+/*
+ * Whoever decides what is in memory is told what happens to it. From the loop; names are borrowed,
+ * server as it is shown. All zero: nobody.
+ */
+struct model_hooks {
+    void *ctx;
+    void (*on_load_began)(void *ctx, const char *server, const char *model);
+    void (*on_load_ended)(void *ctx, const char *server, const char *model,
+                          const struct problem *problem); /* NULL: it is there */
+    void (*on_gone)(void *ctx, const char *server, const char *model);
+    void (*on_lost)(void *ctx, const char *server); /* another process may be there now */
+};
+
 struct upstreams {
     sd_event *event;        /* borrowed */
     struct curl_loop *curl; /* owned */
@@ -33,6 +47,7 @@ struct upstreams {
     struct list servers;    /* server_state.link: one for each api_base */
     struct list catalogs;   /* ollama_catalog.link: one for each Ollama server with wildcards */
     struct upstream_hooks hooks;
+    struct model_hooks memory; /* set by the composition after upstreams_init() */
 };
 
 /* 0 or -errno. event and poller are borrowed; hooks are copied, NULL: none. */

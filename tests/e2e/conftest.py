@@ -66,8 +66,12 @@ class Env:
         for name, params in models_.items():
             for one in params if isinstance(params, list) else [params]:
                 entries.append(model(name, one))
-        # The pressure of the machine that runs the tests is not an input of theirs.
-        ours = {"pressure": {"enabled": False}, **(sluice or {})}
+        # The memory of the machine that runs the tests is not an input of theirs, nor are its cores.
+        ours = {
+            "pressure": {"enabled": False},
+            "memory": {"enabled": False, "pin_threads": False},
+            **(sluice or {}),
+        }
         config: dict[str, Any] = {"model_list": entries, "sluice": ours}
         config["router_settings"] = {"num_retries": 0} if router is None else router
         if general:

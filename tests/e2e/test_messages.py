@@ -135,7 +135,8 @@ def test_server_that_hangs(env, upstream: Upstream) -> None:
 
 def test_loads(env) -> None:
     upstream = env.ollama()
-    sluice = env.start({"m": upstream.deployment("big:7b")}, args=("--log-level", "debug"))
+    models = {"m": upstream.deployment("big:7b"), "n": upstream.deployment("small:1b")}
+    sluice = env.start(models, args=("--log-level", "debug"))
     text = "model requires more system memory (5.6 GiB) than is available (3.2 GiB)"
     upstream.on_load(whole(500, {"error": text}))
     assert sluice.post(CHAT, chat_body()).status >= 500
@@ -143,16 +144,19 @@ def test_loads(env) -> None:
     assert refused["SLUICE_MODEL"] == "big:7b" and refused["SLUICE_SERVER"] == upstream.url
     assert text in refused["SLUICE_REASON"] and refused["SLUICE_CODE"]
     assert refused["level"] == "warning"
+    quarantined = wait_event(sluice, "model_quarantined")
+    assert quarantined["SLUICE_MODEL"] == "big:7b" and text in quarantined["SLUICE_REASON"]
+    assert quarantined["SLUICE_QUARANTINE_USEC"] == "60000000"
     upstream.on_load()
-    assert sluice.post(CHAT, chat_body()).status == 200
+    assert sluice.post(CHAT, chat_body("n")).status == 200
     loaded = wait_event(sluice, "model_loaded")
-    assert loaded["SLUICE_MODEL"] == "big:7b"
+    assert loaded["SLUICE_MODEL"] == "small:1b"
     assert int(loaded["SLUICE_LOAD_USEC"]) > 0
     rpc = sluice.rpc()
-    request = rpc.schema.UnloadRequest(model="m")
+    request = rpc.schema.UnloadRequest(model="n")
     assert rpc.unary(CONTROL, "Unload", request, "UnloadResponse").unloaded == 1
     evicted = wait_event(sluice, "model_evicted")
-    assert evicted["SLUICE_MODEL"] == "big:7b" and evicted["SLUICE_SERVER"] == upstream.url
+    assert evicted["SLUICE_MODEL"] == "small:1b" and evicted["SLUICE_SERVER"] == upstream.url
     assert int(evicted["SLUICE_UNLOAD_USEC"]) > 0
     assert not events(sluice, "upstream_down")
 

@@ -155,7 +155,6 @@ static const struct backend_ops loading_ops = {
     .cancel = runner_cancel,
     .free = runner_free,
     .is_loaded = is_loaded,
-    .memory = &runner_memory,
 };
 
 /* ---------------------------------------------------------------- its loop */
@@ -213,6 +212,7 @@ static void plan_model(struct device *d, struct router_plan *plan, struct device
                                    .is_local = true};
 
     r->backend.ops = d->delay_usec ? &loading_ops : &runner_ops;
+    r->backend.memory = d->delay_usec ? &runner_memory : NULL;
     list_init(&r->jobs);
     r->model = m;
     m->backend = &r->backend;

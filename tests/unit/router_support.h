@@ -20,7 +20,7 @@ static const struct backend_ops router_ops = {.free = router_backend_free};
 
 static inline struct backend *router_backend(void)
 {
-    struct backend *b = malloc(sizeof *b);
+    struct backend *b = calloc(1, sizeof *b);
 
     if (b) {
         b->ops = &router_ops;

@@ -28,7 +28,7 @@ static const struct backend_ops ops = {.free = backend_free};
 
 static void add_group(struct router_plan *plan, const char *name, unsigned slots)
 {
-    struct backend *b = malloc(sizeof *b);
+    struct backend *b = calloc(1, sizeof *b);
 
     ck_assert_ptr_nonnull(b);
     b->ops = &ops;

@@ -45,7 +45,7 @@ static void hall_init(struct hall *h)
                                       .max_queued_bytes = 1000,
                                       .max_wait_usec = {3600 * SEC, 3600 * SEC, 3600 * SEC}};
     struct deployment_spec spec = {.id = "m", .fingerprint = "m", .provider = "mock", .slots = 1};
-    struct backend *b = malloc(sizeof *b);
+    struct backend *b = calloc(1, sizeof *b);
     struct router_plan plan = {0};
 
     *h = (struct hall) {0};

@@ -62,7 +62,7 @@ static const struct backend_ops ops = {.free = backend_free};
 
 static void add_group(struct router_plan *plan, const char *name, unsigned slots)
 {
-    struct backend *b = malloc(sizeof *b);
+    struct backend *b = calloc(1, sizeof *b);
     struct deployment_spec spec = {
         .id = name, .fingerprint = name, .provider = "mock", .slots = slots, .is_local = true};
 

@@ -22,7 +22,7 @@ static bool is_trusted(const struct backend *b, const char *model, uint64_t now_
 }
 
 static const struct memory_ops memory_ops = {.is_trusted = is_trusted};
-static const struct backend_ops ollama_ops = {.free = router_backend_free, .memory = &memory_ops};
+static const struct backend_ops ollama_ops = {.free = router_backend_free};
 
 static const struct residency_params params = {
     .is_on = true,
@@ -41,6 +41,7 @@ static void plan_models(const char *const *names, size_t n)
         (void) snprintf(upstream, sizeof upstream, "u%s", names[i]);
         ck_assert_ptr_nonnull(b);
         b->ops = &ollama_ops;
+        b->memory = &memory_ops;
 
         struct deployment *d = deployment_new(&(struct deployment_spec) {.id = names[i],
                                                                          .fingerprint = names[i],

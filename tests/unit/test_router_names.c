@@ -15,7 +15,7 @@ static const struct backend_ops ops = {.free = backend_free};
 static struct deployment *add(struct router_plan *plan, const char *group, const char *id,
                               const char *prefix, const char *model)
 {
-    struct backend *b = malloc(sizeof *b);
+    struct backend *b = calloc(1, sizeof *b);
 
     ck_assert_ptr_nonnull(b);
     b->ops = &ops;
@@ -402,7 +402,7 @@ static void build_once(void)
 
     router_init(&r);
     for (i = 0; i < 3; i++) {
-        struct backend *b = malloc(sizeof *b);
+        struct backend *b = calloc(1, sizeof *b);
         struct deployment *d;
 
         if (!b) {

@@ -366,6 +366,11 @@ class Ollama:
             },
         )
 
+    @staticmethod
+    def _entry(server: Any, name: str) -> dict[str, Any]:
+        size = server.sizes.get(name.removesuffix(":latest"))
+        return {"name": name, "model": name, **({"size": size} if size else {})}
+
     def other(self, ex: Exchange) -> None:
         server = ex.server
         path = ex.path.split("?")[0]
@@ -391,7 +396,7 @@ class Ollama:
                 step(ex)
             if not ex.has_begun:
                 names = [m if ":" in m else f"{m}:latest" for m in sorted(server.loaded)]
-                ex.whole(200, {"models": [{"name": n, "model": n} for n in names]})
+                ex.whole(200, {"models": [self._entry(server, n) for n in names]})
         elif path == "/api/version":
             for step in server.version_script:
                 step(ex)
@@ -401,7 +406,7 @@ class Ollama:
             for step in server.tags_script:
                 step(ex)
             if not ex.has_begun:
-                ex.whole(200, {"models": [{"name": n, "model": n} for n in server.has]})
+                ex.whole(200, {"models": [self._entry(server, n) for n in server.has]})
         elif path == "/":
             ex.whole(200, b"Ollama is running", {"Content-Type": "text/plain; charset=utf-8"})
         else:
@@ -629,6 +634,7 @@ class Upstream:
         self.version_script: list[Step] = []
         self.version = "0.34.3"
         self.has: list[str] = []  # what /api/tags lists, without a script
+        self.sizes: dict[str, int] = {}  # in bytes, by name: of the file, and in memory
         self.keeps_load_connections = True  # False: the next request needs a new connection
         self.loaded: set[str] = set()
         self.errors: list[BaseException] = []

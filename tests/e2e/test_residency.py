@@ -1,0 +1,321 @@
+"""What may be in the memory of this device: a /proc/meminfo of our own, and an Ollama whose models take of it.
+
+The device has 2000 MiB, of which 240 stay free after a load (12 %); others use 400. What a model needs is computed from the
+size of its file (1.1 x it + 200 MiB), and asked is a quarter more.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+from test_messages import wait_event
+from testenv.daemon import Daemon, mock
+from testenv.http import Answer, chat_body
+from testenv.upstream import Gate, Upstream, end, text, wait_for, whole
+from testenv.waiting import eventually
+
+CHAT = "/v1/chat/completions"
+MIB = 1 << 20
+TOTAL, OTHERS, RESERVE = 2000, 400, 240
+
+
+class Loaded(set):
+    """The models in memory; the device looks on."""
+
+    def __init__(self, on_change: Callable[[], None]):
+        super().__init__()
+        self.on_change = on_change
+
+    def add(self, name: str) -> None:
+        super().add(name)
+        self.on_change()
+
+    def discard(self, name: str) -> None:
+        super().discard(name)
+        self.on_change()
+
+    def clear(self) -> None:
+        super().clear()
+        self.on_change()
+
+
+class Device:
+    """Memory that models take: MiB by name, beside what the server says of them."""
+
+    def __init__(self, root: Path, upstream: Upstream, **takes: int):
+        self.path = root / "proc" / "meminfo"
+        self.path.parent.mkdir(parents=True)
+        self.lock = threading.Lock()
+        self.takes = takes
+        self.others = OTHERS
+        self.upstream = upstream
+        self.least = TOTAL
+        upstream.loaded = Loaded(self.write)
+        upstream.has = list(takes)
+        # what makes 1.1 x file + 200 MiB of it
+        upstream.sizes = {n: int((t - 200) / 1.1) * MIB for n, t in takes.items()}
+        self.write()
+
+    @property
+    def available(self) -> int:
+        return TOTAL - self.others - sum(self.takes[m] for m in set(self.upstream.loaded))
+
+    def write(self) -> None:
+        with self.lock:
+            self.least = min(self.least, self.available)
+            new = self.path.with_suffix(".new")
+            new.write_text(
+                f"MemTotal:     {TOTAL * 1024:8} kB\nMemFree:      1 kB\nMemAvailable: {max(self.available, 0) * 1024:8} kB\n"
+            )
+            os.rename(new, self.path)
+
+    def use(self, mib: int) -> None:
+        self.others = mib
+        self.write()
+
+
+def settings(env: Any, **sluice: Any) -> dict[str, Any]:
+    memory = {"prompt_cache": "0B", "pin_threads": False}
+    root = str(env.directory / "root")
+    return {"pressure": {"enabled": False, "kernel_root": root}, "memory": memory, **sluice}
+
+
+def start(env: Any, takes: dict[str, int], **sluice: Any) -> tuple[Device, Upstream, Daemon]:
+    upstream = env.ollama()
+    device = Device(env.directory / "root", upstream, **takes)
+    models = {n: upstream.deployment(n) for n in takes}
+    return device, upstream, env.start(models, sluice=settings(env, **sluice))
+
+
+def chat(sluice: Daemon, model: str) -> Answer:
+    return sluice.post(CHAT, chat_body(model))
+
+
+def calls(upstream: Upstream, *kinds: str) -> list[str]:
+    return [e.json["model"] for e in upstream.requests(*kinds)]
+
+
+# ---------------------------------------------------------------------------------------------- what fits
+
+
+def test_a_model_that_fits_is_loaded_and_stays(env) -> None:
+    device, upstream, sluice = start(env, {"a": 700, "b": 400})
+    for model in ("a", "b", "a", "b"):
+        assert chat(sluice, model).status == 200
+    assert calls(upstream, "load") == ["a", "b"] and not upstream.requests("unload")
+    assert device.least >= RESERVE
+
+
+def test_two_that_do_not_fit_together_take_turns(env) -> None:
+    device, upstream, sluice = start(env, {"a": 800, "b": 900})
+    for model in ("a", "b", "a", "b"):
+        answer = chat(sluice, model)
+        assert answer.status == 200, answer
+    assert calls(upstream, "load") == ["a", "b", "a", "b"]
+    assert calls(upstream, "unload") == ["a", "b", "a"]
+    assert device.least >= RESERVE, "they were in memory together"
+    room = wait_event(sluice, "model_makes_room")
+    assert (room["SLUICE_MODEL"], room["SLUICE_FOR_MODEL"]) == ("a", "b")
+
+
+def test_two_clients_that_alternate(env) -> None:
+    """Both are served, and never both are in memory."""
+    device, upstream, sluice = start(env, {"a": 800, "b": 900}, queue={"wait": {"interactive": "25s"}})
+    statuses: dict[str, list[int]] = {"a": [], "b": []}
+
+    def client(model: str) -> None:
+        for _ in range(4):
+            statuses[model].append(chat(sluice, model).status)
+
+    threads = [threading.Thread(target=client, args=(m,)) for m in statuses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert statuses == {"a": [200] * 4, "b": [200] * 4}
+    assert device.least >= RESERVE
+    assert len(upstream.requests("load")) <= 8
+
+
+def test_a_model_in_use_is_not_unloaded(env) -> None:
+    device, upstream, sluice = start(env, {"a": 800, "b": 900})
+    gate = Gate()
+    upstream.next(text("x"), wait_for(gate), end())
+    busy = env.closing(sluice.http())
+    busy.send_request("POST", CHAT, chat_body("a"))
+    upstream.wait_request()
+    other = env.closing(sluice.http())
+    other.send_request("POST", CHAT, chat_body("b"))
+    eventually(lambda: sluice.status().calls_queued == 1, "b waits for its turn")
+    assert not upstream.requests("unload")
+    gate.open()
+    assert busy.read_answer().status == 200
+    assert other.read_answer().status == 200
+    assert calls(upstream, "unload") == ["a"] and device.least >= RESERVE
+
+
+def test_what_ollama_holds_already_is_not_loaded_twice(env) -> None:
+    """Loaded behind our back, or before a restart of sluice: there is no room for a second one."""
+    device, upstream, sluice = start(env, {"a": 1200})
+    upstream.loaded.add("a")
+    assert device.available < 1200
+    assert chat(sluice, "a").status == 200
+    assert not upstream.requests("unload")
+
+
+def test_a_server_that_was_restarted(env) -> None:
+    device, upstream, sluice = start(env, {"a": 800, "b": 900})
+    assert chat(sluice, "a").status == 200
+    upstream.loaded.clear()  # by somebody else
+    assert chat(sluice, "b").status == 200
+    assert device.least >= RESERVE
+
+
+# ---------------------------------------------------------------------------------------------- what does not
+
+
+def test_a_model_that_can_never_fit(env) -> None:
+    _, upstream, sluice = start(env, {"huge": 1900, "small": 300})
+    assert chat(sluice, "huge").status == 422
+    error = chat(sluice, "huge").error
+    assert (error["type"], error["code"]) == ("invalid_request_error", "model_exceeds_device")
+    for number in ("1899 MiB", "2000 MiB", "160 MiB"):
+        assert number in error["message"], error
+    assert not upstream.requests("load")
+    assert chat(sluice, "small").status == 200
+
+
+def test_a_model_that_exceeds_falls_back(env) -> None:
+    upstream = env.ollama()
+    Device(env.directory / "root", upstream, huge=1900)
+    models = {"huge": upstream.deployment("huge"), "other": mock("from afar")}
+    router = {"num_retries": 0, "fallbacks": [{"huge": ["other"]}]}
+    sluice = env.start(models, sluice=settings(env), router=router)
+    answer = chat(sluice, "huge")
+    assert answer.json["choices"][0]["message"]["content"] == "from afar"
+    assert not upstream.requests("load")
+
+
+def test_no_room_whatever_is_unloaded(env) -> None:
+    device, upstream, sluice = start(env, {"a": 800})
+    device.use(1500)
+    answer = chat(sluice, "a")
+    assert (answer.status, answer.error["code"]) == (503, "model_loading_budget")
+    assert answer.header("x-should-retry") == "true" and answer.header("retry-after")
+    assert "240 MiB" in answer.error["message"]
+    device.use(OTHERS)
+    eventually(lambda: chat(sluice, "a").status == 200, "it is loaded")
+
+
+def test_a_load_that_was_killed_is_not_repeated(env) -> None:
+    _, upstream, sluice = start(env, {"a": 800})
+    upstream.on_load(whole(500, {"error": "llama-server process has terminated: signal: killed"}))
+    answer = chat(sluice, "a")
+    assert (answer.status, answer.error["code"]) == (503, "model_load_killed")
+    for _ in range(5):
+        answer = chat(sluice, "a")
+        assert (answer.status, answer.error["code"]) == (503, "model_quarantined")
+    assert answer.header("retry-after") == "60"
+    assert calls(upstream, "load") == ["a"]
+
+
+def test_a_server_that_lies_about_sizes(env) -> None:
+    """It says 300 MiB, and its load takes all there is: the load is stopped before the kernel does it."""
+    device, upstream, sluice = start(env, {"a": 300})
+
+    def grow(ex: Any) -> None:
+        device.use(TOTAL - 50)
+        ex.wait(timeout=20)
+
+    upstream.on_load(grow)
+    answer = chat(sluice, "a")
+    assert (answer.status, answer.error["code"]) == (503, "model_load_killed"), answer
+    stopped = wait_event(sluice, "model_load_stopped")
+    assert stopped["SLUICE_MODEL"] == "a"
+    assert upstream.requests("load")[0].peer_left.wait(10), "the load goes on"
+    device.use(OTHERS)
+    assert chat(sluice, "a").error["code"] == "model_quarantined"
+
+
+def test_an_unload_that_is_never_confirmed(env) -> None:
+    """The list has it for ever: who needs the room is refused in time, and nothing is stuck."""
+    _, upstream, sluice = start(env, {"a": 800, "b": 900}, queue={"wait": {"interactive": "11s"}})
+    assert chat(sluice, "a").status == 200
+    upstream.on_unload(whole(200, {"done": True, "done_reason": "unload"}))
+    answer = chat(sluice, "b")
+    assert (answer.status, answer.error["code"]) == (503, "queue_timeout"), answer
+    assert wait_event(sluice, "unload_stuck")["SLUICE_MODEL"] == "a"
+    assert calls(upstream, "load") == ["a"]
+    assert chat(sluice, "a").status == 200
+
+
+def test_a_server_that_says_nothing_of_its_models(env) -> None:
+    """Without a size nothing is held back."""
+    _, upstream, sluice = start(env, {"a": 800})
+    upstream.on_tags(whole(500, b"no"))
+    assert chat(sluice, "a").status == 200
+
+
+def test_a_client_that_leaves_while_its_model_loads(env) -> None:
+    _, upstream, sluice = start(env, {"a": 800})
+    gate = Gate()
+    upstream.on_load(wait_for(gate))
+    http = sluice.http()
+    http.send_request("POST", CHAT, chat_body("a"))
+    upstream.wait_request(1, "load")
+    http.close()
+    eventually(lambda: sluice.status().calls_running == 0, "its call is over")
+    gate.open()
+    upstream.on_load()
+    assert chat(sluice, "a").status == 200
+    assert calls(upstream, "load") == ["a"]
+
+
+# ---------------------------------------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"MemTotal: x kB\nMemAvailable: 1 kB\n",
+        b"MemTotal: 2048000 kB\n",
+        b"MemTotal: 99999999999999999999 kB\nMemAvailable: 1 kB\n",
+        b"MemTotal: 2048000 kB\nMemAvail",
+        b"\0" * 4096,
+    ],
+)
+def test_a_kernel_that_says_nothing_usable(env, content: bytes | None) -> None:
+    """Then there is no budget, and it is said once."""
+    device, upstream, _ = start(env, {"a": 1900})
+    device.path.unlink()
+    if content is not None:
+        device.path.write_bytes(content)
+    device.write = lambda: None  # type: ignore[method-assign]
+    upstream.loaded = set()
+    sluice = env.start({"a": upstream.deployment("a")}, sluice=settings(env))
+    assert chat(sluice, "a").status == 200
+    assert sluice.log_text.count("models are loaded without a look at memory") == 1
+
+
+def test_what_was_learned_outlives_a_restart(env) -> None:
+    state = env.directory / "state"
+    state.mkdir()
+    upstream = env.ollama()
+    Device(env.directory / "root", upstream, a=800)
+    models = {"a": upstream.deployment("a")}
+    start_one = lambda: env.start(models, sluice=settings(env), env={"STATE_DIRECTORY": str(state)})  # noqa: E731
+    sluice = start_one()
+    assert chat(sluice, "a").status == 200
+    sluice.stop()
+    kept = (state / "footprints").read_text().splitlines()
+    assert kept[0] == "sluice-footprints 1" and kept[1].startswith("a ")
+    (state / "footprints").write_bytes(b"\xff half a fi")
+    sluice = start_one()
+    assert "the sizes of models are learned anew" in sluice.log_text
+    assert chat(sluice, "a").status == 200
