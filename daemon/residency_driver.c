@@ -62,7 +62,7 @@ static void read_memory(struct residency_driver *d, uint64_t now_usec)
                    d->kernel_root, strerror(-r));
     }
     d->read_at_usec = now_usec;
-    residency_set_memory(&d->residency, &memory, today);
+    residency_set_memory(&d->residency, &memory, today, now_usec);
 }
 
 /* A deployment through which this server and model can be spoken of; NULL: none is left. */

@@ -19,7 +19,10 @@
 #define QUARANTINE_USEC     (60 * USEC_PER_SEC)
 #define QUARANTINE_MAX_USEC (900 * USEC_PER_SEC)
 #define REAL_LOAD_USEC      (100 * USEC_PER_MSEC) /* what is there already takes Ollama 1 to 3 ms */
+#define SETTLE_USEC         (1 * USEC_PER_SEC)    /* after a load, for the kernel's numbers */
 #define RETRY_UNLOAD_USEC   (30 * USEC_PER_SEC)   /* after one that was not confirmed */
+#define FREEING_USEC        (10 * USEC_PER_SEC) /* a runner that is gone has given its memory back */
+#define FREED_PERMILLE      800                 /* so much of it must be seen */
 
 void residency_init(struct residency *r, const struct residency_params *params,
                     const struct router *router, struct footprints *footprints)
@@ -52,11 +55,21 @@ void residency_set_params(struct residency *r, const struct residency_params *pa
     r->params = *params;
 }
 
+/*
+ * What was just loaded may not have touched all of its memory (mmap, KV caches): for a moment no more
+ * counts as available than what was before the load, less its need.
+ */
 void residency_set_memory(struct residency *r, const struct residency_memory *memory,
-                          uint32_t today)
+                          uint32_t today, uint64_t now_usec)
 {
     r->memory = *memory;
     r->today = today;
+    if (memory->available_bytes >= r->freeing_goal_bytes || now_usec >= r->freeing_until_usec) {
+        r->freeing_bytes = 0;
+    }
+    if (now_usec < r->settled_at_usec && r->memory.available_bytes > r->settling_available_bytes) {
+        r->memory.available_bytes = r->settling_available_bytes;
+    }
 }
 
 void residency_set_level(struct residency *r, unsigned level, uint64_t now_usec)
@@ -324,6 +337,11 @@ void residency_load_began(struct residency *r, struct residency_model *m, uint64
 
     uint64_t reserved = m->reserved_bytes;
 
+    if (reserved > 0) {
+        uint64_t need = residency_need(r, m).bytes, available = r->memory.available_bytes;
+
+        r->settling_available_bytes = available > need ? available - need : 0;
+    }
     residency_set_state(m, RESIDENCY_LOADING, now_usec);
     m->reserved_bytes = reserved;
 }
@@ -362,6 +380,7 @@ static void note_success(struct residency *r, struct residency_model *m, uint64_
         return;
     }
     footprint_note_load(r->footprints, &m->key, took, r->today);
+    r->settled_at_usec = m->reserved_bytes > 0 ? usec_add(now_usec, SETTLE_USEC) : 0;
     r->loaded_at_usec = now_usec;
     r->n_loads++;
     residency_become_resident(r, m, now_usec);
@@ -406,6 +425,12 @@ void residency_unloaded(struct residency *r, struct residency_model *m, bool is_
 {
     bool was_ours = m->state == RESIDENCY_UNLOADING;
 
+    r->settled_at_usec = 0; /* memory came back */
+    if (was_ours && is_gone) {
+        r->freeing_bytes = m->held_bytes;
+        r->freeing_goal_bytes = r->memory.available_bytes + m->held_bytes / 1000 * FREED_PERMILLE;
+        r->freeing_until_usec = usec_add(now_usec, FREEING_USEC);
+    }
     if (was_ours) {
         r->acted_at_usec = now_usec;
         r->n_evictions += is_gone;

@@ -116,10 +116,15 @@ struct residency {
     struct list models;            /* residency_model.link */
     size_t n_models;
     struct residency_memory memory;
-    unsigned level;          /* of pressure, 0 to 4 */
-    uint64_t calm_at_usec;   /* when the level came back to 0; 0: it was never above */
-    uint64_t acted_at_usec;  /* the last unload was confirmed, or given up */
-    uint64_t loaded_at_usec; /* the last load was over */
+    unsigned level;                    /* of pressure, 0 to 4 */
+    uint64_t calm_at_usec;             /* when the level came back to 0; 0: it was never above */
+    uint64_t acted_at_usec;            /* the last unload was confirmed, or given up */
+    uint64_t loaded_at_usec;           /* the last load was over */
+    uint64_t settled_at_usec;          /* from then on the numbers of the kernel hold its memory */
+    uint64_t settling_available_bytes; /* until then no more than this is available */
+    uint64_t freeing_bytes;            /* of a model that is gone, and not seen free yet */
+    uint64_t freeing_goal_bytes;       /* available then: most of them are free */
+    uint64_t freeing_until_usec;       /* not waited for any longer */
     uint64_t n_loads, n_evictions, n_aborts, n_stuck;
     uint32_t today; /* for what is learned */
 };
@@ -131,7 +136,7 @@ void residency_set_params(struct residency *r, const struct residency_params *pa
 
 /* What the driver sees. today: as in footprint.h. */
 void residency_set_memory(struct residency *r, const struct residency_memory *memory,
-                          uint32_t today);
+                          uint32_t today, uint64_t now_usec);
 void residency_set_level(struct residency *r, unsigned level, uint64_t now_usec);
 
 /*

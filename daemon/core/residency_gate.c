@@ -137,10 +137,10 @@ uint64_t residency_held(const struct residency *r, const struct residency_model 
     return m->baseline_bytes > 0 || m->held_bytes > most ? m->held_bytes : most;
 }
 
-/* All that could be free for models: what is, and what our models take at most. */
+/* All that could be free for models: what is, or is about to be, and what our models take at most. */
 static uint64_t room_at_most(const struct residency *r)
 {
-    uint64_t sum = residency_room(r);
+    uint64_t sum = residency_room(r) + r->freeing_bytes;
 
     list_for_each (l, &r->models) {
         const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);

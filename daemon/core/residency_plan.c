@@ -5,7 +5,8 @@
  * class waiting, then the oldest call. For it the plan is made of the models that may go, greedily by
  * size x idle time / time of a load, until what is missing is there; where all of them together do
  * not make the room, none goes. One is unloaded at a time, what came of it is looked at, and the plan
- * is made anew with the memory that is really free.
+ * is made anew with the memory that is really free. The kernel's numbers come a moment after the end
+ * of a runner, so what it held is waited for.
  *
  * Who may go (against models that push each other out without end):
  *
@@ -361,7 +362,7 @@ static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_
         return false;
     }
     if (!residency_fits(r, w)) {
-        return usec_since(now_usec, r->acted_at_usec) >= PACE_USEC &&
+        return r->freeing_bytes == 0 && usec_since(now_usec, r->acted_at_usec) >= PACE_USEC &&
                make_room(r, w, now_usec, ret);
     }
     if (w->is_load_wanted && w->wants.n == 0) { /* a call that waits loads it itself */

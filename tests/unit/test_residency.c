@@ -70,8 +70,8 @@ static struct residency_model *model(const char *name)
 
 static void set_memory(uint64_t total_mib, uint64_t available_mib)
 {
-    residency_set_memory(&g_r, &(struct residency_memory) {total_mib * MIB, available_mib * MIB},
-                         1);
+    residency_set_memory(&g_r, &(struct residency_memory) {total_mib * MIB, available_mib * MIB}, 1,
+                         g_now);
 }
 
 static void told(const char *name, uint64_t needs_mib)
@@ -225,6 +225,18 @@ START_TEST(one_load_at_a_time)
     loaded("c", SEC);
     release(c);
     release(d);
+}
+END_TEST
+
+/* The kernel's numbers may lag behind a load: its memory is not given to the next one. */
+START_TEST(what_was_just_loaded_is_counted)
+{
+    load("a", SEC);
+    set_memory(2000, 1600);
+    wait_for("b", CLASS_INTERACTIVE, g_now);
+    g_now += SEC;
+    set_memory(2000, 1600);
+    load("b", SEC); /* so it was a lie */
 }
 END_TEST
 
@@ -476,6 +488,26 @@ START_TEST(the_plan_takes_no_more_than_it_needs)
     g_now += SEC;
     load("b", SEC);
     assert_state("c", RESIDENCY_RESIDENT);
+}
+END_TEST
+
+/* Its runner is gone, and the kernel's numbers follow later: nobody is refused, nobody else goes. */
+START_TEST(what_was_freed_is_waited_for)
+{
+    for (unsigned is_seen = 0; is_seen < 2; is_seen++) {
+        load("a", SEC);
+        set_memory(2000, 400);
+        g_now += 60 * SEC;
+        b_waits(CLASS_INTERACTIVE, g_now);
+        ck_assert_int_eq(model("a")->state, RESIDENCY_UNLOADING);
+        residency_unloaded(&g_r, model("a"), true, g_now);
+        set_memory(2000, 405);
+        ck_assert_int_eq(refusal("b"), ERRCODE_NONE);
+        g_now += is_seen ? SEC : 10 * SEC;
+        set_memory(2000, is_seen ? 1600 : 405);
+        ck_assert_int_eq(refusal("b"), is_seen ? ERRCODE_NONE : ERRCODE_MODEL_BUDGET);
+        set_memory(2000, 1600);
+    }
 }
 END_TEST
 
@@ -777,7 +809,7 @@ static uint64_t available(const struct device *v)
 
 static void look_at_memory(const struct device *v)
 {
-    residency_set_memory(&g_r, &(struct residency_memory) {2000 * MIB, available(v)}, 1);
+    residency_set_memory(&g_r, &(struct residency_memory) {2000 * MIB, available(v)}, 1, g_now);
 }
 
 static void act(struct device *v)
@@ -928,6 +960,7 @@ static void add_tests(TCase *tc)
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, a_call_loads_what_fits);
     tcase_add_test(tc, one_load_at_a_time);
+    tcase_add_test(tc, what_was_just_loaded_is_counted);
     tcase_add_test(tc, a_reservation_of_no_use_ends);
     tcase_add_test(tc, what_can_never_fit_is_refused);
     tcase_add_test(tc, what_no_eviction_helps_is_refused_for_now);
@@ -943,6 +976,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_lost_server_holds_nothing);
     tcase_add_test(tc, an_idle_model_goes);
     tcase_add_test(tc, the_plan_takes_no_more_than_it_needs);
+    tcase_add_test(tc, what_was_freed_is_waited_for);
     tcase_add_test(tc, an_unload_that_does_not_happen_is_not_repeated_at_once);
     tcase_add_test(tc, a_model_in_use_is_drained);
     tcase_add_test(tc, a_drain_for_nobody_ends);
