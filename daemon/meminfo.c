@@ -45,7 +45,7 @@ static int field(struct str text, const char *name, uint64_t *ret_bytes)
 
 int meminfo_parse(struct str text, struct residency_memory *ret)
 {
-    struct residency_memory m;
+    struct residency_memory m = {.total_bytes = 0};
     int r = field(text, "MemTotal", &m.total_bytes);
 
     if (r == 0) {

@@ -44,6 +44,17 @@ struct driver_job {
 
 /* ---------------------------------------------------------------- the device */
 
+/* What the servers' control group leaves, as of the last sample of the pressure: while calls are active not long ago. */
+static void add_group(const struct residency_driver *d, struct residency_memory *memory)
+{
+    const struct memory_sample *s =
+        d->monitor->pressure ? pressure_newest(d->monitor->pressure) : NULL;
+
+    if (s) {
+        residency_memory_add(memory, &s->place[MEMORY_SERVER]);
+    }
+}
+
 static void read_memory(struct residency_driver *d, uint64_t now_usec)
 {
     uint32_t today = (uint32_t) (clock_wall_usec() / USEC_PER_SEC / SEC_PER_DAY);
@@ -61,6 +72,7 @@ static void read_memory(struct residency_driver *d, uint64_t now_usec)
                    "%s/proc/meminfo: %s: models are loaded without a look at memory",
                    d->kernel_root, strerror(-r));
     }
+    add_group(d, &memory);
     d->read_at_usec = now_usec;
     residency_set_memory(&d->residency, &memory, today, now_usec);
 }
@@ -427,6 +439,7 @@ void residency_driver_end_run(struct residency_driver *d, uint64_t now_usec)
     }
     expire_requests(d, now_usec);
     arm(d, now_usec);
+    memory_monitor_set_exposed(d->monitor, residency_is_exposed(&d->residency), now_usec);
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
@@ -501,8 +514,8 @@ void residency_driver_cancel_load(struct load_request *req)
 /* ---------------------------------------------------------------- life */
 
 int residency_driver_init(struct residency_driver *d, sd_event *event, struct router *router,
-                          struct upstreams *up, const struct residency_params *params,
-                          const char *kernel_root)
+                          struct upstreams *up, struct memory_monitor *monitor,
+                          const struct residency_params *params, const char *kernel_root)
 {
     int r;
 
@@ -510,6 +523,7 @@ int residency_driver_init(struct residency_driver *d, sd_event *event, struct ro
     list_init(&d->requests);
     d->router = router;
     d->upstreams = up;
+    d->monitor = monitor;
     d->kernel_root = strdup(kernel_root);
     if (!d->kernel_root) {
         return -ENOMEM;

@@ -8,6 +8,7 @@
 #include "core/pressure.h"
 #include "core/residency.h"
 #include "core/router.h"
+#include "memory_monitor.h"
 #include "upstream/upstreams.h"
 
 struct residency_driver {
@@ -15,6 +16,7 @@ struct residency_driver {
     struct footprints footprints;
     struct router *router;             /* borrowed */
     const struct upstreams *upstreams; /* borrowed */
+    struct memory_monitor *monitor;    /* borrowed */
     char *kernel_root;                 /* owned: what stands in front of /proc */
     void (*on_change)(void *ctx);      /* calls that wait are to be looked at again */
     void *ctx;
@@ -25,10 +27,13 @@ struct residency_driver {
     bool has_complained;
 };
 
-/* 0 or -errno. After router_init() and upstreams_init(); sets their borrowed ports. */
+/*
+ * 0 or -errno. After router_init() and upstreams_init(); sets their borrowed ports. monitor need not be
+ * set up yet.
+ */
 int residency_driver_init(struct residency_driver *d, sd_event *event, struct router *router,
-                          struct upstreams *up, const struct residency_params *params,
-                          const char *kernel_root) MUST_USE;
+                          struct upstreams *up, struct memory_monitor *monitor,
+                          const struct residency_params *params, const char *kernel_root) MUST_USE;
 void residency_driver_done(struct residency_driver *d); /* accepts a zeroed struct */
 
 /* Around registry_run(). */

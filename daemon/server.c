@@ -584,8 +584,8 @@ static int init_modules(struct server *s, struct config *config)
     if (r >= 0) {
         s->residency.on_change = want_run;
         s->residency.ctx = s;
-        r = residency_driver_init(&s->residency, s->event, &s->router, &s->upstreams, &residency,
-                                  config->kernel_root);
+        r = residency_driver_init(&s->residency, s->event, &s->router, &s->upstreams, &s->memory,
+                                  &residency, config->kernel_root);
     }
     if (r >= 0) {
         r = memory_monitor_init(&s->memory, s->event, &sources, &s->pressure, &memory_hooks);

@@ -195,6 +195,9 @@ void pressure_hint(struct pressure *p);
  */
 uint64_t pressure_interval_usec(const struct pressure *p, bool is_active);
 
+/* The newest sample, borrowed until the next one; NULL: there is none. */
+const struct memory_sample *pressure_newest(const struct pressure *p);
+
 /* Since when the level is 0 after it was above, as a duration; USEC_NEVER: it never was above. */
 uint64_t pressure_calm_usec(const struct pressure *p, uint64_t now_usec);
 enum pressure_stage pressure_stage(const struct pressure *p, uint64_t now_usec);

@@ -8,9 +8,6 @@
 /* Measures what s says with the window before it: figures and swap are new. Remembers s. */
 void pressure_measure(struct pressure *p, const struct memory_sample *s);
 
-/* The sample before; NULL: there is none. */
-const struct memory_sample *pressure_newest(const struct pressure *p);
-
 /*
  * Does a cell of level hold; is_relaxed: at the values that keep a level? PSI (and what stands in
  * for it) apart from the others, as it needs two samples. Only a true one sets ret_cause. Level 0

@@ -39,6 +39,7 @@
 #include "base/list.h"
 #include "base/macros.h"
 #include "core/footprint.h"
+#include "core/memory_sample.h"
 #include "core/request.h"
 #include "proto/errcode.h"
 
@@ -94,16 +95,17 @@ struct residency_model {
     struct residency_wants wants, counting;
 };
 
-/* What the kernel says of the device. total 0: nothing. */
+/* What the kernel says of the device, and of the servers' control group. total 0: nothing. */
 struct residency_memory {
-    uint64_t total_bytes;
-    uint64_t available_bytes; /* the least of MemAvailable and what cgroups leave */
+    uint64_t total_bytes;     /* the least of what there is and what limits allow */
+    uint64_t available_bytes; /* where least is left above what must stay free */
+    uint64_t reserve_bytes;   /* what must stay free there; 0: as of total_bytes */
 };
 
 struct residency_params {
     bool is_on;              /* false: no budget, no evictions; quarantine all the same */
     bool has_gpu;            /* a file's size says nothing about this memory */
-    uint64_t reserve_bytes;  /* R_soft; 0: 12 % of the device, 224 to 768 MiB */
+    uint64_t reserve_bytes;  /* R_soft; 0: pressure_reserves() */
     uint64_t cache_bytes;    /* a runner may grow by so much beyond what is known of it */
     bool is_cache_unbounded; /* nobody says by how much: a quarter of the device, 1 GiB at most */
     uint64_t max_wait_usec[_CLASS_MAX]; /* of the queue: nobody waits for more than half of it */
@@ -133,6 +135,12 @@ void residency_init(struct residency *r, const struct residency_params *params,
                     const struct router *router, struct footprints *footprints);
 void residency_done(struct residency *r);
 void residency_set_params(struct residency *r, const struct residency_params *params);
+
+/*
+ * Adds what a control group allows to what is known of the device, as far as that is less. Changes
+ * nothing where the place has no room to speak of.
+ */
+void residency_memory_add(struct residency_memory *memory, const struct memory_place_sample *place);
 
 /* What the driver sees. today: as in footprint.h. */
 void residency_set_memory(struct residency *r, const struct residency_memory *memory,
@@ -218,6 +226,9 @@ uint64_t residency_next_at(const struct residency *r, uint64_t now_usec);
 
 /* Is a load or an unload under way, so that memory is to be looked at often? */
 bool residency_is_moving(const struct residency *r);
+
+/* Is a model in the memory of this device, as far as is known, or about to be? */
+bool residency_is_exposed(const struct residency *r);
 
 /* ---------------------------------------------------------------- what came of it */
 

@@ -1,9 +1,10 @@
 /*
  * The gate of core/residency: the budget, who is let in, and what those are told who are not.
  *
- * The reserve is 12 % of the device, between 224 and 768 MiB (R_soft), a third less for what is
- * impossible (R_hard): earlyoom acts at 10 %, systemd-oomd later, so that what is planned here stays
- * clear of both. Swap counts for nothing: zram's pages lie in the same memory.
+ * The reserve is that of the pressure levels (pressure_reserves(): 12 %, R_soft), so that a load that
+ * was let in raises none; a third less for what is impossible (R_hard): earlyoom acts at 10 %,
+ * systemd-oomd later, so that what is planned here stays clear of both. Swap counts for nothing:
+ * zram's pages lie in the same memory.
  *
  * Must not: change a state but for a reservation (residency.c), read a clock.
  */
@@ -12,11 +13,9 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "core/pressure.h"
 #include "core/residency_internal.h"
 
-#define RESERVE_PERMILLE  120
-#define RESERVE_MIN_BYTES (224 * RESIDENCY_MIB)
-#define RESERVE_MAX_BYTES (768 * RESIDENCY_MIB)
 #define CACHE_SHARE       4 /* of the device, for a cache that nobody bounds */
 #define CACHE_MAX_BYTES   (1024 * RESIDENCY_MIB)
 #define CALM_USEC         (15 * USEC_PER_SEC)  /* before the first load after pressure */
@@ -33,15 +32,42 @@ bool residency_has_budget(const struct residency *r, const struct residency_mode
 
 uint64_t residency_reserve_soft(const struct residency *r)
 {
-    uint64_t share = r->memory.total_bytes / 1000 * RESERVE_PERMILLE;
+    if (r->params.reserve_bytes > 0) {
+        return r->params.reserve_bytes;
+    }
+    return r->memory.reserve_bytes > 0 ? r->memory.reserve_bytes
+                                       : pressure_reserves(r->memory.total_bytes).soft_bytes;
+}
 
-    return r->params.reserve_bytes > 0 ? r->params.reserve_bytes
-                                       : num_clamp_u64(share, RESERVE_MIN_BYTES, RESERVE_MAX_BYTES);
+static int64_t left(uint64_t available_bytes, uint64_t reserve_bytes)
+{
+    return (int64_t) num_clamp_u64(available_bytes, 0, INT64_MAX / 2) - (int64_t) reserve_bytes;
+}
+
+void residency_memory_add(struct residency_memory *memory, const struct memory_place_sample *place)
+{
+    uint64_t here = pressure_reserves(memory->total_bytes).soft_bytes;
+    uint64_t there = pressure_reserves(place->total_bytes).soft_bytes;
+
+    if (!place->has_room || place->total_bytes == 0) {
+        return;
+    }
+    here = memory->reserve_bytes > 0 ? memory->reserve_bytes : here;
+    if (memory->total_bytes == 0 ||
+        left(place->headroom_bytes, there) < left(memory->available_bytes, here)) {
+        memory->available_bytes = place->headroom_bytes;
+        here = there;
+    }
+    memory->reserve_bytes = here;
+    if (memory->total_bytes == 0 || place->total_bytes < memory->total_bytes) {
+        memory->total_bytes = place->total_bytes;
+    }
 }
 
 static uint64_t reserve_hard(const struct residency *r)
 {
-    return residency_reserve_soft(r) / 3 * 2;
+    return r->params.reserve_bytes > 0 ? r->params.reserve_bytes / 3 * 2
+                                       : pressure_reserves(r->memory.total_bytes).hard_bytes;
 }
 
 uint64_t residency_room(const struct residency *r)

@@ -35,6 +35,7 @@
 #define L1_IDLE_USEC     (60 * USEC_PER_SEC)
 #define CONTEST_AGE_USEC (15 * USEC_PER_SEC)
 #define LOOK_AGAIN_USEC  (10 * USEC_PER_SEC)
+#define KEPT_USEC        (301 * USEC_PER_SEC) /* Ollama's keep_alive by default, and then it is gone */
 #define HOLD_LOADS       3
 #define OVER_PLAN        1250 /* per mille of what was reserved */
 #define GROWN_PERMILLE   1250
@@ -95,12 +96,23 @@ static bool needs_look(const struct residency *r, const struct residency_model *
            !residency_fits(r, m);
 }
 
+/* When it is time to see whether one that nobody uses is still there; USEC_NEVER: never. */
+static uint64_t doubted_at(const struct residency *r, const struct residency_model *m)
+{
+    uint64_t known = m->looked_at_usec > m->used_at_usec ? m->looked_at_usec : m->used_at_usec;
+
+    return m->is_local && m->state == RESIDENCY_RESIDENT && !m->is_looked_for &&
+                   !residency_model_is_in_use(r, m)
+               ? usec_add(known, KEPT_USEC)
+               : USEC_NEVER;
+}
+
 static bool look(struct residency *r, uint64_t now_usec, struct residency_action *ret)
 {
     list_for_each (l, &r->models) {
         struct residency_model *m = model_of(l);
 
-        if (needs_look(r, m, now_usec)) {
+        if (needs_look(r, m, now_usec) || now_usec >= doubted_at(r, m)) {
             m->is_looked_for = true;
             *ret = (struct residency_action) {.verb = RESIDENCY_LOOK, .model = m};
             return true;
@@ -415,6 +427,8 @@ bool residency_next(struct residency *r, uint64_t now_usec, struct residency_act
 
 uint64_t residency_next_at(const struct residency *r, uint64_t now_usec)
 {
+    uint64_t at = USEC_NEVER;
+
     list_for_each (l, &r->models) {
         const struct residency_model *m = model_of(l);
         bool waits = is_wanted(m) && !residency_is_held(m);
@@ -423,11 +437,24 @@ uint64_t residency_next_at(const struct residency *r, uint64_t now_usec)
             (waits || m->state == RESIDENCY_DRAINING || (r->level > 0 && residency_is_held(m)))) {
             return usec_add(now_usec, POLL_USEC);
         }
+        at = at_most(at, doubted_at(r, m));
     }
-    return USEC_NEVER;
+    return at;
 }
 
 bool residency_is_moving(const struct residency *r)
 {
     return residency_moving(r) != NULL;
+}
+
+bool residency_is_exposed(const struct residency *r)
+{
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = model_of(l);
+
+        if (m->is_local && (residency_is_held(m) || m->state == RESIDENCY_LOADING)) {
+            return true;
+        }
+    }
+    return false;
 }

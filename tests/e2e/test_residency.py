@@ -15,6 +15,7 @@ import pytest
 from test_messages import wait_event
 from testenv.daemon import Daemon, mock
 from testenv.http import Answer, chat_body
+from testenv.kernel import Tree, meminfo
 from testenv.upstream import Gate, Upstream, end, text, wait_for, whole
 from testenv.waiting import eventually
 
@@ -273,6 +274,61 @@ def test_a_client_that_leaves_while_its_model_loads(env) -> None:
     upstream.on_load()
     assert chat(sluice, "a").status == 200
     assert calls(upstream, "load") == ["a"]
+
+
+# ---------------------------------------------------------------------------------------------- limits of a group
+
+GROUP = "system.slice/ollama.service"
+
+
+def start_in_group(env: Any, tree: Tree, takes: dict[str, int]) -> tuple[Upstream, Daemon]:
+    upstream = env.ollama()
+    upstream.has, upstream.sizes = list(takes), {n: int((t - 200) / 1.1) * MIB for n, t in takes.items()}
+    memory = {"prompt_cache": "0B", "pin_threads": False}
+    pressure = {**tree.settings, "group": f"/{GROUP}"}
+    return upstream, env.start({n: upstream.deployment(n) for n in takes}, sluice={"pressure": pressure, "memory": memory})
+
+
+@pytest.mark.parametrize("is_v1", [False, True])
+def test_a_limit_of_the_servers_group(env, is_v1: bool) -> None:
+    """The device has room for all of it, the group of its server has not: Ollama does not look at that."""
+    tree = Tree(env.directory)
+    tree.put("proc/meminfo", meminfo(7500, 8000))
+    tree.put_group(GROUP, 1000, 100, is_v1)
+    upstream, sluice = start_in_group(env, tree, {"huge": 900, "a": 700, "b": 300})
+    answer = chat(sluice, "huge")
+    assert (answer.status, answer.error["code"]) == (422, "model_exceeds_device")
+    assert "1000 MiB" in answer.error["message"]
+    answer = chat(sluice, "a")
+    assert (answer.status, answer.error["code"]) == (503, "model_loading_budget")
+    assert "224 MiB" in answer.error["message"]
+    assert not upstream.requests("load")
+    assert chat(sluice, "b").status == 200
+
+
+def test_a_limit_that_comes_later(env) -> None:
+    """The unit is given a limit while the daemon runs: the next load heeds it."""
+    tree = Tree(env.directory)
+    upstream, sluice = start_in_group(env, tree, {"a": 500, "b": 500})
+    assert chat(sluice, "a").status == 200
+    limit = lambda: tree.put_group(GROUP, 1200, 100 + 500 * len(set(upstream.loaded)))  # noqa: E731
+    upstream.loaded = Loaded(limit)
+    upstream.loaded.add("a")
+    eventually(lambda: chat(sluice, "a").status == 200 and sluice.status().memory_bytes >> 20 == 1200, "the limit is seen")
+    assert chat(sluice, "b").status == 200
+    assert calls(upstream, "unload") == ["a"], "both were loaded"
+
+
+@pytest.mark.slow
+def test_an_idle_daemon_with_a_model_looks_now_and_then(env) -> None:
+    """No trigger of the kernel, no calls: the level rises all the same, and the model goes. Without one nothing is read."""
+    tree = Tree(env.directory)
+    tree.remove("proc/pressure")
+    upstream, sluice = start_in_group(env, tree, {"a": 500})
+    assert chat(sluice, "a").status == 200
+    sluice.expect_idle()
+    tree.put("proc/meminfo", meminfo(100))
+    eventually(lambda: calls(upstream, "unload") == ["a"], "the idle model is unloaded", timeout=60)
 
 
 # ---------------------------------------------------------------------------------------------- what is read

@@ -70,8 +70,8 @@ static struct residency_model *model(const char *name)
 
 static void set_memory(uint64_t total_mib, uint64_t available_mib)
 {
-    residency_set_memory(&g_r, &(struct residency_memory) {total_mib * MIB, available_mib * MIB}, 1,
-                         g_now);
+    residency_set_memory(&g_r, &(struct residency_memory) {total_mib * MIB, available_mib * MIB, 0},
+                         1, g_now);
 }
 
 static void told(const char *name, uint64_t needs_mib)
@@ -328,7 +328,7 @@ START_TEST(without_a_budget_nothing_waits)
     release(again);
     release(b);
     assert_nothing();
-    ck_assert_uint_eq(residency_next_at(&g_r, g_now), USEC_NEVER);
+    ck_assert_uint_ge(residency_next_at(&g_r, g_now), g_now + 300 * SEC);
 }
 END_TEST
 
@@ -711,6 +711,62 @@ END_TEST
 
 /* ---------------------------------------------------------------- operators */
 
+START_TEST(the_smaller_of_two_places_counts)
+{
+    static const struct {
+        uint64_t total, headroom, ret_total, ret_available, ret_soft; /* MiB */
+    } rows[] = {
+        {1000, 900, 1000, 900, 224},   /* a limit that leaves less than the device does */
+        {1000, 1500, 1000, 1500, 224}, /* nonsense, and taken as said */
+        {3000, 2900, 2000, 1600, 240}, /* a limit that never holds */
+        {600, 600, 600, 600, 150},     /* a small group has a small reserve */
+        {0, 0, 2000, 1600, 240},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct residency_memory memory = {2000 * MIB, 1600 * MIB, 0};
+        struct memory_place_sample place = {.has_room = rows[i].total > 0,
+                                            .total_bytes = rows[i].total * MIB,
+                                            .headroom_bytes = rows[i].headroom * MIB};
+
+        residency_memory_add(&memory, &place);
+        residency_set_memory(&g_r, &memory, 1, g_now);
+        ck_assert_uint_eq(memory.total_bytes / MIB, rows[i].ret_total);
+        ck_assert_uint_eq(memory.available_bytes / MIB, rows[i].ret_available);
+        ck_assert_uint_eq(residency_reserve_soft(&g_r) / MIB, rows[i].ret_soft);
+    }
+
+    struct residency_memory nothing = {.total_bytes = 0};
+
+    residency_memory_add(&nothing, &(struct memory_place_sample) {
+                                       .has_room = true, .total_bytes = 7, .headroom_bytes = 5});
+    ck_assert_uint_eq(nothing.available_bytes, 5); /* a device that tells less than its groups */
+}
+END_TEST
+
+/* Ollama drops what nobody uses: it is looked for, and once it is gone nothing is waited for. */
+START_TEST(what_nobody_uses_is_looked_for_seldom)
+{
+    uint64_t at;
+
+    ck_assert(!residency_is_exposed(&g_r));
+    load("a", SEC);
+    ck_assert(residency_is_exposed(&g_r));
+    for (unsigned i = 0; i < 2; i++) {
+        at = residency_next_at(&g_r, g_now);
+        ck_assert_uint_ge(at, g_now + 300 * SEC);
+        ck_assert_uint_lt(at, g_now + 310 * SEC);
+        assert_nothing();
+        g_now = at;
+        assert_next(RESIDENCY_LOOK, RESIDENCY_FOR_MODEL, "a");
+        assert_nothing();
+        residency_looked(&g_r, model("a"), i == 0, 0, false, g_now);
+    }
+    ck_assert(!residency_is_exposed(&g_r));
+    ck_assert_uint_eq(residency_next_at(&g_r, g_now), USEC_NEVER);
+}
+END_TEST
+
 START_TEST(an_operator_loads)
 {
     ck_assert_int_eq(residency_load(&g_r, deployment("a"), NULL, g_now).code, ERRCODE_NONE);
@@ -809,7 +865,7 @@ static uint64_t available(const struct device *v)
 
 static void look_at_memory(const struct device *v)
 {
-    residency_set_memory(&g_r, &(struct residency_memory) {2000 * MIB, available(v)}, 1, g_now);
+    residency_set_memory(&g_r, &(struct residency_memory) {2000 * MIB, available(v), 0}, 1, g_now);
 }
 
 static void act(struct device *v)
@@ -950,7 +1006,7 @@ START_TEST(nothing_is_ever_killed)
         ck_assert_int_ne(model(names[i])->state, RESIDENCY_DRAINING);
         ck_assert_int_ne(model(names[i])->state, RESIDENCY_UNLOADING);
     }
-    ck_assert_uint_eq(residency_next_at(&g_r, g_now), USEC_NEVER);
+    ck_assert_uint_gt(residency_next_at(&g_r, g_now), g_now + SEC); /* nothing is polled */
 }
 END_TEST
 
@@ -986,6 +1042,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, level_two_waits_for_no_minute);
     tcase_add_test(tc, loads_come_back_in_stages);
     tcase_add_test(tc, what_has_grown_goes_when_memory_is_short);
+    tcase_add_test(tc, the_smaller_of_two_places_counts);
+    tcase_add_test(tc, what_nobody_uses_is_looked_for_seldom);
     tcase_add_test(tc, an_operator_loads);
     tcase_add_test(tc, names_without_end_are_bounded);
     tcase_add_test(tc, without_memory_nobody_watches);
