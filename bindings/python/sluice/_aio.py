@@ -62,6 +62,7 @@ from ._request import (
     build_complete,
     build_classify,
     build_embed,
+    build_explain,
     build_rerank,
     build_unload,
     build_watch,
@@ -463,6 +464,12 @@ class AsyncClient(NotCopied):
 
     async def unload(self, model: str) -> types.UnloadResult:
         return await self._unary(build_unload(model), reply.unload_of)
+
+    async def explain(
+        self, model: str = "", *, request_id: str = "", class_: Optional[str] = None
+    ) -> types.Explanation:
+        request = build_explain(model, request_id, class_ or self._class)
+        return await self._unary(request, reply.explanation_of)
 
     async def cancel(self, request_id: str) -> bool:
         """Ends a call of this user, of this client or of another program. True: it was there."""

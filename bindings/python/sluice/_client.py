@@ -64,6 +64,7 @@ from ._request import (
     build_complete,
     build_classify,
     build_embed,
+    build_explain,
     build_rerank,
     build_unload,
     build_watch,
@@ -425,6 +426,14 @@ class Client(NotCopied):
     def unload(self, model: str) -> types.UnloadResult:
         """Asks the servers of a model to free its memory. For root and the daemon's own user."""
         return self._unary(build_unload(model), reply.unload_of)
+
+    def explain(
+        self, model: str = "", *, request_id: str = "", class_: Optional[str] = None
+    ) -> types.Explanation:
+        """Why a call for the model would be admitted, queued or refused now; or, where there is a call of that id, where that stands. Nothing
+        happens by it. Calls of others are known to root only; class_ is that of the call that would come."""
+        request = build_explain(model, request_id, class_ or self._class)
+        return self._unary(request, reply.explanation_of)
 
     def cancel(self, request_id: str) -> bool:
         """Ends a call of this user, of this client or of another program. True: it was there. From any thread."""

@@ -667,6 +667,16 @@ def unload_of(call: Call) -> types.UnloadResult:
     return types.UnloadResult(_number(call, Field.UNLOADED), _number(call, Field.UNCHANGED))
 
 
+def explanation_of(call: Call) -> types.Explanation:
+    return types.Explanation(
+        verdict=_reply_text(call, Field.VERDICT),
+        text=_reply_text(call, Field.TEXT),
+        code=_reply_text(call, Field.CODE) or None,
+        wait_seconds=_number(call, Field.WAIT_USEC) / 1e6 or None,
+        position=_number(call, Field.POSITION) or None,
+    )
+
+
 class States(_Pieces):
     """The pieces of a watch."""
 

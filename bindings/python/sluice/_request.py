@@ -554,6 +554,17 @@ def build_unload(model: Any) -> Request:
     return Request(lib.sluice_unload_new, name_bytes(model, "model"), kind="unload", model=model)
 
 
+def build_explain(model: Any, request_id: Any, class_: Optional[str]) -> Request:
+    name, ident = name_bytes(model, "model"), name_bytes(request_id, "request_id")
+    if not name and not ident:
+        raise bad_request("'model' or 'request_id' must be given", "model")
+    if class_ is not None:
+        check_class(class_, "class_")
+    number = 0 if class_ is None else _CLASSES[class_]
+    new, what = lib.sluice_explain_new, "explain"
+    return Request(new, name, ident, number, kind=what, model=model, param="request_id")
+
+
 def build_chat(model: Any, messages: Any, options: Mapping[str, Any]) -> Request:
     req = Request(lib.sluice_chat_new, name_bytes(model, "model"), kind="chat", model=model)
 
