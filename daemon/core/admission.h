@@ -64,7 +64,8 @@ struct ticket {
     uint64_t not_before_usec;  /* it pauses until then: TICKET_QUEUED all the same */
     uint64_t deadline_at_usec; /* by when it must have left the queue */
     uint64_t expected_usec;    /* QUEUED: how long it will hold a slot, as far as is known */
-    uint64_t charged_usec;     /* GRANTED: what its caller was charged for it so far */
+    uint64_t age_usec; /* QUEUED: for how long it was wanted before it came; see retry_after.h */
+    uint64_t charged_usec; /* GRANTED: what its caller was charged for it so far */
     uint64_t granted_at_usec;
     uint64_t content_at_usec; /* GRANTED: of its first content; 0: none yet */
     enum errcode ousted_code; /* TICKET_OUSTED */
@@ -81,7 +82,8 @@ struct admission_ask {
     enum call_class class;         /* its caller's ceiling may lower it */
     size_t bytes;                  /* of the request */
     uint64_t own_deadline_at_usec; /* or USEC_NEVER */
-    uint64_t max_wait_usec;        /* what its client is ready to wait; 0: not said */
+    uint64_t max_wait_usec;        /* expected, and */
+    uint64_t max_stay_usec;        /* in truth: as of struct request; 0: not said */
     unsigned n_retries;            /* how often its client has tried before, by its own word */
 };
 
@@ -126,6 +128,8 @@ struct admission {
 struct verdict {
     enum errcode code;
     uint64_t retry_after_usec;
+    bool
+        is_last; /* its client has tried before, and would be too late the next time: it need not */
 };
 
 void admission_init(struct admission *a, const struct admission_params *params,

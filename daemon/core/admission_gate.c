@@ -15,6 +15,11 @@
  * who were told to come back, and do so in time, up to all of it: what they were told is kept for
  * them.
  *
+ * A client that was refused comes back with a wish that is older. Patience is counted from when it was
+ * first wanted, by what a client was told to wait as often as it says that it has tried
+ * (retry_after_age()): work for who has gone is work for nobody. Who would be too late the next time
+ * is told that it was the last (verdict.is_last).
+ *
  * Must not: read a clock, allocate, grant slots.
  */
 #include <assert.h>
@@ -44,7 +49,9 @@ struct applicant {
     enum call_class class;
     size_t bytes;
     uint64_t expected_usec; /* its service; 0: not known */
+    uint64_t patience_usec; /* from the moment when it was first wanted */
     uint64_t budget_usec;   /* of the wait */
+    uint64_t age_usec;      /* since then, as far as is known; 0 but for retries */
     unsigned n_retries;
 };
 
@@ -100,13 +107,11 @@ static uint64_t expected_service(struct admission *a, const struct model_group *
 /* ---------------------------------------------------------------- what is before it */
 
 /* Does a deployment serve the group as long as better ones are there? */
-static bool is_of_level(const struct deployment *d, const struct router_outlook *level,
-                        uint64_t now_usec)
+static bool is_of_level(const struct deployment *d, uint32_t order, uint64_t now_usec)
 {
     uint32_t own = d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
 
-    return d->backend && own == level->order && deployment_is_doubted(d) == level->is_doubted &&
-           deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
+    return d->backend && own == order && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
 }
 
 static void look_at_slots(const struct admission *a, const struct applicant *p, uint64_t now_usec,
@@ -124,7 +129,7 @@ static void look_at_slots(const struct admission *a, const struct applicant *p, 
         const struct deployment *d = g->deployments[i];
         unsigned n = deployment_slots(d, a->router->level);
 
-        if (!is_of_level(d, &level, now_usec)) {
+        if (!is_of_level(d, level.order, now_usec)) {
             continue;
         }
         o->n_slots += n;
@@ -256,6 +261,19 @@ uint64_t admission_predict(struct admission *a, const struct model_group *group,
 
 /* ---------------------------------------------------------------- refusals */
 
+/* How long a call of that class may be expected to wait, all attempts of its client together. */
+static uint64_t patience_of(const struct admission *a, enum call_class class,
+                            uint64_t expected_usec)
+{
+    uint64_t by_service = SERVICES_OF_PATIENCE * expected_usec;
+    uint64_t patience = a->params.patience_usec[class];
+
+    if (patience == 0) {
+        return a->params.max_wait_usec[class];
+    }
+    return patience > by_service ? patience : by_service;
+}
+
 static uint64_t limit_of(const struct applicant *p)
 {
     return p->budget_usec / 1000 * PATIENCE_PERMILLE;
@@ -271,7 +289,10 @@ static struct verdict refuse(struct admission *a, const struct applicant *p, enu
 
     v.retry_after_usec = retry_after_refused(
         &a->retry, p->class, room, caller_entry_retries_much(p->caller) ? 2 : 1, now_usec);
-    caller_entry_promise(p->caller, p->class, v.retry_after_usec, now_usec);
+    v.is_last = p->age_usec > 0 && p->age_usec + v.retry_after_usec >= p->patience_usec;
+    if (!v.is_last) {
+        caller_entry_promise(p->caller, p->class, v.retry_after_usec, now_usec);
+    }
     return v;
 }
 
@@ -296,8 +317,13 @@ struct verdict admission_turn_away(struct admission *a, const struct ticket *t, 
                           .caller = t->caller,
                           .class = t->class,
                           .expected_usec = t->expected_usec,
-                          .budget_usec = a->params.patience_usec[t->class]};
+                          .patience_usec = patience_of(a, t->class, t->expected_usec),
+                          .age_usec = t->age_usec};
 
+    p.budget_usec = p.patience_usec;
+    if (p.age_usec > 0) {
+        p.age_usec += usec_since(now_usec, t->queued_at_usec);
+    }
     if (code == ERRCODE_MEMORY_PRESSURE) {
         return spread(a, verdict(code, PRESSURE_RETRY_L3));
     }
@@ -461,13 +487,11 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t budget_of(const struct admission *a, const struct applicant *p,
                           const struct admission_ask *ask, uint64_t now_usec)
 {
-    uint64_t max_wait = a->params.max_wait_usec[p->class];
-    uint64_t patience = a->params.patience_usec[p->class];
-    uint64_t by_service = SERVICES_OF_PATIENCE * p->expected_usec;
+    uint64_t own = ask->max_wait_usec > 0 ? ask->max_wait_usec : UINT64_MAX;
+    uint64_t left = least(usec_since(p->patience_usec, p->age_usec),
+                          usec_since(ask->own_deadline_at_usec, now_usec));
 
-    patience = patience == 0 ? max_wait : patience > by_service ? patience : by_service;
-    patience = ask->max_wait_usec > 0 ? least(ask->max_wait_usec, patience) : patience;
-    return least(least(patience, max_wait), usec_since(ask->own_deadline_at_usec, now_usec));
+    return least(least(left, own), a->params.max_wait_usec[p->class]);
 }
 
 /* May it come in although it will wait for so long? */
@@ -513,6 +537,8 @@ static struct applicant applicant_of(struct admission *a, const struct ticket *t
 
     p.class = ask->class > p.caller->class ? ask->class : p.caller->class;
     p.expected_usec = expected_service(a, group, p.caller, p.class);
+    p.patience_usec = patience_of(a, p.class, p.expected_usec);
+    p.age_usec = retry_after_age(&a->retry, p.class, p.n_retries, now_usec);
     p.budget_usec = budget_of(a, &p, ask, now_usec);
     return p;
 }
@@ -532,6 +558,7 @@ void admission_explain(struct admission *a, const struct model_group *group,
     /* who is not known yet has nothing waiting; of "others" only the weight is his */
     p.class = known && ask->class < known->class ? known->class : ask->class;
     p.expected_usec = expected_service(a, group, p.caller, p.class);
+    p.patience_usec = patience_of(a, p.class, p.expected_usec);
     p.budget_usec = budget_of(a, &p, ask, now_usec);
     *ret = (struct admission_outlook) {.class = p.class,
                                        .limit_usec = limit_of(&p),
@@ -570,8 +597,8 @@ static void take_in(struct admission *a, struct ticket *t, struct model_group *g
 {
     uint64_t max_wait = a->params.max_wait_usec[p->class];
 
-    if (ask->max_wait_usec > 0 && ask->max_wait_usec < max_wait) {
-        max_wait = ask->max_wait_usec;
+    if (ask->max_stay_usec > 0 && ask->max_stay_usec < max_wait) {
+        max_wait = ask->max_stay_usec;
     }
     *t = (struct ticket) {
         .state = TICKET_HOME,
@@ -583,6 +610,7 @@ static void take_in(struct admission *a, struct ticket *t, struct model_group *g
         .place = t->place,
         .queued_at_usec = now_usec,
         .expected_usec = p->expected_usec,
+        .age_usec = p->age_usec,
         .was_preempted = t->was_preempted,
         .deadline_at_usec = least(ask->own_deadline_at_usec, usec_add(now_usec, max_wait)),
     };

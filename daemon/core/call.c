@@ -135,6 +135,7 @@ void call_remember(struct call *call, const struct call_failure *f)
 
     call->outcome = f ? f->code : ERRCODE_NONE;
     call->retry_after_usec = f ? f->retry_after_usec : 0;
+    call->is_last = f && f->is_last;
     str_copy(text, call->text, sizeof call->text);
     str_copy(param, call->param, sizeof call->param);
 }

@@ -72,6 +72,8 @@ struct call {
     /* the outcome, known from ENDING on; before that the failure that it would end with */
     enum errcode outcome; /* ERRCODE_NONE: completed */
     uint64_t retry_after_usec;
+    bool
+        is_last; /* of the outcome: the client need not try again by itself. No state: a word to it */
     char text[CALL_TEXT_MAX], param[CALL_PARAM_MAX];
     char deployment_id[64]; /* copies: the deployment may be gone when the record is written */
     char provider[16];

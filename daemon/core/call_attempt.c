@@ -106,6 +106,7 @@ static struct admission_ask ask_of(const struct call *call)
         .bytes = req->total_bytes,
         .own_deadline_at_usec = call->deadline_at_usec,
         .max_wait_usec = req->max_wait_usec,
+        .max_stay_usec = req->max_stay_usec,
         .n_retries = req->n_client_retries,
     };
 }
@@ -135,9 +136,11 @@ void call_admit(struct call *call, uint64_t now_usec)
     struct verdict v = admission_enqueue(reg->admission, &call->ticket, group, &ask, now_usec);
 
     if (v.code != ERRCODE_NONE) {
-        call_group_refused(
-            call, &(struct call_failure) {.code = v.code, .retry_after_usec = v.retry_after_usec},
-            now_usec);
+        call_group_refused(call,
+                           &(struct call_failure) {.code = v.code,
+                                                   .retry_after_usec = v.retry_after_usec,
+                                                   .is_last = v.is_last},
+                           now_usec);
         return;
     }
     call_set_state(call, CALL_WAITING);

@@ -12,6 +12,7 @@ struct call_failure {
     enum errcode code;
     struct str text, param;
     uint64_t retry_after_usec;
+    bool is_last; /* as verdict.is_last */
 };
 
 /* ---------------------------------------------------------------- call.c */

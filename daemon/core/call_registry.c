@@ -102,10 +102,11 @@ static void refuse(struct call_registry *reg, uint64_t now_usec)
 
 static void turn_away(struct ticket *t, const struct verdict *v, uint64_t now_usec)
 {
-    call_group_refused(
-        CONTAINER_OF(t, struct call, ticket),
-        &(struct call_failure) {.code = v->code, .retry_after_usec = v->retry_after_usec},
-        now_usec);
+    call_group_refused(CONTAINER_OF(t, struct call, ticket),
+                       &(struct call_failure) {.code = v->code,
+                                               .retry_after_usec = v->retry_after_usec,
+                                               .is_last = v->is_last},
+                       now_usec);
 }
 
 /* Whose time in the queue is up, and who had to make room in it. */
@@ -167,7 +168,8 @@ static void tell_end(struct call *call, uint64_t now_usec)
         .failed = {.code = call->outcome,
                    .message = call->text[0] ? str_from(call->text) : STR_NONE,
                    .param = call->param[0] ? str_from(call->param) : STR_NONE,
-                   .retry_after_usec = call->retry_after_usec},
+                   .retry_after_usec = call->retry_after_usec,
+                   .is_last = call->is_last},
     };
 
     if (sink) {

@@ -87,6 +87,7 @@ struct event {
             struct str message; /* absent: the text of errors.def */
             struct str param;   /* or absent */
             uint64_t retry_after_usec;
+            bool is_last; /* retry_after or not: a client that repeats by itself should stop */
         } failed;
     };
 };

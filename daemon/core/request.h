@@ -140,7 +140,8 @@ struct request {
     enum call_class class;
     struct caller caller;
     uint64_t deadline_usec;    /* a duration from arrival; 0: none */
-    uint64_t max_wait_usec;    /* how long its client is ready to wait for a slot; 0: not said */
+    uint64_t max_wait_usec;    /* how long its client is ready to expect to wait; 0: not said */
+    uint64_t max_stay_usec;    /* how long it is ready to wait for a slot in truth; 0: not said */
     unsigned n_client_retries; /* how often its client has sent it before, by its own word */
     /* how the client wants it; upstreams are always asked for a stream where they have one */
     bool stream;

@@ -17,6 +17,9 @@
 #define SPREAD_MIN_PERMILLE 800
 #define SPREAD_PERMILLE     400 /* up to 1200 */
 
+/* More say nothing more. */
+#define RETRIES_MAX 1000
+
 void retry_after_init(struct retry_after *r, uint32_t seed)
 {
     assert(seed != 0);
@@ -71,6 +74,19 @@ uint64_t retry_after_refused(struct retry_after *r, enum call_class class, uint6
     usec = num_clamp_u64(usec, 0, RETRY_AFTER_MAX_USEC) * factor;
     usec = usec / 1000 * (SPREAD_MIN_PERMILLE + chance(r) % (SPREAD_PERMILLE + 1));
     return num_clamp_u64(usec, RETRY_AFTER_MIN_USEC, RETRY_AFTER_MAX_USEC);
+}
+
+uint64_t retry_after_age(const struct retry_after *r, enum call_class class, unsigned n_retries,
+                         uint64_t now_usec)
+{
+    struct retry_tracker t = r->classes[class]; /* a copy: to look changes nothing */
+
+    if (t.usec == 0) {
+        t.usec = TRACKER_MIN_USEC;
+    } else if (usec_since(now_usec, t.since_usec) >= t.usec) {
+        close_interval(&t, now_usec);
+    }
+    return num_clamp_u64(n_retries, 0, RETRIES_MAX) * (t.usec / 1000 * SPREAD_MIN_PERMILLE);
 }
 
 uint64_t retry_after_spread(struct retry_after *r, uint64_t least_usec)

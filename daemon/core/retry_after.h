@@ -40,5 +40,12 @@ void retry_after_init(struct retry_after *r, uint32_t seed);
 uint64_t retry_after_refused(struct retry_after *r, enum call_class class, uint64_t room_usec,
                              unsigned factor, uint64_t now_usec);
 
+/*
+ * How old the wish is of who tries again for the n-th time: as often as he was told to wait, the least
+ * that is told now. Programs tell how often they have tried, not since when. 0: a first attempt.
+ */
+uint64_t retry_after_age(const struct retry_after *r, enum call_class class, unsigned n_retries,
+                         uint64_t now_usec);
+
 /* The same for who waits for no room but for the end of something: 1.0 to 1.4 times that. */
 uint64_t retry_after_spread(struct retry_after *r, uint64_t least_usec);

@@ -156,11 +156,11 @@ void http_answer_body(struct http_conn *h, int status, const char *type, struct 
     }
 }
 
-static int write_retry_after(struct buf *out, bool is_retryable, uint64_t usec)
+static int write_retry_after(struct buf *out, bool should_retry, uint64_t usec)
 {
     char text[32];
     int r = http1_write_header(out, "x-should-retry",
-                               is_retryable ? STR_LIT("true") : STR_LIT("false"));
+                               should_retry ? STR_LIT("true") : STR_LIT("false"));
 
     if (usec == 0) {
         return r;
@@ -189,22 +189,30 @@ static bool is_repeated(int status)
     return status == 408 || status == 409 || status >= 429;
 }
 
-static void answer_error(struct http_conn *h, enum errcode code, struct str text, struct str param,
-                         uint64_t retry_after_usec, uint64_t now_usec)
+/* Borrowed texts; an absent one is errors.def's. */
+struct http_failure {
+    enum errcode code;
+    struct str text, param;
+    uint64_t retry_after_usec;
+    bool is_last; /* this client should not try again by itself, though others may */
+};
+
+static void answer_error(struct http_conn *h, const struct http_failure *f, uint64_t now_usec)
 {
-    const struct errcode_info *info = errcode_info(code);
+    const struct errcode_info *info = errcode_info(f->code);
     struct buf *out = conn_out(&h->conn);
     struct buf body;
     int r;
 
     buf_init(&body, ERROR_MAX_BYTES);
-    r = openai_write_error(&body, code, text.ptr ? text : str_from(info->text), param);
+    r = openai_write_error(&body, f->code, f->text.ptr ? f->text : str_from(info->text), f->param);
     r = r < 0 ? r : write_head(h, info->http_status, "application/json", body.len);
     if (r == 0 && is_repeated(info->http_status)) {
-        r = write_retry_after(out, info->is_retryable, info->is_retryable ? retry_after_usec : 0);
+        r = write_retry_after(out, info->is_retryable && !f->is_last,
+                              info->is_retryable ? f->retry_after_usec : 0);
     }
-    r = r < 0 ? r : write_allow(h, out, code);
-    if (r == 0 && (code == ERRCODE_INVALID_API_KEY || code == ERRCODE_KEY_EXPIRED)) {
+    r = r < 0 ? r : write_allow(h, out, f->code);
+    if (r == 0 && (f->code == ERRCODE_INVALID_API_KEY || f->code == ERRCODE_KEY_EXPIRED)) {
         r = http1_write_header(out, "www-authenticate", STR_LIT("Bearer"));
     }
     r = r < 0 ? r : http1_write_end(out);
@@ -243,8 +251,12 @@ void http_answer_options(struct http_conn *h, uint64_t now_usec)
 void http_answer_problem(struct http_conn *h, const struct problem *p, uint64_t retry_after_usec,
                          uint64_t now_usec)
 {
-    answer_error(h, p->code, p->text[0] ? str_from(p->text) : STR_NONE, str_from(p->param),
-                 retry_after_usec, now_usec);
+    answer_error(h,
+                 &(struct http_failure) {.code = p->code,
+                                         .text = p->text[0] ? str_from(p->text) : STR_NONE,
+                                         .param = str_from(p->param),
+                                         .retry_after_usec = retry_after_usec},
+                 now_usec);
 }
 
 void http_answer_refusal(struct http_conn *h, const struct problem *p, uint64_t now_usec)
@@ -418,14 +430,17 @@ static void end_stream(struct http_conn *h, bool is_complete, uint64_t now_usec)
 
 static void on_failed(struct http_conn *h, const struct event *ev)
 {
-    struct str text = event_failed_text(ev);
-
     if (h->state == HTTP_STREAMING) {
         add_to_reply(h, ev);
         end_stream(h, false, ev->at_usec);
         return;
     }
-    answer_error(h, ev->failed.code, text, ev->failed.param, ev->failed.retry_after_usec,
+    answer_error(h,
+                 &(struct http_failure) {.code = ev->failed.code,
+                                         .text = event_failed_text(ev),
+                                         .param = ev->failed.param,
+                                         .retry_after_usec = ev->failed.retry_after_usec,
+                                         .is_last = ev->failed.is_last},
                  ev->at_usec);
 }
 
@@ -436,7 +451,9 @@ static void on_end(struct http_conn *h, const struct event *ev)
         return; /* put() gave up */
     }
     if (h->is_over_budget) {
-        answer_error(h, ERRCODE_OUT_OF_MEMORY, STR_NONE, STR_NONE, RETRY_AFTER_MIN_USEC,
+        answer_error(h,
+                     &(struct http_failure) {.code = ERRCODE_OUT_OF_MEMORY,
+                                             .retry_after_usec = RETRY_AFTER_MIN_USEC},
                      ev->at_usec);
     } else if (h->is_stream) {
         end_stream(h, true, ev->at_usec);

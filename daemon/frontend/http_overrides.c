@@ -57,11 +57,11 @@ static int read_local_only(const struct field *f, struct request_routing *to)
     return field_fail(f->problem, f->name, "'%s' must be true or false", f->name);
 }
 
-static void lower_wait(struct request *req, uint64_t usec)
+static void lower(uint64_t *limit_usec, uint64_t usec)
 {
     usec = usec > 0 ? usec : 1; /* 0 would be "not said" */
-    if (req->max_wait_usec == 0 || usec < req->max_wait_usec) {
-        req->max_wait_usec = usec;
+    if (*limit_usec == 0 || usec < *limit_usec) {
+        *limit_usec = usec;
     }
 }
 
@@ -73,14 +73,16 @@ static int read_max_wait(const struct field *f, struct request *req)
         return field_fail(f->problem, f->name, "'%s' must be a whole number of milliseconds",
                           f->name);
     }
-    lower_wait(req, msec * 1000);
+    lower(&req->max_wait_usec, msec * 1000);
+    lower(&req->max_stay_usec, msec * 1000);
     return 0;
 }
 
 /*
  * What OpenAI's SDKs tell of themselves: which attempt it is, and how long they wait for bytes, in
- * seconds ("600.0", or "600"); half of that may pass before an answer begins. Not asked for, so what
- * is not understood is passed over.
+ * seconds ("600.0", or "600"); who is expected to wait for half of that comes in, and who then does
+ * wait for four fifths leaves, as the first byte takes its time as well. Not asked for, so what is not
+ * understood is passed over.
  */
 static void read_stainless(const struct http1_header *header, struct request *req)
 {
@@ -93,7 +95,8 @@ static void read_stainless(const struct http1_header *header, struct request *re
     } else if (str_is_nocase(header->name, "x-stainless-read-timeout") &&
                num_parse_double(header->value, &sec) == 0 && sec > 0 &&
                sec < MAX_WAIT_MSEC / 1000.0) {
-        lower_wait(req, (uint64_t) (sec * 1e6 / 2));
+        lower(&req->max_wait_usec, (uint64_t) (sec * 1e6 / 2));
+        lower(&req->max_stay_usec, (uint64_t) (sec * 1e6 * 4 / 5));
     }
 }
 

@@ -16,13 +16,13 @@ from testenv.waiting import eventually
 CHAT = "/v1/chat/completions"
 
 
-def check_refusal(answer: Answer, code: str) -> None:
+def check_refusal(answer: Answer, code: str, should_retry: bool = True) -> None:
     assert answer.status in (429, 503), answer
     assert answer.error["code"] == code
     retry_after = float(answer.header("retry-after") or "0")
     assert 1 <= retry_after <= 60
     assert 1000 <= float(answer.header("retry-after-ms") or "0") <= 60_000
-    assert answer.header("x-should-retry") == "true"
+    assert answer.header("x-should-retry") == ("true" if should_retry else "false")
 
 
 class Crowd:
@@ -343,15 +343,18 @@ def test_two_hundred_connections_of_one_caller(env, upstream: Upstream) -> None:
 
 
 def test_retries_without_waiting(env, upstream: Upstream) -> None:
-    """They get in no sooner, and are told to wait longer."""
+    """They get in no sooner, are told to wait longer, and to stop when the next answer would come too late."""
     sluice = env.start({"m": upstream.deployment()}, sluice={"queue": {"length": 1}})
     crowd = Crowd(sluice, upstream)
     crowd.add("second")
-    told = []
+    told, goes_on = [], []
     for i in range(60):
         answer = sluice.post(CHAT, chat_body(), headers={"x-stainless-retry-count": str(i)})
-        check_refusal(answer, "queue_full")
+        goes_on.append(answer.header("x-should-retry"))
+        check_refusal(answer, "queue_full", should_retry=goes_on[-1] == "true")
         told.append(float(answer.header("retry-after-ms") or "0"))
+    assert goes_on == sorted(goes_on, reverse=True) and goes_on[0] == "true" and goes_on[-1] == "false"
+    assert sluice.post(CHAT, chat_body()).header("x-should-retry") == "true", "nobody else is told to stop"
     assert max(told[:3]) < 10_000 < min(told[-10:])
     crowd.gate.open()
     for http in [crowd.running, *crowd.waiting]:

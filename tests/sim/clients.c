@@ -65,8 +65,7 @@ static bool is_in_time(const struct intent *i)
 {
     const struct setting *s = i->clients->setting;
     uint64_t from = s->is_from_birth ? i->born_at_usec : i->asked_at_usec;
-    bool is_of_first = !s->is_from_birth || i->class == CLASS_INTERACTIVE;
-    uint64_t at = is_of_first ? i->first_at_usec : now_of(i);
+    uint64_t at = s->is_whole[i->class] ? now_of(i) : i->first_at_usec;
 
     return at - from <= s->limit_usec[i->class];
 }
@@ -131,6 +130,7 @@ static void ask(struct intent *i)
                            .caller = i->caller,
                            .n_tokens = i->n_tokens,
                            .n_retries = i->n_attempts,
+                           .timeout_usec = c->setting->limit_usec[i->class],
                            .at_usec = now_of(i)};
     i->n_attempts++;
     i->attempt = a;
@@ -139,26 +139,26 @@ static void ask(struct intent *i)
     c->policy->ops->submit(c->policy, a);
 }
 
-/* retry_after_usec 0: nobody said when. */
-static void pause_or_give_up(struct intent *i, uint64_t retry_after_usec)
+static void pause_or_give_up(struct intent *i, const struct refusal *why)
 {
+    uint64_t pause_usec = why->retry_after_usec;
     double backoff = BACKOFF_SEC * (double) (1 << (i->n_attempts - 1));
 
     i->attempt = NULL;
-    if (i->n_attempts > CLIENTS_MAX_RETRIES) {
+    if (i->n_attempts > CLIENTS_MAX_RETRIES || why->is_last) {
         intent_over(i, false);
         return;
     }
     backoff = backoff < BACKOFF_MAX_SEC ? backoff : BACKOFF_MAX_SEC;
     backoff *= 1 - 0.25 * rng_share(&i->clients->pauses);
-    if (retry_after_usec == 0) {
-        retry_after_usec = (uint64_t) (backoff * 1e6);
+    if (pause_usec == 0) { /* nobody said when */
+        pause_usec = (uint64_t) (backoff * 1e6);
     }
-    retry_after_usec += now_of(i);
-    if (i->clients->setting->leaves_at_limit && retry_after_usec > gives_up_at(i)) {
-        retry_after_usec = gives_up_at(i);
+    pause_usec += now_of(i);
+    if (i->clients->setting->leaves_at_limit && pause_usec > gives_up_at(i)) {
+        pause_usec = gives_up_at(i);
     }
-    event_heap_set(i->clients->heap, &i->event, retry_after_usec);
+    event_heap_set(i->clients->heap, &i->event, pause_usec);
 }
 
 static void on_event(struct sim_event *e)
@@ -183,7 +183,7 @@ static void on_event(struct sim_event *e)
     if (leaves) {
         intent_over(i, false);
     } else {
-        pause_or_give_up(i, 0);
+        pause_or_give_up(i, &(struct refusal) {.code = ERRCODE_NONE});
     }
 }
 
@@ -215,15 +215,15 @@ void attempt_done(struct attempt *a)
     intent_over(i, is_in_time(i));
 }
 
-void attempt_refused(struct attempt *a, enum errcode code, uint64_t retry_after_usec)
+void attempt_refused(struct attempt *a, const struct refusal *why)
 {
     struct intent *i = a->intent;
 
     a->intent = NULL;
     if (counts(i)) {
-        i->clients->n_shed[code]++;
+        i->clients->n_shed[why->code]++;
     }
-    pause_or_give_up(i, retry_after_usec);
+    pause_or_give_up(i, why);
 }
 
 /* ---------------------------------------------------------------- births */

@@ -265,6 +265,8 @@ struct call *device_submit(struct device *d, const struct device_ask *ask, struc
     req->caller.has_uid = true;
     req->caller.uid = ask->uid;
     req->n_client_retries = ask->n_retries;
+    req->max_wait_usec = ask->read_timeout_usec / 2; /* as frontend/http_overrides.c has it */
+    req->max_stay_usec = ask->read_timeout_usec / 5 * 4;
     req->sampling.max_tokens = (uint32_t) ask->n_tokens;
     req->total_bytes = 500;
     if (call_submit(&d->registry, req, sink, d->heap->now_usec, &call) < 0) {
@@ -280,6 +282,6 @@ struct admission_params device_default_params(void)
         .max_queued_caller = 64,
         .max_queued_bytes = 16 << 20,
         .max_wait_usec = {15 * USEC_PER_SEC, 120 * USEC_PER_SEC, 600 * USEC_PER_SEC},
-        .patience_usec = {5 * USEC_PER_SEC, 30 * USEC_PER_SEC, 120 * USEC_PER_SEC},
+        .patience_usec = {4 * USEC_PER_SEC, 30 * USEC_PER_SEC, 120 * USEC_PER_SEC},
     };
 }

@@ -50,6 +50,7 @@ struct device_ask {
     enum call_class class;
     uint32_t uid;
     unsigned n_retries;
+    uint64_t read_timeout_usec; /* of its client; 0: none */
     uint64_t n_tokens;
 };
 

@@ -111,19 +111,20 @@ static void ask(struct fleet_client *c)
                                                   .class = c->class,
                                                   .uid = c->uid,
                                                   .n_retries = c->n_attempts,
+                                                  .read_timeout_usec = limit_usec(c),
                                                   .n_tokens = c->n_tokens},
                             &c->sink);
     c->n_attempts++;
 }
 
-/* wait_usec 0: nobody said when. */
-static void try_again(struct fleet_client *c, uint64_t wait_usec)
+/* wait_usec 0: nobody said when. is_last: it is told not to. */
+static void try_again(struct fleet_client *c, uint64_t wait_usec, bool is_last)
 {
     struct event_heap *heap = &c->fleet->heap;
     double backoff = 0.5 * (double) (1 << (c->n_attempts - 1));
 
     c->call = NULL;
-    if (c->n_attempts > MAX_RETRIES) {
+    if (c->n_attempts > MAX_RETRIES || is_last) {
         think(c);
         return;
     }
@@ -140,7 +141,7 @@ static void on_client(struct sim_event *e)
     if (c->call) {
         c->fleet->n_timeouts++;
         call_detach(c->call, c->fleet->heap.now_usec);
-        try_again(c, 0);
+        try_again(c, 0, false);
         return;
     }
     if (c->n_attempts == 0) {
@@ -171,7 +172,7 @@ static enum sink_answer on_deliver(struct event_sink *sink, const struct event *
     } else if (ev->type == EVENT_FAILED) {
         c->fleet->n_shed[ev->failed.code]++;
         (*at_now(c, c->fleet->series.shed))++;
-        try_again(c, ev->failed.retry_after_usec);
+        try_again(c, ev->failed.retry_after_usec, ev->failed.is_last);
     }
     return SINK_ROOM;
 }

@@ -19,7 +19,8 @@ struct attempt {
     size_t class;
     uint32_t caller;
     uint64_t n_tokens;
-    unsigned n_retries; /* before it, of the same intent */
+    unsigned n_retries;    /* before it, of the same intent */
+    uint64_t timeout_usec; /* how long its client waits for the first byte, and says so */
     uint64_t at_usec;
 };
 
@@ -46,4 +47,9 @@ void attempt_granted(struct attempt *a);
 void attempt_begun(struct attempt *a); /* the first token */
 void attempt_done(struct attempt *a);
 /* ERRCODE_NONE: without a reason; retry_after 0: nothing is said. */
-void attempt_refused(struct attempt *a, enum errcode code, uint64_t retry_after_usec);
+struct refusal {
+    enum errcode code;
+    uint64_t retry_after_usec;
+    bool is_last; /* x-should-retry: false */
+};
+void attempt_refused(struct attempt *a, const struct refusal *why);

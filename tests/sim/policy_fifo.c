@@ -96,7 +96,7 @@ static void submit(struct policy *p, struct attempt *a)
         abort();
     }
     if (f->n_queued >= MAX_QUEUED) {
-        attempt_refused(a, ERRCODE_QUEUE_FULL, 0);
+        attempt_refused(a, &(struct refusal) {.code = ERRCODE_QUEUE_FULL});
         free(a);
         free(place);
         return;

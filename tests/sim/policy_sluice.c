@@ -50,7 +50,10 @@ static enum sink_answer on_deliver(struct event_sink *sink, const struct event *
         free_call(c);
         break;
     case EVENT_FAILED:
-        attempt_refused(c->attempt, ev->failed.code, ev->failed.retry_after_usec);
+        attempt_refused(c->attempt,
+                        &(struct refusal) {.code = ev->failed.code,
+                                           .retry_after_usec = ev->failed.retry_after_usec,
+                                           .is_last = ev->failed.is_last});
         free_call(c);
         break;
     case EVENT_QUEUED:
@@ -80,6 +83,7 @@ static void submit(struct policy *p, struct attempt *a)
                                                   .class = (enum call_class) a->class,
                                                   .uid = a->caller,
                                                   .n_retries = a->n_retries,
+                                                  .read_timeout_usec = a->timeout_usec,
                                                   .n_tokens = a->n_tokens},
                             &c->sink);
 }

@@ -5,6 +5,7 @@
  *                 token within 20 s) and half batch (within 120 s); limits of each attempt
  *   bench         a small model on one slot: interactive 24 to 48 tokens, the first within 5 s; batch
  *                 64 to 128 tokens, all within 40 s; limits from the intent's birth
+ *   attempt       bench, but limits from each attempt: who comes back is as good as new
  *   hog           bench, where one caller of five asks for ten times what each of the others does,
  *                 who together ask for 0.6 of the slot at a load of 2.1
  *   deadline      bench at 189 tokens/s, whose clients leave for good when the limit of their intent
@@ -25,7 +26,8 @@
 
 #define BENCH                                                                                      \
     .seconds = 1800, .warm_seconds = 120, .min_tokens = {24, 64}, .max_tokens = {48, 128},         \
-    .prefill_usec = 40000, .limit_usec = {5 * USEC_PER_SEC, 40 * USEC_PER_SEC}, .is_from_birth = 1
+    .prefill_usec = 40000, .limit_usec = {5 * USEC_PER_SEC, 40 * USEC_PER_SEC},                    \
+    .is_whole = {false, true}
 
 static const struct setting settings[] = {
     {
@@ -44,6 +46,15 @@ static const struct setting settings[] = {
     {
         .name = "bench",
         BENCH,
+        .is_from_birth = true,
+        .token_usec = 10000,
+        .interactive_share = 0.5,
+        .caller_shares = {1},
+        .n_callers = 1,
+    },
+    {
+        .name = "attempt",
+        BENCH,
         .token_usec = 10000,
         .interactive_share = 0.5,
         .caller_shares = {1},
@@ -52,6 +63,7 @@ static const struct setting settings[] = {
     {
         .name = "hog",
         BENCH,
+        .is_from_birth = true,
         .token_usec = 10000,
         .interactive_share = 0.5,
         .caller_shares = HOG_SHARES,
@@ -60,8 +72,9 @@ static const struct setting settings[] = {
     {
         .name = "deadline",
         BENCH,
+        .is_from_birth = true,
         .token_usec = 5300,
-        .leaves_at_limit = 1,
+        .leaves_at_limit = true,
         .interactive_share = 0.5,
         .caller_shares = {1},
         .n_callers = 1,
@@ -69,8 +82,9 @@ static const struct setting settings[] = {
     {
         .name = "deadline-hog",
         BENCH,
+        .is_from_birth = true,
         .token_usec = 5300,
-        .leaves_at_limit = 1,
+        .leaves_at_limit = true,
         .interactive_share = 1,
         .caller_shares = HOG_SHARES,
         .n_callers = 5,

@@ -3,6 +3,7 @@
  * What a run is about: the answers that clients want, how long they wait for them, how fast the
  * model server is, and who the clients are. Constants, with names.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,14 +20,14 @@ struct setting {
     uint64_t min_tokens[SETTING_CLASSES], max_tokens[SETTING_CLASSES];
     uint64_t prefill_usec, token_usec;
     /*
-     * Limits: interactive of the first token, batch of the whole answer where is_from_birth (the
-     * retries do not begin anew), else both of the first token of an attempt. A client waits for so
-     * long for the first byte of each attempt.
+     * Limits: of the first token, or of the whole answer; from the birth of the intent, or from each
+     * attempt. A client waits for so long for the first byte of each attempt, and says so as the openai
+     * package does.
      */
     uint64_t limit_usec[SETTING_CLASSES];
-    int is_from_birth;
+    bool is_whole[SETTING_CLASSES], is_from_birth;
     /* clients leave for good when the intent's limit is over, also in the middle of its answer */
-    int leaves_at_limit;
+    bool leaves_at_limit;
     /* sluice.queue.patience as an operator of such a device would have it; 0: the default */
     uint64_t patience_usec[SETTING_CLASSES];
     double interactive_share;
@@ -34,7 +35,7 @@ struct setting {
     size_t n_callers;
 };
 
-/* By name ("sketch", "bench", "hog", "deadline", "deadline-hog"), or NULL. */
+/* By name ("sketch", "bench", "attempt", "hog", "deadline", "deadline-hog"), or NULL. */
 const struct setting *setting_find(const char *name);
 
 /* Tokens of an answer. */

@@ -34,7 +34,8 @@ struct options {
 };
 
 static const char *const policies[] = {"fifo", "limits", "sluice"};
-static const char *const setting_names[] = {"sketch", "bench", "hog", "deadline", "deadline-hog"};
+static const char *const setting_names[] = {"sketch", "bench",    "attempt",
+                                            "hog",    "deadline", "deadline-hog"};
 
 static int usage(FILE *out, int rc)
 {

@@ -63,7 +63,7 @@ def of_hog(runs: list[Run]) -> list[str]:
     return lines
 
 
-TABLES = {"sketch": of_loads, "bench": of_loads, "hog": of_hog, "deadline": of_loads, "deadline-hog": of_hog}
+TABLES = {"sketch": of_loads, "bench": of_loads, "attempt": of_loads, "hog": of_hog, "deadline": of_loads, "deadline-hog": of_hog}
 
 
 def main() -> None:

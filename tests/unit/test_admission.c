@@ -2,94 +2,9 @@
  * The queue and the slots behind it, without calls: order, what is refused and with which
  * Retry-After, deadlines, and tickets that come home from everywhere.
  */
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "core/admission.h"
-#include "support.h"
-
-#define SEC   USEC_PER_SEC
-#define START (1000 * SEC)
-
-/* A router with the groups "a" and "b", and "off" that nobody serves. */
-struct desk {
-    struct router router;
-    struct pressure pressure;
-    struct admission admission;
-};
-
-static void backend_free(struct backend *b)
-{
-    free(b);
-}
-
-static const struct backend_ops ops = {.free = backend_free};
-
-static void add_group(struct router_plan *plan, const char *name, unsigned slots)
-{
-    struct backend *b = calloc(1, sizeof *b);
-
-    ck_assert_ptr_nonnull(b);
-    b->ops = &ops;
-
-    struct deployment *d = deployment_new(
-        &(struct deployment_spec) {
-            .id = name, .fingerprint = name, .provider = "mock", .slots = slots},
-        b);
-
-    ck_assert_ptr_nonnull(d);
-    ck_assert_int_eq(router_plan_add(plan, name, d), 0);
-}
-
-static void desk_init(struct desk *k, unsigned slots, size_t max_queued)
-{
-    struct admission_params params = {.max_queued = max_queued,
-                                      .max_queued_bytes = 1000,
-                                      .max_wait_usec = {15 * SEC, 120 * SEC, 600 * SEC}};
-    struct router_plan plan = {0};
-    struct deployment *off = deployment_new(&(struct deployment_spec) {.id = "off",
-                                                                       .fingerprint = "off",
-                                                                       .provider = "mock",
-                                                                       .off_reason = "because",
-                                                                       .slots = 1},
-                                            NULL);
-
-    router_init(&k->router);
-    add_group(&plan, "a", slots);
-    add_group(&plan, "b", slots);
-    ck_assert_int_eq(router_plan_add(&plan, "off", off), 0);
-    router_commit(&k->router, &plan);
-    pressure_init(&k->pressure);
-    admission_init(&k->admission, &params, &k->router, &k->pressure);
-}
-
-static void desk_done(struct desk *k)
-{
-    admission_done(&k->admission);
-    router_done(&k->router);
-}
-
-static struct verdict enqueue_as(struct desk *k, struct ticket *t, const char *group,
-                                 enum call_class class, size_t bytes, uint64_t own_deadline_at_usec)
-{
-    struct admission_ask ask = {
-        .class = class, .bytes = bytes, .own_deadline_at_usec = own_deadline_at_usec};
-
-    return admission_enqueue(&k->admission, t, router_resolve(&k->router, str_from(group)), &ask,
-                             START);
-}
-
-static struct verdict enqueue(struct desk *k, struct ticket *t, const char *group, size_t bytes)
-{
-    return enqueue_as(k, t, group, CLASS_INTERACTIVE, bytes, USEC_NEVER);
-}
-
-static void let_in(struct desk *k, struct ticket *t, const char *group)
-{
-    ck_assert_int_eq(enqueue(k, t, group, 100).code, ERRCODE_NONE);
-    ck_assert_int_eq(t->state, TICKET_QUEUED);
-}
+#include "admission_desk.h"
 
 START_TEST(slots_go_in_order_of_arrival)
 {
@@ -198,17 +113,6 @@ START_TEST(who_cannot_be_served_is_refused)
     desk_done(&k);
 }
 END_TEST
-
-/* A call of "a" that takes so long and ends well: from then on that is what is expected of others. */
-static void serve_one(struct desk *k, uint64_t usec)
-{
-    struct ticket t = {0};
-
-    let_in(k, &t, "a");
-    ck_assert_ptr_eq(admission_next(&k->admission, START - usec), &t);
-    admission_note_end(&k->admission, &t, ERRCODE_NONE, START);
-    admission_release(&k->admission, &t, START);
-}
 
 START_TEST(retry_after_follows_the_pace_and_the_queue)
 {

@@ -71,15 +71,18 @@ START_TEST(waits_only_get_shorter)
     HEADERS("x-sluice-max-wait-ms", "2500");
     req = overridden();
     ck_assert_uint_eq(req->max_wait_usec, 2500 * USEC_PER_MSEC);
+    ck_assert_uint_eq(req->max_stay_usec, 2500 * USEC_PER_MSEC);
     request_free(req);
     HEADERS("x-stainless-read-timeout", "600", "X-Sluice-Max-Wait-MS", "0");
     req = overridden();
     ck_assert_uint_eq(req->max_wait_usec, 1); /* now, or not at all */
+    ck_assert_uint_eq(req->max_stay_usec, 1);
     request_free(req);
     HEADERS("x-sluice-max-wait-ms", "9000", "x-stainless-read-timeout", "5.0",
             "x-stainless-retry-count", "2");
     req = overridden();
     ck_assert_uint_eq(req->max_wait_usec, 2500 * USEC_PER_MSEC);
+    ck_assert_uint_eq(req->max_stay_usec, 4000 * USEC_PER_MSEC);
     ck_assert_uint_eq(req->n_client_retries, 2);
     request_free(req);
     refused("x-sluice-max-wait-ms", "soon", "milliseconds");
@@ -99,6 +102,7 @@ START_TEST(what_sdks_say_is_never_an_error)
                 "x-stainless-retry-after", "what");
         req = overridden();
         ck_assert_uint_eq(req->max_wait_usec, 0);
+        ck_assert_uint_eq(req->max_stay_usec, 0);
         ck_assert_uint_eq(req->n_client_retries, 0);
         request_free(req);
     }

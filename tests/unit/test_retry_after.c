@@ -119,6 +119,25 @@ START_TEST(who_is_refused_together_does_not_come_back_together)
 }
 END_TEST
 
+/* How often was told, but not since when: as often as the least that is told at that time. */
+START_TEST(a_retry_is_as_old_as_what_it_was_told)
+{
+    struct retry_after r = made();
+
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, 0, START), 0);
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, 3, START), 24 * SEC / 10);
+    (void) refused(&r, 1000, START);
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, 0, START), 0);
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, 1, START), 32 * SEC * 8 / 10);
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, 2, START), 64 * SEC * 8 / 10);
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_BATCH, 1, START), SEC * 8 / 10); /* its own class */
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, 1, START + 3600 * SEC), SEC * 8 / 10);
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, 1, START), 32 * SEC * 8 / 10);
+    ck_assert_uint_eq(retry_after_age(&r, CLASS_INTERACTIVE, UINT32_MAX, START),
+                      retry_after_age(&r, CLASS_INTERACTIVE, 1000, START)); /* no wrap-around */
+}
+END_TEST
+
 START_TEST(a_seed_replays)
 {
     struct retry_after a = made(), b = made();
@@ -138,6 +157,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, who_retries_much_waits_twice_as_long);
     tcase_add_test(tc, nothing_leaves_the_bounds);
     tcase_add_test(tc, who_is_refused_together_does_not_come_back_together);
+    tcase_add_test(tc, a_retry_is_as_old_as_what_it_was_told);
     tcase_add_test(tc, a_seed_replays);
 }
 

@@ -1,0 +1,230 @@
+/*
+ * What a client is ready to wait, by its own word and by its class: for how long it may stay, with
+ * which expected wait it comes in, how a retry is judged, and when it is told to stop retrying.
+ */
+#include "admission_desk.h"
+
+#define N_BEFORE 32
+
+static struct verdict ask_at(struct desk *k, struct ticket *t, const struct admission_ask *ask,
+                             uint64_t now_usec)
+{
+    return admission_enqueue(&k->admission, t, router_resolve(&k->router, STR_LIT("a")), ask,
+                             now_usec);
+}
+
+static struct admission_ask batch(unsigned n_retries)
+{
+    return (struct admission_ask) {
+        .class = CLASS_BATCH, .own_deadline_at_usec = USEC_NEVER, .n_retries = n_retries};
+}
+
+static void set_patience(struct desk *k, uint64_t batch_usec)
+{
+    struct admission_params params = k->admission.params;
+
+    params.patience_usec[CLASS_BATCH] = batch_usec;
+    admission_set_params(&k->admission, &params);
+}
+
+/* n calls of a second each wait behind one that has just begun: the next one waits for 1 s more. */
+static void line_up(struct desk *k, struct ticket *t, unsigned n)
+{
+    serve_one(k, SEC);
+    for (unsigned i = 0; i <= n; i++) {
+        struct admission_ask ask = batch(0);
+
+        ck_assert_int_eq(ask_at(k, &t[i], &ask, START).code, ERRCODE_NONE);
+        ck_assert(i > 0 || admission_next(&k->admission, START) == &t[0]);
+    }
+}
+
+static void go_home(struct desk *k, struct ticket *t, unsigned n)
+{
+    for (unsigned i = 0; i <= n; i++) {
+        admission_release(&k->admission, &t[i], START);
+    }
+    desk_done(k);
+}
+
+/* Many are refused, so that everybody is told to wait for half a minute. */
+static void refuse_many(struct desk *k)
+{
+    struct admission_ask ask = batch(0);
+    struct ticket t = {0};
+
+    for (unsigned i = 0; i < 200; i++) {
+        struct verdict v = ask_at(k, &t, &ask, START);
+
+        ck_assert_int_eq(v.code, ERRCODE_PREDICTED_WAIT);
+        ck_assert(!v.is_last); /* the first attempt of each */
+    }
+}
+
+START_TEST(a_stay_ends_with_the_least_of_three_limits)
+{
+    static const struct {
+        enum call_class class;
+        uint64_t max_stay_usec, own_at_usec, end_at_usec;
+    } table[] = {
+        {CLASS_BATCH, 0, USEC_NEVER, START + 120 * SEC},
+        {CLASS_BATCH, 20 * SEC, USEC_NEVER, START + 20 * SEC}, /* its client leaves before */
+        {CLASS_BATCH, 300 * SEC, USEC_NEVER, START + 120 * SEC},
+        {CLASS_BATCH, 20 * SEC, START + 7 * SEC, START + 7 * SEC},
+        {CLASS_BATCH, 20 * SEC, START + 300 * SEC, START + 20 * SEC},
+        {CLASS_INTERACTIVE, 1, USEC_NEVER, START + 1},
+        {CLASS_INTERACTIVE, UINT64_MAX, USEC_NEVER, START + 15 * SEC},
+        {CLASS_BACKGROUND, 20 * SEC, USEC_NEVER, START + 20 * SEC},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct admission_ask ask = {.class = table[i].class,
+                                    .max_wait_usec = table[i].max_stay_usec / 2,
+                                    .max_stay_usec = table[i].max_stay_usec,
+                                    .own_deadline_at_usec = table[i].own_at_usec};
+        struct ticket t = {0};
+        struct verdict v;
+        struct desk k;
+
+        desk_init(&k, 1, 8);
+        ck_assert_int_eq(ask_at(&k, &t, &ask, START).code, ERRCODE_NONE);
+        ck_assert_uint_eq(t.deadline_at_usec, table[i].end_at_usec);
+        ck_assert_ptr_null(admission_expire(&k.admission, table[i].end_at_usec - 1, &v));
+        ck_assert_ptr_eq(admission_expire(&k.admission, table[i].end_at_usec, &v), &t);
+        ck_assert_int_eq(v.code, ERRCODE_QUEUE_TIMEOUT);
+        desk_done(&k);
+    }
+}
+END_TEST
+
+START_TEST(who_says_that_it_waits_less_is_refused_sooner)
+{
+    static struct ticket t[N_BEFORE];
+    struct admission_ask ask = batch(0);
+    struct ticket late = {0};
+    struct desk k;
+
+    desk_init(&k, 1, N_BEFORE);
+    memset(t, 0, sizeof t);
+    line_up(&k, t, 9); /* a wait of 10 s */
+    ask.max_wait_usec = 12 * SEC;
+    ck_assert_int_eq(ask_at(&k, &late, &ask, START).code, ERRCODE_PREDICTED_WAIT); /* > 0.8 of it */
+    ask.max_wait_usec = 13 * SEC;
+    ck_assert_int_eq(ask_at(&k, &late, &ask, START).code, ERRCODE_NONE);
+    admission_release(&k.admission, &late, START);
+    go_home(&k, t, 9);
+}
+END_TEST
+
+START_TEST(a_retry_has_waited_already)
+{
+    static struct ticket t[N_BEFORE];
+    struct admission_ask first = batch(0), second = batch(1);
+    struct ticket late = {0};
+    struct desk k;
+
+    desk_init(&k, 1, N_BEFORE);
+    memset(t, 0, sizeof t);
+    set_patience(&k, 30 * SEC);
+    line_up(&k, t, 9);
+    ck_assert_int_eq(ask_at(&k, &late, &second, START).code, ERRCODE_NONE); /* told 1 s: 29 left */
+    admission_release(&k.admission, &late, START);
+    set_patience(&k, 5 * SEC);
+    refuse_many(&k);
+    set_patience(&k, 30 * SEC);
+    ck_assert_int_eq(ask_at(&k, &late, &first, START).code, ERRCODE_NONE);
+    admission_release(&k.admission, &late, START);
+    ck_assert_int_eq(ask_at(&k, &late, &second, START).code, ERRCODE_PREDICTED_WAIT);
+    go_home(&k, t, 9);
+}
+END_TEST
+
+START_TEST(a_retry_that_would_be_too_late_the_next_time_is_told_to_stop)
+{
+    static struct ticket t[N_BEFORE];
+    struct ticket late = {0};
+    struct desk k;
+
+    desk_init(&k, 1, N_BEFORE);
+    memset(t, 0, sizeof t);
+    set_patience(&k, 60 * SEC);
+    line_up(&k, t, 9);
+    set_patience(&k, 5 * SEC);
+    for (unsigned n = 0; n < 6; n++) { /* told 1 to 1.2 s at first */
+        struct admission_ask ask = batch(n);
+        struct verdict v = ask_at(&k, &late, &ask, START + n * 2 * SEC);
+
+        ck_assert_int_eq(v.code, ERRCODE_PREDICTED_WAIT);
+        ck_assert_uint_ge(v.retry_after_usec, RETRY_AFTER_MIN_USEC); /* for whoever asks anew */
+        ck_assert(n > 0 || !v.is_last);
+        ck_assert(n < 5 || v.is_last);
+    }
+    refuse_many(&k);
+
+    struct admission_ask second = batch(1), many = batch(UINT32_MAX);
+
+    ck_assert(ask_at(&k, &late, &second, START + 12 * SEC).is_last);
+    ck_assert(ask_at(&k, &late, &many, START + 12 * SEC).is_last);
+    go_home(&k, t, 9);
+}
+END_TEST
+
+/* The same for those that came in and wait in vain, or make room for others. */
+START_TEST(what_is_turned_away_later_is_judged_as_well)
+{
+    for (unsigned n_retries = 0; n_retries <= 30; n_retries += 30) {
+        struct admission_ask ask = batch(n_retries);
+        struct ticket t = {0};
+        struct verdict v;
+        struct desk k;
+
+        desk_init(&k, 1, 1);
+        set_patience(&k, 20 * SEC);
+        ck_assert_int_eq(ask_at(&k, &t, &ask, START).code, ERRCODE_NONE); /* nothing is known */
+        ck_assert_ptr_eq(admission_expire(&k.admission, START + 120 * SEC, &v), &t);
+        ck_assert_int_eq(v.is_last, n_retries > 0);
+        ck_assert_int_eq(ask_at(&k, &t, &ask, START).code, ERRCODE_NONE);
+
+        struct ticket person = {0};
+
+        let_in(&k, &person, "a");
+        ck_assert_ptr_eq(admission_ousted(&k.admission, START, &v), &t);
+        ck_assert_int_eq(v.code, ERRCODE_DISPLACED);
+        ck_assert_int_eq(v.is_last, n_retries > 0);
+        admission_release(&k.admission, &person, START);
+        desk_done(&k);
+    }
+}
+END_TEST
+
+START_TEST(after_quiet_times_a_retry_is_young_again)
+{
+    static struct ticket t[N_BEFORE];
+    struct admission_ask second = batch(1);
+    struct ticket late = {0};
+    struct desk k;
+
+    desk_init(&k, 1, N_BEFORE);
+    memset(t, 0, sizeof t);
+    line_up(&k, t, 9);
+    set_patience(&k, 5 * SEC);
+    refuse_many(&k);
+    set_patience(&k, 30 * SEC);
+    admission_release(&k.admission, &t[0], START); /* 9 s before it */
+    ck_assert_int_eq(ask_at(&k, &late, &second, START).code, ERRCODE_PREDICTED_WAIT);
+    ck_assert_int_eq(ask_at(&k, &late, &second, START + 3600 * SEC).code, ERRCODE_NONE);
+    admission_release(&k.admission, &late, START);
+    go_home(&k, t, 9);
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, a_stay_ends_with_the_least_of_three_limits);
+    tcase_add_test(tc, who_says_that_it_waits_less_is_refused_sooner);
+    tcase_add_test(tc, a_retry_has_waited_already);
+    tcase_add_test(tc, a_retry_that_would_be_too_late_the_next_time_is_told_to_stop);
+    tcase_add_test(tc, what_is_turned_away_later_is_judged_as_well);
+    tcase_add_test(tc, after_quiet_times_a_retry_is_young_again);
+}
+TEST_MAIN("admission_patience", add_tests)
