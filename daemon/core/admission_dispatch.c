@@ -136,10 +136,10 @@ static bool caller_may_run(const struct admission *a, const struct ticket *t, ui
     return n < 2 || c->n_running < n - 1;
 }
 
-static bool memory_allows(enum pressure_level level, enum call_class class)
+static bool memory_allows(enum pressure_level level, const struct ticket *t)
 {
-    return level == PRESSURE_L0 || class == CLASS_INTERACTIVE ||
-           (level == PRESSURE_L1 && class == CLASS_BATCH);
+    return level == PRESSURE_L0 || t->class == CLASS_INTERACTIVE || t->is_away ||
+           (level == PRESSURE_L1 && t->class == CLASS_BATCH);
 }
 
 /* Does it get the answer that every such call of its group gets? */
@@ -147,7 +147,8 @@ static bool is_plain(const struct ticket *t)
 {
     const struct router_wish *w = t->wish;
 
-    return !w || (w->n_tags == 0 && w->n_tried == 0 && !w->is_local_only && w->prompt_tokens == 0);
+    return !w || (w->n_tags == 0 && w->n_tried == 0 && !w->is_local_only && !w->is_away &&
+                  w->prompt_tokens == 0);
 }
 
 /*
@@ -161,7 +162,7 @@ static struct deployment *ask(struct admission *a, struct ticket *t, uint64_t no
     bool is_like_others = !model_group_is_wildcard(g) && (!has_slot || is_plain(t));
     struct deployment *d;
 
-    if (!has_slot && !a->router->residency) {
+    if (!has_slot && (!a->router->residency || t->is_away)) {
         return NULL;
     }
     if (is_like_others && g->refused_at_pass == a->n_passes && g->refused_lane == t->item.lane) {
@@ -179,8 +180,8 @@ static struct deployment *ask(struct admission *a, struct ticket *t, uint64_t no
 static struct deployment *try(struct admission *a, struct ticket *t, uint64_t now_usec)
 {
     a->n_steps++;
-    if (t->not_before_usec > now_usec || !caller_may_run(a, t, now_usec) ||
-        is_reserved(t->group, t->class, now_usec)) {
+    if (!memory_allows(a->router->level, t) || t->not_before_usec > now_usec ||
+        !caller_may_run(a, t, now_usec) || is_reserved(t->group, t->class, now_usec)) {
         return NULL;
     }
     return ask(a, t, now_usec);
@@ -236,9 +237,7 @@ static struct ticket *find_in_order(struct admission *a, uint64_t now_usec,
     struct ticket *t = NULL;
 
     for (int c = 0; c < _CLASS_MAX && !t; c++) {
-        if (memory_allows(a->router->level, (enum call_class) c)) {
-            t = find(a, (enum call_class) c, false, now_usec, ret_d);
-        }
+        t = find(a, (enum call_class) c, false, now_usec, ret_d);
     }
     return t;
 }
@@ -314,9 +313,11 @@ static bool serves(const struct model_group *g, const struct deployment *d)
     return false;
 }
 
-/* The newest background call without a word in g, that was not sent back before. */
-static struct ticket *preemptible(struct admission *a, const struct model_group *g)
+/* The newest background call without a word that has a slot which waits could use. */
+static struct ticket *preemptible(struct admission *a, const struct ticket *waits)
 {
+    const struct model_group *g = waits->group;
+    bool has_sides = model_group_has_local(g);
     struct ticket *newest = NULL;
 
     list_for_each (l, &a->granted) {
@@ -324,7 +325,7 @@ static struct ticket *preemptible(struct admission *a, const struct model_group 
 
         a->n_steps++;
         if (t->class == CLASS_BACKGROUND && t->content_at_usec == 0 && !t->was_preempted &&
-            serves(g, t->deployment)) {
+            serves(g, t->deployment) && (!has_sides || t->is_away == waits->is_away)) {
             newest = t;
         }
     }
@@ -353,7 +354,7 @@ struct ticket *admission_preempt(struct admission *a, uint64_t now_usec)
             usec_since(now_usec, waits->queued_at_usec) < PREEMPT_AFTER_USEC) {
             continue;
         }
-        runs = preemptible(a, waits->group);
+        runs = preemptible(a, waits);
         if (runs) {
             runs->was_preempted = true;
             return runs;

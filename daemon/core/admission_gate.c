@@ -53,7 +53,22 @@ struct applicant {
     uint64_t budget_usec;   /* of the wait */
     uint64_t age_usec;      /* since then, as far as is known; 0 but for retries */
     unsigned n_retries;
+    bool is_away;   /* it leaves the device: other deployments, and another wait */
+    bool has_sides; /* some of the group is on the device: who leaves and who stays share nothing */
 };
+
+static const struct router_wish away = {.is_away = true};
+
+static bool is_away(const struct router_wish *wish)
+{
+    return wish && wish->is_away;
+}
+
+/* Do t and p, who ask for the same group, wait for the same slots? */
+static bool is_on_side(const struct applicant *p, const struct ticket *t)
+{
+    return !p->has_sides || t->is_away == p->is_away;
+}
 
 /* ---------------------------------------------------------------- what is expected */
 
@@ -122,14 +137,14 @@ static void look_at_slots(const struct admission *a, const struct applicant *p, 
     uint64_t above_usec = 0;
     unsigned n_slots = 0;
 
-    if (!router_look_ahead(a->router, g, NULL, now_usec, &level)) {
+    if (!router_look_ahead(a->router, g, p->is_away ? &away : NULL, now_usec, &level)) {
         return;
     }
     for (size_t i = 0; i < g->n_deployments; i++) {
         const struct deployment *d = g->deployments[i];
         unsigned n = deployment_slots(d, a->router->level);
 
-        if (!is_of_level(d, level.order, now_usec)) {
+        if (!is_of_level(d, level.order, now_usec) || (p->is_away && d->is_local)) {
             continue;
         }
         o->n_slots += n;
@@ -146,10 +161,12 @@ static void look_at_slots(const struct admission *a, const struct applicant *p, 
     }
 }
 
-static bool runs_for(const struct ticket *t, const struct model_group *g)
+static bool runs_for(const struct ticket *t, const struct applicant *p)
 {
+    const struct model_group *g = p->group;
+
     if (t->group == g) {
-        return true;
+        return is_on_side(p, t);
     }
     for (size_t i = 0; i < g->n_deployments && i < SAMPLED_DEPLOYMENTS; i++) {
         if (g->deployments[i] == t->deployment) {
@@ -179,15 +196,15 @@ static void look_at_running(struct admission *a, const struct applicant *p, uint
         const struct ticket *t = ticket_of_link(l);
 
         a->n_steps++;
-        if (runs_for(t, p->group)) {
+        if (runs_for(t, p)) {
             o->residual_usec += rest_of(t, now_usec);
         }
     }
 }
 
-/* What waits in a lane for the group. */
+/* What waits in a lane for the slots that p wants. */
 static uint64_t backlog_of(struct admission *a, const struct fair_lane *lane,
-                           const struct model_group *g, unsigned *n)
+                           const struct applicant *p, unsigned *n)
 {
     uint64_t usec = 0;
 
@@ -195,7 +212,7 @@ static uint64_t backlog_of(struct admission *a, const struct fair_lane *lane,
         const struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
 
         a->n_steps++;
-        if (t->group == g) {
+        if (t->group == p->group && is_on_side(p, t)) {
             usec += t->expected_usec;
             ++*n;
         }
@@ -206,7 +223,7 @@ static uint64_t backlog_of(struct admission *a, const struct fair_lane *lane,
 static void look_at_class(struct admission *a, const struct applicant *p, struct wait_outlook *o)
 {
     const struct fair_lane *own = &p->caller->lanes[p->class], *lane = NULL;
-    uint64_t before = backlog_of(a, own, p->group, &o->n_ahead);
+    uint64_t before = backlog_of(a, own, p, &o->n_ahead);
     uint64_t claim = before + p->expected_usec;
 
     o->class_usec += before;
@@ -216,7 +233,7 @@ static void look_at_class(struct admission *a, const struct applicant *p, struct
         if (lane == own) {
             continue;
         }
-        usec = backlog_of(a, lane, p->group, &o->n_ahead);
+        usec = backlog_of(a, lane, p, &o->n_ahead);
         o->class_usec += usec < most ? usec : most;
     }
 }
@@ -234,7 +251,7 @@ static uint64_t wait_of(struct admission *a, const struct applicant *p, uint64_t
         struct fair_lane *lane = NULL;
 
         while ((lane = fair_queue_lane(&a->fair, (enum call_class) c, lane))) {
-            o.above_usec += backlog_of(a, lane, p->group, &o.n_ahead);
+            o.above_usec += backlog_of(a, lane, p, &o.n_ahead);
         }
     }
     look_at_class(a, p, &o);
@@ -253,7 +270,10 @@ uint64_t admission_predict(struct admission *a, const struct model_group *group,
                            uint64_t now_usec)
 {
     struct caller_entry *c = caller_table_find(&a->callers, caller);
-    struct applicant p = {.group = group, .caller = c ? c : &a->callers.entries[0], .class = class};
+    struct applicant p = {.group = group,
+                          .caller = c ? c : &a->callers.entries[0],
+                          .class = class,
+                          .has_sides = model_group_has_local(group)};
 
     p.expected_usec = expected_service(a, group, p.caller, class);
     return wait_of(a, &p, now_usec);
@@ -318,7 +338,9 @@ struct verdict admission_turn_away(struct admission *a, const struct ticket *t, 
                           .class = t->class,
                           .expected_usec = t->expected_usec,
                           .patience_usec = patience_of(a, t->class, t->expected_usec),
-                          .age_usec = t->age_usec};
+                          .age_usec = t->age_usec,
+                          .is_away = t->is_away,
+                          .has_sides = t->group && model_group_has_local(t->group)};
 
     p.budget_usec = p.patience_usec;
     if (p.age_usec > 0) {
@@ -342,9 +364,15 @@ static bool is_resident(const struct admission *a, const struct applicant *p, ui
     return false;
 }
 
-/* What memory leaves open at each level: all, interactive, interactive for loaded models, nothing. */
+/*
+ * What memory leaves open at each level: all, interactive, interactive for loaded models, nothing.
+ * Who leaves the device needs none of it.
+ */
 static bool memory_admits(const struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
+    if (p->is_away) {
+        return true;
+    }
     switch (admission_level(a)) {
     case PRESSURE_L0:
     case PRESSURE_L1:
@@ -464,10 +492,27 @@ static bool can_find_room(const struct admission *a, const struct applicant *p,
     return *ret_victim != NULL;
 }
 
-static bool find_room(struct admission *a, const struct applicant *p)
+/*
+ * Who leaves because the queue is full must not find it full: with a slot free there it is in it for
+ * a moment only. (spill_target.c sends no more than there are slots.)
+ */
+static bool passes_through(const struct admission *a, const struct applicant *p, uint64_t now_usec)
+{
+    struct wait_outlook slots = {0};
+
+    if (p->is_away && has_room_for(a, p->bytes)) {
+        look_at_slots(a, p, now_usec, &slots);
+    }
+    return slots.n_free > 0;
+}
+
+static bool find_room(struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
     struct ticket *victim;
 
+    if (passes_through(a, p, now_usec)) {
+        return true;
+    }
     if (!can_find_room(a, p, &victim)) {
         return false;
     }
@@ -519,7 +564,7 @@ static struct verdict gate(struct admission *a, const struct applicant *p, uint6
     if (!is_soon_enough(p, wait_usec, now_usec)) {
         return refuse(a, p, ERRCODE_PREDICTED_WAIT, wait_usec, now_usec);
     }
-    if (!find_room(a, p)) {
+    if (!find_room(a, p, now_usec)) {
         return refuse(a, p, ERRCODE_QUEUE_FULL, wait_usec, now_usec);
     }
     return v;
@@ -533,7 +578,9 @@ static struct applicant applicant_of(struct admission *a, const struct ticket *t
                           .wish = t->wish,
                           .caller = caller_table_take(&a->callers, &ask->caller, now_usec),
                           .bytes = ask->bytes,
-                          .n_retries = ask->n_retries};
+                          .n_retries = ask->n_retries,
+                          .is_away = is_away(t->wish),
+                          .has_sides = model_group_has_local(group)};
 
     p.class = ask->class > p.caller->class ? ask->class : p.caller->class;
     p.expected_usec = expected_service(a, group, p.caller, p.class);
@@ -551,7 +598,9 @@ void admission_explain(struct admission *a, const struct model_group *group,
     struct applicant p = {.group = group,
                           .wish = wish,
                           .caller = known ? known : &a->callers.entries[0],
-                          .bytes = ask->bytes};
+                          .bytes = ask->bytes,
+                          .is_away = is_away(wish),
+                          .has_sides = model_group_has_local(group)};
     struct ticket *victim = NULL;
     struct wait_outlook slots = {0};
 
@@ -571,8 +620,9 @@ void admission_explain(struct admission *a, const struct model_group *group,
     ret->wait_usec = wait_of(a, &p, now_usec);
     ret->code = known && !caller_has_room(a, known)             ? ERRCODE_CLIENT_QUEUE_FULL
                 : !is_soon_enough(&p, ret->wait_usec, now_usec) ? ERRCODE_PREDICTED_WAIT
-                : !can_find_room(a, &p, &victim)                ? ERRCODE_QUEUE_FULL
-                                                                : ERRCODE_NONE;
+                : !passes_through(a, &p, now_usec) && !can_find_room(a, &p, &victim)
+                    ? ERRCODE_QUEUE_FULL
+                    : ERRCODE_NONE;
     look_at_slots(a, &p, now_usec, &slots);
     ret->has_slot = ret->code == ERRCODE_NONE && slots.n_free > a->n_queued;
     ret->would_displace = ret->code == ERRCODE_NONE && victim;
@@ -612,6 +662,7 @@ static void take_in(struct admission *a, struct ticket *t, struct model_group *g
         .expected_usec = p->expected_usec,
         .age_usec = p->age_usec,
         .was_preempted = t->was_preempted,
+        .is_away = p->is_away,
         .deadline_at_usec = least(ask->own_deadline_at_usec, usec_add(now_usec, max_wait)),
     };
     list_init(&t->link);

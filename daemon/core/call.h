@@ -57,9 +57,10 @@ struct call {
     struct attempts attempts;
     struct str asked; /* whose group serves it now: the request's model, or the last fallback */
     char *fallbacks[CALL_MAX_FALLBACKS]; /* owned: attempts.n_fallbacks names */
-    struct backend *backend;             /* of the deployment that serves it */
-    const char *upstream_model;          /* in the request's arena; backend_order.model */
-    struct backend_job *job;             /* NULL: not started, or over */
+    enum spill_reason spilled;  /* why it has left the device, where it may be back: wish.is_away */
+    struct backend *backend;    /* of the deployment that serves it */
+    const char *upstream_model; /* in the request's arena; backend_order.model */
+    struct backend_job *job;    /* NULL: not started, or over */
     struct event_grammar grammar;
     bool is_full;    /* the sink said FULL and has not been drained: orthogonal to the state */
     bool owes_usage; /* STARTING: usage came, which the sink is told with the end */

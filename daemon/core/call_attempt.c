@@ -96,7 +96,7 @@ static bool charge(struct call *call, uint64_t now_usec)
     return false;
 }
 
-static struct admission_ask ask_of(const struct call *call)
+struct admission_ask call_ask(const struct call *call)
 {
     const struct request *req = call->request;
 
@@ -131,8 +131,11 @@ void call_admit(struct call *call, uint64_t now_usec)
         return;
     }
     complete_wish(call, group);
+    if (call_spill(call, ERRCODE_NONE, now_usec)) {
+        return;
+    }
 
-    struct admission_ask ask = ask_of(call);
+    struct admission_ask ask = call_ask(call);
     struct verdict v = admission_enqueue(reg->admission, &call->ticket, group, &ask, now_usec);
 
     if (v.code != ERRCODE_NONE) {
@@ -168,7 +171,8 @@ static void tell_started(struct call *call, uint64_t now_usec)
         .started = {.model = str_from(t->group->name),
                     .deployment = str_from(t->deployment->id),
                     .n_retries = call->attempts.n_retries,
-                    .n_fallbacks = call->attempts.n_fallbacks},
+                    .n_fallbacks = call->attempts.n_fallbacks,
+                    .spilled = call->wish.is_away ? spill_reason_name(call->spilled) : NULL},
     };
 
     (void) event_grammar_step(&call->grammar, &ev);
@@ -369,25 +373,30 @@ static void end_remembered(struct call *call, enum errcode last, uint64_t now_us
 {
     size_t n = strlen(call->text);
 
-    if (call->attempts.n_fallbacks > 0) {
+    const char *text = n == 0 ? errcode_info(call->outcome)->text : "";
+    const char *code = errcode_info(last)->openai_code;
+
+    if (call->wish.is_away) {
+        (void) snprintf(call->text + n, sizeof call->text - n,
+                        "%s; another machine was asked instead (%s): %s", text,
+                        spill_reason_name(call->spilled), code);
+    } else if (call->attempts.n_fallbacks > 0) {
         (void) snprintf(call->text + n, sizeof call->text - n, "%s; %u fallback%s did not help: %s",
-                        n == 0 ? errcode_info(call->outcome)->text : "", call->attempts.n_fallbacks,
-                        call->attempts.n_fallbacks > 1 ? "s" : "", errcode_info(last)->openai_code);
+                        text, call->attempts.n_fallbacks, call->attempts.n_fallbacks > 1 ? "s" : "",
+                        code);
     }
     call_end_as_remembered(call, now_usec);
 }
 
-/* Into the queue again. false: sluice takes nobody in now. */
-static bool wait_again(struct call *call, struct model_group *group, uint64_t at_usec,
-                       uint64_t now_usec)
+struct verdict call_wait_again(struct call *call, struct model_group *group,
+                               const struct admission_ask *ask, uint64_t at_usec, uint64_t now_usec)
 {
     struct call_registry *reg = call->registry;
-    struct admission_ask ask = ask_of(call);
     struct verdict v =
-        admission_requeue(reg->admission, &call->ticket, group, &ask, at_usec, now_usec);
+        admission_requeue(reg->admission, &call->ticket, group, ask, at_usec, now_usec);
 
     if (v.code != ERRCODE_NONE) {
-        return false;
+        return v;
     }
     call->grammar = (struct event_grammar) {0};
     call->usage = (struct usage) {0};
@@ -395,7 +404,16 @@ static bool wait_again(struct call *call, struct model_group *group, uint64_t at
     call_set_state(call, CALL_WAITING);
     reg->has_requeued = true;
     call_want_run(reg);
-    return true;
+    return v;
+}
+
+/* Into the queue again. false: sluice takes nobody in now. */
+static bool wait_again(struct call *call, struct model_group *group, uint64_t at_usec,
+                       uint64_t now_usec)
+{
+    struct admission_ask ask = call_ask(call);
+
+    return call_wait_again(call, group, &ask, at_usec, now_usec).code == ERRCODE_NONE;
 }
 
 /* Counted when it is certain: while sluice takes nobody in, as in a drain, nothing follows. */
@@ -513,10 +531,12 @@ static void go_on(struct call *call, const struct call_failure *f, const struct 
 {
     struct call_registry *reg = call->registry;
     struct model_group *group = router_resolve(reg->router, call->asked);
-    struct str other = next_way(call, attempts_fallback_kind(f->code), now_usec);
+    bool is_away = call->wish.is_away;
+    struct str other =
+        is_away ? STR_NONE : next_way(call, attempts_fallback_kind(f->code), now_usec);
     struct attempt_failure failure = {
         .code = f->code, .retry_after_usec = f->retry_after_usec, .was_asked = d != NULL};
-    struct attempt_field field = {.has_fallback = other.ptr != NULL};
+    struct attempt_field field = {.has_fallback = is_away || other.ptr};
     struct attempt_rules rules = rules_for(call, group, d, f->code);
     bool goes_on = false;
 
@@ -536,7 +556,7 @@ static void go_on(struct call *call, const struct call_failure *f, const struct 
         goes_on = group && retry(call, group, &decision, now_usec);
         break;
     case ATTEMPT_FALL_BACK:
-        goes_on = fall_back(call, other, now_usec);
+        goes_on = is_away ? call_come_home(call, now_usec) : fall_back(call, other, now_usec);
         break;
     case ATTEMPT_END:
         break;
@@ -570,6 +590,12 @@ static void add_numbers(const struct call *call, const struct deployment *d,
     f->text = str_from(text);
 }
 
+/* Is it where its client wanted it? */
+static bool is_first_choice(const struct call *call)
+{
+    return call->asked.ptr == call->request->model.ptr && !call->wish.is_away;
+}
+
 void call_attempt_failed(struct call *call, const struct call_failure *f, uint64_t now_usec)
 {
     const struct deployment *d = call->ticket.deployment;
@@ -578,7 +604,7 @@ void call_attempt_failed(struct call *call, const struct call_failure *f, uint64
 
     add_numbers(call, d, text, &told);
     call_leave_slot(call, f, now_usec);
-    if (call->attempts.n_fallbacks == 0) {
+    if (is_first_choice(call) || call->outcome == ERRCODE_NONE) {
         call_remember(call, &told);
     }
     if (call->sink) {
@@ -604,8 +630,15 @@ void call_preempted(struct call *call, uint64_t now_usec)
 
 void call_group_refused(struct call *call, const struct call_failure *f, uint64_t now_usec)
 {
-    if (call->outcome == ERRCODE_NONE) {
-        call_remember(call, f); /* else a model server has said something more exact */
+    struct call_failure told = *f;
+    char text[CALL_TEXT_MAX];
+
+    if (call_spill(call, f->code, now_usec)) {
+        return;
+    }
+    if (call->outcome == ERRCODE_NONE) { /* else a model server has said something more exact */
+        call_say_why_it_stayed(call, &told, text, now_usec);
+        call_remember(call, &told);
     }
     go_on(call, f, NULL, now_usec);
 }

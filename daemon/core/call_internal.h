@@ -48,6 +48,17 @@ void call_admit(struct call *call, uint64_t now_usec);
  */
 void call_bind(struct call *call, const struct model_group *group);
 
+/* What it asks of the gate. */
+struct admission_ask call_ask(const struct call *call);
+
+/*
+ * A STARTING or WAITING call, whose ticket is home, goes into the queue as ask says and begins anew.
+ * What is said against it, or ERRCODE_NONE.
+ */
+struct verdict call_wait_again(struct call *call, struct model_group *group,
+                               const struct admission_ask *ask, uint64_t at_usec,
+                               uint64_t now_usec);
+
 /* A slot was granted: the attempt begins. */
 void call_start(struct call *call, uint64_t now_usec);
 
@@ -70,3 +81,27 @@ bool call_is_filtered(struct call *call, const struct event *end);
 
 /* MODEL_NOT_FOUND, with names that are near. */
 void call_end_unknown_model(struct call *call, uint64_t now_usec);
+
+/* ---------------------------------------------------------------- call_spill.c */
+
+/*
+ * A call of which no attempt was made yet, NEW or refused here (refusal; its ticket is home), goes to
+ * another machine, where there is a reason and a place: WAITING there. false: it stays as it is.
+ */
+bool call_spill(struct call *call, enum errcode refusal, uint64_t now_usec);
+
+/* Those that wait here, while the level is such that they leave: as far as slots are free elsewhere. */
+void call_spill_waiting(struct call_registry *reg, uint64_t now_usec);
+
+/*
+ * A spilled call, whose ticket is home, failed elsewhere: WAITING here. false: it will not do so, and
+ * what it ends with is remembered.
+ */
+bool call_come_home(struct call *call, uint64_t now_usec);
+
+/*
+ * A refusal that another machine could have spared it: f says in its text why none has. text keeps
+ * that.
+ */
+void call_say_why_it_stayed(const struct call *call, struct call_failure *f,
+                            char text[CALL_TEXT_MAX], uint64_t now_usec);

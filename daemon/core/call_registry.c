@@ -196,6 +196,7 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
     assert(!reg->is_running);
     reg->is_running = true;
     expire_running(reg, now_usec);
+    call_spill_waiting(reg, now_usec);
     do {
         reg->has_requeued = false;
         while ((l = list_first(&reg->fresh))) {

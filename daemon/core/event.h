@@ -54,6 +54,7 @@ struct event {
             struct str deployment; /* id */
             unsigned n_retries;    /* attempts before this one that failed, in the same group */
             unsigned n_fallbacks;  /* groups that were asked before this one */
+            const char *spilled;   /* static; why it has left the device, or NULL */
         } started;
         struct {
             uint32_t choice;

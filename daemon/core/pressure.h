@@ -206,6 +206,10 @@ uint64_t pressure_stage_ends_at_usec(const struct pressure *p, uint64_t now_usec
 
 /* Why the level is what it is: "headroom 180 MiB < 233 MiB". Returns ret_text. */
 const char *pressure_describe(const struct pressure_cause *cause, char ret_text[PRESSURE_TEXT_MAX]);
+/* "calm", "elevated", "high", "critical", "emergency": as people are told, and as sluice.yaml says it. */
+const char *pressure_level_name(enum pressure_level level);
+/* 0, or -EINVAL. */
+int pressure_level_from_name(const char *name, enum pressure_level *ret_level) MUST_USE;
 /* "headroom", "psi_some": for fields and labels. */
 const char *pressure_reason_name(enum pressure_reason reason);
 /* "psi+trigger", "psi", "vmstat", "meminfo", "none". */

@@ -1,8 +1,10 @@
 /*
  * Levels in words: for logs, metrics and people. The numbers are those that decided.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "core/pressure.h"
@@ -36,6 +38,27 @@ static const char *const rungs[] = {
     [PRESSURE_RUNG_VMSTAT] = "vmstat",       [PRESSURE_RUNG_PSI] = "psi",
     [PRESSURE_RUNG_TRIGGER] = "psi+trigger",
 };
+
+static const char *const levels[] = {
+    [PRESSURE_L0] = "calm",     [PRESSURE_L1] = "elevated",  [PRESSURE_L2] = "high",
+    [PRESSURE_L3] = "critical", [PRESSURE_L4] = "emergency",
+};
+
+const char *pressure_level_name(enum pressure_level level)
+{
+    return levels[level];
+}
+
+int pressure_level_from_name(const char *name, enum pressure_level *ret_level)
+{
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        if (strcmp(levels[i], name) == 0) {
+            *ret_level = (enum pressure_level) i;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
 
 const char *pressure_reason_name(enum pressure_reason reason)
 {

@@ -259,6 +259,16 @@ unsigned model_group_slots(const struct model_group *g)
     return n;
 }
 
+bool model_group_has_local(const struct model_group *g)
+{
+    for (size_t i = 0; i < g->n_deployments; i++) {
+        if (g->deployments[i]->backend && g->deployments[i]->is_local) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void router_note_content(struct deployment *d, uint64_t took_usec, uint64_t now_usec)
 {
     latency_note(&d->latency, took_usec, now_usec);

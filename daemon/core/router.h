@@ -104,6 +104,7 @@ struct router_wish {
     const struct router_try *tried; /* in its group: where it was tried least comes first */
     size_t n_tried;
     bool is_local_only;     /* must not leave the device */
+    bool is_away;           /* must leave it: it was spilled (call_spill.c) */
     uint64_t prompt_tokens; /* room that its prompt needs at least; 0: not known */
     enum call_class class;
     uint64_t since_usec; /* when the call arrived */
@@ -164,6 +165,9 @@ size_t router_suggest(const struct router *r, struct str name, const char **ret_
 /* Does any deployment of the group have a backend at all? */
 bool model_group_is_servable(const struct model_group *g);
 
+/* Is any of its deployments on this device? */
+bool model_group_has_local(const struct model_group *g);
+
 /* Slots of the deployments that serve, together. */
 unsigned model_group_slots(const struct model_group *g);
 
@@ -188,6 +192,16 @@ struct router_outlook {
 bool router_look_ahead(const struct router *r, const struct model_group *g,
                        const struct router_wish *wish, uint64_t now_usec,
                        struct router_outlook *ret);
+
+/* Where router_pick() would look, and how much is free there. */
+struct router_room {
+    bool
+        is_here; /* some of it is on this device: what the call would be given to, or would be if it could */
+    unsigned n_free; /* slots */
+};
+
+struct router_room router_find_room(const struct router *r, const struct model_group *g,
+                                    const struct router_wish *wish, uint64_t now_usec);
 
 /* Why no deployment of a group will take a call, however long it waits. */
 struct router_refusal {

@@ -175,7 +175,8 @@ static bool is_barred(const struct deployment *d, const struct router_wish *wish
 static bool may_serve(const struct filter *f, const struct deployment *d)
 {
     return d->backend && !is_barred(d, f->wish) && (d->is_local || !f->is_local_only) &&
-           has_room(f->router, d, f->wish) && tags_allow(f->router, f->group, f->rule, d, f->wish);
+           (!d->is_local || !f->wish->is_away) && has_room(f->router, d, f->wish) &&
+           tags_allow(f->router, f->group, f->rule, d, f->wish);
 }
 
 /* A deployment that is off, or too small for the prompt, binds the call all the same. */
@@ -297,6 +298,25 @@ bool router_look_ahead(const struct router *r, const struct model_group *g,
     }
     *ret = (struct router_outlook) {.order = (uint32_t) level, .is_tried = level >> 32 != 0};
     return true;
+}
+
+struct router_room router_find_room(const struct router *r, const struct model_group *g,
+                                    const struct router_wish *wish, uint64_t now_usec)
+{
+    const struct filter f = filter_of(r, g, wish);
+    uint64_t level = lowest_level(&f, now_usec);
+    struct router_room room = {.is_here = level == NO_LEVEL && model_group_has_local(g)};
+
+    for (size_t i = 0; i < g->n_deployments && level != NO_LEVEL; i++) {
+        const struct deployment *d = g->deployments[i];
+        unsigned n_slots = deployment_slots(d, r->level);
+
+        if (level_of(d, f.wish) == level && takes_calls(&f, d, now_usec)) {
+            room.is_here |= d->is_local;
+            room.n_free += n_slots > d->in_use ? n_slots - d->in_use : 0;
+        }
+    }
+    return room;
 }
 
 /* ---------------------------------------------------------------- strategies */

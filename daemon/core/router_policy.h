@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "core/cooldown.h"
 #include "core/routing.h"
+#include "core/spill.h"
 
 #define ROUTER_DEFAULT_TAG "default" /* of the deployments for calls without tags */
 #define ROUTER_ANY_GROUP   "*"       /* a list of fallbacks for those that have none */
@@ -43,6 +44,7 @@ struct router_policy {
     struct router_fallbacks *fallbacks[_FALLBACK_MAX]; /* owned; in the order of the file */
     size_t n_fallbacks[_FALLBACK_MAX];
     unsigned max_fallbacks;
+    struct spill_rules spill;
 };
 
 /* Nothing is said: no retries, no fallbacks, no pauses, at random. */

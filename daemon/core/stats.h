@@ -3,15 +3,17 @@
 #include <stdint.h>
 
 #include "core/request.h"
+#include "core/spill.h"
 #include "proto/errcode.h"
 
 struct stats {
     uint64_t n_completed;
-    uint64_t n_failed;    /* had a slot and ended with an error */
-    uint64_t n_cancelled; /* by the client, whatever the state */
-    uint64_t n_refused;   /* never had a slot */
-    uint64_t n_retries;   /* attempts after the first of a group */
-    uint64_t n_fallbacks; /* groups after the first of a call */
+    uint64_t n_failed;              /* had a slot and ended with an error */
+    uint64_t n_cancelled;           /* by the client, whatever the state */
+    uint64_t n_refused;             /* never had a slot */
+    uint64_t n_retries;             /* attempts after the first of a group */
+    uint64_t n_fallbacks;           /* groups after the first of a call */
+    uint64_t n_spilled[_SPILL_MAX]; /* calls that left the device, by the reason */
     uint64_t n_by_code[_ERRCODE_MAX];
     uint64_t tokens_in, tokens_out;
     uint64_t n_pieces; /* of text that came from model servers */

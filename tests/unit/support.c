@@ -133,6 +133,9 @@ static enum sink_answer record(struct event_sink *sink, const struct event *ev)
         if (r == 0 && ev->started.n_retries + ev->started.n_fallbacks > 0) {
             r = buf_printf(&s->lines, " %u %u", ev->started.n_retries, ev->started.n_fallbacks);
         }
+        if (r == 0 && ev->started.spilled) {
+            r = buf_printf(&s->lines, " spilled %s", ev->started.spilled);
+        }
         r = r < 0 ? r : buf_append_z(&s->lines, "\n");
         break;
     case EVENT_TEXT:
