@@ -76,6 +76,9 @@ void call_record_write(const struct call *call)
     add_times(&f, call);
     log_fields_add_number(&f, "SLUICE_ATTEMPTS", call->attempts.n);
     log_fields_add_number(&f, "SLUICE_FALLBACKS", call->attempts.n_fallbacks);
+    if (call->spilled != SPILL_NONE) {
+        log_fields_add(&f, "SLUICE_SPILLED", str_from(spill_reason_name(call->spilled)));
+    }
     log_fields_add_number(&f, "SLUICE_BYTES_IN", req->total_bytes);
     log_fields_add_number(&f, "SLUICE_TOKENS_IN", call->usage.tokens_in);
     log_fields_add_number(&f, "SLUICE_TOKENS_OUT", call->usage.tokens_out);

@@ -339,6 +339,7 @@ int plan_build(struct router_plan *plan, const struct config *config, struct rou
 {
     int r = plan_policy(&plan->policy, &config->routing);
 
+    plan->policy.spill = config->spill;
     for (size_t i = 0; r == 0 && i < config->n_deployments; i++) {
         r = plan_deployment(plan, config, &config->deployments[i], router, up);
     }

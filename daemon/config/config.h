@@ -17,6 +17,7 @@
 #include "core/caller_table.h"
 #include "core/request.h"
 #include "core/routing.h"
+#include "core/spill.h"
 
 enum finding_kind {
     FINDING_EXACT,        /* does what LiteLLM does */
@@ -213,7 +214,8 @@ struct config {
     bool pressure_enabled;
     bool memory_enabled, pins_threads;
     size_t memory_reserve_bytes, prompt_cache_bytes; /* or CONFIG_SIZE_AUTO */
-    char **allowed_hosts;                            /* beside the loopback names */
+    struct spill_rules spill;
+    char **allowed_hosts; /* beside the loopback names */
     size_t n_allowed_hosts;
     char **allowed_origins;
     size_t n_allowed_origins;

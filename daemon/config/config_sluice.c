@@ -37,6 +37,7 @@ enum type {
     TYPE_SIZE_OR_AUTO,    /* the same; auto is CONFIG_SIZE_AUTO */
     TYPE_DURATION,        /* uint64_t, in microseconds */
     TYPE_DURATION_OR_OFF, /* the same; off is 0 */
+    TYPE_LEVEL_OR_OFF,    /* enum pressure_level; off is PRESSURE_L0 */
     TYPE_BOOL,
     TYPE_DIRECTORY, /* char *, "" for none */
     TYPE_GROUP,     /* char *: a control group, see read_control_group() */
@@ -105,6 +106,9 @@ static const struct key keys[] = {
     {"memory.prompt_cache", TYPE_SIZE_OR_AUTO, AT(prompt_cache_bytes), 0, 1024 * GIB},
     {"memory.pin_threads", TYPE_BOOL, AT(pins_threads), 0, 0},
 
+    {"spill.level", TYPE_LEVEL_OR_OFF, AT(spill.level), 0, 0},
+    {"spill.predicted_wait", TYPE_DURATION_OR_OFF, AT(spill.predicted_wait_usec), 0, 24 * HOUR},
+
     {"http.allowed_hosts", TYPE_HOSTS, 0, 0, CONFIG_MAX_HOSTS},
     {"http.allowed_origins", TYPE_ORIGINS, 0, 0, CONFIG_MAX_HOSTS},
 
@@ -116,8 +120,9 @@ static const struct key keys[] = {
 };
 
 /* The names on the way to those. */
-static const char *const groups[] = {"limits",         "timeouts", "queue",  "queue.wait",
-                                     "queue.patience", "pressure", "memory", "http"};
+static const char *const groups[] = {"limits",     "timeouts",       "queue",
+                                     "queue.wait", "queue.patience", "pressure",
+                                     "memory",     "spill",          "http"};
 
 /* ---------------------------------------------------------------- scalars */
 
@@ -250,6 +255,18 @@ static bool is_off(const struct config_node *at)
 {
     return (at->kind == NODE_BOOL && strcmp(at->text, "false") == 0) ||
            (at->kind == NODE_STRING && !at->is_unresolved && strcmp(at->text, "off") == 0);
+}
+
+static void read_level(struct config_reader *r, const struct config_node *at, const struct key *key)
+{
+    enum pressure_level level = PRESSURE_L0;
+
+    if (!is_off(at) && (at->kind != NODE_STRING || at->is_unresolved ||
+                        pressure_level_from_name(at->text, &level) < 0 || level == PRESSURE_L0)) {
+        expected(r, at, "elevated, high, critical, emergency or off");
+        return;
+    }
+    *(enum pressure_level *) value_at(r->config, key) = level;
 }
 
 static void read_bool(struct config_reader *r, const struct config_node *at, const struct key *key)
@@ -466,6 +483,9 @@ static void read_value(struct config_reader *r, const struct config_node *at, co
         } else {
             read_duration(r, at, key);
         }
+        return;
+    case TYPE_LEVEL_OR_OFF:
+        read_level(r, at, key);
         return;
     case TYPE_BOOL:
         read_bool(r, at, key);

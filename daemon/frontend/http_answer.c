@@ -34,11 +34,11 @@ static bool put(struct http_conn *h, int r)
 }
 
 /* What a page may read of an answer beside its body. */
-#define EXPOSED_HEADERS                                                                            \
-    "x-request-id, x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-should-retry, " \
-    "retry-after, retry-after-ms, "                                                                \
-    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "     \
-    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "           \
+#define EXPOSED_HEADERS                                                                                              \
+    "x-request-id, x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-sluice-spilled, x-should-retry, " \
+    "retry-after, retry-after-ms, "                                                                                  \
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "                       \
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "                             \
     "x-litellm-key-rpm-limit, x-litellm-key-tpm-limit"
 
 static int write_cors(struct http_conn *h, struct buf *out)
@@ -96,6 +96,9 @@ static int write_common(struct http_conn *h, struct buf *out)
         r = r < 0 ? r : http1_write_header(out, "x-litellm-model-group", str_from(h->model));
         r = r < 0 ? r : write_number(out, "x-litellm-attempted-retries", h->n_retries);
         r = r < 0 ? r : write_number(out, "x-litellm-attempted-fallbacks", h->n_fallbacks);
+        if (r == 0 && h->spilled) {
+            r = http1_write_header(out, "x-sluice-spilled", str_from(h->spilled));
+        }
         r = r < 0 ? r
                   : http1_write_header(out, "x-litellm-overhead-duration-ms",
                                        (struct str) {overhead, (size_t) n});
@@ -136,6 +139,7 @@ static void finish_exchange(struct http_conn *h, uint64_t now_usec)
     h->id[0] = h->model[0] = h->deployment[0] = h->origin[0] = h->key_id[0] = '\0';
     h->granted_at_usec = 0;
     h->n_retries = h->n_fallbacks = 0;
+    h->spilled = NULL;
     h->position = 0;
     conn_flush_later(&h->conn);
     conn_set_deadline(&h->conn, usec_add(now_usec, h->conn.frontends->params.keep_alive_usec));
@@ -462,6 +466,23 @@ static void on_end(struct http_conn *h, const struct event *ev)
     }
 }
 
+static void on_started(struct http_conn *h, const struct event *ev)
+{
+    h->position = 0;
+    h->granted_at_usec = h->granted_at_usec ? h->granted_at_usec : ev->at_usec;
+    h->n_retries = ev->started.n_retries;
+    h->n_fallbacks = ev->started.n_fallbacks;
+    h->spilled = ev->started.spilled;
+    str_copy(ev->started.model, h->model, sizeof h->model);
+    str_copy(ev->started.deployment, h->deployment, sizeof h->deployment);
+    if (h->state == HTTP_STREAMING && h->is_stream && h->spilled) {
+        char text[48]; /* the head is out, without the header that says so */
+
+        (void) snprintf(text, sizeof text, ": spilled, %s\n\n", h->spilled);
+        (void) put(h, put_chunk(h, str_from(text)));
+    }
+}
+
 /*
  * A finished exchange may have the next request waiting in h->early: that is the turn's business,
  * as a sink must not call into core.
@@ -481,12 +502,7 @@ enum sink_answer http_answer_deliver(struct event_sink *sink, const struct event
         on_queued(h, ev);
         break;
     case EVENT_STARTED:
-        h->position = 0;
-        h->granted_at_usec = h->granted_at_usec ? h->granted_at_usec : ev->at_usec;
-        h->n_retries = ev->started.n_retries;
-        h->n_fallbacks = ev->started.n_fallbacks;
-        str_copy(ev->started.model, h->model, sizeof h->model);
-        str_copy(ev->started.deployment, h->deployment, sizeof h->deployment);
+        on_started(h, ev);
         break;
     case EVENT_TEXT:
     case EVENT_TOOL_CALL:

@@ -40,6 +40,7 @@ struct http_conn {
     bool is_over_budget; /* a collected answer does not fit: the turn ends the call */
     bool is_stream, is_head_only, keep_alive;
     uint64_t arrived_at_usec, granted_at_usec; /* the second of its first attempt; 0: none yet */
+    const char *spilled;                       /* static; of that attempt, or NULL */
     unsigned n_retries, n_fallbacks;           /* before the attempt that answers */
     uint32_t position;                         /* in the queue; 0: not in it, or not told */
     uint64_t commented_at_usec;                /* STREAMING: when the last heartbeat went out */

@@ -139,6 +139,19 @@ static int write_sheds(const struct stats *s, struct buf *out)
     return r;
 }
 
+static int write_spills(const struct stats *s, struct buf *out)
+{
+    int r = write_head(out, "spills_total", "counter",
+                       "Calls that were sent to another machine, by reason");
+
+    for (int i = SPILL_NONE + 1; r == 0 && i < _SPILL_MAX; i++) {
+        r = buf_printf(out, "sluice_spills_total{reason=\"%s\"} %llu\n",
+                       spill_reason_name((enum spill_reason) i),
+                       (unsigned long long) s->n_spilled[i]);
+    }
+    return r;
+}
+
 /* ---------------------------------------------------------------- memory */
 
 /* Why the level is what it is, by what it is known, and what is left, where that is known. */
@@ -201,5 +214,6 @@ int http_metrics_write(const struct frontends *f, struct buf *out)
     r = r < 0 ? r : write_goodput(s, out);
     r = r < 0 ? r : write_memory(f->pressure, out);
     r = r < 0 ? r : write_sheds(s, out);
+    r = r < 0 ? r : write_spills(s, out);
     return r < 0 ? r : write_errors(s, out);
 }

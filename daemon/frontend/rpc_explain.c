@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "core/spill_target.h"
 #include "frontend/frontend.h"
 #include "frontend/rpc_output.h"
 #include "wire/rpc_msg.h"
@@ -128,13 +129,44 @@ static int put_memory(const struct pressure *p, struct buf *out)
     return r < 0 ? r : buf_append_char(out, '\n');
 }
 
-static int explain_model(const struct conn *c, const struct model_group *g, enum call_class class,
-                         uint64_t now_usec, struct rpc_explanation *e, struct buf *text)
+/* Would it leave the device instead of what was said so far, and for where? */
+static int explain_spill(const struct frontends *f, struct str name, const struct model_group *g,
+                         const struct admission_ask *ask, uint64_t now_usec,
+                         struct rpc_explanation *e, struct buf *out)
+{
+    struct router_wish wish = {.name = name};
+    const struct spill_call c = {.group = g, .asked = name, .wish = &wish, .ask = ask};
+    enum spill_reason reason;
+    struct str to;
+
+    wish.is_local_only = router_keeps_local(f->router, g, &wish);
+    reason = spill_look(f->admission, &c, ERRCODE_NONE, now_usec);
+    if (reason == SPILL_NONE) {
+        return 0;
+    }
+    to = spill_find(f->admission, &c, false, now_usec);
+    if (!to.ptr) {
+        return buf_printf(out, "it has reason to leave the device (%s), but %s\n",
+                          spill_reason_name(reason),
+                          wish.is_local_only ? "must not" : "nobody elsewhere takes it now");
+    }
+    e->verdict = "spilled";
+    e->code = "";
+    return buf_printf(out, "instead it would spill to %.*s on another machine, because of %s\n",
+                      STR_ARG(to),
+                      reason == SPILL_LEVEL            ? "the level of memory"
+                      : reason == SPILL_PREDICTED_WAIT ? "the wait here"
+                                                       : "too little room for the model");
+}
+
+static int explain_model(const struct conn *c, const struct model_group *g,
+                         const struct rpc_explain_request *req, uint64_t now_usec,
+                         struct rpc_explanation *e, struct buf *text)
 {
     const struct frontends *f = c->frontends;
     const struct admission_ask ask = {
         .caller = caller_name_of(&f->admission->callers, &c->caller),
-        .class = class,
+        .class = req->class,
         .own_deadline_at_usec = USEC_NEVER,
     };
     struct admission_outlook o;
@@ -150,6 +182,7 @@ static int explain_model(const struct conn *c, const struct model_group *g, enum
     e->wait_usec = o.wait_usec;
     r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
     r = r < 0 ? r : put_entry(&o, text);
+    r = r < 0 ? r : explain_spill(f, str_from(req->model), g, &ask, now_usec, e, text);
     r = r < 0 || o.service_usec == 0 ? r
                                      : buf_append_z(text, "such a call holds a slot for about ");
     r = r < 0 || o.service_usec == 0 ? r : put_time(text, o.service_usec);
@@ -257,7 +290,7 @@ void rpc_explain_answer(struct conn *c, uint32_t id, const struct frame_request 
     buf_init(&text, TEXT_MAX_BYTES);
     buf_init(&out, TEXT_MAX_BYTES + 1024);
     r = call ? explain_call(f, call, now_usec, &e, &text)
-             : explain_model(c, group, req.class, now_usec, &e, &text);
+             : explain_model(c, group, &req, now_usec, &e, &text);
     e.text = buf_str(&text);
     r = r < 0 ? r : rpc_encode_explanation(&e, &out);
     if (r < 0) {

@@ -137,6 +137,7 @@ static int encode_started(struct rpc_stream *s, const struct event *ev, const ch
     m.deployment = string_of(scratch, ev->started.deployment);
     m.retries = ev->started.n_retries;
     m.fallbacks = ev->started.n_fallbacks;
+    m.spilled = borrowed(ev->started.spilled ? ev->started.spilled : "");
     if (!m.model || !m.deployment) {
         return -ENOMEM;
     }

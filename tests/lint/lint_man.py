@@ -242,7 +242,7 @@ def shown_defaults(root):
 def check_own_entry(kind, least, most, default, shown):
     """What is wrong with the words of an entry under sluice:."""
     words = {"COUNT": "whole number", "UNSIGNED": "whole number", "SIZE": "size", "SIZE_OR_AUTO": "size or auto", "DURATION": "duration",
-             "DURATION_OR_OFF": "duration", "BOOL": "boolean",
+             "DURATION_OR_OFF": "duration", "LEVEL_OR_OFF": "level", "BOOL": "boolean",
              "DIRECTORY": "path", "GROUP": "text", "LISTENS": "list", "HOSTS": "list", "ORIGINS": "list", "KEYS": "list", "KEYS_FILE": "path",
              "CALLERS": "list", "UPSTREAMS": "map"}
     word = words.get(kind)

@@ -573,6 +573,38 @@ START_TEST(idle_exit_that_cannot_be)
 }
 END_TEST
 
+START_TEST(when_calls_leave)
+{
+    static const char *const levels[] = {"off", "elevated", "high", "critical", "emergency"};
+    static const char *const wrong[] = {"level: calm",       "level: on",
+                                        "level: 2",          "level: [high]",
+                                        "predicted_wait: 2", "predicted_wait: 25h",
+                                        "leve: high",        "level: os.environ/SLUICE_TEST_A"};
+    struct config *c = parse(FINE "sluice: {spill: {predicted_wait: 2s}}\n");
+
+    ck_assert_uint_eq(c->spill.predicted_wait_usec, 2 * USEC_PER_SEC);
+    ck_assert_int_eq(c->spill.level, PRESSURE_L0);
+    config_free(c);
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        char text[512];
+
+        (void) snprintf(text, sizeof text, FINE "sluice: {spill: {level: %s}}\n", levels[i]);
+        c = parse(text);
+        ck_assert_uint_eq(c->spill.predicted_wait_usec, 0);
+        ck_assert_int_eq((int) c->spill.level, (int) i);
+        config_free(c);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        char text[512];
+
+        c = NULL;
+        (void) snprintf(text, sizeof text, FINE "sluice: {spill: {%s}}\n", wrong[i]);
+        ck_assert_int_eq(config_parse(str_from(text), &c), -EBADMSG);
+        config_free(c);
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     clean_environment();
@@ -588,6 +620,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, every_key_of_sluice);
     tcase_add_test(tc, idle_exit_off);
     tcase_add_test(tc, idle_exit_that_cannot_be);
+    tcase_add_test(tc, when_calls_leave);
 }
 
 TEST_MAIN("config", add_tests)

@@ -89,6 +89,8 @@ START_TEST(the_shipped_file_shows_the_defaults)
         "pressure.enabled",
         "pressure.kernel_root",
         "pressure.group",
+        "spill.level",
+        "spill.predicted_wait",
         "upstreams",
         "http.allowed_hosts",
         "http.allowed_origins",
@@ -139,6 +141,8 @@ START_TEST(the_shipped_file_shows_the_defaults)
     ck_assert_int_eq(c->pressure_enabled, d->pressure_enabled);
     ck_assert_str_eq(c->kernel_root, d->kernel_root);
     ck_assert_str_eq(c->pressure_group, d->pressure_group);
+    ck_assert_int_eq(c->spill.level, d->spill.level);
+    ck_assert_uint_eq(c->spill.predicted_wait_usec, d->spill.predicted_wait_usec);
     ck_assert_uint_eq(c->n_allowed_hosts, 0);
     ck_assert_uint_eq(c->n_allowed_origins, 0);
     config_free(c);
