@@ -203,6 +203,10 @@ struct router_room {
 struct router_room router_find_room(const struct router *r, const struct model_group *g,
                                     const struct router_wish *wish, uint64_t now_usec);
 
+/* Why d is never given the call, whatever else it does, in a few words (static); NULL: it may be. */
+const char *router_bars(const struct router *r, const struct model_group *g,
+                        const struct router_wish *wish, const struct deployment *d);
+
 /* Why no deployment of a group will take a call, however long it waits. */
 struct router_refusal {
     enum errcode code;

@@ -172,11 +172,21 @@ static bool is_barred(const struct deployment *d, const struct router_wish *wish
     return is_barred;
 }
 
+/* NULL: it may serve. */
+static const char *bar_of(const struct filter *f, const struct deployment *d)
+{
+    return !d->backend                        ? "it is off"
+           : is_barred(d, f->wish)            ? "the call has failed there"
+           : !d->is_local && f->is_local_only ? "the call must not leave the device"
+           : d->is_local && f->wish->is_away  ? "the call has left the device"
+           : !has_room(f->router, d, f->wish) ? "the prompt is too long for it"
+           : !tags_allow(f->router, f->group, f->rule, d, f->wish) ? "its tags are not the call's"
+                                                                   : NULL;
+}
+
 static bool may_serve(const struct filter *f, const struct deployment *d)
 {
-    return d->backend && !is_barred(d, f->wish) && (d->is_local || !f->is_local_only) &&
-           (!d->is_local || !f->wish->is_away) && has_room(f->router, d, f->wish) &&
-           tags_allow(f->router, f->group, f->rule, d, f->wish);
+    return !bar_of(f, d);
 }
 
 /* A deployment that is off, or too small for the prompt, binds the call all the same. */
@@ -284,6 +294,14 @@ static uint64_t lowest_level(const struct filter *f, uint64_t now_usec)
         }
     }
     return lowest;
+}
+
+const char *router_bars(const struct router *r, const struct model_group *g,
+                        const struct router_wish *wish, const struct deployment *d)
+{
+    const struct filter f = filter_of(r, g, wish);
+
+    return bar_of(&f, d);
 }
 
 bool router_look_ahead(const struct router *r, const struct model_group *g,

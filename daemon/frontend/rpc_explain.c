@@ -3,8 +3,8 @@
  * (admission_explain()), the router's look ahead, what pauses a deployment. So an explanation cannot
  * say another thing than what happens; only the moment is another.
  *
- * Other callers are told of by class, never by name or request. What a key's quota says is not
- * part of it: callers of the RPC have none.
+ * Other callers are told of by class, never by name or request. What is left of a key's quota is
+ * told of a call that was charged to it: callers of the RPC, whose models are asked for, have none.
  */
 #include "frontend/rpc_explain.h"
 
@@ -46,17 +46,43 @@ static int put_queue(const struct admission *a, struct buf *out)
 
 /* ---------------------------------------------------------------- a model */
 
-static int put_deployment(const struct deployment *d, uint32_t order, uint64_t now_usec,
-                          struct buf *out)
+/* ", 58 of 60 requests a minute left"; nothing where there is no limit */
+static int put_rate(const struct gcra *rate, const char *what, uint64_t now_usec, struct buf *out)
+{
+    return rate->per_min == 0 ? 0
+                              : buf_printf(out, ", %llu of %llu %s a minute left",
+                                           (unsigned long long) gcra_left(rate, now_usec),
+                                           (unsigned long long) rate->per_min, what);
+}
+
+/* What an operator has said of it that decides who may use it, and how much. */
+static int put_terms(const struct deployment *d, uint64_t now_usec, struct buf *out)
+{
+    const struct deployment_terms *t = d->terms;
+    int r = put_rate(&d->rpm, "requests", now_usec, out);
+
+    r = r < 0 ? r : put_rate(&d->tpm, "tokens", now_usec, out);
+    for (size_t i = 0; r == 0 && i < t->n_tags; i++) {
+        r = buf_printf(out, "%s%s", i == 0 ? ", tagged " : " ", t->tags[i]);
+    }
+    return r < 0 || !t->is_local_only ? r : buf_append_z(out, ", keeps calls on the device");
+}
+
+static int put_deployment(const struct frontends *f, const struct model_group *g,
+                          const struct router_wish *wish, const struct deployment *d,
+                          uint32_t order, uint64_t now_usec, struct buf *out)
 {
     char text[DEPLOYMENT_TEXT_BYTES];
     const char *pause =
         d->off_reason ? d->off_reason : deployment_describe_pause(d, true, now_usec, text);
     uint32_t own = d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
-    int r = buf_printf(out, "deployment %s: %u of %u slots in use, model %s; ", d->id, d->in_use,
+    int r = buf_printf(out, "deployment %s: %u of %u slots in use, model %s", d->id, d->in_use,
                        d->slots,
                        deployment_is_loaded(d, NULL, now_usec) ? "in memory" : "not in memory");
 
+    r = r < 0 ? r : put_terms(d, now_usec, out);
+    r = r < 0 ? r : buf_append_z(out, "; ");
+    pause = pause ? pause : router_bars(f->router, g, wish, d);
     if (r == 0 && pause) {
         r = buf_printf(out, "left out: %s\n", pause);
     } else if (r == 0) {
@@ -66,15 +92,16 @@ static int put_deployment(const struct deployment *d, uint32_t order, uint64_t n
     return r;
 }
 
-static int put_routing(const struct frontends *f, const struct model_group *g, uint64_t now_usec,
-                       struct buf *out)
+/* wish: NULL: a call without any. */
+static int put_routing(const struct frontends *f, const struct model_group *g,
+                       const struct router_wish *wish, uint64_t now_usec, struct buf *out)
 {
     struct router_outlook level = {.order = 0};
-    bool is_served = router_look_ahead(f->router, g, NULL, now_usec, &level);
+    bool is_served = router_look_ahead(f->router, g, wish, now_usec, &level);
     int r = is_served ? 0 : buf_append_z(out, "no deployment of it takes calls now\n");
 
     for (size_t i = 0; r == 0 && i < g->n_deployments; i++) {
-        r = put_deployment(g->deployments[i], level.order, now_usec, out);
+        r = put_deployment(f, g, wish, g->deployments[i], level.order, now_usec, out);
     }
     return r;
 }
@@ -191,7 +218,7 @@ static int explain_model(const struct conn *c, const struct model_group *g,
     r = r < 0 ? r : put_queue(f->admission, text);
     r = r < 0 ? r : buf_append_char(text, '\n');
     r = r < 0 ? r : put_memory(f->pressure, text);
-    return r < 0 ? r : put_routing(f, g, now_usec, text);
+    return r < 0 ? r : put_routing(f, g, NULL, now_usec, text);
 }
 
 /* ---------------------------------------------------------------- a call */
@@ -231,6 +258,31 @@ static int put_before(const struct admission *a, const struct ticket *t, struct 
     return r;
 }
 
+/* What it wishes, and whom it is charged to: ", tags a !b, must not leave the device" */
+static int put_wishes(const struct call *call, struct buf *out)
+{
+    const struct request_routing *w = &call->request->routing;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < w->n_tags; i++) {
+        r = buf_printf(out, "%s%.*s", i == 0 ? ", tags " : " ", STR_ARG(w->tags[i]));
+    }
+    return r < 0 || !call->wish.is_local_only ? r
+                                              : buf_append_z(out, ", must not leave the device");
+}
+
+static int put_quota(const struct quota_account *a, uint64_t now_usec, struct buf *out)
+{
+    int r = a ? buf_printf(out, "\nkey %s", a->id) : 0;
+
+    r = r < 0 || !a ? r : put_rate(&a->requests, "requests", now_usec, out);
+    r = r < 0 || !a ? r : put_rate(&a->tokens, "tokens", now_usec, out);
+    return r < 0 || !a || a->max_parallel == 0
+               ? r
+               : buf_printf(out, ", %u of at most %u calls at a time", a->n_charges,
+                            a->max_parallel);
+}
+
 static int explain_call(const struct frontends *f, const struct call *call, uint64_t now_usec,
                         struct rpc_explanation *e, struct buf *text)
 {
@@ -241,6 +293,8 @@ static int explain_call(const struct frontends *f, const struct call *call, uint
     e->verdict = verdict_of(call);
     r = r < 0 ? r : put_time(text, usec_since(now_usec, call->arrived_at_usec));
     r = r < 0 ? r : buf_printf(text, " ago, class %s", call_class_name(t->class));
+    r = r < 0 ? r : put_wishes(call, text);
+    r = r < 0 ? r : put_quota(call->charge.account, now_usec, text);
     if (r == 0 && is_waiting) {
         e->position = t->told_position;
         e->wait_usec = usec_since(now_usec, t->queued_at_usec);
@@ -258,7 +312,8 @@ static int explain_call(const struct frontends *f, const struct call *call, uint
                   : buf_append_z(text, call->first_token_at_usec > 0 ? "; its answer has begun"
                                                                      : "; no word yet");
     }
-    return r < 0 ? r : buf_append_char(text, '\n');
+    r = r < 0 ? r : buf_append_char(text, '\n');
+    return r < 0 || !is_waiting ? r : put_routing(f, t->group, &call->wish, now_usec, text);
 }
 
 /* ---------------------------------------------------------------- the method */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from test_keys import ONE, bearer, key
 from testenv import ttrpc
 from testenv.cli import FAILED, OK, USAGE, document, run, said
 from testenv.http import Http, chat_body
@@ -93,6 +94,67 @@ def test_deployments_that_are_left_out(env) -> None:
     assert "may take the call" in text and "left out: " in text and "NOT_SET_HERE" in text
     dead = explain(sluice, "dead")
     assert dead["verdict"] == "refused" and dead["code"] == sluice.post(CHAT, chat_body("dead")).error["code"]
+
+
+def far(upstream: Upstream, **params: Any) -> dict[str, Any]:
+    """The same server by an address that is no loopback's."""
+    return upstream.deployment(api_base=upstream.api_base.replace("127.0.0.1", "0.0.0.0"), **params)
+
+
+def lines_of(text: str) -> list[str]:
+    """What is said of each deployment."""
+    return [line for line in text.splitlines() if line.startswith("deployment ")]
+
+
+def test_tags_and_the_device(env) -> None:
+    upstream, other = env.openai(), env.openai()
+    gate = Gate()
+    upstream.next(wait_for(gate), *say("first"))
+    servers = [upstream.deployment(tags=["eu", "free"]), far(other, tags=["eu"]), other.deployment(tags=["us"])]
+    sluice = env.start({"m": servers}, router={"num_retries": 0, "enable_tag_filtering": True})
+    calls = []
+    for name in ("holder", "waiter"):
+        http = sluice.http_unix()
+        headers = {"x-request-id": name, "x-litellm-tags": "eu", "x-sluice-local-only": "true"}
+        http.send_request("POST", CHAT, chat_body(), headers=headers)
+        calls.append(http)
+        if name == "holder":
+            upstream.wait_request()
+    eventually(lambda: sluice.status().calls_queued == 1, "it waits")
+    running, waiting = explain(sluice, "holder")["text"], explain(sluice, "waiter")["text"]
+    for text in (running, waiting):
+        assert "class interactive, tags eu, must not leave the device" in text
+    assert [line.rpartition("; ")[2] for line in lines_of(waiting)] == [
+        "may take the call", "left out: the call must not leave the device", "left out: its tags are not the call's"
+    ]
+    assert [", tagged eu free; " in line for line in lines_of(explain(sluice, "m")["text"])] == [True, False, False]
+    finish(gate, calls)
+
+
+def test_keeps_calls_on_the_device(env) -> None:
+    local, remote = env.openai(), env.openai()
+    sluice = env.start({"m": [local.deployment(tags=["local_only"]), far(remote)]})
+    here, there = lines_of(explain(sluice, "m")["text"])
+    assert ", keeps calls on the device; may take the call" in here
+    assert there.endswith("left out: the call must not leave the device")
+
+
+def test_quotas_of_key_and_deployment(env) -> None:
+    upstream, gate = env.openai(), Gate()
+    upstream.next(wait_for(gate), *say("first"))
+    router = {"num_retries": 0, "optional_pre_call_checks": ["enforce_model_rate_limits"]}
+    keys = [key("ci", ONE, rpm=60, max_parallel=3)]
+    models = {"m": upstream.deployment(rpm=9, tpm=5000), "free": upstream.deployment(rpm=9)}
+    sluice = env.start(models, sluice={"keys": keys}, router=router)
+    assert ", 9 of 9 requests a minute left, 5000 of 5000 tokens a minute left; " in explain(sluice, "m")["text"]
+    with sluice.http() as http:
+        http.send_request("POST", CHAT, chat_body(), headers={"x-request-id": "mine", **bearer(ONE)})
+        upstream.wait_request()
+        text = explain(sluice, "mine")["text"]
+        assert "\nkey ci, 59 of 60 requests a minute left, 1 of at most 3 calls at a time\n" in text
+        assert ", 8 of 9 requests a minute left" in explain(sluice, "m")["text"]
+        gate.open()
+        assert http.read_answer().status == 200
 
 
 def test_unknown_and_bad(env) -> None:

@@ -312,6 +312,37 @@ START_TEST(local_only_is_never_left)
 }
 END_TEST
 
+START_TEST(why_one_is_never_given_a_call)
+{
+    const struct str tags[] = {STR_LIT("a")};
+    const struct router_wish tagged = {.tags = tags, .n_tags = 1}, stays = {.is_local_only = true};
+    const char *const of_a[] = {"a"}, *const of_b[] = {"b"};
+
+    begin();
+    g_plan.policy.has_tag_filter = true;
+
+    struct deployment *a = with("a", 1, TERMS(.tags = of_a, .n_tags = 1));
+    struct deployment *b = with("b", 1, TERMS(.tags = of_b, .n_tags = 1));
+    struct deployment *off = add_off(&g_plan, "m", "off");
+    struct model_group *g = commit();
+
+    ck_assert_ptr_null(router_bars(&g_router, g, NULL, a));
+    ck_assert_ptr_null(router_bars(&g_router, g, &tagged, a));
+    ck_assert_str_eq(router_bars(&g_router, g, &tagged, b), "its tags are not the call's");
+    ck_assert_str_eq(router_bars(&g_router, g, &stays, a), "the call must not leave the device");
+    ck_assert_str_eq(router_bars(&g_router, g, NULL, off), "it is off");
+    a->in_use = 1;
+    ck_assert_ptr_null(router_bars(&g_router, g, NULL, a)); /* it may, later */
+    a->in_use = 0;
+
+    const struct router_try tried = {.serial = a->serial, .is_last = true};
+    const struct router_wish again = {.tried = &tried, .n_tried = 1};
+
+    ck_assert_str_eq(router_bars(&g_router, g, &again, a), "the call has failed there");
+    router_done(&g_router);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- room, rates, pauses */
 
 START_TEST(prompts_go_where_they_fit_if_that_is_checked)
@@ -493,6 +524,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, who_asks_by_id_wants_that_one);
     tcase_add_test(tc, a_call_that_must_stay_stays);
     tcase_add_test(tc, local_only_is_never_left);
+    tcase_add_test(tc, why_one_is_never_given_a_call);
     tcase_add_test(tc, prompts_go_where_they_fit_if_that_is_checked);
     tcase_add_test(tc, rates_are_limits_only_where_they_are_enforced);
     tcase_add_test(tc, tokens_count_when_they_are_known);
