@@ -217,6 +217,22 @@ static int list_deployments(struct status_rows *rows, struct router *router)
     return rows->is_out_of_memory ? -ENOMEM : 0;
 }
 
+/* What moves with each look at the memory is told, and is no change; the level and its reason are. */
+static void add_memory(const struct pressure *p, bool with_times, char why[PRESSURE_TEXT_MAX],
+                       struct rpc_status *status)
+{
+    status->pressure_level = p->level;
+    status->pressure_source = pressure_rung_name(p->rung);
+    status->pressure_reason = pressure_reason_name(p->cause.reason);
+    if (with_times) {
+        status->pressure_reason = pressure_describe(&p->cause, why);
+        status->some_permille = p->some_permille;
+        status->full_permille = p->full_permille;
+        status->memory_bytes = p->total_bytes;
+        status->headroom_bytes = p->total_bytes > 0 ? p->headroom_bytes : 0;
+    }
+}
+
 static int encode_status(const struct frontends *f, bool with_times, uint64_t now_usec,
                          struct buf *out)
 {
@@ -225,13 +241,6 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
     struct rpc_status status = {
         .uptime_usec = with_times ? usec_since(now_usec, f->started_at_usec) : 0,
         .config_generation = f->config_generation,
-        .pressure_level = f->pressure->level,
-        .some_permille = f->pressure->some_permille,
-        .full_permille = f->pressure->full_permille,
-        .pressure_source = pressure_rung_name(f->pressure->rung),
-        .pressure_reason = pressure_describe(&f->pressure->cause, why),
-        .memory_bytes = f->pressure->total_bytes,
-        .headroom_bytes = f->pressure->total_bytes > 0 ? f->pressure->headroom_bytes : 0,
         .is_draining = f->is_draining,
         .n_connections = (uint32_t) f->n_conns,
         .n_queued = (uint32_t) f->admission->n_queued,
@@ -249,6 +258,7 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
     arena_init(&rows.arena, ROWS_MAX_BYTES);
     r = r < 0 ? r : list_deployments(&rows, f->router);
     if (r == 0) {
+        add_memory(f->pressure, with_times, why, &status);
         rpc_load_add(f, with_times, now_usec, load, &status);
         status.deployments = rows.items;
         status.n_deployments = rows.n;

@@ -13,6 +13,9 @@ void rpc_info_answer(struct conn *c, uint32_t id, enum rpc_method method, uint64
 /* A StatusResponse. 0 or -errno of buf. */
 int rpc_info_encode_status(const struct frontends *f, uint64_t now_usec, struct buf *out) MUST_USE;
 
-/* The same without what passes by itself (uptime, idle times): equal bytes, nothing has changed. */
+/*
+ * The same without what moves by itself (uptime, idle times, the figures of memory): equal bytes,
+ * nothing has changed that anybody would want to be told of.
+ */
 int rpc_info_encode_comparable(const struct frontends *f, uint64_t now_usec,
                                struct buf *out) MUST_USE;

@@ -1,10 +1,10 @@
 /*
  * See rpc_watch.h.
  *
- * Changes are counted, not compared for each watch: a look encodes the status without what passes
- * by itself (uptime, idle times), and where that differs from the last look, a counter goes up. A
- * watch remembers the count that it was told of. So a hundred watches cost one comparison, and the
- * bytes of a state are made once for all whom a look concerns.
+ * Changes are counted, not compared for each watch: a look encodes the status without what moves
+ * by itself (uptime, idle times, figures of memory but not its level), and where that differs from
+ * the last look, a counter goes up. A watch remembers the count that it was told of. So a hundred
+ * watches cost one comparison, and the bytes of a state are made once for all whom a look concerns.
  *
  * A state that finds its connection full is not kept: the watch stays behind the count, and the
  * next look after the connection has drained tells it what is then.

@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from testenv import nobody, paths, ttrpc
 from testenv.daemon import Daemon, mock
+from testenv.kernel import Tree, meminfo
 from testenv.rules import check_complete
 from testenv.http import chat_body
 from testenv.ttrpc import CONTROL, DATA, REMOTE_CLOSED, Client, RpcError, kinds
@@ -111,6 +112,32 @@ def test_watch_is_silent_while_nothing_changes(env) -> None:
     # and then again, since a watch is never silent for more than 10 s
     again = next(all_states)
     assert again.calls_completed == 1 and again.deployments[0].idle_usec > 5_000_000
+
+
+def test_watch_is_silent_while_headroom_moves(env) -> None:
+    """With a call at work memory is looked at several times a second: its figures are no news, a level is."""
+    tree, upstream, gate = Tree(env.directory), env.openai(), Gate()
+    upstream.next(text("a"), wait_for(gate), end())
+    sluice = env.start({"m": upstream.deployment()}, sluice={"pressure": tree.settings})
+    rpc, other, asking = sluice.rpc(), sluice.rpc(), sluice.rpc()
+    all_states = states(rpc, watch(rpc))
+    next(all_states)
+    chat = other.chat("m")
+    running = until(all_states, lambda s: s.calls_running == 1)
+    for available in range(1490, 1400, -10):
+        before = asking.status().headroom_bytes
+        tree.put("proc/meminfo", meminfo(available))
+        eventually(lambda: asking.status().headroom_bytes != before, "the daemon has seen it")
+    gate.open()
+    assert kinds(list(chat))[-1] == "done"
+    news = next(all_states)
+    assert news.calls_completed == 1, "the headroom was told of"
+    assert news.headroom_bytes < running.headroom_bytes
+    tree.put("proc/meminfo", meminfo(60))
+    upstream.next(text("a"), wait_for(gate), end())
+    other.chat("m")  # so that memory is looked at
+    raised = until(all_states, lambda s: s.pressure_level >= 2)
+    assert " < " in raised.pressure_reason, "with the numbers that decided"
 
 
 def test_watch_ends_by_cancel(env) -> None:
