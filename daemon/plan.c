@@ -107,8 +107,8 @@ static int options_of(const struct config *config, const struct config_deploymen
 static void fingerprint(const struct config_deployment *d, const struct kv *options,
                         char ret[FINGERPRINT_MAX])
 {
-    const uint64_t numbers[] = {d->total_usec,   d->first_byte_usec, d->gap_usec,
-                                d->connect_usec, d->slots,           d->drops_params};
+    const uint64_t numbers[] = {d->total_usec, d->first_byte_usec, d->gap_usec,  d->connect_usec,
+                                d->slots,      d->drops_params,    d->check_usec};
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
     mix_text(&hash, d->model_name);
@@ -150,6 +150,7 @@ static int make_backend(const struct config_deployment *d, const struct kv *opti
         .first_byte_usec = d->first_byte_usec,
         .gap_usec = d->gap_usec,
         .total_usec = d->total_usec,
+        .check_usec = d->check_usec,
     };
 
     return provider ? provider->backend_new(up, &params, ret) : -EINVAL;

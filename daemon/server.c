@@ -46,6 +46,7 @@
 #include "sockets.h"
 #include "state_dump.h"
 #include "supervisor.h"
+#include "upstream/health_check.h"
 #include "upstream/upstreams.h"
 #include "watchdog.h"
 
@@ -232,6 +233,12 @@ static void on_stuck(void *ctx, const char *server, const char *model)
     server_guards_stuck(&s->guards, server, model, clock_now_usec());
 }
 
+/* ctx: as above. Calls that wait may go elsewhere now. */
+static void on_checked(void *ctx)
+{
+    want_run(CONTAINER_OF(ctx, struct server, incidents));
+}
+
 static void on_denied(void *ctx, const struct caller *caller)
 {
     struct server *s = ctx;
@@ -331,6 +338,23 @@ static void degrade(struct server *s, const struct problem *why)
     announce_degraded(s->options->config_path, why->text);
 }
 
+/*
+ * Nothing while the configuration cannot be used. Without memory for it servers are not checked:
+ * calls find out by themselves.
+ */
+static void set_health_checks(struct server *s)
+{
+    const struct config *c = s->config;
+    unsigned n_parallel = c->max_health_checks ? c->max_health_checks : HEALTH_CHECKS_PARALLEL;
+
+    if (c->health_usec == 0) {
+        health_checks_stop(&s->upstreams);
+    } else if (health_checks_start(&s->upstreams, c->health_usec, n_parallel, clock_now_usec()) <
+               0) {
+        log_printf(LOG_LEVEL_ERROR, "no background health checks: out of memory");
+    }
+}
+
 /* After sockets_open(): it is of use only where the service manager starts sluiced again. */
 static void set_idle_exit(struct server *s)
 {
@@ -374,6 +398,7 @@ static bool reload(struct server *s, struct problem *ret_problem)
         }
     } else {
         set_idle_exit(s);
+        set_health_checks(s);
         registry_reroute(&s->registry, clock_now_usec());
         announce_reloaded(path, s->router.n_groups, s->generation);
     }
@@ -566,6 +591,7 @@ static int init_modules(struct server *s, struct config *config)
     s->registry.quota = &s->quota;
     server_guards_init(&s->guards, s->event, &s->router, &s->registry, want_run, s);
     upstream_hooks.on_stuck = on_stuck;
+    upstream_hooks.on_checked = on_checked;
     s->config = config;
     wire_frontends(s);
     r = add_sources(s);
@@ -638,6 +664,7 @@ static int start(struct server *s)
     }
     raise_fd_limit(s->config);
     set_idle_exit(s);
+    set_health_checks(s);
     announce_ready(s->options->config_path, s->router.n_groups, sockets_describe(&s->sockets));
     view = supervisor_view(s);
     supervisor_ready(&s->supervisor, &view, clock_now_usec());

@@ -66,6 +66,8 @@ struct config_deployment {
     uint64_t connect_usec;
     unsigned slots; /* max_parallel_requests, else sluice.slots */
 
+    uint64_t check_usec; /* time for a check of its server's health; 0: it is not checked */
+
     /* who serves among the deployments of a group; see core/routing.h */
     unsigned order;    /* the lowest first; 0: none given, which is behind all that have one */
     double weight;     /* of simple-shuffle: weight, else rpm, else tpm; 0 where none is given */
@@ -193,6 +195,9 @@ struct config {
     struct config_caller *callers; /* sluice.callers */
     size_t n_callers;
     struct config_routing routing;
+
+    uint64_t health_usec;       /* background_health_checks: how often; 0: never */
+    unsigned max_health_checks; /* at a time; 0: as many as there may be */
 
     struct config_listen *listens; /* none: the defaults */
     size_t n_listens;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config/config_health.h"
 #include "config/config_value.h"
 
 #define MAX_ID_BYTES 63 /* what a call keeps of it (core/call.h: deployment_id) */
@@ -154,6 +155,7 @@ void config_info_read(struct config_entry *e, const struct config_node *info)
     const struct config_node *id = config_node_find(info, "id");
     bool is_blocked = false, is_discoverable = true;
 
+    config_health_read_info(e, info);
     if (config_reader_is_unset(info)) {
         return;
     }

@@ -16,6 +16,7 @@
  *   config_credential.c   credential_list
  *   config_provider.c     the table of prefixes
  *   config_limits.c       the limits of general_settings
+ *   config_health.c       its background health checks
  *   config_router.c       router_settings, and the same keys under litellm_settings
  *   config_fallbacks.c    its fallbacks and aliases
  *   config_sluice.c       the sluice: key
@@ -36,6 +37,7 @@
 
 #include "config/config_access.h"
 #include "config/config_credential.h"
+#include "config/config_health.h"
 #include "config/config_include.h"
 #include "config/config_limits.h"
 #include "config/config_model_list.h"
@@ -306,6 +308,7 @@ static int read_text(struct config *c, struct str text, const char *path, struct
         config_router_read(&reader);
         check_whole(&reader);
         config_model_list_finish(&reader);
+        config_health_read(&reader);
         config_upstreams_finish(&reader);
         config_router_check(&reader);
         credentials_for_each_unusable(&credentials, report_credential, &reader);

@@ -122,11 +122,13 @@ static uint64_t expected_service(struct admission *a, const struct model_group *
 /* ---------------------------------------------------------------- what is before it */
 
 /* Does a deployment serve the group as long as better ones are there? */
-static bool is_of_level(const struct deployment *d, uint32_t order, uint64_t now_usec)
+static bool is_of_level(const struct deployment *d, const struct router_outlook *level,
+                        uint64_t now_usec)
 {
     uint32_t own = d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
 
-    return d->backend && own == order && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
+    return d->backend && own == level->order && deployment_is_doubted(d) == level->is_doubted &&
+           deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
 }
 
 static void look_at_slots(const struct admission *a, const struct applicant *p, uint64_t now_usec,
@@ -144,7 +146,7 @@ static void look_at_slots(const struct admission *a, const struct applicant *p, 
         const struct deployment *d = g->deployments[i];
         unsigned n = deployment_slots(d, a->router->level);
 
-        if (!is_of_level(d, level.order, now_usec) || (p->is_away && d->is_local)) {
+        if (!is_of_level(d, &level, now_usec) || (p->is_away && d->is_local)) {
             continue;
         }
         o->n_slots += n;

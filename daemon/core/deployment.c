@@ -112,6 +112,18 @@ bool deployment_is_down(const struct deployment *d)
     return d->backend && d->backend->ops->is_down && d->backend->ops->is_down(d->backend);
 }
 
+bool deployment_checked(const struct deployment *d, struct backend_check *ret)
+{
+    return d->backend && d->backend->ops->checked && d->backend->ops->checked(d->backend, ret);
+}
+
+bool deployment_is_doubted(const struct deployment *d)
+{
+    struct backend_check check;
+
+    return deployment_checked(d, &check) && check.is_failing;
+}
+
 /* A copy in one block: the terms, the array of tags, their text. */
 static struct deployment_terms *copy_terms(const struct deployment_terms *terms)
 {

@@ -112,6 +112,12 @@ const char *deployment_server_version(const struct deployment *d);
 /* Did its server not answer when it was asked last? */
 bool deployment_is_down(const struct deployment *d);
 
+/* What the last check of its server in the background showed; false: there was none. */
+bool deployment_checked(const struct deployment *d, struct backend_check *ret);
+
+/* Has that check failed, and nothing been heard of the server since? Others go before it. */
+bool deployment_is_doubted(const struct deployment *d);
+
 /* Why it takes no call now although it is not off. */
 enum deployment_pause {
     PAUSE_NONE,

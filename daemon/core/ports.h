@@ -118,6 +118,16 @@ struct backend {
     const struct memory_ops *memory; /* of servers that hold models in memory; or NULL */
 };
 
+/*
+ * What it came to when its server was last asked how it is: in the background, and without a model
+ * (upstream/health_check.h).
+ */
+struct backend_check {
+    uint64_t at_usec;    /* when that was over */
+    const char *trouble; /* for people; NULL: none. Borrowed until the next turn of the loop */
+    bool is_failing; /* calls would fail, so others are preferred; else the trouble is only told */
+};
+
 struct backend_ops {
     /*
      * Starts work and tells sink what comes of it, beginning with the first content event
@@ -152,6 +162,8 @@ struct backend_ops {
     const char *(*server_version)(const struct backend *b);
     /* Optional. Has its server failed to answer, and not answered since? */
     bool (*is_down)(const struct backend *b);
+    /* Optional. What the last check of its server showed; false: it was not checked. */
+    bool (*checked)(const struct backend *b, struct backend_check *ret);
     /*
      * Optional. Asks the server to free the model's memory. model: as in backend_order, borrowed
      * during the call. 0: sink will be told, unless the job is cancelled. -EOPNOTSUPP: such servers

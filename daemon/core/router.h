@@ -175,7 +175,8 @@ unsigned model_group_slots(const struct model_group *g);
  * A deployment of the group with a free slot that takes calls now and is what the call wishes (NULL:
  * it wishes nothing), or NULL. Takes the slot and one of its rpm, not the leave of the breaker.
  *
- * Those that the call has tried least come first; then the lowest order does. A lower order that is
+ * Those that the call has tried least come first, then those whose servers were not found dead by a
+ * check; then the lowest order does. A lower order that is
  * busy is waited for: the next one serves where the lower ones cannot. Within an order the strategy
  * decides. Where it makes no difference, one whose server holds the model already is taken.
  */
@@ -184,8 +185,9 @@ struct deployment *router_pick(struct router *r, struct model_group *g,
 
 /* Whom router_pick() would look for. */
 struct router_outlook {
-    uint32_t order; /* of its level; as in the terms, or DEPLOYMENT_ORDER_LAST */
-    bool is_tried;  /* all that take calls now were tried by this call */
+    uint32_t order;  /* of its level; as in the terms, or DEPLOYMENT_ORDER_LAST */
+    bool is_tried;   /* all that take calls now were tried by this call */
+    bool is_doubted; /* a check found the servers of that level dead (deployment_is_doubted()) */
 };
 
 /* false: nobody takes such a call now, or may. Else somebody does, or will when a slot is free. */

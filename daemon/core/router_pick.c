@@ -2,8 +2,8 @@
  * Which deployment of a group takes a call now.
  *
  * Two passes, no allocation. The first finds the level: of the deployments that the call may be given
- * to and that do not pause, busy or not, the lowest order among those that it has tried least. The
- * second looks for a free slot on that level, by the strategy:
+ * to and that do not pause, busy or not, the lowest order among those that it has tried least and
+ * whose servers were not found dead by a check. The second looks for a free slot on that level, by the strategy:
  *
  *   simple-shuffle         at random, by weight where any has one; else one that has the model loaded,
  *                          at random among several
@@ -263,15 +263,22 @@ static void want_memory(const struct filter *f, const struct deployment *d)
 
 /* ---------------------------------------------------------------- levels */
 
-#define NO_LEVEL UINT64_MAX
+#define NO_LEVEL    UINT64_MAX
+#define LEVEL_DOUBT (UINT64_C(1) << 32)
+#define LEVEL_TRIED (UINT64_C(1) << 33)
 
-/* The lower, the sooner: those that failed the call least, then by order. */
+/*
+ * The lower, the sooner: those that failed the call least, then those whose server was not found
+ * dead by a check, then by order. So a check leads calls past a server and never keeps them from
+ * it: where there is nobody else, or all others have failed the call, it is asked.
+ */
 static uint64_t level_of(const struct deployment *d, const struct router_wish *wish)
 {
     uint64_t order = d->terms->order ? d->terms->order : DEPLOYMENT_ORDER_LAST;
     bool is_barred;
 
-    return order | (uint64_t) times_tried(d, wish, &is_barred) << 32;
+    return order | (deployment_is_doubted(d) ? LEVEL_DOUBT : 0) |
+           times_tried(d, wish, &is_barred) * LEVEL_TRIED;
 }
 
 static bool takes_calls(const struct filter *f, const struct deployment *d, uint64_t now_usec)
@@ -314,7 +321,9 @@ bool router_look_ahead(const struct router *r, const struct model_group *g,
     if (level == NO_LEVEL) {
         return false;
     }
-    *ret = (struct router_outlook) {.order = (uint32_t) level, .is_tried = level >> 32 != 0};
+    *ret = (struct router_outlook) {.order = (uint32_t) level,
+                                    .is_doubted = (level & LEVEL_DOUBT) != 0,
+                                    .is_tried = level >= LEVEL_TRIED};
     return true;
 }
 

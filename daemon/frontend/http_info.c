@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "core/router_catalog.h"
@@ -124,14 +125,20 @@ static int write_readiness(const struct frontends *f, struct buf *out)
 }
 
 /*
- * Why a deployment cannot serve now, or NULL: what its calls have shown. Whether one that nobody has
- * called would answer is not known, and it counts as healthy.
+ * Why a deployment cannot serve now, or NULL: what its calls have shown, and where servers are
+ * checked what the last check has. Without checks it is not known whether one that nobody has
+ * called would answer, and it counts as healthy.
  */
 static const char *trouble_of(const struct deployment *d, uint64_t now_usec,
                               char text[DEPLOYMENT_TEXT_BYTES])
 {
+    struct backend_check check;
+
     if (d->off_reason) {
         return d->off_reason;
+    }
+    if (deployment_checked(d, &check) && check.trouble) {
+        return check.trouble;
     }
     if (deployment_is_down(d)) {
         return "the model server does not answer";
@@ -158,7 +165,26 @@ static bool is_visible(const struct frontends *f, const struct access_key *key,
     return !key;
 }
 
-static void put_endpoint(struct put *p, const struct deployment *d, const char *trouble)
+/* When its server was asked last, as LiteLLM's model_group/info has it. */
+static void put_checked_at(struct put *p, const struct deployment *d, uint64_t now_usec)
+{
+    struct backend_check check;
+    struct tm tm;
+    char date[32];
+    time_t at;
+
+    if (!deployment_checked(d, &check)) {
+        return;
+    }
+    at = (time_t) ((clock_wall_usec() - usec_since(now_usec, check.at_usec)) / USEC_PER_SEC);
+    if (gmtime_r(&at, &tm) && strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", &tm) > 0) {
+        put_z(p, ",\"health_checked_at\":");
+        put_json_string(p, str_from(date));
+    }
+}
+
+static void put_endpoint(struct put *p, const struct deployment *d, const char *trouble,
+                         uint64_t now_usec)
 {
     char model[ROUTER_MODEL_BYTES];
 
@@ -173,6 +199,7 @@ static void put_endpoint(struct put *p, const struct deployment *d, const char *
     }
     put_z(p, ",\"model_id\":");
     put_json_string(p, str_from(d->id));
+    put_checked_at(p, d, now_usec);
     if (trouble) {
         put_z(p, ",\"error\":");
         put_json_string(p, str_from(trouble));
@@ -193,7 +220,7 @@ static unsigned put_endpoints(struct put *p, const struct frontends *f,
 
         if (healthy == !trouble && is_visible(f, key, d)) {
             put_z(p, n++ > 0 ? "," : "");
-            put_endpoint(p, d, trouble);
+            put_endpoint(p, d, trouble, now_usec);
         }
     }
     return n;

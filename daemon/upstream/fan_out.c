@@ -365,6 +365,13 @@ static bool fan_out_is_down(const struct backend *backend)
     return f->inner->ops->is_down && f->inner->ops->is_down(f->inner);
 }
 
+static bool fan_out_checked(const struct backend *backend, struct backend_check *ret)
+{
+    const struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
+
+    return f->inner->ops->checked && f->inner->ops->checked(f->inner, ret);
+}
+
 static const char *fan_out_server_version(const struct backend *backend)
 {
     const struct fan_out *f = CONTAINER_OF(backend, struct fan_out, backend);
@@ -456,6 +463,7 @@ static const struct backend_ops ops = {
     .free = fan_out_free,
     .is_loaded = fan_out_is_loaded,
     .is_down = fan_out_is_down,
+    .checked = fan_out_checked,
     .look = fan_out_look,
     .server_version = fan_out_server_version,
     .unload = fan_out_unload,

@@ -27,6 +27,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "upstream/health_check.h"
 #include "upstream/ollama_catalog.h"
 #include "upstream/ollama_loader.h"
 #include "upstream/server_state.h"
@@ -522,6 +523,7 @@ static void backend_free(struct backend *backend)
     }
     ollama_loader_unref(b->loader);
     ollama_catalog_unref(b->catalog);
+    health_check_unref(b->check);
     server_state_unref(b->server);
     server_address_done(&b->address);
     server_access_done(&b->access);
@@ -568,6 +570,13 @@ static bool backend_is_down(const struct backend *backend)
     return server_state_is_down(b->server);
 }
 
+static bool backend_checked(const struct backend *backend, struct backend_check *ret)
+{
+    const struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
+
+    return b->check && health_check_result(b->check, ret);
+}
+
 static int backend_unload(struct backend *backend, const char *model, struct unload_sink *sink,
                           struct unload_job **ret_job)
 {
@@ -597,6 +606,7 @@ static const struct backend_ops ops = {
     .look = backend_look,
     .server_version = backend_server_version,
     .is_down = backend_is_down,
+    .checked = backend_checked,
     .unload = backend_unload,
     .list_models = backend_list_models,
 };
@@ -605,6 +615,18 @@ static int add_dropped(struct http_backend *b, const char *name)
 {
     return json_cut_is_path(name) ? json_cut_add(&b->cut, name)
                                   : kv_set(&b->dropped, str_from(name), STR_LIT(""));
+}
+
+static int add_check(struct http_backend *b, const struct provider_params *params)
+{
+    const struct health_check_spec spec = {.api_base = params->api_base,
+                                           .address = &b->address,
+                                           .access = &b->access,
+                                           .path = b->dialect->health_path,
+                                           .connect_usec = params->connect_usec,
+                                           .limit_usec = params->check_usec};
+
+    return params->check_usec > 0 ? health_check_ref(b->up, &spec, &b->check) : 0;
 }
 
 int http_backend_new(struct upstreams *up, const struct provider_params *params,
@@ -642,6 +664,9 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     }
     if (r >= 0) {
         r = server_state_ref(up, params->api_base, &b->server);
+    }
+    if (r >= 0) {
+        r = add_check(b, params);
     }
     if (r >= 0) {
         r = kv_copy(params->options, &b->options);

@@ -17,6 +17,7 @@
 #include "wire/json_cut.h"
 #include "wire/problem.h"
 
+struct health_check;
 struct http_backend;
 struct ollama_catalog;
 struct ollama_loader;
@@ -28,6 +29,7 @@ struct server_state;
  */
 struct http_dialect {
     const char *accept;
+    const char *health_path; /* what says with a GET whether the server works, and costs nothing */
     const char *(*path)(enum request_kind kind);
     int (*encode)(const struct http_backend *b, const struct backend_order *order, struct buf *out,
                   struct problem *ret_problem);
@@ -54,6 +56,7 @@ struct http_backend {
     struct ollama_loader *loader;   /* a reference, or NULL */
     struct ollama_catalog *catalog; /* a reference: of a provider that lists models; or NULL */
     struct server_state *server;    /* a reference */
+    struct health_check *check;     /* a reference; NULL: it is not checked */
     char *id, *model;               /* owned */
     struct server_access access;
     struct kv options, body;

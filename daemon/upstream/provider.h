@@ -33,6 +33,7 @@ struct provider_params {
     uint64_t first_byte_usec;
     uint64_t gap_usec;   /* between bytes of a started answer */
     uint64_t total_usec; /* for the whole exchange; 0: no limit */
+    uint64_t check_usec; /* time for a check of its health; 0: it is not checked */
 };
 
 struct provider_ops {

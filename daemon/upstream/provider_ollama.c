@@ -14,6 +14,7 @@
 #include "upstream/ollama_unload.h"
 #include "wire/ollama_json.h"
 #include "wire/ollama_names.h"
+#include "wire/ollama_state.h"
 
 static struct ollama_target target_of(const struct http_backend *b, const char *model)
 {
@@ -88,6 +89,7 @@ static int unload(const struct http_backend *b, const char *model, struct unload
 
 static const struct http_dialect dialect = {
     .accept = "application/x-ndjson",
+    .health_path = OLLAMA_VERSION_PATH,
     .path = ollama_path,
     .encode = encode,
     .decoder_new = decoder_new,

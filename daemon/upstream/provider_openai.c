@@ -44,6 +44,7 @@ static bool decoder_is_over(const void *decoder)
 
 static const struct http_dialect dialect = {
     .accept = "text/event-stream, application/json",
+    .health_path = "models",
     .path = openai_path,
     .encode = encode,
     .decoder_new = decoder_new,

@@ -25,6 +25,27 @@ int server_access_copy(const struct server_access *from, struct server_access *r
     return server_access_init(ret, from->bearer, &from->headers, from->ca_file);
 }
 
+static bool is_same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool server_access_is_same(const struct server_access *a, const struct server_access *b)
+{
+    if (!is_same_text(a->bearer, b->bearer) || !is_same_text(a->ca_file, b->ca_file) ||
+        a->headers.n_items != b->headers.n_items) {
+        return false;
+    }
+    for (size_t i = 0; i < a->headers.n_items; i++) {
+        const char *other = kv_find(&b->headers, a->headers.items[i].name);
+
+        if (!other || strcmp(other, a->headers.items[i].value) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void server_access_done(struct server_access *a)
 {
     if (a->bearer) {

@@ -4,6 +4,8 @@
  * whose certificates. Every exchange takes it along, those that load and unload included: a server
  * behind a door opens for none of them without.
  */
+#include <stdbool.h>
+
 #include "base/kv.h"
 #include "base/macros.h"
 
@@ -17,6 +19,9 @@ struct server_access {
 int server_access_init(struct server_access *ret, const char *bearer, const struct kv *headers,
                        const char *ca_file) MUST_USE;
 int server_access_copy(const struct server_access *from, struct server_access *ret) MUST_USE;
+
+/* Would a server see the same caller, and prove itself to the same authorities? */
+bool server_access_is_same(const struct server_access *a, const struct server_access *b);
 
 /* Overwrites what may be a secret. Accepts a zeroed struct, leaves one behind. */
 void server_access_done(struct server_access *a);

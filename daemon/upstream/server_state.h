@@ -1,6 +1,7 @@
 #pragma once
 /*
- * Whether a model server answers, as the exchanges with it show: nothing is sent to find out.
+ * Whether a model server answers, as the exchanges with it show: nothing is sent to find out, but
+ * where the configuration wants that (health_check.h).
  *
  *   (up) ──no connection, or no answer in time──► down ──an answer, of any kind──► (up)
  *
@@ -42,7 +43,7 @@ void server_state_renew(struct server_state *s);
 /* A head arrived, whatever its status. */
 void server_state_answered(struct server_state *s, uint64_t now_usec);
 
-/* No connection, or no answer in time. why: for people, without secrets. */
+/* No connection, or no answer in time; to a health check also none that is HTTP. why: for people, without secrets. */
 void server_state_failed(struct server_state *s, enum errcode code, const char *why,
                          uint64_t now_usec);
 

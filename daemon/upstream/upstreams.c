@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "upstream/curl_loop.h"
+#include "upstream/health_check.h"
 #include "upstream/transfer.h"
 
 int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller,
@@ -16,6 +17,7 @@ int upstreams_init(struct upstreams *up, sd_event *event, struct poller *poller,
     list_init(&up->loaders);
     list_init(&up->servers);
     list_init(&up->catalogs);
+    list_init(&up->checks);
     return curl_loop_new(event, poller, transfer_on_curl_done, &up->curl);
 }
 
@@ -25,6 +27,8 @@ void upstreams_done(struct upstreams *up)
         assert(list_is_empty(&up->loaders));
         assert(list_is_empty(&up->servers));
         assert(list_is_empty(&up->catalogs));
+        assert(list_is_empty(&up->checks));
+        health_checks_stop(up);
         up->curl = curl_loop_free(up->curl);
         up->event = NULL;
     }

@@ -10,6 +10,7 @@
 
 struct curl_loop;
 struct eviction_report;
+struct health_checker;
 struct load_report;
 struct poller;
 struct problem;
@@ -25,6 +26,7 @@ struct upstream_hooks {
     void (*on_evicted)(void *ctx, const struct eviction_report *report); /* ollama_unload.h */
     /* the server said yes to an unload, and has the model still; names as in eviction_report */
     void (*on_stuck)(void *ctx, const char *server, const char *model);
+    void (*on_checked)(void *ctx); /* health_check.h: what calls are led past may be another */
 };
 
 /*
@@ -46,6 +48,8 @@ struct upstreams {
     struct list loaders;    /* ollama_loader.link: one for each Ollama server */
     struct list servers;    /* server_state.link: one for each api_base */
     struct list catalogs;   /* ollama_catalog.link: one for each Ollama server with wildcards */
+    struct list checks;     /* health_check.link: one for each server and way to speak to it */
+    struct health_checker *checker; /* owned; NULL: nothing is checked */
     struct upstream_hooks hooks;
     struct model_hooks memory; /* set by the composition after upstreams_init() */
 };

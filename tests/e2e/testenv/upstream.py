@@ -79,7 +79,7 @@ class Exchange:
 
     @property
     def kind(self) -> str:
-        """chat, complete, embed, rerank, classify, load, unload, list, tags, version, or other."""
+        """chat, complete, embed, rerank, classify, load, unload, list, tags, version, models, or other."""
         return self.server.dialect.kind(self)
 
     # ---- the peer
@@ -430,7 +430,7 @@ class OpenAI:
         ):
             if ex.method == "POST" and path.endswith(suffix):
                 return kind
-        return "other"
+        return "models" if path.endswith("/models") else "other"
 
     @staticmethod
     def _event(ex: Exchange, choices: list[Any], **members: Any) -> bytes:
@@ -518,8 +518,11 @@ class OpenAI:
         ex.whole(200, {**head, "data": data, "usage": {**usage, "prompt_tokens_details": None}})
 
     def other(self, ex: Exchange) -> None:
-        if ex.path.endswith("/models"):
-            ex.whole(200, {"object": "list", "data": []})
+        if ex.kind == "models":
+            for step in ex.server.models_script:
+                step(ex)
+            if not ex.has_begun:
+                ex.whole(200, {"object": "list", "data": []})
         else:
             ex.whole(404, {"error": {"message": "File Not Found", "type": "not_found_error"}})
 
@@ -632,6 +635,7 @@ class Upstream:
         self.list_script: list[Step] = []
         self.tags_script: list[Step] = []
         self.version_script: list[Step] = []
+        self.models_script: list[Step] = []
         self.version = "0.34.3"
         self.has: list[str] = []  # what /api/tags lists, without a script
         self.sizes: dict[str, int] = {}  # in bytes, by name: of the file, and in memory
@@ -684,6 +688,10 @@ class Upstream:
 
     def on_version(self, *steps: Any) -> None:
         self.version_script = _flat(steps)
+
+    def on_models(self, *steps: Any) -> None:
+        """What GET /models answers: other servers than Ollama have it."""
+        self.models_script = _flat(steps)
 
     def requests(self, *kinds: str) -> list[Exchange]:
         wanted = kinds or INFERENCE
