@@ -70,8 +70,9 @@ static int put_terms(const struct deployment *d, uint64_t now_usec, struct buf *
 
 static int put_deployment(const struct frontends *f, const struct model_group *g,
                           const struct router_wish *wish, const struct deployment *d,
-                          uint32_t order, uint64_t now_usec, struct buf *out)
+                          const struct router_outlook *level, uint64_t now_usec, struct buf *out)
 {
+    struct backend_check check;
     char text[DEPLOYMENT_TEXT_BYTES];
     const char *pause =
         d->off_reason ? d->off_reason : deployment_describe_pause(d, true, now_usec, text);
@@ -85,9 +86,12 @@ static int put_deployment(const struct frontends *f, const struct model_group *g
     pause = pause ? pause : router_bars(f->router, g, wish, d);
     if (r == 0 && pause) {
         r = buf_printf(out, "left out: %s\n", pause);
+    } else if (r == 0 && deployment_is_doubted(d) && !level->is_doubted &&
+               deployment_checked(d, &check)) {
+        r = buf_printf(out, "stands by: %s\n", check.trouble);
     } else if (r == 0) {
-        r = buf_append_z(out, own == order ? "may take the call\n"
-                                           : "stands by: a lower order serves\n");
+        r = buf_append_z(out, own == level->order ? "may take the call\n"
+                                                  : "stands by: a lower order serves\n");
     }
     return r;
 }
@@ -101,7 +105,7 @@ static int put_routing(const struct frontends *f, const struct model_group *g,
     int r = is_served ? 0 : buf_append_z(out, "no deployment of it takes calls now\n");
 
     for (size_t i = 0; r == 0 && i < g->n_deployments; i++) {
-        r = put_deployment(f, g, wish, g->deployments[i], level.order, now_usec, out);
+        r = put_deployment(f, g, wish, g->deployments[i], &level, now_usec, out);
     }
     return r;
 }

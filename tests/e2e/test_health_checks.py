@@ -10,6 +10,7 @@ from typing import Any, Optional
 import pytest
 from test_config import reload
 from test_messages import events, wait_event
+from testenv import cli
 from testenv.bare import Activated
 from testenv.daemon import Daemon, mock, model, to_yaml
 from testenv.http import Http, chat_body
@@ -216,6 +217,8 @@ def test_calls_are_led_past_who_fails(env, upstream, steps: list[Any], says: str
     assert len(other.requests()) == 1 and not upstream.requests()
     assert sluice.wait_call_records(1)[0]["SLUICE_ATTEMPTS"] == "1"
     expect_harmless(upstream)
+    told = cli.run(sluice, "explain", "m").stdout.decode()
+    assert told.count("stands by: the model server ") == 1 and told.count("may take the call") == 1
     on_check(upstream)
     wait_checked(sluice, "m1", True)
     assert sluice.post(CHAT, chat_body("m")).status == 200
