@@ -234,9 +234,14 @@ static void on_stuck(void *ctx, const char *server, const char *model)
 }
 
 /* ctx: as above. Calls that wait may go elsewhere now. */
-static void on_checked(void *ctx)
+static void on_checked(void *ctx, const char *returned)
 {
-    want_run(CONTAINER_OF(ctx, struct server, incidents));
+    struct server *s = CONTAINER_OF(ctx, struct server, incidents);
+
+    if (returned) {
+        router_server_is_back(&s->router, returned, clock_now_usec());
+    }
+    want_run(s);
 }
 
 static void on_denied(void *ctx, const struct caller *caller)

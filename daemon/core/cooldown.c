@@ -142,6 +142,16 @@ void cooldown_succeeded(struct cooldown *c, uint64_t now_usec)
     c->n_good++;
 }
 
+void cooldown_server_is_back(struct cooldown *c, uint64_t now_usec)
+{
+    bool was_its =
+        c->cause == FAIL_SERVER || c->cause == FAIL_TIMEOUT || c->cause == FAIL_UNAVAILABLE;
+
+    if (was_its && c->until_usec > now_usec) {
+        c->until_usec = now_usec;
+    }
+}
+
 uint64_t cooldown_left_usec(const struct cooldown *c, uint64_t now_usec)
 {
     return usec_since(c->until_usec, now_usec);

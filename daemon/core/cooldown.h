@@ -61,6 +61,12 @@ bool cooldown_failed(struct cooldown *c, const struct cooldown_rules *rules,
 /* A call was answered to its end. */
 void cooldown_succeeded(struct cooldown *c, uint64_t now_usec);
 
+/*
+ * Its server was away and has come back: a pause for what servers do that go (errors, time-outs,
+ * overload) is over. One for a key, a rate limit or a missing model goes on.
+ */
+void cooldown_server_is_back(struct cooldown *c, uint64_t now_usec);
+
 /* How long the pause goes on; 0: there is none. */
 uint64_t cooldown_left_usec(const struct cooldown *c, uint64_t now_usec);
 

@@ -58,6 +58,18 @@ void router_done(struct router *r)
     *r = (struct router) {0};
 }
 
+void router_server_is_back(struct router *r, const char *api_base, uint64_t now_usec)
+{
+    list_for_each (l, &r->deployments) {
+        struct deployment *d = CONTAINER_OF(l, struct deployment, link);
+
+        if (strcmp(d->api_base, api_base) == 0) {
+            health_try_now(&d->health, now_usec);
+            cooldown_server_is_back(&d->cooldown, now_usec);
+        }
+    }
+}
+
 struct deployment *router_find(struct router *r, const char *id, const char *fingerprint)
 {
     list_for_each (l, &r->deployments) {

@@ -183,6 +183,12 @@ unsigned model_group_slots(const struct model_group *g);
 struct deployment *router_pick(struct router *r, struct model_group *g,
                                const struct router_wish *wish, uint64_t now_usec);
 
+/*
+ * The server with that address (deployment.api_base) was away and answers again: its deployments take
+ * calls as far as only that kept them from it. A breaker that is open lets the probe through.
+ */
+void router_server_is_back(struct router *r, const char *api_base, uint64_t now_usec);
+
 /* Whom router_pick() would look for. */
 struct router_outlook {
     uint32_t order;  /* of its level; as in the terms, or DEPLOYMENT_ORDER_LAST */

@@ -149,7 +149,9 @@ static void report(const struct health_check *c, enum check_verdict before)
                    server_state_name(c->server));
     }
     if (hooks->on_checked) {
-        hooks->on_checked(hooks->ctx);
+        bool is_back = before == CHECK_NO_ANSWER && c->verdict == CHECK_ANSWERS;
+
+        hooks->on_checked(hooks->ctx, is_back ? server_state_name(c->server) : NULL);
     }
 }
 

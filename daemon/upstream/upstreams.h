@@ -26,7 +26,11 @@ struct upstream_hooks {
     void (*on_evicted)(void *ctx, const struct eviction_report *report); /* ollama_unload.h */
     /* the server said yes to an unload, and has the model still; names as in eviction_report */
     void (*on_stuck)(void *ctx, const char *server, const char *model);
-    void (*on_checked)(void *ctx); /* health_check.h: what calls are led past may be another */
+    /*
+     * health_check.h: what calls are led past may be another. returned: the server that did not answer
+     * the last check and answers now, named as in server_report; or NULL
+     */
+    void (*on_checked)(void *ctx, const char *returned);
 };
 
 /*

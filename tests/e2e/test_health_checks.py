@@ -245,6 +245,24 @@ def test_where_there_is_nobody_else_it_is_asked(env, upstream) -> None:
     assert endpoint(sluice, "m1")["healthy"]
 
 
+def test_a_pause_ends_when_the_server_is_back(env, upstream) -> None:
+    """A cooldown that it got for being away; one for other failures goes on."""
+    port, broken = env.port(), env.openai()
+    broken.always(whole(500, {"error": {"message": "no"}}))
+    params = upstream.deployment(api_base=upstream.api_base.replace(str(upstream.port), str(port)))
+    router = {"num_retries": 1, "allowed_fails": 0, "cooldown_time": 600}
+    models = {"m": [params, broken.deployment("spare")]}
+    sluice = start(env, models, OFTEN, router=router)
+    wait_checked(sluice, "m1", False)
+    assert sluice.post(CHAT, chat_body("m")).status >= 500
+    assert len(broken.requests()) == 1
+    assert sluice.post(CHAT, chat_body("m")).status == 429, "both are left alone"
+    server = env.closing(Upstream(type(upstream.dialect)(), port=port))
+    wait_checked(sluice, "m1", True)
+    assert sluice.post(CHAT, chat_body("m")).status == 200
+    assert len(server.requests()) == len(broken.requests()) == 1
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_is_told_and_calls_are_sent(env, status: int) -> None:
     """A list of models may want more of a key than calls do."""

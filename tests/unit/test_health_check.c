@@ -159,11 +159,13 @@ static void end(int status, enum transfer_result result)
 static struct upstreams g_up;
 static struct server_address g_address, g_other_address;
 static struct server_access g_access;
-static unsigned g_n_news;
+static unsigned g_n_news, g_n_returned;
 
-static void on_checked(void *ctx)
+static void on_checked(void *ctx, const char *returned)
 {
     ck_assert_ptr_eq(ctx, &g_up);
+    ck_assert(!returned || strcmp(returned, "http://h:1") == 0);
+    g_n_returned += returned != NULL;
     g_n_news++;
 }
 
@@ -172,7 +174,7 @@ static void setup(void)
     g_up = (struct upstreams) {.hooks = {.ctx = &g_up, .on_checked = on_checked}};
     list_init(&g_up.servers);
     list_init(&g_up.checks);
-    g_n_open = g_n_asked = g_n_news = 0;
+    g_n_open = g_n_asked = g_n_news = g_n_returned = 0;
     g_refuses = false;
     g_now_usec = 1000 * SEC;
     ck_assert_int_eq(server_address_init(&g_address, "http://h:1"), 0);
@@ -456,9 +458,11 @@ START_TEST(again_sooner_and_less_and_less_so)
         ck_assert_uint_eq(g_n_asked, i + 2);
     }
     ck_assert_uint_eq(g_n_news, 1); /* it did not answer, and does not */
+    ck_assert_uint_eq(g_n_returned, 0);
     end(200, TRANSFER_COMPLETE);
     ck_assert_about(rest(), INTERVAL);
     ck_assert_uint_eq(g_n_news, 2);
+    ck_assert_uint_eq(g_n_returned, 1);
     ck_assert_int_eq(health_checks_start(&g_up, 2 * SEC, 1, clock_now_usec()), 0);
     sleep_on();
     end(0, TRANSFER_REFUSED);

@@ -144,6 +144,36 @@ START_TEST(what_a_check_showed)
 }
 END_TEST
 
+/* What had to do with its absence is over; the others are not its. */
+START_TEST(a_server_that_is_back)
+{
+    static const enum fail_cause over[] = {FAIL_SERVER, FAIL_TIMEOUT, FAIL_UNAVAILABLE};
+    static const enum fail_cause stays[] = {FAIL_RATE_LIMIT, FAIL_AUTHENTICATION, FAIL_NOT_FOUND};
+    struct deployment *back = with("back", 0, NULL), *other = with("other", 0, NULL);
+
+    free(back->api_base);
+    back->api_base = strdup("http://h:1");
+    router_commit(&g_router, &g_plan);
+    for (size_t i = 0; i < ARRAY_LEN(over); i++) {
+        back->cooldown = other->cooldown =
+            (struct cooldown) {.until_usec = NOW + 9 * SEC, .cause = over[i]};
+        router_server_is_back(&g_router, "http://h:1", NOW);
+        ck_assert_int_eq(deployment_paused_by(back, NOW, NULL), PAUSE_NONE);
+        ck_assert_int_eq(deployment_paused_by(other, NOW, NULL), PAUSE_COOLDOWN);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(stays); i++) {
+        back->cooldown = (struct cooldown) {.until_usec = NOW + 9 * SEC, .cause = stays[i]};
+        router_server_is_back(&g_router, "http://h:1", NOW);
+        ck_assert_int_eq(deployment_paused_by(back, NOW, NULL), PAUSE_COOLDOWN);
+    }
+    back->cooldown = (struct cooldown) {.until_usec = NOW - 1, .cause = FAIL_SERVER};
+    open_until(back, NOW + 9 * SEC);
+    router_server_is_back(&g_router, "http://h:1", NOW);
+    ck_assert_int_eq(deployment_paused_by(back, NOW, NULL), PAUSE_NONE); /* the probe */
+    ck_assert_uint_eq(back->cooldown.until_usec, NOW - 1);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
@@ -152,6 +182,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, where_there_is_nobody_else_it_is_asked);
     tcase_add_test(tc, it_goes_before_those_that_failed_the_call);
     tcase_add_test(tc, what_a_check_showed);
+    tcase_add_test(tc, a_server_that_is_back);
 }
 
 TEST_MAIN("router_doubt", add_tests)
