@@ -9,6 +9,22 @@
 
 /* ---------------------------------------------------------------- here */
 
+/* What it would be refused with if it asked now: by its model's deployments, or by the gate. */
+static void foresee(struct admission *a, const struct spill_call *c, struct spill_prospect *p,
+                    uint64_t now_usec)
+{
+    struct router_refusal refusal;
+    struct admission_outlook o;
+
+    if (router_refuses(a->router, c->group, c->wish, now_usec, &refusal)) {
+        p->refusal = refusal.code;
+    } else if (a->router->policy.spill.predicted_wait_usec > 0) {
+        admission_explain(a, c->group, c->wish, c->ask, now_usec, &o);
+        p->wait_usec = o.wait_usec;
+        p->refusal = o.code;
+    }
+}
+
 enum spill_reason spill_look(struct admission *a, const struct spill_call *c, enum errcode refusal,
                              uint64_t now_usec)
 {
@@ -20,13 +36,8 @@ enum spill_reason spill_look(struct admission *a, const struct spill_call *c, en
         return SPILL_NONE;
     }
     p.is_here = router_find_room(a->router, c->group, c->wish, now_usec).is_here;
-    if (p.is_here && rules->predicted_wait_usec > 0 && refusal == ERRCODE_NONE &&
-        !spill_is_by_level(rules, p.level)) {
-        struct admission_outlook o;
-
-        admission_explain(a, c->group, c->wish, c->ask, now_usec, &o);
-        p.wait_usec = o.wait_usec;
-        p.refusal = o.code;
+    if (p.is_here && refusal == ERRCODE_NONE && !spill_is_by_level(rules, p.level)) {
+        foresee(a, c, &p, now_usec);
     }
     return spill_reason(rules, &p);
 }

@@ -15,6 +15,8 @@ from test_cli_explain import explain
 from test_config import reload
 from test_hybrid import LOCAL_ONLY
 from test_pressure import Kernel
+from test_residency import Device
+from test_residency import settings as memory_settings
 from test_retries import BROKEN, CHAT, ask, n_asked
 from testenv.http import Answer, Http, chat_body, contents
 from testenv.rules import check_complete
@@ -272,6 +274,25 @@ def test_where_nothing_runs_any_more(env, kernel: Kernel) -> None:
     answer = ask(sluice, headers=batch)
     assert (answer.status, answer.error["code"]) == (503, "memory_pressure")
     assert "another machine was asked instead (level): upstream_error" in answer.error["message"]
+    sluice.expect_idle()
+
+
+@pytest.mark.parametrize("spill", [{"predicted_wait": "10s"}, {"level": "emergency"}])
+def test_a_model_that_has_no_room(env, spill: dict[str, Any]) -> None:
+    """It is no wait and no level: the model cannot be loaded here."""
+    here, there = env.ollama(), env.openai()
+    Device(env.directory / "root", here, huge=1900)
+    there.always(*say("From", " afar"))
+    models = {"m": here.deployment("huge"), "cloud": elsewhere(there)}
+    memory = memory_settings(env)
+    sluice = env.start(models, sluice={**memory, "spill": spill}, router=routes())
+    answer = ask(sluice)
+    assert contents_of(answer) == "From afar" and spilled(answer) == "no_room"
+    assert "because of too little room for the model" in explain(sluice, "m")["text"]
+    answer = ask(sluice, headers=LOCAL_ONLY)
+    assert (answer.status, answer.error["code"]) == (422, "model_exceeds_device")
+    assert answer.error["message"].endswith("the call must not leave this device")
+    assert not here.requests("load") and n_spilled(sluice) == {"no_room": 1}
     sluice.expect_idle()
 
 
