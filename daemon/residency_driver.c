@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "core/model_load.h"
 #include "footprint_file.h"
 #include "meminfo.h"
 #include "residency_report.h"
@@ -25,11 +26,10 @@
 #include "wire/ollama_names.h"
 #include "wire/problem.h"
 
-#define READ_USEC         (100 * USEC_PER_MSEC) /* memory that old is as good as new */
-#define WATCH_USEC        (200 * USEC_PER_MSEC) /* while something moves */
-#define LOAD_REQUEST_USEC (600 * USEC_PER_SEC)
-#define SEC_PER_DAY       86400
-#define ECHO_USEC         (500 * USEC_PER_MSEC) /* samples are no further apart beside calls */
+#define READ_USEC   (100 * USEC_PER_MSEC) /* memory that old is as good as new */
+#define WATCH_USEC  (200 * USEC_PER_MSEC) /* while something moves */
+#define SEC_PER_DAY 86400
+#define ECHO_USEC   (500 * USEC_PER_MSEC) /* samples are no further apart beside calls */
 
 struct driver_job {
     struct list link; /* residency_driver.jobs */
@@ -343,19 +343,6 @@ static enum residency_load fate_of(const struct problem *problem)
                : RESIDENCY_LOAD_UNKNOWN;
 }
 
-static void end_requests(struct residency_driver *d, const struct residency_model *m,
-                         enum errcode code, const char *text)
-{
-    list_for_each_safe (l, &d->requests) {
-        struct load_request *req = CONTAINER_OF(l, struct load_request, link);
-
-        if (req->model == m) {
-            list_remove(&req->link);
-            req->on_done(req, code, text);
-        }
-    }
-}
-
 static void on_load_ended(void *ctx, const char *server, const char *model,
                           const struct problem *problem)
 {
@@ -373,7 +360,7 @@ static void on_load_ended(void *ctx, const char *server, const char *model,
         residency_report_quarantined(m, why, now);
     }
     footprint_file_write(&d->footprints);
-    end_requests(d, m, problem ? problem->code : ERRCODE_NONE, why);
+    model_loads_end(&d->residency, m, problem ? problem->code : ERRCODE_NONE, why);
     d->read_at_usec = 0;
     d->on_change(d->ctx);
 }
@@ -398,19 +385,6 @@ static void on_lost(void *ctx, const char *server)
 
 /* ---------------------------------------------------------------- runs */
 
-static void expire_requests(struct residency_driver *d, uint64_t now_usec)
-{
-    list_for_each_safe (l, &d->requests) {
-        struct load_request *req = CONTAINER_OF(l, struct load_request, link);
-
-        if (now_usec >= req->deadline_at_usec) {
-            req->model->is_load_wanted = false;
-            list_remove(&req->link);
-            req->on_done(req, ERRCODE_MODEL_BUDGET, "there was no room for it in time");
-        }
-    }
-}
-
 static void arm(struct residency_driver *d, uint64_t now_usec)
 {
     uint64_t at = residency_next_at(&d->residency, now_usec);
@@ -434,10 +408,10 @@ void residency_driver_end_run(struct residency_driver *d, uint64_t now_usec)
     struct residency_action action;
 
     residency_end_run(&d->residency, now_usec);
+    model_loads_turn(&d->residency, now_usec);
     while (residency_next(&d->residency, now_usec, &action)) {
         carry_out(d, &action, now_usec);
     }
-    expire_requests(d, now_usec);
     arm(d, now_usec);
     memory_monitor_set_exposed(d->monitor, residency_is_exposed(&d->residency), now_usec);
 }
@@ -468,49 +442,6 @@ void residency_driver_set_level(struct residency_driver *d, unsigned level, uint
     d->on_change(d->ctx);
 }
 
-/* ---------------------------------------------------------------- operators */
-
-int residency_driver_load(struct residency_driver *d, struct load_request *req, struct str name,
-                          enum errcode *ret_code, char ret_text[RESIDENCY_TEXT_BYTES])
-{
-    struct model_group *group = router_resolve(d->router, name);
-    uint64_t now = clock_now_usec();
-    char text[ROUTER_MODEL_BYTES];
-
-    *ret_code = ERRCODE_MODEL_NOT_FOUND;
-    ret_text[0] = '\0';
-    for (size_t i = 0; group && i < group->n_deployments; i++) {
-        const struct deployment *one = group->deployments[i];
-        const char *model = router_upstream_model(d->router, group, one, name, text);
-        struct residency_model *m = residency_of(&d->residency, one, model);
-
-        if (!m) {
-            continue;
-        }
-        read_memory(d, now);
-        *ret_code = residency_load(&d->residency, one, model, now).code;
-        if (*ret_code != ERRCODE_NONE) {
-            (void) residency_describe(&d->residency, one, model, now, ret_text);
-            return -EINVAL;
-        }
-        if (m->state == RESIDENCY_RESIDENT) {
-            return 1;
-        }
-        req->model = m;
-        req->deadline_at_usec = usec_add(now, LOAD_REQUEST_USEC);
-        list_init(&req->link);
-        list_append(&d->requests, &req->link);
-        d->on_change(d->ctx);
-        return 0;
-    }
-    return group ? 1 : -EINVAL;
-}
-
-void residency_driver_cancel_load(struct load_request *req)
-{
-    list_remove(&req->link);
-}
-
 /* ---------------------------------------------------------------- life */
 
 int residency_driver_init(struct residency_driver *d, sd_event *event, struct router *router,
@@ -520,7 +451,6 @@ int residency_driver_init(struct residency_driver *d, sd_event *event, struct ro
     int r;
 
     list_init(&d->jobs);
-    list_init(&d->requests);
     d->router = router;
     d->upstreams = up;
     d->monitor = monitor;

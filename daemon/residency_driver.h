@@ -22,7 +22,6 @@ struct residency_driver {
     void *ctx;
     sd_event_source *timer;
     struct list jobs;      /* driver_job.link: what is under way */
-    struct list requests;  /* load_request.link */
     uint64_t read_at_usec; /* when memory was read; 0: never */
     bool has_complained;
 };
@@ -44,20 +43,3 @@ void residency_driver_end_run(struct residency_driver *d, uint64_t now_usec);
 struct pressure_claims residency_driver_claims(const struct residency_driver *d, uint64_t now_usec);
 
 void residency_driver_set_level(struct residency_driver *d, unsigned level, uint64_t now_usec);
-
-/* What an operator wants loaded. Embedded in who asks, who frees it after on_done or a cancel. */
-struct load_request {
-    struct list link; /* residency_driver.requests */
-    struct residency_model *model;
-    uint64_t deadline_at_usec;
-    /* Once, from the loop, unless start() or cancel() said otherwise. code ERRCODE_NONE: it is there. */
-    void (*on_done)(struct load_request *req, enum errcode code, const char *text);
-};
-
-/*
- * The first deployment of the group of that name that keeps models in memory loads it. 1: it is there
- * already, or its server has no such thing; 0: on_done follows; -EINVAL with *ret_code and a text.
- */
-int residency_driver_load(struct residency_driver *d, struct load_request *req, struct str name,
-                          enum errcode *ret_code, char ret_text[RESIDENCY_TEXT_BYTES]);
-void residency_driver_cancel_load(struct load_request *req); /* the load goes on */

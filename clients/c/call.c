@@ -352,6 +352,8 @@ static const ProtobufCMessageDescriptor *reply_descriptor(enum request_kind kind
         return &sluice__v1__drain_response__descriptor;
     case REQUEST_UNLOAD:
         return &sluice__v1__unload_response__descriptor;
+    case REQUEST_LOAD:
+        return &sluice__v1__load_response__descriptor;
     case REQUEST_EXPLAIN:
         return &sluice__v1__explain_response__descriptor;
     case REQUEST_CHAT:

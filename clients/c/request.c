@@ -39,6 +39,7 @@ static const struct request_method methods[_REQUEST_KIND_MAX] = {
     [REQUEST_RELOAD] = {"sluice.v1.Control", "Reload", false},
     [REQUEST_DRAIN] = {"sluice.v1.Control", "Drain", false},
     [REQUEST_UNLOAD] = {"sluice.v1.Control", "Unload", false},
+    [REQUEST_LOAD] = {"sluice.v1.Control", "Load", false},
     [REQUEST_EXPLAIN] = {"sluice.v1.Control", "Explain", false},
 };
 
@@ -345,6 +346,9 @@ EXPORT sluice_request *sluice_request_free(sluice_request *req)
         break;
     case REQUEST_UNLOAD:
         free_string(req->msg.unload.model);
+        break;
+    case REQUEST_LOAD:
+        free_string(req->msg.load.model);
         break;
     case REQUEST_EXPLAIN:
         free_string(req->msg.explain.model);

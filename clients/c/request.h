@@ -22,6 +22,7 @@ enum request_kind {
     REQUEST_RELOAD,
     REQUEST_DRAIN,
     REQUEST_UNLOAD,
+    REQUEST_LOAD,
     REQUEST_EXPLAIN,
     _REQUEST_KIND_MAX
 };

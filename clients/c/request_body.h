@@ -24,6 +24,7 @@ union message {
     Sluice__V1__ReloadRequest reload;
     Sluice__V1__DrainRequest drain;
     Sluice__V1__UnloadRequest unload;
+    Sluice__V1__LoadRequest load;
     Sluice__V1__ExplainRequest explain;
 };
 

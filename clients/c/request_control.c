@@ -129,6 +129,24 @@ EXPORT int sluice_unload_new(const char *model, sluice_request **ret_request)
     return 0;
 }
 
+EXPORT int sluice_load_new(const char *model, sluice_request **ret_request)
+{
+    sluice_request *req = request_new(REQUEST_LOAD);
+    int r;
+
+    if (!req) {
+        return -ENOMEM;
+    }
+    sluice__v1__load_request__init(&req->msg.load);
+    r = request_set_string(req, &req->msg.load.model, model, strlen(model));
+    if (r < 0) {
+        sluice_request_free(req);
+        return r;
+    }
+    *ret_request = req;
+    return 0;
+}
+
 EXPORT int sluice_explain_new(const char *model, const char *request_id, int class_of_service,
                               sluice_request **ret_request)
 {

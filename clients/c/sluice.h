@@ -186,6 +186,8 @@ int sluice_watch_new(uint64_t interval_usec, sluice_request **ret_request) SLUIC
 int sluice_reload_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_drain_new(sluice_request **ret_request) SLUICE_MUST_USE;
 int sluice_unload_new(const char *model, sluice_request **ret_request) SLUICE_MUST_USE;
+/* The server of a model loads it into memory, as for a call; the answer comes when it is there, which may take minutes. */
+int sluice_load_new(const char *model, sluice_request **ret_request) SLUICE_MUST_USE;
 /* Why a call for a model would be admitted, queued or refused now; or, where there is a call of this id, where that stands.
  * Either may be ""; class: enum sluice_class, of the call that would come; 0: not said. -EINVAL: both are "", or it is no id. */
 int sluice_explain_new(const char *model, const char *request_id, int class_of_service,
@@ -509,7 +511,26 @@ enum sluice_field {
     SLUICE_FIELD_ROW_RUNNING = 72, /* number */
     SLUICE_FIELD_OLDEST_USEC = 73, /* number: how long who waits longest has waited; of a class */
     SLUICE_FIELD_WEIGHT =
-        74 /* number: of a caller's share; SLUICE_FIELD_IDLE_USEC: since it asked */
+        74, /* number: of a caller's share; SLUICE_FIELD_IDLE_USEC: since it asked */
+
+    /* of models in the memory of this device, as far as it is known; since API level 4 */
+    SLUICE_FIELD_MEMORY_STATE =
+        75, /* text, row: "unloaded", "asked", "reserved", "loading", "resident", "draining", "unloading", "quarantined" [status] */
+    SLUICE_FIELD_NEED_BYTES = 76, /* number: what a load of it takes [load, status: row] */
+    SLUICE_FIELD_NEED_SOURCE =
+        77, /* text, row: "learned", "configured", "reported", "computed" [status] */
+    SLUICE_FIELD_FITS = 78,           /* text, row: "now", "later", "not now", "never" [status] */
+    SLUICE_FIELD_FILE_BYTES = 79,     /* number, row: of its file [status] */
+    SLUICE_FIELD_HELD_BYTES = 80,     /* number, row: while it is in memory [status] */
+    SLUICE_FIELD_RESERVATIONS = 81,   /* number: of memory, for loads [status] */
+    SLUICE_FIELD_RESERVED_BYTES = 82, /* number [status] */
+    SLUICE_FIELD_MODEL_LOADS = 83, /* number: since the daemon started, as the next four [status] */
+    SLUICE_FIELD_MODEL_UNLOADS = 84, /* number: to make room */
+    SLUICE_FIELD_LOADS_STOPPED = 85, /* number: that would have taken all memory */
+    SLUICE_FIELD_UNLOADS_STUCK = 86, /* number: never confirmed */
+    SLUICE_FIELD_QUARANTINES = 87,   /* number: of models whose load was killed */
+    SLUICE_FIELD_LOAD_USEC = 88,     /* number: with the wait for its turn [load] */
+    SLUICE_FIELD_WAS_THERE = 89      /* 0 or 1: nothing had to be loaded [load] */
 };
 
 /* 0 and "" for a field that this reply does not have. A REPLY is valid until sluice_call_free(),

@@ -128,6 +128,7 @@ int run_classify(const struct command *command, int argc, char **argv);
 int run_explain(const struct command *command, int argc, char **argv);
 int run_embed(const struct command *command, int argc, char **argv);
 int run_rerank(const struct command *command, int argc, char **argv);
+int run_load(const struct command *command, int argc, char **argv);
 int run_log(const struct command *command, int argc, char **argv);
 int run_key(const struct command *command, int argc, char **argv);
 int run_models(const struct command *command, int argc, char **argv);

@@ -33,6 +33,12 @@ const struct column deployment_columns[] = {
     {NULL, "local_only", SLUICE_FIELD_LOCAL_ONLY, COLUMN_BOOL},
     {NULL, "paused_usec", SLUICE_FIELD_PAUSED_USEC, COLUMN_NUMBER},
     {NULL, "aliases", SLUICE_FIELD_ALIASES, COLUMN_LINES},
+    {NULL, "memory_state", SLUICE_FIELD_MEMORY_STATE, COLUMN_TEXT},
+    {NULL, "need_bytes", SLUICE_FIELD_NEED_BYTES, COLUMN_NUMBER},
+    {NULL, "need_source", SLUICE_FIELD_NEED_SOURCE, COLUMN_TEXT},
+    {NULL, "fits", SLUICE_FIELD_FITS, COLUMN_TEXT},
+    {NULL, "file_bytes", SLUICE_FIELD_FILE_BYTES, COLUMN_NUMBER},
+    {NULL, "held_bytes", SLUICE_FIELD_HELD_BYTES, COLUMN_NUMBER},
     {.name = NULL},
 };
 

@@ -37,6 +37,7 @@ const struct command commands[] = {
     {"top", "[OPTION]...", "Watch level, headroom, queue, models, callers and speed.", run_top},
     {"explain", "[OPTION]... MODEL|ID",
      "Say why a call would be admitted, queued or refused now, or where one stands.", run_explain},
+    {"load", "[OPTION]... MODEL", "Load a model into memory.", run_load},
     {"unload", "[OPTION]... MODEL", "Free the memory of a model.", run_unload},
     {"stop", "[OPTION]... MODEL", "The same as unload.", run_unload},
     {"cancel", "[OPTION]... ID", "End a running or waiting call by its request id.", run_cancel},

@@ -1,13 +1,19 @@
 /*
  * sluicectl models (list, ls): which names clients may ask for. --names prints nothing else, for
  * scripts and for the completion of shells.
+ *
+ * What a model takes of this device stands in the status of its deployments. The daemon asks servers
+ * for it when it lists models, so what is not said yet is waited for, a second at most.
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli.h"
 #include "report.h"
 #include "term.h"
+
+#define N_LOOKS 10 /* within a second */
 
 struct models_options {
     struct common_options common;
@@ -30,16 +36,94 @@ static const struct column model_columns[] = {
     {.name = NULL},
 };
 
-static void print_available(const sluice_call *call, size_t row)
+/* Of the models that are printed; NULL: not known. */
+static const sluice_call *status;
+
+/* The first deployment of the model of which something is known; false: there is none. */
+static bool find_row(const sluice_call *models, size_t row, size_t *ret)
 {
-    (void) printf(
-        "%llu of %llu",
-        (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_AVAILABLE_DEPLOYMENTS),
-        (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_DEPLOYMENTS));
+    const char *model = sluice_call_row_text(models, row, SLUICE_FIELD_MODEL);
+
+    for (size_t i = 0; status && i < sluice_call_n_rows(status); i++) {
+        if (strcmp(sluice_call_row_text(status, i, SLUICE_FIELD_MODEL), model) == 0 &&
+            sluice_call_row_text(status, i, SLUICE_FIELD_MEMORY_STATE)[0] != '\0') {
+            *ret = i;
+            return true;
+        }
+    }
+    return false;
 }
 
-static const struct table models_table = {
-    .columns = model_columns, .rest = "AVAILABLE", .print_rest = print_available};
+static const char *mib(uint64_t bytes, char *out, size_t size)
+{
+    if (bytes == 0) {
+        return "-";
+    }
+    (void) snprintf(out, size, "%llu MiB", (unsigned long long) (bytes >> 20));
+    return out;
+}
+
+/* In words of at most 10 characters. */
+static const char *text_of(size_t row, int field)
+{
+    const char *text = sluice_call_row_text(status, row, field);
+
+    return text[0] != '\0' ? text : "-";
+}
+
+static void print_rest(const sluice_call *call, size_t row)
+{
+    char available[48], size[32], need[32];
+    size_t at;
+
+    (void) snprintf(
+        available, sizeof(available), "%llu of %llu",
+        (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_AVAILABLE_DEPLOYMENTS),
+        (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_DEPLOYMENTS));
+    if (!find_row(call, row, &at)) {
+        (void) printf("%-9s  %-9s  %-9s  %-7s  -", available, "-", "-", "-");
+        return;
+    }
+    (void) printf(
+        "%-9s  %-9s  %-9s  %-7s  ", available,
+        mib(sluice_call_row_number(status, at, SLUICE_FIELD_FILE_BYTES), size, sizeof(size)),
+        mib(sluice_call_row_number(status, at, SLUICE_FIELD_NEED_BYTES), need, sizeof(need)),
+        text_of(at, SLUICE_FIELD_FITS));
+    term_print(stdout, text_of(at, SLUICE_FIELD_MEMORY_STATE));
+}
+
+static const struct table models_table = {.columns = model_columns,
+                                          .rest =
+                                              "AVAILABLE  SIZE       NEED       FITS     MEMORY",
+                                          .print_rest = print_rest};
+
+static bool is_asked(const sluice_call *call)
+{
+    for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
+        if (strcmp(sluice_call_row_text(call, i, SLUICE_FIELD_MEMORY_STATE), "asked") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The status, once servers have said what they were asked; NULL: not to be had, so nothing is known. */
+static sluice_call *ask_status(sluice_client *client)
+{
+    const struct timespec pause = {.tv_nsec = 1000000000 / N_LOOKS};
+
+    for (unsigned i = 0;; i++) {
+        sluice_request *req;
+        int code = sluice_status_new(&req);
+        sluice_call *call = code < 0 ? NULL : session_ask(client, req, "models", &code);
+
+        if (!call || i >= N_LOOKS || !is_asked(call)) {
+            return call;
+        }
+        session_finish(call);
+        (void) nanosleep(&pause, NULL); /* a signal only shortens it */
+    }
+}
 
 static void print_names(const sluice_call *call)
 {
@@ -49,11 +133,29 @@ static void print_names(const sluice_call *call)
     }
 }
 
+static const struct column memory_columns[] = {
+    {NULL, "file_bytes", SLUICE_FIELD_FILE_BYTES, COLUMN_NUMBER},
+    {NULL, "need_bytes", SLUICE_FIELD_NEED_BYTES, COLUMN_NUMBER},
+    {NULL, "need_source", SLUICE_FIELD_NEED_SOURCE, COLUMN_TEXT},
+    {NULL, "fits", SLUICE_FIELD_FITS, COLUMN_TEXT},
+    {NULL, "memory_state", SLUICE_FIELD_MEMORY_STATE, COLUMN_TEXT},
+    {NULL, "held_bytes", SLUICE_FIELD_HELD_BYTES, COLUMN_NUMBER},
+    {.name = NULL},
+};
+
 static void print_document(const sluice_call *call)
 {
     cJSON *document = json_object();
+    cJSON *rows = json_add_array(document, "models"), *one;
+    size_t row = 0, at;
 
-    report_add_rows(json_add_array(document, "models"), &models_table, call);
+    report_add_rows(rows, &models_table, call);
+    cJSON_ArrayForEach(one, rows)
+    {
+        if (find_row(call, row++, &at)) {
+            report_add_row(one, memory_columns, status, at);
+        }
+    }
     json_print(document);
 }
 
@@ -75,13 +177,21 @@ int run_models(const struct command *command, int argc, char **argv)
     if (!call) {
         return code;
     }
+    if (options.is_names && !options.common.is_json) {
+        print_names(call);
+        report_done(call);
+        return EXIT_OK;
+    }
+
+    sluice_call *known = ask_status(sluice_call_client(call));
+
+    status = known;
     if (options.common.is_json) {
         print_document(call);
-    } else if (options.is_names) {
-        print_names(call);
     } else {
         report_table(&models_table, call);
     }
+    session_finish(known);
     report_done(call);
     return EXIT_OK;
 }

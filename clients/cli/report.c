@@ -117,6 +117,15 @@ static void add_member(cJSON *object, const struct column *c, const char *text, 
     }
 }
 
+void report_add_row(cJSON *object, const struct column *columns, const sluice_call *call,
+                    size_t row)
+{
+    for (const struct column *c = columns; c->name; c++) {
+        add_member(object, c, sluice_call_row_text(call, row, c->field),
+                   sluice_call_row_number(call, row, c->field));
+    }
+}
+
 void report_add_rows(cJSON *array, const struct table *table, const sluice_call *call)
 {
     for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
@@ -124,12 +133,7 @@ void report_add_rows(cJSON *array, const struct table *table, const sluice_call 
             continue;
         }
 
-        cJSON *object = json_add_object(array, NULL);
-
-        for (const struct column *c = table->columns; c->name; c++) {
-            add_member(object, c, sluice_call_row_text(call, i, c->field),
-                       sluice_call_row_number(call, i, c->field));
-        }
+        report_add_row(json_add_object(array, NULL), table->columns, call, i);
     }
 }
 

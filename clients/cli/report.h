@@ -56,6 +56,10 @@ void report_table(const struct table *table, const sluice_call *call);
 /* The same rows as objects of an array. */
 void report_add_rows(cJSON *array, const struct table *table, const sluice_call *call);
 
+/* Values of a row as members. */
+void report_add_row(cJSON *object, const struct column *columns, const sluice_call *call,
+                    size_t row);
+
 /* Values of the reply itself as members. */
 void report_add_members(cJSON *object, const sluice_call *call, const struct column *columns);
 

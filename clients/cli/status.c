@@ -51,6 +51,13 @@ static const struct column status_members[] = {
     {NULL, "calls_cancelled", SLUICE_FIELD_CALLS_CANCELLED, COLUMN_NUMBER},
     {NULL, "calls_refused", SLUICE_FIELD_CALLS_REFUSED, COLUMN_NUMBER},
     {NULL, "tickets", SLUICE_FIELD_TICKETS, COLUMN_NUMBER},
+    {NULL, "reservations", SLUICE_FIELD_RESERVATIONS, COLUMN_NUMBER},
+    {NULL, "reserved_bytes", SLUICE_FIELD_RESERVED_BYTES, COLUMN_NUMBER},
+    {NULL, "model_loads", SLUICE_FIELD_MODEL_LOADS, COLUMN_NUMBER},
+    {NULL, "model_unloads", SLUICE_FIELD_MODEL_UNLOADS, COLUMN_NUMBER},
+    {NULL, "loads_stopped", SLUICE_FIELD_LOADS_STOPPED, COLUMN_NUMBER},
+    {NULL, "unloads_stuck", SLUICE_FIELD_UNLOADS_STUCK, COLUMN_NUMBER},
+    {NULL, "quarantines", SLUICE_FIELD_QUARANTINES, COLUMN_NUMBER},
     {.name = NULL},
 };
 
@@ -79,6 +86,31 @@ static void print_memory(const sluice_call *call, unsigned long long level)
     (void) printf(")\n");
 }
 
+/* Nothing while nothing was ever loaded. */
+static void print_models(const sluice_call *call)
+{
+    unsigned long long n_reserved = number(call, SLUICE_FIELD_RESERVATIONS);
+    unsigned long long n_bad = number(call, SLUICE_FIELD_LOADS_STOPPED) +
+                               number(call, SLUICE_FIELD_UNLOADS_STUCK) +
+                               number(call, SLUICE_FIELD_QUARANTINES);
+
+    if (number(call, SLUICE_FIELD_MODEL_LOADS) + n_reserved + n_bad == 0) {
+        return;
+    }
+    (void) printf("models    since start %llu loaded, %llu unloaded to make room",
+                  number(call, SLUICE_FIELD_MODEL_LOADS), number(call, SLUICE_FIELD_MODEL_UNLOADS));
+    if (n_bad > 0) {
+        (void) printf(", %llu loads stopped, %llu unloads stuck, %llu quarantines",
+                      number(call, SLUICE_FIELD_LOADS_STOPPED),
+                      number(call, SLUICE_FIELD_UNLOADS_STUCK),
+                      number(call, SLUICE_FIELD_QUARANTINES));
+    }
+    if (n_reserved > 0) {
+        (void) printf("; %llu MiB reserved", number(call, SLUICE_FIELD_RESERVED_BYTES) >> 20);
+    }
+    (void) printf("\n");
+}
+
 static void print_head(const sluice_call *call)
 {
     static const char *const levels[] = {"calm", "elevated", "high",
@@ -103,6 +135,7 @@ static void print_head(const sluice_call *call)
     (void) printf("memory    L%llu %s (", level,
                   level < sizeof(levels) / sizeof(levels[0]) ? levels[level] : "");
     print_memory(call, level);
+    print_models(call);
 }
 
 static void print_slots_and_state(const sluice_call *call, size_t row)

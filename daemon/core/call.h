@@ -150,6 +150,9 @@ uint64_t registry_next_deadline(const struct call_registry *reg);
  */
 void registry_reroute(struct call_registry *reg, uint64_t now_usec);
 
+/* Asks for a run at the end of this wake-up, for what is decided with each. */
+void registry_want_run(struct call_registry *reg);
+
 /* Ends those that hold no slot yet (a drain begins). */
 void registry_cancel_waiting(struct call_registry *reg, enum errcode code, uint64_t now_usec);
 

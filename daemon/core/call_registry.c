@@ -296,6 +296,11 @@ void registry_reroute(struct call_registry *reg, uint64_t now_usec)
     call_want_run(reg);
 }
 
+void registry_want_run(struct call_registry *reg)
+{
+    call_want_run(reg);
+}
+
 void registry_cancel_waiting(struct call_registry *reg, enum errcode code, uint64_t now_usec)
 {
     list_for_each_safe (l, &reg->waiting) {

@@ -29,6 +29,7 @@ void residency_init(struct residency *r, const struct residency_params *params,
 {
     *r = (struct residency) {.router = router, .footprints = footprints, .params = *params};
     list_init(&r->models);
+    list_init(&r->wishes);
 }
 
 static void model_free(struct residency_model *m)
@@ -130,7 +131,7 @@ struct residency_model *residency_find(const struct residency *r, const char *se
 static bool is_forgettable(const struct residency_model *m)
 {
     return m->state == RESIDENCY_UNLOADED && m->n_failures == 0 && !m->is_asked &&
-           !m->is_load_wanted && m->wants.n == 0 && m->counting.n == 0;
+           !m->is_load_wanted && m->n_wishes == 0 && m->wants.n == 0 && m->counting.n == 0;
 }
 
 /* Models come with the names that clients make up, where a wildcard takes them. */
@@ -259,7 +260,7 @@ void residency_told(struct residency_model *m, struct str digest, uint32_t num_c
     m->facts = *facts;
     m->makes_embeddings = makes_embeddings;
     m->is_told = true;
-    m->is_asked = false;
+    m->is_asked = m->is_fact_wanted = false;
 }
 
 void residency_looked(struct residency *r, struct residency_model *m, bool is_listed,
@@ -346,7 +347,7 @@ void residency_load_began(struct residency *r, struct residency_model *m, uint64
     m->reserved_bytes = reserved;
 }
 
-static void quarantine(struct residency_model *m, uint64_t now_usec)
+static void quarantine(struct residency *r, struct residency_model *m, uint64_t now_usec)
 {
     uint64_t usec = QUARANTINE_USEC;
 
@@ -355,6 +356,7 @@ static void quarantine(struct residency_model *m, uint64_t now_usec)
     }
     usec = usec < QUARANTINE_MAX_USEC ? usec : QUARANTINE_MAX_USEC;
     m->n_quarantines++;
+    r->n_quarantined++;
     m->quarantined_until_usec = usec_add(now_usec, usec);
     residency_set_state(m, RESIDENCY_FAILED, now_usec);
 }
@@ -402,12 +404,12 @@ bool residency_load_ended(struct residency *r, struct residency_model *m, enum r
         if (m->held_bytes > 0) {
             footprint_note_aborted(r->footprints, &m->key, m->held_bytes, r->today);
         }
-        quarantine(m, now_usec);
+        quarantine(r, m, now_usec);
         return true;
     case RESIDENCY_LOAD_FAILED:
         note_failure(m, now_usec);
         if (m->n_failures > 1) {
-            quarantine(m, now_usec);
+            quarantine(r, m, now_usec);
             return true;
         }
         break;
@@ -521,4 +523,16 @@ size_t residency_n_reservations(const struct residency *r)
         n += m->state == RESIDENCY_RESERVED || m->state == RESIDENCY_LOADING;
     }
     return n;
+}
+
+void residency_want_facts(struct residency *r)
+{
+    list_for_each (l, &r->router->deployments) {
+        const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
+        struct residency_model *m = residency_of(r, d, NULL);
+
+        if (m && !m->is_told) {
+            m->is_fact_wanted = true;
+        }
+    }
 }

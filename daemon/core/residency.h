@@ -77,6 +77,8 @@ struct residency_model {
     bool is_told;        /* key and facts are what its server says, or it does not say */
     bool makes_embeddings;
     bool is_load_wanted; /* by an operator, whether calls come or not */
+    bool is_fact_wanted; /* somebody wants to see what it takes */
+    unsigned n_wishes;   /* of operators, see model_load.h */
     /* what the driver is at; each is a request of its own beside the state */
     bool is_asked, is_looked_for, is_stopping;
     struct footprint_key key;
@@ -116,6 +118,7 @@ struct residency {
     struct residency_params params;
     struct footprints *footprints; /* borrowed */
     struct list models;            /* residency_model.link */
+    struct list wishes;            /* model_load.link */
     size_t n_models;
     struct residency_memory memory;
     unsigned level;                    /* of pressure, 0 to 4 */
@@ -127,7 +130,7 @@ struct residency {
     uint64_t freeing_bytes;            /* of a model that is gone, and not seen free yet */
     uint64_t freeing_goal_bytes;       /* available then: most of them are free */
     uint64_t freeing_until_usec;       /* not waited for any longer */
-    uint64_t n_loads, n_evictions, n_aborts, n_stuck;
+    uint64_t n_loads, n_evictions, n_aborts, n_stuck, n_quarantined;
     uint32_t today; /* for what is learned */
 };
 
@@ -267,10 +270,6 @@ void residency_unloaded(struct residency *r, struct residency_model *m, bool is_
 /* Whoever answers at this address now holds nothing of what was there. */
 void residency_server_lost(struct residency *r, const char *server, uint64_t now_usec);
 
-/* An operator wants it loaded. The refusal is that of a call's. */
-struct residency_refusal residency_load(struct residency *r, const struct deployment *d,
-                                        const char *name, uint64_t now_usec);
-
 /* ---------------------------------------------------------------- to be shown */
 
 bool residency_model_is_in_use(const struct residency *r, const struct residency_model *m);
@@ -279,4 +278,20 @@ uint64_t residency_reserve_soft(const struct residency *r);
 uint64_t residency_reserved_bytes(const struct residency *r); /* of all models */
 size_t residency_n_reservations(const struct residency *r);
 const char *residency_state_name(enum residency_state state);
+
+/* What is known of the model of a deployment. Texts are constants. */
+struct residency_view {
+    const char *state; /* a state's name; "asked": its server was asked, and has not said yet */
+    const char
+        *fits; /* "now", "later" (when others have gone), "not now", "never"; "": not known */
+    const char *source;  /* of need_bytes */
+    uint64_t need_bytes; /* for a load; 0: not known */
+    uint64_t file_bytes, held_bytes;
+};
+/* false: d is not managed, or nothing is known of its model. */
+bool residency_view(const struct residency *r, const struct deployment *d, uint64_t now_usec,
+                    struct residency_view *ret);
+
+/* Somebody wants to see what models of this device take: those that never were asked for are. */
+void residency_want_facts(struct residency *r);
 const char *residency_reason_name(enum residency_reason reason);

@@ -188,8 +188,8 @@ static bool can_never_fit(const struct residency *r, const struct residency_mode
            residency_need(r, m).bytes > r->memory.total_bytes - hard;
 }
 
-static struct residency_refusal refusal_of(const struct residency *r,
-                                           const struct residency_model *m, uint64_t now_usec)
+struct residency_refusal residency_refusal_of(const struct residency *r,
+                                              const struct residency_model *m, uint64_t now_usec)
 {
     bool is_needed = m->state == RESIDENCY_UNLOADED || m->state == RESIDENCY_FAILED;
 
@@ -224,7 +224,8 @@ struct residency_refusal residency_refusal(const struct residency *r, const stru
 {
     const struct residency_model *m = known(r, d, name);
 
-    return m ? refusal_of(r, m, now_usec) : (struct residency_refusal) {.code = ERRCODE_NONE};
+    return m ? residency_refusal_of(r, m, now_usec)
+             : (struct residency_refusal) {.code = ERRCODE_NONE};
 }
 
 static unsigned long long mib(uint64_t bytes)
@@ -232,15 +233,13 @@ static unsigned long long mib(uint64_t bytes)
     return bytes / RESIDENCY_MIB;
 }
 
-const char *residency_describe(const struct residency *r, const struct deployment *d,
-                               const char *name, uint64_t now_usec,
-                               char ret_text[RESIDENCY_TEXT_BYTES])
+const char *residency_describe_model(const struct residency *r, const struct residency_model *m,
+                                     uint64_t now_usec, char ret_text[RESIDENCY_TEXT_BYTES])
 {
-    struct residency_refusal refusal = residency_refusal(r, d, name, now_usec);
-    const struct residency_model *m = known(r, d, name);
+    struct residency_refusal refusal = residency_refusal_of(r, m, now_usec);
     struct footprint_need need;
 
-    if (refusal.code == ERRCODE_NONE || !m) {
+    if (refusal.code == ERRCODE_NONE) {
         return NULL;
     }
     need = residency_need(r, m);
@@ -263,6 +262,52 @@ const char *residency_describe(const struct residency *r, const struct deploymen
             (unsigned long long) ((refusal.retry_after_usec + USEC_PER_SEC - 1) / USEC_PER_SEC));
     }
     return ret_text;
+}
+
+const char *residency_describe(const struct residency *r, const struct deployment *d,
+                               const char *name, uint64_t now_usec,
+                               char ret_text[RESIDENCY_TEXT_BYTES])
+{
+    const struct residency_model *m = known(r, d, name);
+
+    return m ? residency_describe_model(r, m, now_usec, ret_text) : NULL;
+}
+
+static const char *fits(const struct residency *r, const struct residency_model *m,
+                        uint64_t now_usec)
+{
+    if (!residency_has_budget(r, m) || !m->is_told ||
+        residency_need(r, m).source == FOOTPRINT_UNKNOWN) {
+        return "";
+    }
+    if (can_never_fit(r, m)) {
+        return "never";
+    }
+    if (residency_is_held(m) || m->reserved_bytes > 0 || residency_fits(r, m)) {
+        return "now";
+    }
+    return residency_asked(r, m) <= room_at_most(r) ? "later" : "not now";
+}
+
+bool residency_view(const struct residency *r, const struct deployment *d, uint64_t now_usec,
+                    struct residency_view *ret)
+{
+    const struct residency_model *m = known(r, d, NULL);
+    struct footprint_need need;
+
+    if (!m) {
+        return false;
+    }
+    need = residency_need(r, m);
+    *ret = (struct residency_view) {
+        .state = m->is_asked ? "asked" : residency_state_name(m->state),
+        .fits = fits(r, m, now_usec),
+        .source = need.source == FOOTPRINT_UNKNOWN ? "" : footprint_source_name(need.source),
+        .need_bytes = need.bytes,
+        .file_bytes = m->facts.file_bytes,
+        .held_bytes = residency_is_held(m) ? m->held_bytes : 0,
+    };
+    return true;
 }
 
 /* ---------------------------------------------------------------- the answer */
@@ -309,7 +354,7 @@ enum residency_answer residency_ask(struct residency *r, const struct deployment
     if (!m) {
         return RESIDENCY_SERVES;
     }
-    if (refusal_of(r, m, now_usec).code != ERRCODE_NONE) {
+    if (residency_refusal_of(r, m, now_usec).code != ERRCODE_NONE) {
         return RESIDENCY_REFUSES;
     }
     if (m->state == RESIDENCY_UNLOADED && is_trusted(d, name, now_usec)) {
@@ -332,17 +377,4 @@ enum residency_answer residency_ask(struct residency *r, const struct deployment
         break;
     }
     return RESIDENCY_WAITS;
-}
-
-struct residency_refusal residency_load(struct residency *r, const struct deployment *d,
-                                        const char *name, uint64_t now_usec)
-{
-    struct residency_model *m = residency_of(r, d, name);
-    struct residency_refusal refusal = residency_refusal(r, d, name, now_usec);
-
-    if (m && refusal.code == ERRCODE_NONE && !residency_is_held(m) &&
-        m->state != RESIDENCY_LOADING) {
-        m->is_load_wanted = true;
-    }
-    return refusal;
 }

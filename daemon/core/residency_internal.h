@@ -48,4 +48,10 @@ bool residency_level_allows(const struct residency *r, uint64_t now_usec, uint64
 /* The model of this device that is being loaded, reserved or unloaded; NULL: none. */
 const struct residency_model *residency_moving(const struct residency *r);
 
+/* As residency_refusal() and residency_describe(), of a model. */
+struct residency_refusal residency_refusal_of(const struct residency *r,
+                                              const struct residency_model *m, uint64_t now_usec);
+const char *residency_describe_model(const struct residency *r, const struct residency_model *m,
+                                     uint64_t now_usec, char ret_text[RESIDENCY_TEXT_BYTES]);
+
 const char *residency_name_of(const struct deployment *d, const char *name);

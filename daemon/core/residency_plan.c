@@ -71,7 +71,8 @@ static bool inquire(struct residency *r, struct residency_action *ret)
     list_for_each (l, &r->models) {
         struct residency_model *m = model_of(l);
 
-        if (is_wanted(m) && !m->is_told && !m->is_asked && residency_has_budget(r, m)) {
+        if ((is_wanted(m) || m->is_fact_wanted) && !m->is_told && !m->is_asked &&
+            residency_has_budget(r, m)) {
             m->is_asked = true;
             *ret = (struct residency_action) {.verb = RESIDENCY_INQUIRE, .model = m};
             return true;
@@ -86,7 +87,7 @@ static bool needs_look(const struct residency *r, const struct residency_model *
 {
     uint64_t age = m->looked_at_usec > 0 ? usec_since(now_usec, m->looked_at_usec) : USEC_NEVER;
 
-    if (!is_wanted(m) || m->is_looked_for || !residency_has_budget(r, m)) {
+    if (!is_wanted(m) || m->is_looked_for || (!residency_has_budget(r, m) && !m->is_load_wanted)) {
         return false;
     }
     if (m->state == RESIDENCY_RESIDENT) {

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "core/call.h"
 #include "core/unload.h"
+#include "frontend/rpc_model_load.h"
 #include "frontend/rpc_output.h"
 #include "wire/rpc_msg.h"
 
@@ -38,6 +39,7 @@ void rpc_control_init(struct rpc_control *control, struct conn *conn)
     control->conn = conn;
     list_init(&control->watches);
     list_init(&control->unloads);
+    list_init(&control->loads);
 }
 
 size_t rpc_control_n_streams(const struct rpc_control *control)
@@ -48,6 +50,9 @@ size_t rpc_control_n_streams(const struct rpc_control *control)
         n++;
     }
     list_for_each (l, &control->unloads) {
+        n++;
+    }
+    list_for_each (l, &control->loads) {
         n++;
     }
     return n;
@@ -65,7 +70,7 @@ bool rpc_control_has_stream(const struct rpc_control *control, uint32_t stream_i
             return true;
         }
     }
-    return false;
+    return rpc_model_loads_have(&control->loads, stream_id);
 }
 
 /* A small answer that was encoded, or could not be (r). */
@@ -322,6 +327,24 @@ static void unload(struct rpc_control *control, uint32_t id, const struct frame_
     }
 }
 
+static void load(struct rpc_control *control, uint32_t id, const struct frame_request *frame,
+                 uint64_t now_usec)
+{
+    struct conn *c = control->conn;
+    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
+    char model[REQUEST_MODEL_MAX + 1];
+
+    if (!is_allowed(c, id)) {
+        return;
+    }
+    if (rpc_decode_load(payload_of(frame), model, &p) < 0) {
+        rpc_put_problem(c, id, &p);
+        return;
+    }
+    note(c, "load");
+    rpc_model_load_start(c, &control->loads, id, model, now_usec);
+}
+
 /* ---------------------------------------------------------------- all of them */
 
 void rpc_control_request(struct rpc_control *control, uint32_t stream_id, enum rpc_method method,
@@ -341,6 +364,9 @@ void rpc_control_request(struct rpc_control *control, uint32_t stream_id, enum r
     case METHOD_UNLOAD:
         unload(control, stream_id, frame);
         break;
+    case METHOD_LOAD:
+        load(control, stream_id, frame, now_usec);
+        break;
     case METHOD_GET_INFO:
     case METHOD_LIST_MODELS:
     case METHOD_STATUS:
@@ -351,7 +377,6 @@ void rpc_control_request(struct rpc_control *control, uint32_t stream_id, enum r
     case METHOD_CLASSIFY:
     case METHOD_EXPLAIN:
     case METHOD_UPLOAD:
-    case METHOD_LATER:
     case METHOD_UNKNOWN:
         rpc_put_code(control->conn, stream_id, ERRCODE_NOT_IMPLEMENTED);
         break;
@@ -369,4 +394,5 @@ void rpc_control_drop(struct rpc_control *control)
     list_for_each_safe (l, &control->unloads) {
         unload_free(CONTAINER_OF(l, struct rpc_unload, link));
     }
+    rpc_model_loads_drop(&control->loads);
 }

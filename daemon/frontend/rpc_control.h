@@ -1,7 +1,7 @@
 #pragma once
 /*
- * What clients ask of the daemon beside running models: Cancel, Watch, Reload, Drain and Unload. Part of the
- * RPC frontend: one struct in each connection, for the streams that answer later.
+ * What clients ask of the daemon beside running models: Cancel, Watch, Reload, Drain, Load and Unload.
+ * Part of the RPC frontend: one struct in each connection, for the streams that answer later.
  */
 #include "frontend/conn.h"
 #include "frontend/rpc_method.h"
@@ -11,6 +11,7 @@ struct rpc_control {
     struct conn *conn;   /* borrowed: what this is part of */
     struct list watches; /* rpc_watch.conn_link */
     struct list unloads; /* rpc_unload.link */
+    struct list loads;   /* rpc_model_load.link */
     /*
      * It was asked to Drain: its client hangs up first while the door closes. An end of the stream right
      * behind the answer would race with it: the stock Go client then may say "ttrpc: closed" of an

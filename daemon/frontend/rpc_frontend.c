@@ -283,6 +283,7 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
         }
         break;
     case METHOD_WATCH:
+    case METHOD_LOAD:
     case METHOD_UNLOAD:
         if (is_admitted(rpc, id)) {
             rpc_control_request(&rpc->control, id, method, frame, now_usec);
@@ -297,7 +298,6 @@ static void on_request(struct rpc_conn *rpc, uint32_t id, const struct frame_req
         rpc_control_request(&rpc->control, id, method, frame, now_usec);
         break;
     case METHOD_UPLOAD: /* its Data frames are late Data of an id that is not in use: ignored */
-    case METHOD_LATER:
         rpc_put_code(&rpc->conn, id, ERRCODE_NOT_IMPLEMENTED);
         break;
     case METHOD_UNKNOWN:

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "core/residency.h"
 #include "core/router_catalog.h"
 #include "frontend/rpc_load.h"
 #include "frontend/rpc_output.h"
@@ -155,6 +156,25 @@ static const char *why_off(struct status_rows *rows, const struct deployment *d)
                          : NULL;
 }
 
+static void describe_memory(const struct status_rows *rows, const struct deployment *d,
+                            struct rpc_deployment *ret)
+{
+    const struct residency *r = rows->router->residency;
+    struct residency_view view;
+
+    if (!r || !residency_view(r, d, rows->now_usec, &view)) {
+        return;
+    }
+    ret->memory_state = view.state;
+    if (rows->with_times) { /* what moves with memory is no change */
+        ret->need_source = view.source;
+        ret->fits = view.fits;
+        ret->need_bytes = view.need_bytes;
+        ret->file_bytes = view.file_bytes;
+        ret->held_bytes = view.held_bytes;
+    }
+}
+
 static void describe_deployment(struct status_rows *rows, const struct model_group *g,
                                 const struct deployment *d, struct rpc_deployment *ret)
 {
@@ -178,7 +198,11 @@ static void describe_deployment(struct status_rows *rows, const struct model_gro
         .tags = tags_of(rows, d),
         .is_local_only = d->terms->is_local_only,
         .aliases = aliases_of(rows, g, d),
+        .memory_state = "",
+        .need_source = "",
+        .fits = "",
     };
+    describe_memory(rows, d, ret);
     if (with_times && !d->off_reason &&
         deployment_paused_by(d, rows->now_usec, &paused_usec) != PAUSE_NONE) {
         ret->paused_usec = paused_usec;
@@ -233,6 +257,19 @@ static void add_memory(const struct pressure *p, bool with_times, char why[PRESS
     }
 }
 
+static void add_models(const struct residency *r, struct rpc_status *status)
+{
+    if (r) {
+        status->n_reservations = (uint32_t) residency_n_reservations(r);
+        status->reserved_bytes = residency_reserved_bytes(r);
+        status->n_loads = r->n_loads;
+        status->n_unloads = r->n_evictions;
+        status->n_loads_stopped = r->n_aborts;
+        status->n_unloads_stuck = r->n_stuck;
+        status->n_quarantines = r->n_quarantined;
+    }
+}
+
 static int encode_status(const struct frontends *f, bool with_times, uint64_t now_usec,
                          struct buf *out)
 {
@@ -260,6 +297,7 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
     if (r == 0) {
         add_memory(f->pressure, with_times, why, &status);
         rpc_load_add(f, with_times, now_usec, load, &status);
+        add_models(f->router->residency, &status);
         status.deployments = rows.items;
         status.n_deployments = rows.n;
         r = rpc_encode_status(&status, out);
@@ -285,6 +323,10 @@ void rpc_info_answer(struct conn *c, uint32_t id, enum rpc_method method, uint64
     struct buf out;
     int r;
 
+    if (method == METHOD_LIST_MODELS && f->router->residency) {
+        residency_want_facts(f->router->residency);
+        registry_want_run(f->registry);
+    }
     buf_init(&out, RPC_INFO_MAX_BYTES);
     r = method == METHOD_GET_INFO      ? encode_info(f, c->high_bytes, &out)
         : method == METHOD_LIST_MODELS ? encode_models(f, now_usec, &out)

@@ -25,7 +25,7 @@ static const struct method_row methods[] = {
     {"sluice.v1.Engine", "Upload", METHOD_UPLOAD},
     {"sluice.v1.Control", "Status", METHOD_STATUS},
     {"sluice.v1.Control", "Watch", METHOD_WATCH},
-    {"sluice.v1.Control", "Load", METHOD_LATER},
+    {"sluice.v1.Control", "Load", METHOD_LOAD},
     {"sluice.v1.Control", "Unload", METHOD_UNLOAD},
     {"sluice.v1.Control", "Reload", METHOD_RELOAD},
     {"sluice.v1.Control", "Drain", METHOD_DRAIN},

@@ -18,9 +18,9 @@ enum rpc_method {
     METHOD_WATCH,
     METHOD_RELOAD,
     METHOD_DRAIN,
+    METHOD_LOAD,
     METHOD_UNLOAD,
     METHOD_EXPLAIN,
-    METHOD_LATER, /* known, not served yet */
     METHOD_UNKNOWN,
 };
 

@@ -34,6 +34,9 @@ int rpc_decode_watch(struct str payload, struct rpc_watch_request *ret,
 /* UnloadRequest.model, copied. */
 int rpc_decode_unload(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
                       struct problem *ret_problem) MUST_USE;
+/* LoadRequest.model, the same. */
+int rpc_decode_load(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
+                    struct problem *ret_problem) MUST_USE;
 struct rpc_explain_request {
     char model[REQUEST_MODEL_MAX + 1]; /* "" or as the client said */
     char id[REQUEST_ID_MAX + 1];       /* "" or valid; one of both is there */
@@ -79,6 +82,9 @@ int rpc_encode_reload_response(uint64_t config_generation, uint32_t n_models,
 int rpc_encode_drain_response(uint32_t n_running, struct buf *out) MUST_USE;
 int rpc_encode_unload_response(uint32_t n_unloaded, uint32_t n_unchanged, struct buf *out) MUST_USE;
 
+int rpc_encode_load_response(bool was_there, uint64_t load_usec, uint64_t need_bytes,
+                             struct buf *out) MUST_USE;
+
 struct rpc_explanation {
     struct str text;
     const char *verdict, *code; /* code "": none */
@@ -105,7 +111,9 @@ struct rpc_deployment {
     const char *tags; /* one a line; "" without */
     bool is_local_only;
     uint64_t paused_usec;
-    const char *aliases; /* as tags */
+    const char *aliases;                           /* as tags */
+    const char *memory_state, *need_source, *fits; /* "" without */
+    uint64_t need_bytes, file_bytes, held_bytes;
 };
 struct rpc_class {
     const char *name;
@@ -132,5 +140,7 @@ struct rpc_status {
     size_t n_classes;
     const struct rpc_caller *callers;
     size_t n_callers;
+    uint32_t n_reservations;
+    uint64_t reserved_bytes, n_loads, n_unloads, n_loads_stopped, n_unloads_stuck, n_quarantines;
 };
 int rpc_encode_status(const struct rpc_status *status, struct buf *out) MUST_USE;

@@ -50,17 +50,9 @@ int rpc_decode_watch(struct str payload, struct rpc_watch_request *ret, struct p
     return 0;
 }
 
-int rpc_decode_unload(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
+static int take_model(const char *model, char ret_model[REQUEST_MODEL_MAX + 1],
                       struct problem *ret_problem)
 {
-    CLEANUP(rpc_unpacked_done) struct rpc_unpacked u = {0};
-    int r = unpack(&u, &sluice__v1__unload_request__descriptor, payload, ret_problem);
-
-    if (r < 0) {
-        return r;
-    }
-
-    const char *model = ((const Sluice__V1__UnloadRequest *) u.message)->model;
     size_t n = strlen(model);
 
     if (n < 1 || n > REQUEST_MODEL_MAX) {
@@ -68,6 +60,28 @@ int rpc_decode_unload(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
     }
     memcpy(ret_model, model, n + 1);
     return 0;
+}
+
+int rpc_decode_unload(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
+                      struct problem *ret_problem)
+{
+    CLEANUP(rpc_unpacked_done) struct rpc_unpacked u = {0};
+    int r = unpack(&u, &sluice__v1__unload_request__descriptor, payload, ret_problem);
+
+    return r < 0 ? r
+                 : take_model(((const Sluice__V1__UnloadRequest *) u.message)->model, ret_model,
+                              ret_problem);
+}
+
+int rpc_decode_load(struct str payload, char ret_model[REQUEST_MODEL_MAX + 1],
+                    struct problem *ret_problem)
+{
+    CLEANUP(rpc_unpacked_done) struct rpc_unpacked u = {0};
+    int r = unpack(&u, &sluice__v1__load_request__descriptor, payload, ret_problem);
+
+    return r < 0 ? r
+                 : take_model(((const Sluice__V1__LoadRequest *) u.message)->model, ret_model,
+                              ret_problem);
 }
 
 int rpc_decode_explain(struct str payload, struct rpc_explain_request *ret,

@@ -23,9 +23,9 @@
 /* copies for one message: twice what the largest frame can carry */
 #define MAX_SCRATCH_BYTES (8 << 20)
 
-static const char *const features[] = {"chat",   "complete", "embed",  "cancel",   "status",
-                                       "images", "thinking", "tools",  "watch",    "reload",
-                                       "drain",  "unload",   "rerank", "classify", "explain"};
+static const char *const features[] = {
+    "chat",  "complete", "embed", "cancel", "status", "images",   "thinking", "tools",
+    "watch", "reload",   "drain", "unload", "rerank", "classify", "explain",  "load"};
 
 static char *borrowed(const char *z)
 {
@@ -407,6 +407,18 @@ int rpc_encode_unload_response(uint32_t n_unloaded, uint32_t n_unchanged, struct
     return pack(&m.base, out);
 }
 
+int rpc_encode_load_response(bool was_there, uint64_t load_usec, uint64_t need_bytes,
+                             struct buf *out)
+{
+    Sluice__V1__LoadResponse m;
+
+    sluice__v1__load_response__init(&m);
+    m.was_there = was_there;
+    m.load_usec = load_usec;
+    m.need_bytes = need_bytes;
+    return pack(&m.base, out);
+}
+
 int rpc_encode_explanation(const struct rpc_explanation *e, struct buf *out)
 {
     CLEANUP(arena_done) struct arena scratch;
@@ -474,6 +486,12 @@ static void fill_deployment(Sluice__V1__DeploymentStatus *to, const struct rpc_d
     to->local_only = from->is_local_only;
     to->paused_usec = from->paused_usec;
     to->aliases = borrowed(from->aliases);
+    to->memory_state = borrowed(from->memory_state);
+    to->need_source = borrowed(from->need_source);
+    to->fits = borrowed(from->fits);
+    to->need_bytes = from->need_bytes;
+    to->file_bytes = from->file_bytes;
+    to->held_bytes = from->held_bytes;
 }
 
 static int add_classes(Sluice__V1__StatusResponse *m, const struct rpc_status *status,
@@ -561,6 +579,13 @@ int rpc_encode_status(const struct rpc_status *status, struct buf *out)
     m.pressure_reason = borrowed(status->pressure_reason ? status->pressure_reason : "");
     m.headroom_bytes = status->headroom_bytes;
     m.memory_bytes = status->memory_bytes;
+    m.reservations = status->n_reservations;
+    m.reserved_bytes = status->reserved_bytes;
+    m.model_loads = status->n_loads;
+    m.model_unloads = status->n_unloads;
+    m.loads_stopped = status->n_loads_stopped;
+    m.unloads_stuck = status->n_unloads_stuck;
+    m.quarantines = status->n_quarantines;
     m.tokens_in = status->tokens_in;
     m.tokens_out = status->tokens_out;
     m.pieces_out = status->pieces_out;

@@ -97,6 +97,7 @@ static const struct field_rule classify_rules[] = {
 static const struct field_rule cancel_rules[] = {{"request_id", 0}};
 static const struct field_rule watch_rules[] = {{"interval_usec", 0}, {"request_id", 0}};
 static const struct field_rule unload_rules[] = {{"model", 0}};
+static const struct field_rule load_rules[] = {{"model", 0}};
 static const struct field_rule explain_rules[] = {{"model", 0}, {"request_id", 0}, {"class", 0}};
 
 /* Every message that a caller may send. */
@@ -118,6 +119,7 @@ static const struct message_rule {
     {&sluice__v1__cancel_request__descriptor, cancel_rules, ARRAY_LEN(cancel_rules)},
     {&sluice__v1__watch_request__descriptor, watch_rules, ARRAY_LEN(watch_rules)},
     {&sluice__v1__unload_request__descriptor, unload_rules, ARRAY_LEN(unload_rules)},
+    {&sluice__v1__load_request__descriptor, load_rules, ARRAY_LEN(load_rules)},
     {&sluice__v1__explain_request__descriptor, explain_rules, ARRAY_LEN(explain_rules)},
     {&sluice__v1__reload_request__descriptor, NULL, 0},
     {&sluice__v1__drain_request__descriptor, NULL, 0},

@@ -93,16 +93,6 @@ def test_status(env) -> None:
     assert "SLUICE_TEST_NOT_SET" in deployments["off"].unavailable_reason
 
 
-@pytest.mark.parametrize("method", ["Load"])
-def test_methods_of_later(env, method: str) -> None:
-    rpc = env.start().rpc()
-    request = getattr(rpc.schema, f"{method}Request")().SerializeToString()
-    stream_id = rpc.start(CONTROL, method, request)
-    response = ttrpc.Response.decode(rpc.recv_on(stream_id).payload)
-    assert response.code == ttrpc.UNIMPLEMENTED
-    assert rpc.status().version
-
-
 def test_upload_is_not_there_yet(env) -> None:
     """After an early error the rest of the client's stream is thrown away in silence."""
     rpc = env.start().rpc()

@@ -300,10 +300,21 @@ END_TEST
 START_TEST(encodes_models_status_and_cancel)
 {
     const struct rpc_model models[] = {{"a", "ollama", 2, 1}, {"b", "mock", 1, 0}};
-    const struct rpc_deployment deployments[] = {
-        {"a", "d1", "ollama", NULL, "um", "http://127.0.0.1:1", 2, 1, true, 12, "0.34.3", 3, 500,
-         "a\nlocal_only", true, 7, "x\ny"},
-        {"a", "d2", "openai", "no key", "", "", 1, 0, false, 0, "", 0, 0, "", false, 0, ""}};
+    const struct rpc_deployment deployments[] = {{"a",        "d1",
+                                                  "ollama",   NULL,
+                                                  "um",       "http://127.0.0.1:1",
+                                                  2,          1,
+                                                  true,       12,
+                                                  "0.34.3",   3,
+                                                  500,        "a\nlocal_only",
+                                                  true,       7,
+                                                  "x\ny",     "resident",
+                                                  "computed", "now",
+                                                  21,         22,
+                                                  23},
+                                                 {"a",   "d2", "openai", "no key", "", "", 1,     0,
+                                                  false, 0,    "",       0,        0,  "", false, 0,
+                                                  "",    "",   "",       "",       0,  0,  0}};
     const struct rpc_class classes[] = {{.name = "interactive", .n_queued = 1, .n_running = 2},
                                         {.name = "batch", .oldest_usec = 3}};
     const struct rpc_caller callers[] = {
@@ -333,6 +344,13 @@ START_TEST(encodes_models_status_and_cancel)
                                       .n_failed = 9,
                                       .n_cancelled = 10,
                                       .n_refused = 11,
+                                      .n_reservations = 61,
+                                      .reserved_bytes = 62,
+                                      .n_loads = 63,
+                                      .n_unloads = 64,
+                                      .n_loads_stopped = 65,
+                                      .n_unloads_stuck = 66,
+                                      .n_quarantines = 67,
                                       .deployments = deployments,
                                       .n_deployments = 2};
     struct buf out;
@@ -422,8 +440,9 @@ static void encode_once(void)
     const enum finish_reason reason = FINISH_STOP;
     const struct rpc_timings timings = {0};
     const struct rpc_model model = {"a", "ollama", 2, 1};
-    const struct rpc_deployment deployment = {"a", "d1", "ollama", NULL, "um", "",    2, 1, true,
-                                              1,   "",   0,        0,    "",   false, 0, ""};
+    const struct rpc_deployment deployment = {"a",  "d1", "ollama", NULL, "um", "", 2,     1,
+                                              true, 1,    "",       0,    0,    "", false, 0,
+                                              "",   "",   "",       "",   0,    0,  0};
     const struct rpc_status status = {.pressure_source = "",
                                       .pressure_reason = "",
                                       .deployments = &deployment,

@@ -53,6 +53,7 @@ from ._types import (
     RerankResponse,
     RerankResult,
     Status,
+    LoadResult,
     UnloadResult,
 )
 
@@ -104,6 +105,7 @@ __all__ = [
     "SluiceError",
     "Status",
     "Stream",
+    "LoadResult",
     "UnloadResult",
     "UnprocessableEntityError",
     "library_version",

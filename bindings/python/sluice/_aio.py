@@ -64,6 +64,7 @@ from ._request import (
     build_embed,
     build_explain,
     build_rerank,
+    build_load,
     build_unload,
     build_watch,
     check_class,
@@ -461,6 +462,9 @@ class AsyncClient(NotCopied):
 
     async def drain(self) -> types.DrainResult:
         return await self._unary(Request(lib.sluice_drain_new, kind="drain"), reply.drain_of)
+
+    async def load(self, model: str) -> types.LoadResult:
+        return await self._unary(build_load(model), reply.load_of)
 
     async def unload(self, model: str) -> types.UnloadResult:
         return await self._unary(build_unload(model), reply.unload_of)

@@ -66,6 +66,7 @@ from ._request import (
     build_embed,
     build_explain,
     build_rerank,
+    build_load,
     build_unload,
     build_watch,
     check_class,
@@ -422,6 +423,10 @@ class Client(NotCopied):
     def drain(self) -> types.DrainResult:
         """Makes the daemon finish what runs and stop. For root and the daemon's own user."""
         return self._unary(Request(lib.sluice_drain_new, kind="drain"), reply.drain_of)
+
+    def load(self, model: str) -> types.LoadResult:
+        """Has a model loaded into the memory of its server, and returns when it is there. For root and the daemon's own user."""
+        return self._unary(build_load(model), reply.load_of)
 
     def unload(self, model: str) -> types.UnloadResult:
         """Asks the servers of a model to free its memory. For root and the daemon's own user."""

@@ -75,6 +75,7 @@ PROTOTYPES: Dict[str, Tuple[Any, Tuple[Any, ...]]] = {
     "sluice_reload_new": (c_int, (POINTER(RequestHandle),)),
     "sluice_drain_new": (c_int, (POINTER(RequestHandle),)),
     "sluice_unload_new": (c_int, (c_char_p, POINTER(RequestHandle))),
+    "sluice_load_new": (c_int, (c_char_p, POINTER(RequestHandle))),
     "sluice_explain_new": (c_int, (c_char_p, c_char_p, c_int, POINTER(RequestHandle))),
     "sluice_request_free": (RequestHandle, (RequestHandle,)),
     "sluice_request_add_message": (c_int, (RequestHandle, c_int, c_char_p, c_size_t)),
@@ -200,6 +201,9 @@ class Field:
     MODELS, UNLOADED, UNCHANGED, PIECES_OUT = range(60, 64)
     TEXT, VERDICT, CODE, WAIT_USEC, POSITION = range(64, 69)
     NAME, ROW_QUEUED, ROW_RUNNING, OLDEST_USEC, WEIGHT = range(70, 75)
+    MEMORY_STATE, NEED_BYTES, NEED_SOURCE, FITS, FILE_BYTES, HELD_BYTES = range(75, 81)
+    RESERVATIONS, RESERVED_BYTES, MODEL_LOADS, MODEL_UNLOADS = range(81, 85)
+    LOADS_STOPPED, UNLOADS_STUCK, QUARANTINES, LOAD_USEC, WAS_THERE = range(85, 90)
 
 
 class Rows:

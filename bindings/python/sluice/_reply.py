@@ -607,6 +607,12 @@ def status_of(call: Call) -> types.Status:
             is_local_only=bool(_row_number(call, i, Field.LOCAL_ONLY)),
             paused_seconds=_row_number(call, i, Field.PAUSED_USEC) / 1e6 or None,
             aliases=_row_lines(call, i, Field.ALIASES),
+            memory_state=_row_text(call, i, Field.MEMORY_STATE),
+            need_bytes=_row_number(call, i, Field.NEED_BYTES),
+            need_source=_row_text(call, i, Field.NEED_SOURCE),
+            fits=_row_text(call, i, Field.FITS),
+            file_bytes=_row_number(call, i, Field.FILE_BYTES),
+            held_bytes=_row_number(call, i, Field.HELD_BYTES),
         )
         for i in range(lib.sluice_call_n_rows(call.handle))
     ]
@@ -635,6 +641,13 @@ def status_of(call: Call) -> types.Status:
         calls_cancelled=_number(call, Field.CALLS_CANCELLED),
         calls_refused=_number(call, Field.CALLS_REFUSED),
         tickets=_number(call, Field.TICKETS),
+        reservations=_number(call, Field.RESERVATIONS),
+        reserved_bytes=_number(call, Field.RESERVED_BYTES),
+        model_loads=_number(call, Field.MODEL_LOADS),
+        model_unloads=_number(call, Field.MODEL_UNLOADS),
+        loads_stopped=_number(call, Field.LOADS_STOPPED),
+        unloads_stuck=_number(call, Field.UNLOADS_STUCK),
+        quarantines=_number(call, Field.QUARANTINES),
         deployments=deployments,
     )
 
@@ -661,6 +674,11 @@ def reload_of(call: Call) -> types.ReloadResult:
 
 def drain_of(call: Call) -> types.DrainResult:
     return types.DrainResult(_number(call, Field.CALLS_RUNNING))
+
+
+def load_of(call: Call) -> types.LoadResult:
+    took = _number(call, Field.LOAD_USEC) / 1e6
+    return types.LoadResult(bool(_number(call, Field.WAS_THERE)), took, _number(call, Field.NEED_BYTES))
 
 
 def unload_of(call: Call) -> types.UnloadResult:

@@ -550,6 +550,10 @@ def build_watch(interval: float) -> Request:
     return Request(lib.sluice_watch_new, round(interval * 1e6), kind="watch")
 
 
+def build_load(model: Any) -> Request:
+    return Request(lib.sluice_load_new, name_bytes(model, "model"), kind="load", model=model)
+
+
 def build_unload(model: Any) -> Request:
     return Request(lib.sluice_unload_new, name_bytes(model, "model"), kind="unload", model=model)
 

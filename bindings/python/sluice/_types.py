@@ -391,6 +391,13 @@ class DeploymentStatus(BaseModel):
     is_local_only: bool = False  # calls that it could serve never leave the device
     paused_seconds: Optional[float] = None  # it is left alone for so long yet, for the unavailable_reason
     aliases: List[str] = field(default_factory=list)  # other names that lead to it
+    # of its model in the memory of this device; "" and 0: not known
+    memory_state: str = ""  # "unloaded", "asked", "reserved", "loading", "resident", "draining", "unloading", "quarantined"
+    need_bytes: int = 0  # for a load
+    need_source: str = ""  # "learned", "configured", "reported", "computed"
+    fits: str = ""  # "now", "later", "not now", "never"
+    file_bytes: int = 0
+    held_bytes: int = 0
 
 
 @dataclass
@@ -439,6 +446,13 @@ class Status(BaseModel):
     pieces_out: int  # of text; of most model servers each is a token
     classes: List[ClassStatus]  # interactive, batch, background
     callers: List[CallerStatus]  # that have calls, or had one within the last minute
+    reservations: int  # of memory, for models that are about to be loaded
+    reserved_bytes: int
+    model_loads: int  # since the daemon started, as the next four
+    model_unloads: int  # to make room
+    loads_stopped: int  # that would have taken all memory
+    unloads_stuck: int  # never confirmed
+    quarantines: int  # of models whose load was killed
 
 
 @dataclass
@@ -450,6 +464,13 @@ class ReloadResult(BaseModel):
 @dataclass
 class DrainResult(BaseModel):
     calls_running: int  # which the daemon finishes before it stops
+
+
+@dataclass
+class LoadResult(BaseModel):
+    was_there: bool  # nothing had to be loaded
+    seconds: float  # with the wait for its turn
+    need_bytes: int  # what it is believed to take; 0: not known
 
 
 @dataclass

@@ -80,7 +80,7 @@ _sluicectl_value() {
 
 _sluicectl_words() {
     case $verb in
-    run | show | explain | unload | stop) [[ $n_words -eq 0 ]] && _sluicectl_models "${daemon[@]}" ;;
+    run | show | explain | load | unload | stop) [[ $n_words -eq 0 ]] && _sluicectl_models "${daemon[@]}" ;;
     key) [[ $n_words -eq 0 ]] && _sluicectl_of new hash ;;
     check-config) [[ $n_words -eq 0 ]] && _sluicectl_files ;;
     help) [[ $n_words -eq 0 ]] && _sluicectl_of "${verbs[@]}" ;;
@@ -88,7 +88,7 @@ _sluicectl_words() {
 }
 
 _sluicectl() {
-    local verbs=(chat run complete embed rerank classify models list ls show ps status top explain unload stop cancel reload drain log doctor key
+    local verbs=(chat run complete embed rerank classify models list ls show ps status top explain load unload stop cancel reload drain log doctor key
         check-config version help)
     local line=${COMP_LINE:0:COMP_POINT} words cur previous='' verb='' n_words=0 daemon i
     COMPREPLY=()

@@ -3,7 +3,7 @@
 # Model names come from the daemon that the line talks to; without one there are none, quickly and silently.
 # tests/lint/lint_cli.py compares this file with --help.
 
-set -g __sluicectl_verbs chat run complete embed rerank classify models list ls show ps status top explain unload stop cancel reload drain log doctor key \
+set -g __sluicectl_verbs chat run complete embed rerank classify models list ls show ps status top explain load unload stop cancel reload drain log doctor key \
     check-config version help
 
 # The verb of the line, nothing while there is none.
@@ -72,6 +72,7 @@ complete -c sluicectl -n 'not __sluicectl_verb' -a ps -d 'List what is in memory
 complete -c sluicectl -n 'not __sluicectl_verb' -a status -d 'Show what the daemon is doing'
 complete -c sluicectl -n 'not __sluicectl_verb' -a top -d 'Watch level, queue, models, callers and speed'
 complete -c sluicectl -n 'not __sluicectl_verb' -a explain -d 'Say why a call would be admitted, queued or refused'
+complete -c sluicectl -n 'not __sluicectl_verb' -a load -d 'Load a model into memory'
 complete -c sluicectl -n 'not __sluicectl_verb' -a unload -d 'Free the memory of a model'
 complete -c sluicectl -n 'not __sluicectl_verb' -a stop -d 'The same as unload'
 complete -c sluicectl -n 'not __sluicectl_verb' -a cancel -d 'End a running or waiting call by its request id'
@@ -115,7 +116,7 @@ complete -c sluicectl -n '__sluicectl_is key' -s i -l id -x -d 'What to call it'
 complete -c sluicectl -n '__sluicectl_is key' -s n -l count -x -d 'Make that many'
 complete -c sluicectl -n '__sluicectl_is check-config' -l strict -d 'Fail also where a key is not read exactly'
 
-complete -c sluicectl -n '__sluicectl_first_word_of run show explain unload stop' -a '(__sluicectl_models)'
+complete -c sluicectl -n '__sluicectl_first_word_of run show explain load unload stop' -a '(__sluicectl_models)'
 complete -c sluicectl -n '__sluicectl_first_word_of key' -a 'new hash'
 complete -c sluicectl -n '__sluicectl_first_word_of help' -a "$__sluicectl_verbs"
 complete -c sluicectl -n '__sluicectl_first_word_of check-config' -F

@@ -474,7 +474,7 @@ func TestUnknownModel(t *testing.T) {
 
 func TestNotServed(t *testing.T) {
 	client := dial(t)
-	api, ctl, ctx := pb.NewEngineClient(client), pb.NewControlClient(client), within(t, patience)
+	api, ctx := pb.NewEngineClient(client), within(t, patience)
 	upload := func() error {
 		stream, err := api.Upload(ctx)
 		if err != nil {
@@ -488,7 +488,6 @@ func TestNotServed(t *testing.T) {
 	}
 	calls := map[string]func() error{
 		"Upload": upload,
-		"Load":   func() error { _, err := ctl.Load(ctx, &pb.LoadRequest{Model: "m"}); return err },
 	}
 	for name, call := range calls {
 		if err := call(); status.Code(err) != codes.Unimplemented {

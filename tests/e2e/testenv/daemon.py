@@ -181,7 +181,7 @@ class Daemon:
                 s = client.status()
             last[:] = [s]
             held = [d.slots_in_use for d in s.deployments]
-            return not (s.calls_queued or s.calls_running or s.tickets or any(held))
+            return not (s.calls_queued or s.calls_running or s.tickets or s.reservations or any(held))
 
         eventually(is_idle, f"no calls and no tickets once the clients are gone: {last}")
 

@@ -558,10 +558,6 @@ fn is_unimplemented<T>(answer: Result<T, ttrpc::Error>) -> bool {
 #[ignore]
 async fn not_served() {
     let client = dial().await;
-    let control = ControlClient::new(client.clone());
-    assert!(is_unimplemented(
-        control.load(patience(), &pb::LoadRequest::new()).await
-    ));
     let mut upload = EngineClient::new(client.clone())
         .upload(patience())
         .await
