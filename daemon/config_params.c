@@ -42,6 +42,7 @@ struct admission_params config_params_admission(const struct config *c)
                                  .max_queued_bytes = c->max_queued_bytes};
 
     p.max_granted = c->routing.max_parallel;
+    memcpy(p.max_queued_class, c->max_queued_class, sizeof p.max_queued_class);
     memcpy(p.max_wait_usec, c->max_wait_usec, sizeof p.max_wait_usec);
     memcpy(p.patience_usec, c->patience_usec, sizeof p.patience_usec);
     return p;

@@ -213,6 +213,7 @@ struct config {
     size_t max_queued;
     size_t max_queued_bytes;
     size_t max_queued_caller;
+    size_t max_queued_class[_CLASS_MAX]; /* 0: as many as there is room for */
     uint64_t max_wait_usec[_CLASS_MAX], patience_usec[_CLASS_MAX];
     char *kernel_root;    /* prefix of /proc and /sys for the readers of memory; "" */
     char *pressure_group; /* of the model server: "auto", "none", a unit's name or a path */

@@ -85,6 +85,9 @@ static const struct key keys[] = {
 
     {"queue.length", TYPE_COUNT, AT(max_queued), 1, 65536},
     {"queue.per_caller", TYPE_COUNT, AT(max_queued_caller), 1, 65536},
+    {"queue.class.interactive", TYPE_COUNT, AT(max_queued_class[CLASS_INTERACTIVE]), 0, 65536},
+    {"queue.class.batch", TYPE_COUNT, AT(max_queued_class[CLASS_BATCH]), 0, 65536},
+    {"queue.class.background", TYPE_COUNT, AT(max_queued_class[CLASS_BACKGROUND]), 0, 65536},
     {"queue.bytes", TYPE_SIZE, AT(max_queued_bytes), 64 * KIB, 2 * GIB},
     {"queue.wait.interactive", TYPE_DURATION, AT(max_wait_usec[CLASS_INTERACTIVE]), SECOND / 10,
      24 * HOUR},
@@ -120,9 +123,9 @@ static const struct key keys[] = {
 };
 
 /* The names on the way to those. */
-static const char *const groups[] = {"limits",     "timeouts",       "queue",
-                                     "queue.wait", "queue.patience", "pressure",
-                                     "memory",     "spill",          "http"};
+static const char *const groups[] = {"limits",         "timeouts",    "queue",    "queue.wait",
+                                     "queue.patience", "queue.class", "pressure", "memory",
+                                     "spill",          "http"};
 
 /* ---------------------------------------------------------------- scalars */
 

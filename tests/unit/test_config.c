@@ -487,8 +487,8 @@ START_TEST(every_key_of_sluice)
                    "    connect: 700ms, first_byte: 8m, gap: 1h30m}\n"
                    "  idle_exit: 9m\n"
                    "  slots: 10\n"
-                   "  queue: {length: 11, bytes: 12MiB, wait: {interactive: 13s, batch: "
-                   "14s, background: 15s}}\n"
+                   "  queue: {length: 11, class: {interactive: 7, batch: 8}, bytes: 12MiB,\n"
+                   "          wait: {interactive: 13s, batch: 14s, background: 15s}}\n"
                    "  pressure: {enabled: off, kernel_root: /fake, group: vllm.service}\n"
                    "  http: {allowed_hosts: [GW.lan, '[fd00::5]'], allowed_origins: "
                    "['https://App.lan', 'http://x:3000']}\n");
@@ -515,6 +515,9 @@ START_TEST(every_key_of_sluice)
     ck_assert_uint_eq(c->slots, 10);
     ck_assert_uint_eq(c->max_queued, 11);
     ck_assert_uint_eq(c->max_queued_bytes, 12 * 1024 * 1024);
+    ck_assert_uint_eq(c->max_queued_class[CLASS_INTERACTIVE], 7);
+    ck_assert_uint_eq(c->max_queued_class[CLASS_BATCH], 8);
+    ck_assert_uint_eq(c->max_queued_class[CLASS_BACKGROUND], 0);
     ck_assert_uint_eq(c->max_wait_usec[CLASS_INTERACTIVE], 13 * USEC_PER_SEC);
     ck_assert_uint_eq(c->max_wait_usec[CLASS_BATCH], 14 * USEC_PER_SEC);
     ck_assert_uint_eq(c->max_wait_usec[CLASS_BACKGROUND], 15 * USEC_PER_SEC);

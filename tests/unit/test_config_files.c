@@ -133,6 +133,7 @@ START_TEST(the_shipped_file_shows_the_defaults)
     ck_assert_uint_eq(c->slots, d->slots);
     ck_assert_uint_eq(c->max_queued, d->max_queued);
     ck_assert_uint_eq(c->max_queued_caller, d->max_queued_caller);
+    ck_assert_mem_eq(c->max_queued_class, d->max_queued_class, sizeof c->max_queued_class);
     ck_assert_uint_eq(c->max_queued_bytes, d->max_queued_bytes);
     for (size_t i = 0; i < _CLASS_MAX; i++) {
         ck_assert_uint_eq(c->max_wait_usec[i], d->max_wait_usec[i]);
