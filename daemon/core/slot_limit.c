@@ -32,10 +32,7 @@ unsigned slot_limit_now(const struct slot_limit *l, unsigned n_slots, enum press
                         bool is_local)
 {
     unsigned n = l->n_less < n_slots ? n_slots - l->n_less : 1;
-    unsigned n_by_memory = level >= PRESSURE_L3   ? 1
-                           : level >= PRESSURE_L2 ? (n_slots + 1) / 2
-                                                  : n_slots;
+    unsigned n_by_memory = level >= PRESSURE_L3 ? 1 : level >= PRESSURE_L2 ? (n_slots + 1) / 2 : n;
 
-    n = n > 0 ? n : 1;
-    return is_local && n_by_memory < n ? n_by_memory : n;
+    return is_local && n_by_memory > 0 && n_by_memory < n ? n_by_memory : n;
 }
