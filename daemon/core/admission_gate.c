@@ -26,7 +26,6 @@
 
 #include "base/clock.h"
 #include "core/admission_internal.h"
-#include "core/predicted_wait.h"
 
 /*
  * In simulation 0.5 to 0.8 of it were equal and more was worse; the rest is for errors of the
@@ -37,249 +36,6 @@
 
 #define PRESSURE_RETRY_L3 (15 * USEC_PER_SEC)
 #define PRESSURE_RETRY_L4 (30 * USEC_PER_SEC)
-
-/* Deployments of a group that are looked at for its service times; the others are like them. */
-#define SAMPLED_DEPLOYMENTS 16
-
-/* Who stands at the gate. */
-struct applicant {
-    const struct model_group *group;
-    const struct router_wish *wish;
-    struct caller_entry *caller;
-    enum call_class class;
-    size_t bytes;
-    uint64_t expected_usec; /* its service; 0: not known */
-    uint64_t patience_usec; /* from the moment when it was first wanted */
-    uint64_t budget_usec;   /* of the wait */
-    uint64_t age_usec;      /* since then, as far as is known; 0 but for retries */
-    unsigned n_retries;
-    bool is_away;   /* it leaves the device: other deployments, and another wait */
-    bool has_sides; /* some of the group is on the device: who leaves and who stays share nothing */
-};
-
-static const struct router_wish away = {.is_away = true};
-
-static bool is_away(const struct router_wish *wish)
-{
-    return wish && wish->is_away;
-}
-
-/* Do t and p, who ask for the same group, wait for the same slots? */
-static bool is_on_side(const struct applicant *p, const struct ticket *t)
-{
-    return !p->has_sides || t->is_away == p->is_away;
-}
-
-/* ---------------------------------------------------------------- what is expected */
-
-static uint64_t expected_at(const struct deployment *d, const struct caller_entry *c,
-                            enum call_class class)
-{
-    uint64_t own = caller_entry_service(c, class, d->serial);
-
-    return own > 0 ? own : service_time_median(&d->service, class);
-}
-
-/* Of all that is known of other models, the middle. */
-static uint64_t expected_anywhere(struct admission *a, enum call_class class)
-{
-    uint64_t known[SAMPLED_DEPLOYMENTS];
-    size_t n = 0;
-
-    list_for_each (l, &a->router->deployments) {
-        const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
-        uint64_t usec = service_time_median(&d->service, class);
-
-        a->n_steps++;
-        for (size_t i = n; usec > 0 && n < SAMPLED_DEPLOYMENTS; i--) {
-            if (i == 0 || known[i - 1] <= usec) {
-                known[i] = usec;
-                n++;
-                break;
-            }
-            known[i] = known[i - 1];
-        }
-    }
-    return n > 0 ? known[n / 2] : 0;
-}
-
-static uint64_t expected_service(struct admission *a, const struct model_group *group,
-                                 const struct caller_entry *c, enum call_class class)
-{
-    uint64_t sum = 0;
-    unsigned n = 0;
-
-    for (size_t i = 0; i < group->n_deployments && i < SAMPLED_DEPLOYMENTS; i++) {
-        uint64_t usec = expected_at(group->deployments[i], c, class);
-
-        a->n_steps++;
-        sum += usec;
-        n += usec > 0;
-    }
-    return n > 0 ? sum / n : expected_anywhere(a, class);
-}
-
-/* ---------------------------------------------------------------- what is before it */
-
-/* Does a deployment serve the group as long as better ones are there? */
-static bool is_of_level(const struct deployment *d, const struct router_outlook *level,
-                        uint64_t now_usec)
-{
-    uint32_t own = d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
-
-    return d->backend && own == level->order && deployment_is_doubted(d) == level->is_doubted &&
-           deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
-}
-
-static void look_at_slots(const struct admission *a, const struct applicant *p, uint64_t now_usec,
-                          struct wait_outlook *o)
-{
-    const struct model_group *g = p->group;
-    struct router_outlook level;
-    uint64_t above_usec = 0;
-    unsigned n_slots = 0;
-
-    if (!router_look_ahead(a->router, g, p->is_away ? &away : NULL, now_usec, &level)) {
-        return;
-    }
-    for (size_t i = 0; i < g->n_deployments; i++) {
-        const struct deployment *d = g->deployments[i];
-        unsigned n = deployment_slots(d, a->router->level);
-
-        if (!is_of_level(d, &level, now_usec) || (p->is_away && d->is_local)) {
-            continue;
-        }
-        o->n_slots += n;
-        o->n_free += n > d->in_use ? n - d->in_use : 0;
-        if (i < SAMPLED_DEPLOYMENTS) {
-            above_usec += service_time_above(&d->service, p->class, now_usec);
-            n_slots += n;
-        }
-    }
-    if (n_slots > 0) {
-        uint64_t permille = above_usec * 1000 / (n_slots * SERVICE_SHARE_WINDOW_USEC);
-
-        o->above_permille = permille < 1000 ? (unsigned) permille : 1000;
-    }
-}
-
-static bool runs_for(const struct ticket *t, const struct applicant *p)
-{
-    const struct model_group *g = p->group;
-
-    if (t->group == g) {
-        return is_on_side(p, t);
-    }
-    for (size_t i = 0; i < g->n_deployments && i < SAMPLED_DEPLOYMENTS; i++) {
-        if (g->deployments[i] == t->deployment) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * What is left of a call that runs. One that has run for longer than was expected is of the long
- * ones: it is expected to go on for a quarter of what it took so far.
- */
-static uint64_t rest_of(const struct ticket *t, uint64_t now_usec)
-{
-    uint64_t used = usec_since(now_usec, t->granted_at_usec);
-    uint64_t least = t->expected_usec / 10;
-    uint64_t rest = used < t->expected_usec ? t->expected_usec - used : used / 4;
-
-    return t->expected_usec == 0 ? 0 : rest > least ? rest : least;
-}
-
-static void look_at_running(struct admission *a, const struct applicant *p, uint64_t now_usec,
-                            struct wait_outlook *o)
-{
-    list_for_each (l, &a->granted) {
-        const struct ticket *t = ticket_of_link(l);
-
-        a->n_steps++;
-        if (runs_for(t, p)) {
-            o->residual_usec += rest_of(t, now_usec);
-        }
-    }
-}
-
-/* What waits in a lane for the slots that p wants. */
-static uint64_t backlog_of(struct admission *a, const struct fair_lane *lane,
-                           const struct applicant *p, unsigned *n)
-{
-    uint64_t usec = 0;
-
-    list_for_each (l, &lane->items) {
-        const struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
-
-        a->n_steps++;
-        if (t->group == p->group && is_on_side(p, t)) {
-            usec += t->expected_usec;
-            ++*n;
-        }
-    }
-    return usec;
-}
-
-static void look_at_class(struct admission *a, const struct applicant *p, struct wait_outlook *o)
-{
-    const struct fair_lane *own = &p->caller->lanes[p->class], *lane = NULL;
-    uint64_t before = backlog_of(a, own, p, &o->n_ahead);
-    uint64_t claim = before + p->expected_usec;
-
-    o->class_usec += before;
-    while ((lane = fair_queue_lane(&a->fair, p->class, lane))) {
-        uint64_t most = claim * lane->weight / own->weight, usec;
-
-        if (lane == own) {
-            continue;
-        }
-        usec = backlog_of(a, lane, p, &o->n_ahead);
-        o->class_usec += usec < most ? usec : most;
-    }
-}
-
-static uint64_t wait_of(struct admission *a, const struct applicant *p, uint64_t now_usec)
-{
-    struct wait_outlook o = {0};
-
-    look_at_slots(a, p, now_usec, &o);
-    if (o.n_free > a->n_queued) {
-        return 0; /* the common case: nothing to wait for */
-    }
-    look_at_running(a, p, now_usec, &o);
-    for (int c = 0; c < (int) p->class; c++) {
-        struct fair_lane *lane = NULL;
-
-        while ((lane = fair_queue_lane(&a->fair, (enum call_class) c, lane))) {
-            o.above_usec += backlog_of(a, lane, p, &o.n_ahead);
-        }
-    }
-    look_at_class(a, p, &o);
-    if (admission_level(a) == PRESSURE_L0 && p->class == CLASS_BATCH) {
-        o.floor_permille = CLASS_FLOOR_PERMILLE;
-        o.floor_first_usec = p->expected_usec;
-    }
-    if (p->class == CLASS_INTERACTIVE && p->group->floor.n_queued[CLASS_BATCH] > 0) {
-        o.below_permille = CLASS_FLOOR_PERMILLE;
-    }
-    return predicted_wait(&o);
-}
-
-uint64_t admission_predict(struct admission *a, const struct model_group *group,
-                           const struct caller_name *caller, enum call_class class,
-                           uint64_t now_usec)
-{
-    struct caller_entry *c = caller_table_find(&a->callers, caller);
-    struct applicant p = {.group = group,
-                          .caller = c ? c : &a->callers.entries[0],
-                          .class = class,
-                          .has_sides = model_group_has_local(group)};
-
-    p.expected_usec = expected_service(a, group, p.caller, class);
-    return wait_of(a, &p, now_usec);
-}
 
 /* ---------------------------------------------------------------- refusals */
 
@@ -351,7 +107,7 @@ struct verdict admission_turn_away(struct admission *a, const struct ticket *t, 
     if (code == ERRCODE_MEMORY_PRESSURE) {
         return spread(a, verdict(code, PRESSURE_RETRY_L3));
     }
-    return refuse(a, &p, code, t->group ? wait_of(a, &p, now_usec) : 0, now_usec);
+    return refuse(a, &p, code, t->group ? admission_wait(a, &p, now_usec) : 0, now_usec);
 }
 
 /* ---------------------------------------------------------------- the door */
@@ -503,7 +259,7 @@ static bool passes_through(const struct admission *a, const struct applicant *p,
     struct wait_outlook slots = {0};
 
     if (p->is_away && has_room_for(a, p->bytes)) {
-        look_at_slots(a, p, now_usec, &slots);
+        admission_look_at_slots(a, p, now_usec, &slots);
     }
     return slots.n_free > 0;
 }
@@ -551,20 +307,42 @@ static bool is_soon_enough(const struct applicant *p, uint64_t wait_usec, uint64
            caller_entry_keeps_promise(p->caller, p->class, now_usec);
 }
 
+static uint64_t stay_of(const struct admission *a, const struct applicant *p,
+                        const struct admission_ask *ask, uint64_t now_usec)
+{
+    uint64_t own = ask->max_stay_usec > 0 ? ask->max_stay_usec : UINT64_MAX;
+
+    return least(least(own, a->params.max_wait_usec[p->class]),
+                 usec_since(ask->own_deadline_at_usec, now_usec));
+}
+
+/*
+ * Would it leave before its model is there? Patience is no measure of that: a model that takes longer
+ * to load than anybody's would never be loaded.
+ */
+static bool is_in_vain(const struct applicant *p, uint64_t model_usec, uint64_t wait_usec)
+{
+    return model_usec > 0 && usec_add(model_usec, wait_usec) >= p->stay_usec;
+}
+
 static struct verdict gate(struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
     struct verdict v = spread(a, door(a, p, now_usec));
-    uint64_t wait_usec;
+    uint64_t wait_usec, model_usec;
 
     if (v.code != ERRCODE_NONE) {
         return v;
     }
-    wait_usec = wait_of(a, p, now_usec);
+    wait_usec = admission_wait(a, p, now_usec);
     if (!caller_has_room(a, p->caller)) {
         return refuse(a, p, ERRCODE_CLIENT_QUEUE_FULL, wait_usec, now_usec);
     }
     if (!is_soon_enough(p, wait_usec, now_usec)) {
         return refuse(a, p, ERRCODE_PREDICTED_WAIT, wait_usec, now_usec);
+    }
+    model_usec = admission_wait_for_model(a, p, now_usec);
+    if (is_in_vain(p, model_usec, wait_usec)) {
+        return refuse(a, p, ERRCODE_PREDICTED_WAIT, usec_add(model_usec, wait_usec), now_usec);
     }
     if (!find_room(a, p, now_usec)) {
         return refuse(a, p, ERRCODE_QUEUE_FULL, wait_usec, now_usec);
@@ -581,14 +359,15 @@ static struct applicant applicant_of(struct admission *a, const struct ticket *t
                           .caller = caller_table_take(&a->callers, &ask->caller, now_usec),
                           .bytes = ask->bytes,
                           .n_retries = ask->n_retries,
-                          .is_away = is_away(t->wish),
+                          .is_away = admission_is_away(t->wish),
                           .has_sides = model_group_has_local(group)};
 
     p.class = ask->class > p.caller->class ? ask->class : p.caller->class;
-    p.expected_usec = expected_service(a, group, p.caller, p.class);
+    p.expected_usec = admission_expected(a, group, p.caller, p.class);
     p.patience_usec = patience_of(a, p.class, p.expected_usec);
     p.age_usec = retry_after_age(&a->retry, p.class, p.n_retries, now_usec);
     p.budget_usec = budget_of(a, &p, ask, now_usec);
+    p.stay_usec = stay_of(a, &p, ask, now_usec);
     return p;
 }
 
@@ -601,16 +380,18 @@ void admission_explain(struct admission *a, const struct model_group *group,
                           .wish = wish,
                           .caller = known ? known : &a->callers.entries[0],
                           .bytes = ask->bytes,
-                          .is_away = is_away(wish),
+                          .is_away = admission_is_away(wish),
                           .has_sides = model_group_has_local(group)};
     struct ticket *victim = NULL;
     struct wait_outlook slots = {0};
+    uint64_t model_usec;
 
     /* who is not known yet has nothing waiting; of "others" only the weight is his */
     p.class = known && ask->class < known->class ? known->class : ask->class;
-    p.expected_usec = expected_service(a, group, p.caller, p.class);
+    p.expected_usec = admission_expected(a, group, p.caller, p.class);
     p.patience_usec = patience_of(a, p.class, p.expected_usec);
     p.budget_usec = budget_of(a, &p, ask, now_usec);
+    p.stay_usec = stay_of(a, &p, ask, now_usec);
     *ret = (struct admission_outlook) {.class = p.class,
                                        .limit_usec = limit_of(&p),
                                        .service_usec = p.expected_usec,
@@ -619,13 +400,16 @@ void admission_explain(struct admission *a, const struct model_group *group,
     if (ret->code != ERRCODE_NONE) {
         return;
     }
-    ret->wait_usec = wait_of(a, &p, now_usec);
+    ret->wait_usec = admission_wait(a, &p, now_usec);
+    model_usec = admission_wait_for_model(a, &p, now_usec);
     ret->code = known && !caller_has_room(a, known)             ? ERRCODE_CLIENT_QUEUE_FULL
                 : !is_soon_enough(&p, ret->wait_usec, now_usec) ? ERRCODE_PREDICTED_WAIT
+                : is_in_vain(&p, model_usec, ret->wait_usec)    ? ERRCODE_PREDICTED_WAIT
                 : !passes_through(a, &p, now_usec) && !can_find_room(a, &p, &victim)
                     ? ERRCODE_QUEUE_FULL
                     : ERRCODE_NONE;
-    look_at_slots(a, &p, now_usec, &slots);
+    ret->wait_usec = usec_add(ret->wait_usec, model_usec);
+    admission_look_at_slots(a, &p, now_usec, &slots);
     ret->has_slot = ret->code == ERRCODE_NONE && slots.n_free > a->n_queued;
     ret->would_displace = ret->code == ERRCODE_NONE && victim;
 }
@@ -645,13 +429,8 @@ static void note_arrival(struct admission *a, struct model_group *group, const s
 }
 
 static void take_in(struct admission *a, struct ticket *t, struct model_group *group,
-                    const struct applicant *p, const struct admission_ask *ask, uint64_t now_usec)
+                    const struct applicant *p, uint64_t now_usec)
 {
-    uint64_t max_wait = a->params.max_wait_usec[p->class];
-
-    if (ask->max_stay_usec > 0 && ask->max_stay_usec < max_wait) {
-        max_wait = ask->max_stay_usec;
-    }
     *t = (struct ticket) {
         .state = TICKET_HOME,
         .caller = p->caller,
@@ -665,7 +444,7 @@ static void take_in(struct admission *a, struct ticket *t, struct model_group *g
         .age_usec = p->age_usec,
         .was_preempted = t->was_preempted,
         .is_away = p->is_away,
-        .deadline_at_usec = least(ask->own_deadline_at_usec, usec_add(now_usec, max_wait)),
+        .deadline_at_usec = usec_add(now_usec, p->stay_usec),
     };
     list_init(&t->link);
     a->expires_at_usec = least(a->expires_at_usec, t->deadline_at_usec);
@@ -684,7 +463,7 @@ struct verdict admission_enqueue(struct admission *a, struct ticket *t, struct m
     v = gate(a, &p, now_usec);
     if (v.code == ERRCODE_NONE) {
         t->place = 0;
-        take_in(a, t, group, &p, ask, now_usec);
+        take_in(a, t, group, &p, now_usec);
     }
     return v;
 }
@@ -701,7 +480,7 @@ struct verdict admission_requeue(struct admission *a, struct ticket *t, struct m
     a->router->level = admission_level(a);
     v = had_place ? spread(a, door(a, &p, now_usec)) : gate(a, &p, now_usec);
     if (v.code == ERRCODE_NONE) {
-        take_in(a, t, group, &p, ask, now_usec);
+        take_in(a, t, group, &p, now_usec);
         t->not_before_usec = not_before_usec;
     }
     return v;

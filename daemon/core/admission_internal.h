@@ -1,9 +1,11 @@
 #pragma once
 /*
  * What the parts of core/admission share: admission.c (tickets and where they are),
- * admission_gate.c (who comes in), admission_dispatch.c (who runs). Nobody else includes this.
+ * admission_gate.c (who comes in), admission_outlook.c (what a call would wait), admission_dispatch.c
+ * (who runs). Nobody else includes this.
  */
 #include "core/admission.h"
+#include "core/predicted_wait.h"
 
 /* Of this level and above, of the memory; L0 without a gauge. */
 enum pressure_level admission_level(const struct admission *a);
@@ -41,6 +43,45 @@ void admission_serve(struct admission *a, struct ticket *t, struct deployment *d
  */
 struct verdict admission_turn_away(struct admission *a, const struct ticket *t, enum errcode code,
                                    uint64_t now_usec);
+
+/* ---------------------------------------------------------------- admission_outlook.c */
+
+/* Who stands at the gate. */
+struct applicant {
+    const struct model_group *group;
+    const struct router_wish *wish;
+    struct caller_entry *caller;
+    enum call_class class;
+    size_t bytes;
+    uint64_t expected_usec; /* its service; 0: not known */
+    uint64_t patience_usec; /* from the moment when it was first wanted */
+    uint64_t budget_usec;   /* of the wait */
+    uint64_t stay_usec;     /* the longest that it may be in the queue */
+    uint64_t age_usec;      /* since then, as far as is known; 0 but for retries */
+    unsigned n_retries;
+    bool is_away;   /* it leaves the device: other deployments, and another wait */
+    bool has_sides; /* some of the group is on the device: who leaves and who stays share nothing */
+};
+
+static inline bool admission_is_away(const struct router_wish *wish)
+{
+    return wish && wish->is_away;
+}
+
+/* How long such calls hold a slot; 0: not known. */
+uint64_t admission_expected(struct admission *a, const struct model_group *group,
+                            const struct caller_entry *c, enum call_class class);
+
+/* The slots that it could have, and what classes above took of them. */
+void admission_look_at_slots(const struct admission *a, const struct applicant *p,
+                             uint64_t now_usec, struct wait_outlook *o);
+
+/* What it would wait for a slot. */
+uint64_t admission_wait(struct admission *a, const struct applicant *p, uint64_t now_usec);
+
+/* What it would wait for its model at least, where that has to be loaded. */
+uint64_t admission_wait_for_model(struct admission *a, const struct applicant *p,
+                                  uint64_t now_usec);
 
 /* ---------------------------------------------------------------- admission_dispatch.c */
 

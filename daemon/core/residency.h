@@ -187,6 +187,14 @@ const char *residency_describe(const struct residency *r, const struct deploymen
                                const char *name, uint64_t now_usec,
                                char ret_text[RESIDENCY_TEXT_BYTES]);
 
+/*
+ * How long such a call would wait for the model at least: for what is left of its load, or the load
+ * itself, and for levels at which none begins. 0: not at all, as far as is known; nor does the first
+ * that asks for a model, as a load begins with somebody who waits for it.
+ */
+uint64_t residency_wait(const struct residency *r, const struct deployment *d, const char *name,
+                        uint64_t now_usec);
+
 /* A call of this class, there since then, would be given to d if it could serve. */
 void residency_want(struct residency *r, const struct deployment *d, const char *name,
                     enum call_class class, uint64_t since_usec);

@@ -228,6 +228,61 @@ struct residency_refusal residency_refusal(const struct residency *r, const stru
              : (struct residency_refusal) {.code = ERRCODE_NONE};
 }
 
+/* ---------------------------------------------------------------- what a wait would be at least */
+
+/* What is left of a load; one that takes longer than ever goes on for a tenth of that. */
+static uint64_t rest_of_load(const struct residency *r, const struct residency_model *m,
+                             uint64_t now_usec)
+{
+    uint64_t load = residency_need(r, m).load_usec;
+    uint64_t rest = usec_since(load, usec_since(now_usec, m->since_usec));
+
+    return m->state == RESIDENCY_RESERVED ? load : rest > load / 10 ? rest : load / 10;
+}
+
+static uint64_t until_a_load(const struct residency *r, const struct residency_model *m,
+                             uint64_t now_usec)
+{
+    const struct residency_model *moving = residency_moving(r);
+    uint64_t at, rest = 0;
+
+    if (!residency_level_allows(r, now_usec, &at)) {
+        return at == USEC_NEVER ? CALM_USEC : usec_since(at, now_usec);
+    }
+    if (m->wants.n == 0) {
+        return 0;
+    }
+    if (moving && moving != m && moving->state != RESIDENCY_UNLOADING) {
+        rest = rest_of_load(r, moving, now_usec);
+    }
+    return rest;
+}
+
+uint64_t residency_wait(const struct residency *r, const struct deployment *d, const char *name,
+                        uint64_t now_usec)
+{
+    const struct residency_model *m = known(r, d, name);
+    uint64_t before;
+
+    if (!m || !residency_has_budget(r, m)) {
+        return 0;
+    }
+    switch (m->state) {
+    case RESIDENCY_RESIDENT:
+        break;
+    case RESIDENCY_RESERVED:
+    case RESIDENCY_LOADING:
+        return rest_of_load(r, m, now_usec);
+    case RESIDENCY_UNLOADED:
+    case RESIDENCY_FAILED:
+    case RESIDENCY_DRAINING:
+    case RESIDENCY_UNLOADING:
+        before = until_a_load(r, m, now_usec);
+        return before > 0 || m->wants.n > 0 ? before + residency_need(r, m).load_usec : 0;
+    }
+    return 0;
+}
+
 static unsigned long long mib(uint64_t bytes)
 {
     return bytes / RESIDENCY_MIB;

@@ -35,7 +35,7 @@ static inline void add_group(struct router_plan *plan, const char *name, unsigne
 
     struct deployment *d = deployment_new(
         &(struct deployment_spec) {
-            .id = name, .fingerprint = name, .provider = "mock", .slots = slots},
+            .id = name, .fingerprint = name, .provider = "mock", .slots = slots, .is_local = true},
         b);
 
     ck_assert_ptr_nonnull(d);
