@@ -17,6 +17,7 @@
 #include "server_guard.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -221,7 +222,10 @@ static void restart(struct server_guard *s, uint64_t now_usec)
     hold_all(s); /* for as long as this state may last */
     r = unit_restart_start(s->owner->event, s->unit, on_restarted, s, &s->restart);
     if (r < 0) {
-        write_restart(s, strerror(-r), now_usec);
+        char why[128];
+
+        (void) snprintf(why, sizeof why, UNIT_RESTART_NO_BUS "%s", strerror(-r));
+        write_restart(s, why, now_usec);
         act(s, hang_guard_restarted(&s->state, false), now_usec);
     }
 }

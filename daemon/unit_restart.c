@@ -96,6 +96,28 @@ static int on_job_removed(sd_bus_message *m, void *ctx, sd_bus_error *ret_error)
     return 0;
 }
 
+static const char *text_of(const sd_bus_error *error)
+{
+    return error->message ? error->message : error->name;
+}
+
+/* Without polkit, or without a rule: systemd of one's own accord lets root do it, and nobody else. */
+static void refused(struct unit_restart *u, const sd_bus_error *error)
+{
+    char why[ERROR_BYTES];
+
+    if (!sd_bus_error_has_names(error, SD_BUS_ERROR_ACCESS_DENIED,
+                                SD_BUS_ERROR_INTERACTIVE_AUTHORIZATION_REQUIRED)) {
+        end(u, text_of(error));
+        return;
+    }
+    (void) snprintf(why, sizeof why,
+                    "polkit does not let this user do it, `sudo sluicectl doctor` says what does "
+                    "(%.64s)",
+                    text_of(error));
+    end(u, why);
+}
+
 static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *ret_error)
 {
     struct unit_restart *u = ctx;
@@ -103,7 +125,7 @@ static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *ret_error)
     const char *job;
 
     if (error) {
-        end(u, error->message ? error->message : error->name);
+        refused(u, error);
     } else if (sd_bus_message_read(m, "o", &job) < 0 || strlen(job) >= sizeof u->job) {
         end(u, "the service manager answered with something else than a job");
     } else {
@@ -116,9 +138,11 @@ static int on_reply(sd_bus_message *m, void *ctx, sd_bus_error *ret_error)
 static int on_matched(sd_bus_message *m, void *ctx, sd_bus_error *ret_error)
 {
     const sd_bus_error *error = sd_bus_message_get_error(m);
+    char why[ERROR_BYTES];
 
     if (error) {
-        end(ctx, error->message ? error->message : error->name);
+        (void) snprintf(why, sizeof why, UNIT_RESTART_NO_BUS "%.100s", text_of(error));
+        end(ctx, why);
     }
     return 0;
 }

@@ -7,6 +7,9 @@
 
 #include "base/macros.h"
 
+/* How error begins where nobody could be asked. */
+#define UNIT_RESTART_NO_BUS "the service manager cannot be asked over D-Bus: "
+
 struct unit_restart;
 
 /*

@@ -189,6 +189,7 @@ static int examine(const struct doctor_options *options, struct doctor *d)
     }
     doctor_check_kernel(d);
     doctor_check_daemon(d);
+    doctor_check_restart(d);
     if (d->n_servers == 0) {
         (void) doctor_add_server(d, "http://127.0.0.1:11434", 0);
     }

@@ -3,8 +3,8 @@
  * sluicectl doctor: what its checks share. A check looks at one thing of this machine and tells what
  * it found, as a sentence, and where something is to be done the command that does it.
  *
- * doctor.c owns the list and prints it; doctor_kernel.c, doctor_ollama.c, doctor_models.c and
- * doctor_daemon.c are the checks; doctor_files.c is how they look: at files and programs below one
+ * doctor.c owns the list and prints it; doctor_kernel.c, doctor_ollama.c, doctor_models.c,
+ * doctor_daemon.c and doctor_restart.c are the checks; doctor_files.c is how they look: at files and programs below one
  * folder, so that a tree of files stands for a machine in tests.
  */
 #include <stdbool.h>
@@ -106,5 +106,6 @@ void doctor_fix_unit(struct doctor *d, const char *unit, const char *lines);
 
 void doctor_check_kernel(struct doctor *d);
 void doctor_check_daemon(struct doctor *d);
+void doctor_check_restart(struct doctor *d);
 void doctor_check_ollama(struct doctor *d);
 void doctor_check_models(struct doctor *d, const struct doctor_server *server);

@@ -179,7 +179,7 @@ int doctor_run(const struct doctor *d, char *const words[], char *out, size_t si
 void doctor_unit_load(const struct doctor *d, const char *name, struct doctor_unit *ret_unit)
 {
     static const char *const properties =
-        "--property=LoadState,ActiveState,MainPID,Environment,DropInPaths,OOMPolicy,OOMScoreAdjust,"
+        "--property=LoadState,ActiveState,MainPID,User,Environment,DropInPaths,OOMPolicy,OOMScoreAdjust,"
         "MemoryHigh,MemoryMax,MemorySwapMax,LimitNOFILE";
     char program[DOCTOR_PATH_BYTES], unit[64], state[32];
     char show[] = "show", wanted[192];

@@ -320,6 +320,79 @@ def test_who_may_connect(env, machine, server) -> None:
     assert finding["fix"].startswith(f"sudo usermod -aG {elsewhere.group.gr_name} ")
 
 
+# ---------------------------------------------------------------------------------------------- what may be restarted
+
+RESTARTS = """\
+sluice:
+  upstreams:  # restart_unit: none.service
+    http://localhost:11434: {{restart_unit: {unit}}}
+    #  http://localhost:11435: {{restart_unit: commented.service}}
+    http://localhost:11436:
+      restart_unit: "{unit}" # twice
+"""
+
+
+def restartable(machine: Machine, unit: str = "ollama.service", pkcheck: str = "exit 0") -> None:
+    """Named in the configuration; and a polkit that answers so, when asked the right thing."""
+    question = "--action-id org.freedesktop.systemd1.manage-units --process 4712 --detail unit {} --detail verb restart"
+    machine.write("/etc/sluice/sluice.yaml", RESTARTS.format(unit=unit))
+    machine.write("/usr/bin/pkcheck", f'#!/bin/sh\n[ "$*" = "{question.format(unit)}" ] || exit 3\n{pkcheck}\n').chmod(0o755)
+    machine.units["sluice.service"].update(User="sluice", MainPID="4712")
+    machine.write_units()
+
+
+def test_it_may_be_restarted(examine, machine) -> None:
+    restartable(machine)
+    doctor = examine()
+    assert doctor.findings == [] and [c["state"] for c in doctor.of("restart")] == ["fine"]
+    machine.write("/etc/sluice/sluice.yaml", "sluice: {upstreams: {'http://localhost:11434': {restart_unit: off}}}\n")
+    assert not examine(None).of("restart"), "off is off"
+
+
+def test_polkit_does_not_let_it(examine, machine) -> None:
+    """The fix is the shipped rule with that unit's name, and without one there is none to copy."""
+    machine.units["llama@1.service"] = {"LoadState": "loaded"}
+    restartable(machine, "llama@1.service", "exit 1")
+    finding = examine().finding()
+    assert finding["check"] == "restart" and "user sluice" in finding["text"] and finding["fix"] == ""
+    machine.write("/usr/share/polkit-1/rules.d/50-sluice.rules", "")
+    fix = examine_again(examine)["fix"]
+    assert "s/ollama[.]service/llama@1.service/" in fix and "/etc/polkit-1/rules.d/50-sluice-llama@1.service.rules" in fix
+
+
+def test_there_is_no_polkit(examine, machine) -> None:
+    restartable(machine)
+    machine.remove("/usr/bin/pkcheck")
+    machine.write("/usr/bin/apt-get", "")
+    assert examine().finding()["fix"] == "sudo apt-get install -y polkitd"
+    machine.units["sluice.service"]["User"] = ""
+    machine.write_units()
+    assert examine(None).findings == [], "root needs none"
+
+
+def test_there_is_no_such_unit(examine, machine) -> None:
+    restartable(machine, "olama.service")
+    finding = examine().finding()
+    assert finding["check"] == "restart" and "olama.service" in finding["text"] and "list-unit-files" in finding["fix"]
+
+
+def test_what_does_not_run_cannot_be_asked_about(examine, machine) -> None:
+    restartable(machine)
+    machine.units["sluice.service"]["MainPID"] = "0"
+    machine.write_units()
+    doctor = examine()
+    assert doctor.findings == [] and [c["state"] for c in doctor.of("restart")] == ["unknown"]
+
+
+@pytest.mark.parametrize("text", ["restart_unit:", "restart_unit: '" + "x" * 5000 + "'", "restart_unit: $(reboot)", "restart_unit: \\x2d",
+                                  "#restart_unit: a.service", "restart_unit: a\n" * 20, "\0restart_unit: b", "x" * 400_000])
+def test_configuration_full_of_junk(machine, env, text: str) -> None:
+    restartable(machine)
+    machine.write("/etc/sluice/sluice.yaml", text)
+    doctor = Doctor(None, machine, "--ollama", f"127.0.0.1:{env.port()}")
+    assert {c["text"].split()[0] for c in doctor.of("restart")} <= {"/etc/sluice/sluice.yaml"}
+
+
 # ---------------------------------------------------------------------------------------------- for people
 
 
