@@ -37,7 +37,7 @@ boot_hindrance() {
 # What is in a root: an init, what builds sluice, what the tests run inside.
 boot_packages() {
     packages_build "$1"
-    printf '%s\n' systemd systemd-sysv dbus libpam-systemd passwd ca-certificates openssl python3
+    printf '%s\n' systemd systemd-sysv dbus dbus-user-session polkitd libpam-systemd passwd ca-certificates openssl python3
 }
 
 need_boot_root() {

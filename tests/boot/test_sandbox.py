@@ -50,7 +50,8 @@ def test_process_is_what_the_unit_says(running: Machine, figure) -> None:
     status = dict(line.split(":\t", 1) for line in running.run(f"cat /proc/{pid}/status").splitlines())
     assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
     assert {int(status[f"Cap{which}"], 16) for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
-    assert 61184 <= int(status["Uid"].split()[0]) <= 65519  # DynamicUser's own range, systemd.exec(5)
+    assert set(status["Uid"].split()) == {running.run("id -u sluice").strip()}
+    assert set(status["Gid"].split()) == {running.run("id -g sluice").strip()} and status["Groups"].split() in ([], status["Gid"].split()[:1])
     assert running.show("OOMScoreAdjust") == "-500"
     applied = running.run(f"cat /proc/{pid}/oom_score_adj").strip()
     if applied != "-500":  # below 0 needs CAP_SYS_RESOURCE, which this container may be without; systemd then goes on

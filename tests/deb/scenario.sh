@@ -41,6 +41,7 @@ before=$(remains)
 install_debs first
 ok "installs"
 getent group sluice >/dev/null || fail "there is no group sluice"
+id -u sluice >/dev/null || fail "there is no user sluice"
 [ "$(stat -c '%a %U %G' /run/sluice/rpc.sock)" = "660 root sluice" ] || fail "rpc.sock: $(stat -c '%a %U %G' /run/sluice/rpc.sock)"
 [ "$(stat -c '%a %U %G' /run/sluice/http.sock)" = "660 root sluice" ] || fail "http.sock: $(stat -c '%a %U %G' /run/sluice/http.sock)"
 pgrep -a sluiced && fail "the daemon runs before anybody asked"
@@ -80,6 +81,21 @@ ask() {
     done
     echo "$asked $refused"
 }
+# the version before it had no user of its own (DynamicUser=), only the group
+systemctl stop sluice.service
+[ "$(stat -c %U /usr/share/polkit-1/rules.d/50-sluice.rules)" = root ] || fail "no rule of polkit"
+userdel sluice
+getent group sluice >/dev/null || fail "the group, which has a member, went with the user"
+sed -i 's/^User=sluice$/DynamicUser=yes\nUser=sluiced/' "$(systemctl show -P FragmentPath sluice.service)"
+systemctl daemon-reload
+curl --silent --fail http://127.0.0.1:4000/v1/models | grep -w echo || fail "no answer under DynamicUser="
+[ "$(ps -o uid= -p "$(systemctl show -P MainPID sluice.service)")" -ge 61184 ] || fail "not under a user that systemd made up"
+[ -L /var/lib/sluice ] && [ -d /var/lib/private/sluice ] || fail "the state is not where DynamicUser= has it: $(ls -ld /var/lib/sluice)"
+touch /var/lib/private/sluice/learned && chown --reference=/var/lib/private/sluice /var/lib/private/sluice/learned
+keeps_state() {
+    [ ! -L /var/lib/sluice ] && [ -d /var/lib/sluice ] && [ ! -e /var/lib/private/sluice ] &&
+        [ "$(stat -c %U /var/lib/sluice /var/lib/sluice/learned | uniq)" = sluice ] || fail "the state after $1: $(ls -lad /var/lib/sluice/* /var/lib/private/*)"
+}
 touch /tmp/asking
 ask http://127.0.0.1:4000/v1/models >/tmp/tcp &
 ask --unix-socket /run/sluice/http.sock http://localhost/v1/models >/tmp/unix &
@@ -90,6 +106,9 @@ curl --silent --fail http://127.0.0.1:4000/v1/models | grep -w echo || fail "no 
 rm /tmp/asking
 wait
 [ "$old" != "$new" ] || fail "the upgrade did not restart the daemon"
+[ "$(ps -o user= -p "$new")" = sluice ] || fail "the upgraded daemon runs as $(ps -o user= -p "$new")"
+runuser -u member -- sluicectl models | grep -w echo || fail "a member of the group is none any more"
+keeps_state "the upgrade"
 grep -q "said by the packaged daemon" /etc/sluice/sluice.yaml || fail "the upgrade has overwritten an edited configuration"
 read -r asked_tcp refused_tcp </tmp/tcp
 read -r asked_unix refused_unix </tmp/unix
@@ -102,13 +121,16 @@ systemctl disable --now sluice-http.socket || fail "disable"
 install_debs first # a downgrade runs the same scripts
 [ "$(systemctl is-enabled sluice-http.socket)" = disabled ] || fail "an upgrade has enabled a disabled socket"
 [ "$(systemctl is-active sluice-http.socket)" = inactive ] || fail "an upgrade has started a disabled socket"
-ok "a socket that was disabled stays so"
+curl --silent --fail --unix-socket /run/sluice/http.sock http://localhost/v1/models | grep -w echo || fail "no answer after the downgrade"
+keeps_state "the downgrade"
+ok "a socket that was disabled stays so, and so does the state"
 
 # ---------------------------------------------------------------- remove, purge
 apt-get -q -y remove "${PACKAGES[@]}" || fail "does not go"
 pgrep -a sluiced && fail "the daemon outlives its package"
 [ ! -e /run/sluice ] || fail "left: $(find /run/sluice)"
 [ -e /etc/sluice/sluice.yaml ] || fail "remove has taken the configuration with it"
+keeps_state "the removal"
 curl --silent --max-time 10 http://127.0.0.1:4000/v1/models && fail "who answers?"
 [ "$(dpkg-query -W -f '${db:Status-Abbrev}\n' "${PACKAGES[@]}" 2>/dev/null | grep -vc "^un")" = 1 ] || fail "other packages than sluiced left something: $(dpkg -l "*sluice*")"
 ok "removes, and keeps the configuration"
@@ -116,6 +138,6 @@ dpkg --purge sluiced || fail "does not purge"
 after=$(remains)
 [ -z "$after" ] || fail "left after purge: $after"
 journalctl --list-catalog | grep -i sluice && fail "the journal's catalogue still has it"
-getent group sluice >/dev/null || fail "the group went with the package: files may belong to it"
+{ getent group sluice && getent passwd sluice; } >/dev/null || fail "user or group went with the package: files may belong to them"
 [ "$(systemctl is-system-running)" = running ] || [ "$(systemctl --failed --no-legend | grep -c sluice)" = 0 ] || fail "failed units"
-ok "purges without a trace (but for the group)"
+ok "purges without a trace (but for user and group)"

@@ -33,7 +33,7 @@ def expected_files(source, i):
     files += [i.libdir / "cmake/sluice" / name for name in (
         "sluiceConfig.cmake", "sluiceConfigVersion.cmake", "sluiceTargets.cmake", f"sluiceTargets-{build_type}.cmake")]
     files += [systemd / where / unit for where in ("system", "user") for unit in UNITS]
-    files += [i.prefix / "lib/sysusers.d/sluice.conf", Path("/etc/sluice/sluice.yaml")]
+    files += [i.prefix / "lib/sysusers.d/sluice.conf", share / "polkit-1/rules.d/50-sluice.rules", Path("/etc/sluice/sluice.yaml")]
     files += [doc / name for name in ("LICENSE", "README.md", "sluice.yaml", "examples/ollama.service.d/sluice.conf")]
     files += [doc / "examples/config" / p.name for p in (source / "config/examples").glob("*.yaml")]
     files += [doc / "examples/c" / p.name for p in (source / "clients/examples/c").iterdir()]
