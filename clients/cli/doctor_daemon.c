@@ -132,7 +132,7 @@ static void check_unit(struct doctor *d)
                     "sluice.service has OOMScoreAdjust=%s: when memory runs out it is killed as "
                     "early as anything else, and nobody refuses more work",
                     adjust[0] ? adjust : "0");
-        doctor_fix_unit(d, "sluice.service", "OOMScoreAdjust=-500");
+        doctor_fix_unit(d, "sluice.service", "OOMScoreAdjust=-900");
     } else if (strcmp(files, "infinity") != 0 && strtoull(files, NULL, 10) < MIN_FILES) {
         doctor_tell(d, "unit", DOCTOR_FINDING,
                     "sluice.service may open %s files: too few for its connections", files);

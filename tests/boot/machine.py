@@ -45,6 +45,7 @@ class Machine:
             ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", f"--machine=sluice-{self.suite}-{os.getpid()}",
              f"--directory={root}", "--read-only", "--volatile=overlay", "--private-network", f"--bind-ro={SOURCE}:/src",
              f"--bind={SOURCE / 'build/boot' / self.suite}:/build",
+             "--capability=CAP_IPC_LOCK",  # for test_limits.py
              "--console=read-only", "--boot"],
             # systemd 257 boots with the unified hierarchy only, whatever the host has
             env=dict(os.environ, SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1"),

@@ -52,11 +52,11 @@ def test_process_is_what_the_unit_says(running: Machine, figure) -> None:
     assert {int(status[f"Cap{which}"], 16) for which in ("Inh", "Prm", "Eff", "Bnd", "Amb")} == {0}
     assert set(status["Uid"].split()) == {running.run("id -u sluice").strip()}
     assert set(status["Gid"].split()) == {running.run("id -g sluice").strip()} and status["Groups"].split() in ([], status["Gid"].split()[:1])
-    assert running.show("OOMScoreAdjust") == "-500"
+    assert running.show("OOMScoreAdjust") == "-900" and running.show("ManagedOOMPreference") == "avoid"
     applied = running.run(f"cat /proc/{pid}/oom_score_adj").strip()
-    if applied != "-500":  # below 0 needs CAP_SYS_RESOURCE, which this container may be without; systemd then goes on
-        assert running.status("echo -500 >/proc/self/oom_score_adj") != 0
-        figure("OOMScoreAdjust=-500 not applied: the container may not set it")
+    if applied != "-900":  # below 0 needs CAP_SYS_RESOURCE, which this container may be without; systemd then goes on
+        assert running.status("echo -900 >/proc/self/oom_score_adj") != 0
+        figure("OOMScoreAdjust=-900 not applied: the container may not set it")
 
 
 def test_exposure(machine: Machine, figure) -> None:

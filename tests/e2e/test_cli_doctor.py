@@ -291,8 +291,8 @@ def test_no_daemon(machine, server) -> None:
 def test_unit_of_the_daemon(examine, machine) -> None:
     machine.units["sluice.service"]["OOMScoreAdjust"] = "0"
     machine.write_units()
-    assert "OOMScoreAdjust=-500" in examine().finding()["fix"]
-    machine.units["sluice.service"].update(OOMScoreAdjust="-900", LimitNOFILE="256")
+    assert "OOMScoreAdjust=-900" in examine().finding()["fix"]
+    machine.units["sluice.service"].update(OOMScoreAdjust="-500", LimitNOFILE="256")
     machine.write_units()
     assert "LimitNOFILE=65536" in examine_again(examine)["fix"]
 

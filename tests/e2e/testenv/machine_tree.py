@@ -23,7 +23,7 @@ GOOD_OLLAMA_UNIT = {
     "MemoryMax": "1717986918",
     "MemorySwapMax": "0",
 }
-GOOD_SLUICE_UNIT = {"LoadState": "loaded", "OOMScoreAdjust": "-500", "MemoryMax": "67108864", "LimitNOFILE": "65536"}
+GOOD_SLUICE_UNIT = {"LoadState": "loaded", "OOMScoreAdjust": "-900", "MemoryMax": "67108864", "LimitNOFILE": "65536"}
 
 
 class Machine:
