@@ -308,6 +308,11 @@ static int explain_call(const struct frontends *f, const struct call *call, uint
         r = r < 0 ? r : put_time(text, usec_since(t->deadline_at_usec, now_usec));
         r = r < 0 ? r : buf_append_z(text, " at the latest");
     }
+    if (r == 0 && call->spilled != SPILL_NONE) {
+        r = buf_printf(text, "\nit was spilled to another machine (%s)%s",
+                       spill_reason_name(call->spilled),
+                       call->wish.is_away ? "" : ", and came back");
+    }
     if (r == 0 && call->granted_at_usec > 0) {
         r = buf_printf(text, "\non deployment %s, attempt %u, for ", call->deployment_id,
                        call->attempts.n);

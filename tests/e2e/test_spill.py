@@ -190,8 +190,10 @@ def test_nobody_is_there(env) -> None:
     pair = Pair(env, env.openai(), there, BY_WAIT, cloud=down)
     pair.wait_long()
     back = env.closing(pair.sluice.http())
-    back.send_request("POST", CHAT, chat_body())
+    back.send_request("POST", CHAT, chat_body(), headers={"x-request-id": "traveller"})
     eventually(lambda: pair.sluice.status().calls_queued == 1, "it is back")
+    said = explain(pair.sluice, "traveller")
+    assert "spilled to another machine (predicted_wait), and came back" in said["text"]
     pair.finish()
     answer = back.read_answer()
     assert contents_of(answer) == "From here" and spilled(answer) is None
