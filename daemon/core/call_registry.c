@@ -87,7 +87,8 @@ static void refuse(struct call_registry *reg, uint64_t now_usec)
     while ((t = admission_refuse(reg->admission, now_usec, &refusal))) {
         char text[ROUTER_REFUSAL_BYTES];
         struct call_failure f = {.code = refusal.code,
-                                 .retry_after_usec = refusal.retry_after_usec};
+                                 .retry_after_usec = refusal.retry_after_usec,
+                                 .is_last = refusal.is_long};
 
         if (refusal.code == ERRCODE_CONTEXT_LENGTH) {
             describe_context(t, text);

@@ -218,7 +218,8 @@ const char *router_bars(const struct router *r, const struct model_group *g,
 /* Why no deployment of a group will take a call, however long it waits. */
 struct router_refusal {
     enum errcode code;
-    uint64_t retry_after_usec;           /* within what clients take for one; 0: no use */
+    uint64_t retry_after_usec; /* within what clients take for one; 0: no use */
+    bool is_long; /* a quarantine that outlasts what clients wait: they need not come back */
     const struct deployment *deployment; /* borrowed: the one that will take calls first, or NULL */
     struct str name;                     /* of the wish */
 };

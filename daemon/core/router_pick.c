@@ -619,6 +619,8 @@ bool router_refuses(const struct router *r, const struct model_group *g,
         ret->retry_after_usec = 0;
         return true;
     }
+    ret->is_long =
+        refusal.code == ERRCODE_MODEL_QUARANTINED && refusal.retry_after_usec > RETRY_MAX_USEC;
     ret->retry_after_usec =
         num_clamp_u64((refusal.retry_after_usec + USEC_PER_SEC - 1) / USEC_PER_SEC * USEC_PER_SEC,
                       RETRY_MIN_USEC, RETRY_MAX_USEC);

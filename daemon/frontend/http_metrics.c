@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "core/residency.h"
 
 static int write_head(struct buf *out, const char *name, const char *type, const char *help)
 {
@@ -180,6 +181,34 @@ static int write_memory(const struct pressure *p, struct buf *out)
                                 p->headroom_bytes);
 }
 
+/* What became of models in the memory of this device. */
+static int write_models(const struct residency *m, struct buf *out)
+{
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } all[] = {
+        {"model_loads_total", "counter", "Models that were loaded", m->n_loads},
+        {"model_unloads_total", "counter", "Models that were unloaded to make room",
+         m->n_evictions},
+        {"model_loads_stopped_total", "counter", "Loads that would have taken all memory",
+         m->n_aborts},
+        {"model_unloads_stuck_total", "counter", "Unloads that were never confirmed", m->n_stuck},
+        {"model_quarantines_total", "counter", "Models left alone after their load was killed",
+         m->n_quarantined},
+        {"model_reservations", "gauge", "Models that are about to be loaded",
+         residency_n_reservations(m)},
+        {"model_reserved_bytes", "gauge", "Memory that is spoken for by them",
+         residency_reserved_bytes(m)},
+    };
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < ARRAY_LEN(all); i++) {
+        r = write_metric(out, all[i].name, all[i].type, all[i].help, all[i].value);
+    }
+    return r;
+}
+
 int http_metrics_write(const struct frontends *f, struct buf *out)
 {
     const struct stats *s = f->stats;
@@ -213,6 +242,9 @@ int http_metrics_write(const struct frontends *f, struct buf *out)
     r = r < 0 ? r : write_waits(s, out);
     r = r < 0 ? r : write_goodput(s, out);
     r = r < 0 ? r : write_memory(f->pressure, out);
+    if (r == 0 && f->router->residency) {
+        r = write_models(f->router->residency, out);
+    }
     r = r < 0 ? r : write_sheds(s, out);
     r = r < 0 ? r : write_spills(s, out);
     return r < 0 ? r : write_errors(s, out);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "core/residency.h"
 #include "core/spill_target.h"
 #include "frontend/frontend.h"
 #include "frontend/rpc_output.h"
@@ -68,6 +69,28 @@ static int put_terms(const struct deployment *d, uint64_t now_usec, struct buf *
     return r < 0 || !t->is_local_only ? r : buf_append_z(out, ", keeps calls on the device");
 }
 
+/* What residency says of a load of its model: ", needs 612 MiB (computed), fits later". */
+static int put_need(const struct residency *m, const struct deployment *d, uint64_t now_usec,
+                    struct buf *out)
+{
+    char text[RESIDENCY_TEXT_BYTES];
+    struct residency_view view;
+    int r = 0;
+
+    if (!m || !residency_view(m, d, now_usec, &view)) {
+        return 0;
+    }
+    if (view.need_bytes > 0) {
+        r = buf_printf(out, ", needs %llu MiB (%s)%s%s",
+                       (unsigned long long) (view.need_bytes >> 20), view.source,
+                       view.fits[0] != '\0' ? ", fits " : "", view.fits);
+    }
+    if (r == 0 && residency_describe(m, d, NULL, now_usec, text)) {
+        r = buf_printf(out, ", would be refused: %s", text);
+    }
+    return r;
+}
+
 static int put_deployment(const struct frontends *f, const struct model_group *g,
                           const struct router_wish *wish, const struct deployment *d,
                           const struct router_outlook *level, uint64_t now_usec, struct buf *out)
@@ -81,6 +104,7 @@ static int put_deployment(const struct frontends *f, const struct model_group *g
                        d->slots,
                        deployment_is_loaded(d, NULL, now_usec) ? "in memory" : "not in memory");
 
+    r = r < 0 ? r : put_need(f->router->residency, d, now_usec, out);
     r = r < 0 ? r : put_terms(d, now_usec, out);
     r = r < 0 ? r : buf_append_z(out, "; ");
     pause = pause ? pause : router_bars(f->router, g, wish, d);

@@ -38,6 +38,9 @@ def test_load(env) -> None:
     (d,) = rpc.status().deployments
     assert (d.memory_state, d.fits, d.need_source) == ("resident", "now", "computed")
     assert rpc.status().model_loads == 1
+    metrics = sluice.get("/metrics").body.decode()
+    assert "sluice_model_loads_total 1\n" in metrics and "sluice_model_reservations 0\n" in metrics
+    assert b"in memory, needs 699 MiB (computed), fits now" in run(sluice, "explain", "a").stdout
 
 
 def test_load_makes_room(env) -> None:

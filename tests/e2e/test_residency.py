@@ -7,6 +7,7 @@ size of its file (1.1 x it + 200 MiB), and asked is a quarter more.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any, Callable
@@ -16,7 +17,7 @@ from test_messages import wait_event
 from testenv.daemon import Daemon, mock
 from testenv.http import Answer, chat_body
 from testenv.kernel import Tree, meminfo
-from testenv.upstream import Gate, Upstream, end, text, wait_for, whole
+from testenv.upstream import Gate, Upstream, end, fin, text, wait_for, whole
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -252,6 +253,56 @@ def test_an_unload_that_is_never_confirmed(env) -> None:
     assert wait_event(sluice, "unload_stuck")["SLUICE_MODEL"] == "a"
     assert calls(upstream, "load") == ["a"]
     assert chat(sluice, "a").status == 200
+
+
+def test_a_server_that_dies_during_a_load(env) -> None:
+    """Once may be chance; twice in ten minutes is not. No reservation stays behind."""
+    _, upstream, sluice = start(env, {"a": 800})
+    upstream.on_load(fin())
+    codes = [chat(sluice, "a").error["code"] for _ in range(3)]
+    assert codes[2] == "model_quarantined" and "model_quarantined" not in codes[:2], codes
+    assert len(upstream.requests("load")) == 2
+    sluice.expect_idle()
+    upstream.on_load()
+    assert sluice.status().quarantines == 1
+
+
+def test_those_who_are_refused_do_not_come_back_together(env) -> None:
+    device, upstream, sluice = start(env, {"a": 800})
+    device.use(1500)
+    told = {chat(sluice, "a").header("retry-after-ms") for _ in range(12)}
+    assert len(told) > 6 and all(15_000 <= int(ms or 0) <= 21_000 for ms in told)
+
+
+def test_a_daemon_that_stood_still_during_a_load(env) -> None:
+    """A suspended device: the load is over, time has passed, memory is another. The call is answered, and nothing is stuck."""
+    device, upstream, sluice = start(env, {"a": 800, "b": 900})
+    gate = Gate()
+    upstream.on_load(wait_for(gate))
+    with sluice.http() as waiting:
+        waiting.send_request("POST", CHAT, chat_body("a"))
+        upstream.wait_request(1, "load")
+        os.kill(sluice.pid, signal.SIGSTOP)
+        gate.open()
+        device.use(500)
+        os.kill(sluice.pid, signal.SIGCONT)
+        assert waiting.read_answer().status == 200
+    upstream.on_load()
+    device.use(OTHERS)
+    assert chat(sluice, "b").status == 200 and device.least >= RESERVE
+    sluice.expect_idle()
+
+
+def test_a_model_that_somebody_else_loads_meanwhile(env) -> None:
+    """Behind our back, into the room that b would have taken: b waits until that one has gone, and is not killed."""
+    device, upstream, sluice = start(env, {"a": 1000, "b": 900})
+    upstream.loaded.add("a")
+    answer = chat(sluice, "b")
+    assert (answer.status, answer.error["code"]) == (503, "model_loading_budget")
+    assert not upstream.requests("load")
+    upstream.loaded.discard("a")
+    eventually(lambda: chat(sluice, "b").status == 200, "b is loaded")
+    assert device.least >= RESERVE
 
 
 def test_a_server_that_says_nothing_of_its_models(env) -> None:

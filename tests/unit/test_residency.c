@@ -353,6 +353,7 @@ END_TEST
 START_TEST(a_killed_load_is_quarantined)
 {
     uint64_t expected = 60 * SEC;
+    struct router_refusal why;
 
     for (unsigned i = 0; i < 6; i++) {
         struct deployment *d = call("a");
@@ -364,6 +365,9 @@ START_TEST(a_killed_load_is_quarantined)
         ck_assert_int_eq(refusal("a"), ERRCODE_MODEL_QUARANTINED);
         ck_assert_ptr_null(call("a"));
         ck_assert_uint_eq(model("a")->quarantined_until_usec - g_now, expected);
+        ck_assert(
+            router_refuses(&g_router, router_resolve(&g_router, STR_LIT("a")), NULL, g_now, &why));
+        ck_assert(why.is_long == (i > 0));
         g_now += expected;
         expected = expected * 2 < 900 * SEC ? expected * 2 : 900 * SEC;
     }
