@@ -176,12 +176,27 @@ static struct deployment *ask(struct admission *a, struct ticket *t, uint64_t no
     return d;
 }
 
+/* Is it still kept after a time of pressure? Classes begin again one after the other. */
+static bool is_held_back(const struct admission *a, const struct ticket *t, uint64_t now_usec)
+{
+    enum pressure_stage stage;
+
+    if (!a->pressure || a->pressure->level > PRESSURE_L0 || t->is_away ||
+        t->class == CLASS_INTERACTIVE) {
+        return false;
+    }
+    stage = pressure_stage(a->pressure, now_usec);
+    return t->class == CLASS_BATCH ? stage < PRESSURE_STAGE_BATCH
+                                   : stage < PRESSURE_STAGE_BACKGROUND;
+}
+
 /* A deployment whose slot it has now, or NULL. */
 static struct deployment *try(struct admission *a, struct ticket *t, uint64_t now_usec)
 {
     a->n_steps++;
-    if (!memory_allows(a->router->level, t) || t->not_before_usec > now_usec ||
-        !caller_may_run(a, t, now_usec) || is_reserved(t->group, t->class, now_usec)) {
+    if (!memory_allows(a->router->level, t) || is_held_back(a, t, now_usec) ||
+        t->not_before_usec > now_usec || !caller_may_run(a, t, now_usec) ||
+        is_reserved(t->group, t->class, now_usec)) {
         return NULL;
     }
     return ask(a, t, now_usec);
@@ -383,6 +398,9 @@ static uint64_t changes_at(const struct admission *a, const struct ticket *t, ui
     if (is_reserved(t->group, t->class, after)) {
         at = t->group->floor.interactive_at_usec + CLASS_FLOOR_RESERVE_USEC;
         earliest = sooner(at, earliest, after);
+    }
+    if (is_held_back(a, t, after)) {
+        earliest = sooner(pressure_stage_ends_at_usec(a->pressure, after), earliest, after);
     }
     if (!caller_may_run(a, t, after)) {
         at = others_seen_at(a, t->caller) + ALONE_AFTER_USEC;
