@@ -167,10 +167,11 @@ struct pressure {
 void pressure_init(struct pressure *p);
 
 /*
- * What must stay free of total: soft is 12 % of it, from 224 MiB (a quarter of what there is,
- * where that is less) to 768 MiB; hard 2/3 of that, critical 0.4, emergency 0.2.
+ * What must stay free of total. Of a device soft is 12 % of it, from 224 MiB (a quarter of what there
+ * is, where that is less) to 768 MiB; hard 2/3 of that, critical 0.4, emergency 0.2. Of a control
+ * group it is 12 % however small that is: nothing else than who is in it has to live on the rest.
  */
-struct pressure_reserves pressure_reserves(uint64_t total_bytes);
+struct pressure_reserves pressure_reserves(uint64_t total_bytes, enum memory_place place);
 
 void pressure_set_claims(struct pressure *p, const struct pressure_claims *claims);
 

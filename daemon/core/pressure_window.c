@@ -24,12 +24,14 @@
 #define SOFT_MIN_BYTES (UINT64_C(224) << 20)
 #define SOFT_MAX_BYTES (UINT64_C(768) << 20)
 
-struct pressure_reserves pressure_reserves(uint64_t total_bytes)
+struct pressure_reserves pressure_reserves(uint64_t total_bytes, enum memory_place place)
 {
     uint64_t least = total_bytes / 4 < SOFT_MIN_BYTES ? total_bytes / 4 : SOFT_MIN_BYTES;
     uint64_t soft = total_bytes / 100 * SOFT_PERCENT;
 
-    soft = soft < least ? least : soft > SOFT_MAX_BYTES ? SOFT_MAX_BYTES : soft;
+    soft = soft < least && place == MEMORY_SYSTEM ? least
+           : soft > SOFT_MAX_BYTES                ? SOFT_MAX_BYTES
+                                                  : soft;
     return (struct pressure_reserves) {.soft_bytes = soft,
                                        .hard_bytes = soft * 2 / 3,
                                        .critical_bytes = soft * 2 / 5,
@@ -125,7 +127,7 @@ static void measure_room(struct pressure *p, const struct memory_sample *s, enum
     const struct memory_sample *recent =
         window_start(p, place, generation, s->at_usec, FALL_RECENT_USEC);
 
-    f->reserves = pressure_reserves(now->total_bytes);
+    f->reserves = pressure_reserves(now->total_bytes, place);
     f->headroom_bytes = usec_since(usec_since(now->headroom_bytes, p->claims.reserved_bytes),
                                    p->claims.mapped_bytes);
     f->is_planned = p->claims.is_loading && p->claims.is_planned;

@@ -6,6 +6,11 @@
  * systemd-oomd later, so that what is planned here stays clear of both. Swap counts for nothing:
  * zram's pages lie in the same memory.
  *
+ * The factor and the cache of a need, and the difference between soft and hard, keep a load from
+ * hurting the models that are there. Where no other one is, there is nobody to hurt, and a guess that
+ * nobody has checked would keep a model from ever being seen: it is let in when what it needs for
+ * certain leaves the hard reserve, and the watch over its load does the rest.
+ *
  * Must not: change a state but for a reservation (residency.c), read a clock.
  */
 #include <assert.h>
@@ -35,8 +40,9 @@ uint64_t residency_reserve_soft(const struct residency *r)
     if (r->params.reserve_bytes > 0) {
         return r->params.reserve_bytes;
     }
-    return r->memory.reserve_bytes > 0 ? r->memory.reserve_bytes
-                                       : pressure_reserves(r->memory.total_bytes).soft_bytes;
+    return r->memory.reserve_bytes > 0
+               ? r->memory.reserve_bytes
+               : pressure_reserves(r->memory.total_bytes, MEMORY_SYSTEM).soft_bytes;
 }
 
 static int64_t left(uint64_t available_bytes, uint64_t reserve_bytes)
@@ -46,8 +52,8 @@ static int64_t left(uint64_t available_bytes, uint64_t reserve_bytes)
 
 void residency_memory_add(struct residency_memory *memory, const struct memory_place_sample *place)
 {
-    uint64_t here = pressure_reserves(memory->total_bytes).soft_bytes;
-    uint64_t there = pressure_reserves(place->total_bytes).soft_bytes;
+    uint64_t here = pressure_reserves(memory->total_bytes, MEMORY_SYSTEM).soft_bytes;
+    uint64_t there = pressure_reserves(place->total_bytes, MEMORY_SERVER).soft_bytes;
 
     if (!place->has_room || place->total_bytes == 0) {
         return;
@@ -66,15 +72,18 @@ void residency_memory_add(struct residency_memory *memory, const struct memory_p
 
 static uint64_t reserve_hard(const struct residency *r)
 {
-    return r->params.reserve_bytes > 0 ? r->params.reserve_bytes / 3 * 2
-                                       : pressure_reserves(r->memory.total_bytes).hard_bytes;
+    return residency_reserve_soft(r) / 3 * 2;
+}
+
+static uint64_t above(uint64_t bytes, uint64_t floor)
+{
+    return bytes > floor ? bytes - floor : 0;
 }
 
 uint64_t residency_room(const struct residency *r)
 {
-    uint64_t spoken_for = residency_reserved_bytes(r) + residency_reserve_soft(r);
-
-    return r->memory.available_bytes > spoken_for ? r->memory.available_bytes - spoken_for : 0;
+    return above(r->memory.available_bytes,
+                 residency_reserved_bytes(r) + residency_reserve_soft(r));
 }
 
 struct footprint_need residency_need(const struct residency *r, const struct residency_model *m)
@@ -109,9 +118,40 @@ uint64_t residency_asked(const struct residency *r, const struct residency_model
     return need.asked_bytes + cache_bytes(r);
 }
 
+/* What it takes for certain: of a guess the weights and the KV cache. */
+static uint64_t least_of(const struct residency *r, const struct residency_model *m)
+{
+    struct footprint_need need = residency_need(r, m);
+    uint64_t least = m->facts.file_bytes + m->facts.kv_bytes;
+
+    return need.source == FOOTPRINT_COMPUTED && least < need.bytes ? least : need.bytes;
+}
+
+bool residency_fits_after(const struct residency *r, const struct residency_model *m,
+                          uint64_t freed_bytes, bool is_alone)
+{
+    uint64_t hard = above(r->memory.available_bytes, residency_reserved_bytes(r) + reserve_hard(r));
+
+    return residency_asked(r, m) <= residency_room(r) + freed_bytes ||
+           (is_alone && least_of(r, m) <= hard + freed_bytes);
+}
+
+/* Does no other model of this device take memory, or will? */
+static bool is_alone(const struct residency *r, const struct residency_model *m)
+{
+    list_for_each (l, &r->models) {
+        const struct residency_model *other = CONTAINER_OF(l, struct residency_model, link);
+
+        if (other != m && residency_takes_memory(other)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool residency_fits(const struct residency *r, const struct residency_model *m)
 {
-    return residency_asked(r, m) <= residency_room(r);
+    return residency_fits_after(r, m, 0, is_alone(r, m));
 }
 
 uint64_t residency_critical_bytes(const struct residency *r)
@@ -163,10 +203,10 @@ uint64_t residency_held(const struct residency *r, const struct residency_model 
     return m->baseline_bytes > 0 || m->held_bytes > most ? m->held_bytes : most;
 }
 
-/* All that could be free for models: what is, or is about to be, and what our models take at most. */
-static uint64_t room_at_most(const struct residency *r)
+/* What could become free for models: what is about to, and what our models take at most. */
+static uint64_t freed_at_most(const struct residency *r)
 {
-    uint64_t sum = residency_room(r) + r->freeing_bytes;
+    uint64_t sum = r->freeing_bytes;
 
     list_for_each (l, &r->models) {
         const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
@@ -179,13 +219,12 @@ static uint64_t room_at_most(const struct residency *r)
     return sum;
 }
 
-/* Its own needs alone, without any factor: who is refused for good must be too big for certain. */
+/* Who is refused for good must be too big for certain: no factor, and no guess. */
 static bool can_never_fit(const struct residency *r, const struct residency_model *m)
 {
     uint64_t hard = reserve_hard(r);
 
-    return r->memory.total_bytes < hard ||
-           residency_need(r, m).bytes > r->memory.total_bytes - hard;
+    return r->memory.total_bytes < hard || least_of(r, m) > r->memory.total_bytes - hard;
 }
 
 struct residency_refusal residency_refusal_of(const struct residency *r,
@@ -205,7 +244,7 @@ struct residency_refusal residency_refusal_of(const struct residency *r,
     }
     /* a model that its server may hold already is looked for first; what moves says nothing sure */
     if (residency_has_budget(r, m) && m->is_told && m->looked_at_usec > 0 && !residency_moving(r) &&
-        residency_asked(r, m) > room_at_most(r)) {
+        !residency_fits_after(r, m, freed_at_most(r), true)) {
         return (struct residency_refusal) {ERRCODE_MODEL_BUDGET, RETRY_BUDGET_USEC};
     }
     return (struct residency_refusal) {.code = ERRCODE_NONE};
@@ -309,7 +348,7 @@ const char *residency_describe_model(const struct residency *r, const struct res
                         "to load it %llu MiB must be free beside a reserve of %llu MiB, and even "
                         "without the models that are loaded there would be %llu MiB",
                         mib(residency_asked(r, m)), mib(residency_reserve_soft(r)),
-                        mib(room_at_most(r)));
+                        mib(residency_room(r) + freed_at_most(r)));
     } else {
         (void) snprintf(
             ret_text, RESIDENCY_TEXT_BYTES,
@@ -341,7 +380,7 @@ static const char *fits(const struct residency *r, const struct residency_model 
     if (residency_is_held(m) || m->reserved_bytes > 0 || residency_fits(r, m)) {
         return "now";
     }
-    return residency_asked(r, m) <= room_at_most(r) ? "later" : "not now";
+    return residency_fits_after(r, m, freed_at_most(r), true) ? "later" : "not now";
 }
 
 bool residency_view(const struct residency *r, const struct deployment *d, uint64_t now_usec,

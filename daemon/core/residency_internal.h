@@ -25,6 +25,13 @@ static inline bool residency_is_held(const struct residency_model *m)
            m->state == RESIDENCY_UNLOADING;
 }
 
+/* Does it take memory of this device, or will as soon as its load begins? */
+static inline bool residency_takes_memory(const struct residency_model *m)
+{
+    return m->is_local && (residency_is_held(m) || m->state == RESIDENCY_RESERVED ||
+                           m->state == RESIDENCY_LOADING);
+}
+
 /* That the budget speaks of: on this device, where one is kept. */
 bool residency_has_budget(const struct residency *r, const struct residency_model *m);
 
@@ -32,6 +39,9 @@ bool residency_has_budget(const struct residency *r, const struct residency_mode
 uint64_t residency_room(const struct residency *r);
 uint64_t residency_asked(const struct residency *r, const struct residency_model *m);
 bool residency_fits(const struct residency *r, const struct residency_model *m);
+/* The same, were so much more free; is_alone: and no other model there. */
+bool residency_fits_after(const struct residency *r, const struct residency_model *m,
+                          uint64_t freed_bytes, bool is_alone);
 
 /*
  * What is free when it is gone: as its runner was seen, else the most that is believed of it. Nobody is

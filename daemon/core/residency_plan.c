@@ -303,20 +303,36 @@ static struct residency_model *next_to_go(struct residency *r, const struct resi
     return best;
 }
 
+static size_t n_others(struct residency *r, const struct residency_model *w)
+{
+    size_t n = 0;
+
+    list_for_each (l, &r->models) {
+        n += model_of(l) != w && residency_takes_memory(model_of(l));
+    }
+    return n;
+}
+
 /* The first of a plan that makes enough room; NULL: there is no such plan, or none is needed. */
 static struct residency_model *first_of_plan(struct residency *r, const struct residency_model *w,
                                              uint64_t now_usec)
 {
-    uint64_t asked = residency_asked(r, w), room = residency_room(r);
     struct residency_model *first = NULL, *m = NULL;
+    size_t n_left = n_others(r, w);
+    uint64_t freed = 0;
     double below = 1e300;
 
-    while (asked > room && (m = next_to_go(r, w, below, now_usec))) {
+    while (!residency_fits_after(r, w, freed, n_left == 0)) {
+        m = next_to_go(r, w, below, now_usec);
+        if (!m) {
+            return NULL;
+        }
         first = first ? first : m;
-        room += residency_held(r, m);
+        freed += residency_held(r, m);
         below = score(r, m, now_usec);
+        n_left--;
     }
-    return asked > room ? NULL : first;
+    return first;
 }
 
 /* Room for the one whose turn it is. What is in use is drained first: nothing to be done now. */

@@ -88,7 +88,7 @@ START_TEST(reserves_are_those_of_the_table)
                 {UINT64_MAX / MIB, 768, 512, 307, 153}};
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct pressure_reserves r = pressure_reserves(rows[i].total * MIB);
+        struct pressure_reserves r = pressure_reserves(rows[i].total * MIB, MEMORY_SYSTEM);
 
         ck_assert_uint_eq(r.soft_bytes / MIB, rows[i].soft);
         ck_assert_uint_eq(r.hard_bytes / MIB, rows[i].hard);
@@ -359,13 +359,13 @@ START_TEST(the_servers_group_has_its_own_reserves)
     device_init(&d);
     d.s.at_usec += 3600 * USEC_PER_SEC;
     d.s.place[MEMORY_SERVER] = (struct memory_place_sample) {
-        .has_psi = true, .has_room = true, .total_bytes = 100 * MIB, .headroom_bytes = 26 * MIB};
+        .has_psi = true, .has_room = true, .total_bytes = 100 * MIB, .headroom_bytes = 13 * MIB};
     ck_assert_int_eq(pass(&d, MEMORY_SERVER, USEC_PER_SEC, calm), PRESSURE_L0);
-    ck_assert_uint_eq(d.p.headroom_bytes, 26 * MIB); /* the place with least to give */
-    ck_assert_uint_eq(d.p.reserves.soft_bytes, 25 * MIB);
-    d.s.place[MEMORY_SERVER].headroom_bytes = 24 * MIB;
+    ck_assert_uint_eq(d.p.headroom_bytes, 13 * MIB); /* the place with least to give */
+    ck_assert_uint_eq(d.p.reserves.soft_bytes, 12 * MIB);
+    d.s.place[MEMORY_SERVER].headroom_bytes = 11 * MIB;
     ck_assert_int_eq(pass(&d, MEMORY_SERVER, STEP_USEC, calm), PRESSURE_L1);
-    ck_assert_str_eq(why(&d), "headroom 24 MiB < 25 MiB (model server's group)");
+    ck_assert_str_eq(why(&d), "headroom 11 MiB < 12 MiB (model server's group)");
 }
 END_TEST
 

@@ -341,10 +341,70 @@ START_TEST(a_cache_that_nobody_bounds_is_counted)
     ck_assert_uint_eq(residency_need(&g_r, model("a")).asked_bytes, 1350 * MIB);
     ck_assert_ptr_nonnull(call("a"));
     release(deployment("a"));
+    told("c", 10);
+    load("c", SEC);
     g_r.params.is_cache_unbounded = true; /* a quarter of 2000 MiB */
+    g_now += SEC;
+    set_memory(2000, 1600);
     ck_assert_ptr_null(call("a"));
     residency_begin_run(&g_r);
     residency_end_run(&g_r, g_now);
+}
+END_TEST
+
+/* 1200 + 100 MiB for certain, 1620 by the guess, 2025 asked: R_hard is what counts, 160. */
+static void guess(const char *name)
+{
+    static const struct footprint_facts facts = {.file_bytes = 1200 * MIB, .kv_bytes = 100 * MIB};
+
+    residency_told(model(name), STR_NONE, 4096, 1, &facts, false);
+}
+
+START_TEST(a_guess_keeps_no_model_from_an_empty_device)
+{
+    struct deployment *d;
+
+    guess("a");
+    set_memory(2000, 1459);
+    ck_assert_ptr_null(call("a"));
+    set_memory(2000, 1460);
+    d = call("a");
+    ck_assert_ptr_nonnull(d);
+    residency_load_began(&g_r, model("a"), g_now);
+    set_memory(2000, 95); /* the watch over it ends what goes wrong */
+    assert_next(RESIDENCY_STOP, RESIDENCY_EMERGENCY, "a");
+    ck_assert(residency_load_ended(&g_r, model("a"), RESIDENCY_LOAD_KILLED, g_now));
+    release(d);
+}
+END_TEST
+
+START_TEST(an_empty_device_is_made_for_a_guess)
+{
+    load("c", SEC);
+    g_now += SEC;
+    set_memory(2000, 1459);
+    guess("a");
+    wait_for("a", CLASS_INTERACTIVE, g_now);
+    assert_next(RESIDENCY_LOOK, RESIDENCY_FOR_MODEL, "a");
+    residency_looked(&g_r, model("a"), false, 0, false, g_now);
+    ck_assert_int_eq(refusal("a"), ERRCODE_NONE);
+    assert_next(RESIDENCY_UNLOAD, RESIDENCY_FOR_MODEL, "c");
+    residency_unloaded(&g_r, model("c"), true, g_now);
+    g_now += SEC;
+    set_memory(2000, 1600);
+    load("a", SEC);
+}
+END_TEST
+
+START_TEST(no_guess_is_refused_for_good)
+{
+    const struct footprint_facts fits = {.file_bytes = 1840 * MIB};
+    const struct footprint_facts exceeds = {.file_bytes = 1841 * MIB};
+
+    residency_told(model("a"), STR_NONE, 4096, 1, &fits, false);
+    ck_assert_int_eq(refusal("a"), ERRCODE_NONE);
+    residency_told(model("a"), STR_NONE, 4096, 1, &exceeds, false);
+    ck_assert_int_eq(refusal("a"), ERRCODE_MODEL_EXCEEDS);
 }
 END_TEST
 
@@ -721,10 +781,10 @@ START_TEST(the_smaller_of_two_places_counts)
     static const struct {
         uint64_t total, headroom, ret_total, ret_available, ret_soft; /* MiB */
     } rows[] = {
-        {1000, 900, 1000, 900, 224},   /* a limit that leaves less than the device does */
-        {1000, 1500, 1000, 1500, 224}, /* nonsense, and taken as said */
+        {1000, 900, 1000, 900, 120},   /* a limit that leaves less than the device does */
+        {1000, 1500, 1000, 1600, 240}, /* nonsense: no limit leaves more than it is */
         {3000, 2900, 2000, 1600, 240}, /* a limit that never holds */
-        {600, 600, 600, 600, 150},     /* a small group has a small reserve */
+        {600, 600, 600, 600, 72},      /* a small group has a small reserve */
         {0, 0, 2000, 1600, 240},
     };
 
@@ -1145,6 +1205,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_server_is_asked_before_the_first_load);
     tcase_add_test(tc, without_a_budget_nothing_waits);
     tcase_add_test(tc, a_cache_that_nobody_bounds_is_counted);
+    tcase_add_test(tc, a_guess_keeps_no_model_from_an_empty_device);
+    tcase_add_test(tc, an_empty_device_is_made_for_a_guess);
+    tcase_add_test(tc, no_guess_is_refused_for_good);
     tcase_add_test(tc, a_killed_load_is_quarantined);
     tcase_add_test(tc, one_failure_may_be_chance);
     tcase_add_test(tc, an_unknown_model_is_not_quarantined);
