@@ -641,7 +641,7 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
         return -ENOMEM;
     }
     *b = (struct http_backend) {
-        .backend = {&ops},
+        .backend = {.ops = &ops},
         .up = up,
         .dialect = dialect,
         .loader = loader,

@@ -17,6 +17,7 @@ from test_messages import wait_event
 from testenv.daemon import Daemon, mock
 from testenv.http import Answer, chat_body
 from testenv.kernel import Tree, meminfo
+from testenv.ttrpc import CONTROL
 from testenv.upstream import Gate, Upstream, end, fin, text, wait_for, whole
 from testenv.waiting import eventually
 
@@ -427,3 +428,23 @@ def test_what_was_learned_outlives_a_restart(env) -> None:
     sluice = start_one()
     assert "the sizes of models are learned anew" in sluice.log_text
     assert chat(sluice, "a").status == 200
+
+
+# ---------------------------------------------------------------------------------------------- threads
+
+
+@pytest.mark.parametrize("says", [None, 3])
+def test_threads_are_pinned_on_small_devices(env, says: int | None) -> None:
+    """In the load and in each call the same number, also after a reload: another one makes Ollama load the model again."""
+    cores = os.sysconf("SC_NPROCESSORS_ONLN")
+    pinned = cores - 1 if 1 < cores <= 4 else None
+    upstream = env.ollama()
+    own = {} if says is None else {"num_thread": says}
+    sluice = env.start({"m": upstream.deployment("a", **own)}, sluice={"memory": {"enabled": False, "pin_threads": True}})
+    for _ in range(2):
+        assert chat(sluice, "m").status == 200
+    with sluice.rpc() as rpc:
+        rpc.unary(CONTROL, "Reload", rpc.schema.ReloadRequest(), "ReloadResponse")
+    assert chat(sluice, "m").status == 200
+    seen = {e.json.get("options", {}).get("num_thread") for e in upstream.requests("load", "chat")}
+    assert seen == {says or pinned} and len(upstream.requests("load")) == 1

@@ -166,7 +166,7 @@ static void setup(void)
 {
     struct provider_params params = {.id = "d"};
 
-    g_inner = (struct inner) {.backend = {&inner_ops}};
+    g_inner = (struct inner) {.backend = {.ops = &inner_ops}};
     ck_assert_int_eq(sd_event_new(&g_event), 0);
     g_up = (struct upstreams) {.event = g_event};
     recording_sink_init(&g_sink);
