@@ -77,7 +77,8 @@ static void read_config(const struct doctor *d, struct restart *re)
 
 /* ---------------------------------------------------------------- may it? */
 
-/* The shipped rule again, for this unit and user, where every polkit looks. */
+/* The shipped rule again, for this unit and user, where every polkit looks; at a folder that was not
+ * there it looks only when it starts. */
 static void fix_rule(struct doctor *d, const struct restart *re, const char *unit)
 {
     static const char *const rules[] = {"/usr/share/polkit-1/rules.d/50-sluice.rules",
@@ -87,7 +88,8 @@ static void fix_rule(struct doctor *d, const struct restart *re, const char *uni
         if (doctor_exists(d, rules[i])) {
             doctor_fix(d,
                        "sudo sed 's/ollama[.]service/%s/; s/\"sluice\"/\"%s\"/' %s | sudo install "
-                       "-D -m 644 /dev/stdin /etc/polkit-1/rules.d/50-sluice-%s.rules",
+                       "-D -m 644 /dev/stdin /etc/polkit-1/rules.d/50-sluice-%s.rules && sudo "
+                       "systemctl try-restart polkit.service",
                        unit, re->user, rules[i], unit);
             return;
         }
