@@ -69,9 +69,9 @@ def test_a_load_without_a_budget(env) -> None:
 
 
 def test_refused_with_the_numbers(env) -> None:
-    _, upstream, sluice = start(env, {"huge": 1900, "b": 400})
+    _, upstream, sluice = start(env, {"huge": 2300, "b": 400})
     refused = run(sluice, "load", "huge")
-    assert refused.returncode == FAILED and b"1899 MiB" in refused.stderr and b"model_exceeds_device" in refused.stderr
+    assert refused.returncode == FAILED and b"2299 MiB" in refused.stderr and b"model_exceeds_device" in refused.stderr
     upstream.on_load(whole(500, {"error": "llama-server process has terminated: signal: killed"}))
     for code in ("model_load_killed", "model_quarantined"):
         answer = json.loads(run(sluice, "load", "--json", "b").stdout)
@@ -108,7 +108,7 @@ def test_load_by_hand(env) -> None:
 def test_models_tells_of_memory(env) -> None:
     """Before any call: servers are asked when models are listed."""
     upstream = env.ollama()
-    Device(env.directory / "root", upstream, a=700, huge=1900)
+    Device(env.directory / "root", upstream, a=700, huge=2300)
     models = {"a": upstream.deployment("a"), "huge": upstream.deployment("huge"), "o": mock()}
     sluice = env.start(models, sluice=settings(env))
     shown = run(sluice, "models").stdout.decode().splitlines()
