@@ -25,6 +25,9 @@ and what each of the two sent to the model servers; texts of errors, ids and tim
 alike in everything but LiteLLM's own extra headers and members that the first sections name. Every difference stands below with its
 reason; one that has none fails the suite, and so does a reason that no difference needs any more.
 
+Two things that depend on the machine were switched off in sluice: what it does when memory is short, and the `num_thread` (cores - 1) that
+it sends to an Ollama on a device with few cores.
+
 Where one of the two served a request and the other did not, only that is told (*outcome*). `-` means absent; `[*]` any index. Requests
 are called by their names in the table.
 
