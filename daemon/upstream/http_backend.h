@@ -1,7 +1,7 @@
 #pragma once
 /*
- * The backend of every provider whose model server speaks HTTP: runs jobs (load if needed, send,
- * decode, watch the clock), and asks a dialect what to send and what came back.
+ * The backend of every provider whose model server speaks HTTP. Its jobs (http_job.h) ask a dialect
+ * what to send and what came back.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,6 +16,9 @@
 #include "upstream/upstreams.h"
 #include "wire/json_cut.h"
 #include "wire/problem.h"
+
+/* options of a file that holds 1 MiB */
+#define HTTP_LOAD_BODY_MAX_BYTES (2 * 1024 * 1024)
 
 struct health_check;
 struct http_backend;
