@@ -16,7 +16,8 @@
  *
  *   class     interactive, batch, background; but batch gets a tenth of the slots' time while it
  *             waits, and who waits for a minute (batch) or five (background) gets a turn for that
- *   caller    by the slot time that it had (fair_queue.h)
+ *   caller    by the slot time that it had (fair_queue.h), in other classes too, where somebody
+ *             waited in this one meanwhile
  *   arrival   within a caller
  *
  * and only where its group has a free slot (router_pick()), so that a busy model stops nobody else.
@@ -65,7 +66,8 @@ struct ticket {
     uint64_t deadline_at_usec; /* by when it must have left the queue */
     uint64_t expected_usec;    /* QUEUED: how long it will hold a slot, as far as is known */
     uint64_t age_usec; /* QUEUED: for how long it was wanted before it came; see retry_after.h */
-    uint64_t charged_usec; /* GRANTED: what its caller was charged for it so far */
+    uint64_t charged_usec;       /* GRANTED: what its caller was charged for it so far */
+    bool is_charged[_CLASS_MAX]; /* GRANTED: in which of its caller's lanes */
     uint64_t granted_at_usec;
     uint64_t content_at_usec; /* GRANTED: of its first content; 0: none yet */
     enum errcode ousted_code; /* TICKET_OUSTED */

@@ -51,7 +51,11 @@ void admission_charge(struct admission *a, struct ticket *t, uint64_t usec)
 {
     unsigned n = slots_of(t);
 
-    fair_queue_correct(&a->fair, &t->caller->lanes[t->class], t->charged_usec / n, usec / n);
+    for (int c = 0; c < _CLASS_MAX; c++) {
+        if (t->is_charged[c]) {
+            fair_queue_correct(&a->fair, &t->caller->lanes[c], t->charged_usec / n, usec / n);
+        }
+    }
     if (t->group && (t->class == CLASS_INTERACTIVE || t->is_due)) {
         class_floor_charge(&t->group->floor, t->class,
                            ((int64_t) usec - (int64_t) t->charged_usec) / (int64_t) n);
@@ -257,6 +261,18 @@ static struct ticket *find_in_order(struct admission *a, uint64_t now_usec,
     return t;
 }
 
+/*
+ * A slot is one, whatever class got it: where others wait in another class meanwhile, its caller has
+ * had slot time before them there too. Where nobody waits nobody was passed over, and a caller is
+ * not made to pay later for what nobody else wanted.
+ */
+static void choose_lanes(const struct admission *a, struct ticket *t)
+{
+    for (int c = 0; c < _CLASS_MAX; c++) {
+        t->is_charged[c] = c == (int) t->class || a->fair.n_items[c] > 0;
+    }
+}
+
 struct ticket *admission_next(struct admission *a, uint64_t now_usec)
 {
     struct deployment *d = NULL;
@@ -278,6 +294,7 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
     }
     if (t) {
         admission_serve(a, t, d, now_usec);
+        choose_lanes(a, t);
         admission_charge(a, t, t->expected_usec > 0 ? t->expected_usec : UNKNOWN_USEC);
     }
     return t;

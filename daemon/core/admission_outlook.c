@@ -176,15 +176,17 @@ static void look_at_class(struct admission *a, const struct applicant *p, struct
 {
     const struct fair_lane *own = &p->caller->lanes[p->class], *lane = NULL;
     uint64_t before = backlog_of(a, own, p, &o->n_ahead);
-    uint64_t claim = before + p->expected_usec;
+    unsigned n_slots = model_group_slots(p->group);
+    uint64_t claim = (before + p->expected_usec) / (n_slots > 0 ? n_slots : 1);
 
     o->class_usec += before;
     while ((lane = fair_queue_lane(&a->fair, p->class, lane))) {
-        uint64_t most = claim * lane->weight / own->weight, usec;
+        uint64_t most, usec;
 
         if (lane == own) {
             continue;
         }
+        most = fair_queue_before(&a->fair, lane, own, claim) * (n_slots > 0 ? n_slots : 1);
         usec = backlog_of(a, lane, p, &o->n_ahead);
         o->class_usec += usec < most ? usec : most;
     }

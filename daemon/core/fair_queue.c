@@ -12,6 +12,9 @@
 
 #include "base/macros.h"
 
+/* Nobody looks further ahead: two hours at weight 1, and no product with a weight overflows. */
+#define GAP_MAX (UINT64_C(7200000000) * FAIR_VTIME_PER_USEC)
+
 void fair_queue_init(struct fair_queue *q)
 {
     *q = (struct fair_queue) {0};
@@ -49,13 +52,13 @@ static void sort_in(struct fair_queue *q, struct fair_lane *lane)
     list_insert_before(after->next, &lane->link);
 }
 
-/* A lane that begins to wait earns nothing by having been away. */
-static void lift(const struct fair_queue *q, struct fair_lane *lane)
+/* A lane that begins to wait earns nothing by having been away: what its time is then. */
+static uint64_t lifted(const struct fair_queue *q, const struct fair_lane *lane)
 {
     const struct list *all = &q->classes[lane->class];
     uint64_t least = list_is_empty(all) ? q->served_vtime[lane->class] : lane_of(all->next)->vtime;
 
-    lane->vtime = lane->vtime > least ? lane->vtime : least;
+    return lane->vtime > least ? lane->vtime : least;
 }
 
 void fair_queue_insert(struct fair_queue *q, struct fair_lane *lane, struct fair_item *item)
@@ -63,7 +66,7 @@ void fair_queue_insert(struct fair_queue *q, struct fair_lane *lane, struct fair
     struct list *after = lane->items.prev;
 
     if (lane->n_items == 0) {
-        lift(q, lane);
+        lane->vtime = lifted(q, lane);
         sort_in(q, lane);
     }
     while (after != &lane->items && item_of(after)->place > item->place) {
@@ -118,6 +121,16 @@ void fair_queue_correct(struct fair_queue *q, struct fair_lane *lane, uint64_t c
     uint64_t without = lane->vtime > charged ? lane->vtime - charged : 0;
 
     move(q, lane, without + vtime_of(lane, usec));
+}
+
+uint64_t fair_queue_before(const struct fair_queue *q, const struct fair_lane *lane,
+                           const struct fair_lane *own, uint64_t claim_usec)
+{
+    uint64_t now = own->n_items > 0 ? own->vtime : lifted(q, own);
+    uint64_t until = now + vtime_of(own, claim_usec);
+    uint64_t gap = until > lane->vtime ? until - lane->vtime : 0;
+
+    return (gap < GAP_MAX ? gap : GAP_MAX) * lane->weight / FAIR_VTIME_PER_USEC;
 }
 
 struct fair_lane *fair_queue_lane(const struct fair_queue *q, enum call_class class,

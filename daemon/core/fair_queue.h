@@ -8,7 +8,8 @@
  * and is exact for every model). It is charged with an estimate when its call gets a slot, and
  * with the difference when the truth is known (as kube-apiserver's APF does). A lane that begins to
  * wait is lifted to the smallest virtual time of those that wait, or of who was served last: being
- * away earns nothing.
+ * away earns nothing. Who charges a caller's lanes of other classes as well makes one account of them:
+ * admission_dispatch.c does.
  *
  *   classes[INTERACTIVE] ── lane(vt 3) ── lane(vt 5) ── lane(vt 9)      sorted by vt
  *                            │  │            │
@@ -67,6 +68,13 @@ void fair_queue_serve(struct fair_queue *q, struct fair_item *item, uint64_t use
 /* The cost of what a lane was charged for is now known to be another. */
 void fair_queue_correct(struct fair_queue *q, struct fair_lane *lane, uint64_t charged_usec,
                         uint64_t usec);
+
+/*
+ * How much of lane's slot time comes before own, of the same class, has had claim_usec more than now:
+ * as much for its weight if both are even, more if own is ahead, less if lane is.
+ */
+uint64_t fair_queue_before(const struct fair_queue *q, const struct fair_lane *lane,
+                           const struct fair_lane *own, uint64_t claim_usec);
 
 /* The next lane of a class in order of turns; NULL after the last. lane NULL: the first. */
 struct fair_lane *fair_queue_lane(const struct fair_queue *q, enum call_class class,

@@ -8,8 +8,9 @@
  * divided by the part of the slots that the class gets: what classes above took of late is taken
  * by them again while one waits. A class with a floor waits no longer than its floor makes it.
  * Others of the same class count only up to what the caller itself has waiting (times the ratio of
- * weights): whoever has a long queue is served in turns with the others, so it must not get them
- * refused.
+ * weights), less what they had more than it of late, or more what it had more than they
+ * (fair_queue_before()): whoever has a long queue is served in turns with the others, so it must not
+ * get them refused.
  */
 #include <stdint.h>
 

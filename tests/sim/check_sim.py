@@ -95,6 +95,14 @@ def check_deadlines(program: str, folder: Path) -> None:
     assert abs(mean(runs, "deadline-hog", "sluice", 2.1, "wasted_token_share")) <= 0.01
 
 
+def check_hog(program: str, folder: Path) -> None:
+    """Victims ask for less than their share in all; the hog fills a third of the slot with interactive calls, which go first."""
+    runs = json.loads(run(program, folder, "g.json", "--setting", "hog")[1])["runs"]
+    assert mean(runs, "hog", "sluice", 2.1, "victims_good") >= 0.9
+    assert mean(runs, "hog", "sluice", 2.1, "jain") >= 0.95
+    assert mean(runs, "hog", "sluice", 2.1, "wasted_token_share") <= 0.02
+
+
 def check_fleet(program: str, folder: Path) -> None:
     fleet = json.loads(run(program, folder, "f.json", "--quick", "--fleet", "40")[1])["fleet"]
     assert fleet["good_popular"] > 0.3
@@ -115,6 +123,7 @@ def main() -> None:
         check_same(program, Path(folder))
         check_policies(program, Path(folder))
         check_deadlines(program, Path(folder))
+        check_hog(program, Path(folder))
         check_fleet(program, Path(folder))
     check_bad_arguments(program)
 

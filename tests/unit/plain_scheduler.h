@@ -28,6 +28,7 @@ struct plain {
     const struct ticket *tickets;
     size_t n_tickets;
     struct lane lanes[PLAIN_CALLERS][_CLASS_MAX];
+    bool is_charged[PLAIN_TICKETS][_CLASS_MAX]; /* of who runs: in which classes its caller pays */
     uint64_t served[_CLASS_MAX];
 };
 
@@ -50,7 +51,7 @@ static inline uint64_t plain_vtime(const struct plain *p, unsigned caller, unsig
     for (size_t i = 0; i < p->n_tickets; i++) {
         const struct ticket *t = &p->tickets[i];
 
-        if (t->state == TICKET_GRANTED && t->caller->uid == caller && t->class == class) {
+        if (t->state == TICKET_GRANTED && t->caller->uid == caller && p->is_charged[i][class]) {
             v += plain_cost(t);
         }
     }
@@ -73,6 +74,30 @@ static inline void plain_join(struct plain *p, const struct ticket *t)
     least = least == UINT64_MAX ? p->served[t->class] : least;
     if (lane->n_queued++ == 0 && own < least) {
         lane->settled += least - own;
+    }
+}
+
+/* It has a slot: its caller pays in its class, and in those where somebody waits. */
+static inline void plain_grant(struct plain *p, const struct ticket *t)
+{
+    p->lanes[t->caller->uid][t->class].n_queued--;
+    for (unsigned k = 0; k < _CLASS_MAX; k++) {
+        bool is_waited_for = k == t->class;
+
+        for (unsigned c = 0; c < PLAIN_CALLERS; c++) {
+            is_waited_for |= p->lanes[c][k].n_queued > 0;
+        }
+        p->is_charged[t - p->tickets][k] = is_waited_for;
+    }
+}
+
+/* It gives its slot back, and what it cost is known. */
+static inline void plain_settle(struct plain *p, const struct ticket *t)
+{
+    for (unsigned k = 0; k < _CLASS_MAX; k++) {
+        if (p->is_charged[t - p->tickets][k]) {
+            p->lanes[t->caller->uid][k].settled += plain_cost(t);
+        }
     }
 }
 

@@ -180,7 +180,7 @@ static bool grant_one(struct world *w)
     require(w, w->now <= t->deadline_at_usec, "nobody runs after its deadline");
     require(w, t->deployment->in_use <= t->deployment->slots, "never more than slots");
     w->plain.served[t->class] = before[t->caller->uid][t->class];
-    leave_lane(w, t);
+    plain_grant(&w->plain, t);
     w->n_acquired++;
     note(w, 2, t, 0);
     return true;
@@ -188,10 +188,8 @@ static bool grant_one(struct world *w)
 
 static void release(struct world *w, struct ticket *t, enum errcode code)
 {
-    struct lane *lane = &w->plain.lanes[t->caller->uid][t->class];
-
     admission_note_end(&w->admission, t, code, w->now);
-    lane->settled += plain_cost(t); /* as it was set right */
+    plain_settle(&w->plain, t); /* as it was set right */
     admission_release(&w->admission, t, w->now);
     w->n_released++;
 }

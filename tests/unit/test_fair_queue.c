@@ -134,6 +134,33 @@ START_TEST(being_away_earns_nothing)
 }
 END_TEST
 
+START_TEST(others_come_before_up_to_the_difference)
+{
+    static const unsigned weights[N_LANES] = {1, 2, 1, 1};
+    const struct fair_lane *own, *other;
+    struct shop s;
+
+    shop_init(&s, weights);
+    own = &s.lines[0].lane;
+    other = &s.lines[1].lane;
+    add(&s, 1);
+    /* even, though only one of them waits: as much, for its weight */
+    ck_assert_uint_eq(fair_queue_before(&s.q, other, own, 3 * SEC), 6 * SEC);
+    ck_assert_uint_eq(fair_queue_before(&s.q, other, own, 0), 0);
+    fair_queue_correct(&s.q, &s.lines[1].lane, 0, 4 * SEC); /* for its weight that is 2 s */
+    add(&s, 0);
+    fair_queue_correct(&s.q, &s.lines[0].lane, 0, 1 * SEC); /* lifted to 2 s, now 3 */
+    ck_assert_uint_eq(fair_queue_before(&s.q, other, own, 3 * SEC), 8 * SEC);
+    fair_queue_correct(&s.q, &s.lines[1].lane, 0, 10 * SEC);
+    ck_assert_uint_eq(fair_queue_before(&s.q, other, own, 3 * SEC), 0);
+    ck_assert_uint_eq(fair_queue_before(&s.q, other, own, 5 * SEC), 2 * SEC);
+    /* however far ahead: no product overflows */
+    s.lines[0].lane.vtime = UINT64_MAX / 2;
+    s.lines[1].lane.weight = FAIR_WEIGHT_MAX;
+    ck_assert_uint_ge(fair_queue_before(&s.q, other, own, SEC), 3600 * SEC);
+}
+END_TEST
+
 START_TEST(what_was_charged_too_much_comes_back)
 {
     static const unsigned weights[N_LANES] = {1, 1, 1, 1};
@@ -243,6 +270,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, shares_follow_weights_and_not_numbers_or_lengths);
     tcase_add_test(tc, load_of_others_takes_nothing_below_a_share);
     tcase_add_test(tc, being_away_earns_nothing);
+    tcase_add_test(tc, others_come_before_up_to_the_difference);
     tcase_add_test(tc, what_was_charged_too_much_comes_back);
     tcase_add_test(tc, a_lane_is_in_order_of_places);
     tcase_add_test(tc, the_longest_is_by_weight);
