@@ -6,15 +6,14 @@
  * sends and buries. A turn is asked for by on_work; it follows a batch of sockets at once, anything
  * else as a one-shot defer source.
  *
- * Owns every module below. Reload swaps the configuration snapshot, the router's plan and the
- * parameters of modules; running calls keep their deployments. A file that cannot be used changes
- * nothing. How it stops is lifecycle.c, what the service manager hears supervisor.c and watchdog.c.
+ * Owns every module of struct server (server_internal.h), makes them in order and unmakes them.
+ * What the file says is server_config.c's, also at a reload; how it stops lifecycle.c's, what the
+ * service manager hears supervisor.c's and watchdog.c's.
  */
 #include "server.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -23,71 +22,16 @@
 
 #include "announce.h"
 #include "base/clock.h"
-#include "base/log.h"
-#include "base/poller.h"
 #include "call_record.h"
-#include "config/config.h"
 #include "config_open.h"
 #include "config_params.h"
-#include "core/call.h"
-#include "frontend/frontend.h"
-#include "idle_exit.h"
-#include "incidents.h"
-#include "lifecycle.h"
-#include "log_watch.h"
-#include "memory_monitor.h"
-#include "memory_relief.h"
-#include "memory_watch.h"
 #include "model_info.h"
 #include "plan.h"
-#include "residency_driver.h"
-#include "server_guard.h"
+#include "server_internal.h"
 #include "signals.h"
-#include "sockets.h"
 #include "state_dump.h"
-#include "supervisor.h"
-#include "upstream/health_check.h"
-#include "upstream/upstreams.h"
-#include "watchdog.h"
 
 #define FDS_PER_CONN 3 /* the client's, the upstream's, and room */
-
-struct server {
-    const struct server_options *options;
-    sd_event *event;
-    struct poller poller; /* sockets of connections and of model servers */
-    struct config *config;
-    uint64_t generation;
-
-    struct upstreams upstreams;
-    struct router router;
-    struct pressure pressure;
-    struct residency_driver residency;
-    struct admission admission;
-    struct stats stats;
-    struct quota quota;
-    struct access_key *keys;     /* owned; borrows from config */
-    struct caller_rule *callers; /* the same */
-    struct call_registry registry;
-    struct frontends frontends;
-    struct sockets sockets;
-    struct memory_monitor memory;
-    struct log_watch log_watch;
-    struct incidents incidents;
-    struct server_guards guards;
-    struct lifecycle lifecycle;
-    struct idle_exit idle_exit;
-    struct memory_watch memory_watch;
-    struct memory_relief memory_relief;
-    struct supervisor supervisor;
-    struct watchdog watchdog;
-
-    sd_event_source *sockets_ready, *turn, *deadline;
-    char unusable[CALL_TEXT_MAX]; /* why registry.unusable is set */
-    bool has_warned_idle_exit;
-    uint64_t turn_wanted_at_usec; /* USEC_NEVER: no turn is wanted */
-    bool run_wanted;              /* the registry has work: the next turn runs it */
-};
 
 /* ---------------------------------------------------------------- the turn */
 
@@ -273,146 +217,20 @@ static void on_stage(void *ctx, enum pressure_stage stage)
     want_run(ctx);
 }
 
-/* ---------------------------------------------------------------- configuration */
-
-/*
- * Makes c the configuration. 0 or -errno, then nothing has changed. Takes c over when it succeeds.
- */
-static int adopt_config(struct server *s, struct config *c)
-{
-    struct router_plan plan = {0};
-    struct admission_params admission = config_params_admission(c);
-    struct model_server_spec server = config_params_model_server(c);
-    struct residency_params residency = config_params_residency(c);
-    struct access_key *keys = NULL;
-    struct caller_rule *callers = NULL;
-    size_t n_callers = 0;
-    int r = plan_build(&plan, c, &s->router, &s->upstreams);
-
-    if (r >= 0) {
-        r = config_params_keys(c, &keys);
-    }
-    if (r >= 0) {
-        r = config_params_callers(c, &callers, &n_callers);
-    }
-    if (r >= 0) {
-        r = plan_units(c, &s->guards);
-    }
-    if (r >= 0) {
-        r = quota_set_keys(&s->quota, keys, c->n_keys, clock_now_usec());
-    }
-    if (r < 0) {
-        router_plan_done(&plan);
-        free(keys);
-        free(callers);
-        return r;
-    }
-    router_commit(&s->router, &plan);
-    admission_set_params(&s->admission, &admission);
-    caller_table_set_rules(&s->admission.callers, callers, n_callers);
-    free(s->callers);
-    s->callers = callers;
-    residency_set_params(&s->residency.residency, &residency);
-    s->frontends.params = config_params_frontend(c);
-    s->frontends.params.keys = keys;
-    s->frontends.params.n_keys = c->n_keys;
-    free(s->keys);
-    s->keys = keys;
-    s->frontends.config_generation = ++s->generation;
-    s->lifecycle.drain_usec = c->drain_usec;
-    s->registry.unusable = NULL;
-    config_free(s->config);
-    s->config = c;
-    memory_monitor_set_server(&s->memory, &server, clock_now_usec());
-    return 0;
-}
-
-/*
- * No call can be served, and each is told why. Under socket activation sluiced goes on like that: an
- * exit would be a restart with the next connection, and the same exit again, until systemd gives
- * up and refuses connections.
- */
-static void degrade(struct server *s, const struct problem *why)
-{
-    static const char tail[] = "; `sluiced --check-config` says more";
-    static const char head[] = "the configuration cannot be used: ";
-    struct str text = str_clip(str_from(why->text), sizeof s->unusable - sizeof tail - sizeof head);
-
-    (void) snprintf(s->unusable, sizeof s->unusable, "%s%.*s%s", head, STR_ARG(text), tail);
-    s->registry.unusable = s->unusable;
-    announce_degraded(s->options->config_path, why->text);
-}
-
-/*
- * Nothing while the configuration cannot be used. Without memory for it servers are not checked:
- * calls find out by themselves.
- */
-static void set_health_checks(struct server *s)
-{
-    const struct config *c = s->config;
-    unsigned n_parallel = c->max_health_checks ? c->max_health_checks : HEALTH_CHECKS_PARALLEL;
-
-    if (c->health_usec == 0) {
-        health_checks_stop(&s->upstreams);
-    } else if (health_checks_start(&s->upstreams, c->health_usec, n_parallel, clock_now_usec()) <
-               0) {
-        log_printf(LOG_LEVEL_ERROR, "no background health checks: out of memory");
-    }
-}
-
-/* After sockets_open(): it is of use only where the service manager starts sluiced again. */
-static void set_idle_exit(struct server *s)
-{
-    const struct server_options *o = s->options;
-    uint64_t after = o->has_idle_exit ? o->idle_exit_usec : s->config->idle_exit_usec;
-
-    if (after > 0 && !s->sockets.is_passed && !s->has_warned_idle_exit) {
-        log_printf(LOG_LEVEL_WARNING,
-                   "idle_exit has no effect: systemd passed no sockets, so nobody "
-                   "would start sluiced again");
-        s->has_warned_idle_exit = true;
-    }
-    idle_exit_set(&s->idle_exit, s->sockets.is_passed ? after : 0, clock_now_usec());
-}
+/* ---------------------------------------------------------------- asked by RPC, as by signals */
 
 /* false: nothing has changed. */
 static bool reload(struct server *s, struct problem *ret_problem)
 {
-    const char *path = s->options->config_path;
     struct supervisor_view view;
-    struct config *c;
-    int r;
+    bool is_done;
 
     supervisor_reloading(&s->supervisor, clock_now_usec());
-    c = config_open(path, ret_problem);
-    if (c && !sockets_allow(&s->sockets, c)) {
-        (void) snprintf(ret_problem->text, sizeof ret_problem->text,
-                        "general_settings.master_key and sluice.keys cannot both go while sluiced "
-                        "listens on the network");
-        c = config_free(c);
-    }
-    r = c ? adopt_config(s, c) : -EBADMSG;
-    if (r < 0 && c) {
-        *ret_problem = (struct problem) {.code = ERRCODE_OUT_OF_MEMORY, .text = "out of memory"};
-        config_free(c);
-    }
-    if (r < 0) {
-        announce_reload_refused(path, ret_problem->text);
-        if (r == -EBADMSG && s->registry.unusable) {
-            degrade(s, ret_problem); /* another reason, perhaps */
-        }
-    } else {
-        set_idle_exit(s);
-        set_health_checks(s);
-        registry_reroute(&s->registry, clock_now_usec());
-        announce_reloaded(path, s->router.n_groups, s->generation);
-    }
+    is_done = server_reload(s, ret_problem);
     view = supervisor_view(s);
     supervisor_ready(&s->supervisor, &view, clock_now_usec());
-    return r >= 0;
+    return is_done;
 }
-
-/* ---------------------------------------------------------------- asked by RPC, as by signals */
 
 static bool control_reload(void *ctx, struct problem *ret_problem)
 {
@@ -624,8 +442,8 @@ static int init_modules(struct server *s, struct config *config)
     if (r < 0) {
         return r;
     }
-    s->config = NULL; /* adopt_config() takes it */
-    r = adopt_config(s, config);
+    s->config = NULL; /* server_adopt_config() takes it */
+    r = server_adopt_config(s, config);
     s->config = config;
     return r;
 }
@@ -668,8 +486,7 @@ static int start(struct server *s)
         return r;
     }
     raise_fd_limit(s->config);
-    set_idle_exit(s);
-    set_health_checks(s);
+    server_begin_config(s);
     announce_ready(s->options->config_path, s->router.n_groups, sockets_describe(&s->sockets));
     view = supervisor_view(s);
     supervisor_ready(&s->supervisor, &view, clock_now_usec());
@@ -702,7 +519,7 @@ int server_run(const struct server_options *options)
     log_watch_init(&s.log_watch, s.event);
     r = init_modules(&s, config);
     if (r >= 0 && is_degraded) {
-        degrade(&s, &why);
+        server_degrade(&s, &why);
     }
     if (r >= 0) {
         r = start(&s);

@@ -2,7 +2,7 @@
 /*
  * The configuration as the composition reads it: an immutable snapshot of one file. config.c
  * builds, frees and describes it; config_sections.c and its helpers fill it. Nothing below the
- * composition includes this header: server.c fills each module's own parameter struct.
+ * composition includes this header: config_params.c fills each module's own parameter struct.
  *
  * Every key of the file is read as exact, approximated, ignored or unsupported, and reported with
  * its place: findings.

@@ -53,6 +53,7 @@ ONLY_FOR = {
     "gen/sluice.pb-c.h": ("daemon/wire/rpc_msg*", "clients/c/*", "tests/*"),
     "daemon/config/config.h": ("daemon/config/*", "daemon/*", "tests/*"),
     "daemon/server.h": ("daemon/*", "tests/*"),
+    "daemon/server_internal.h": ("daemon/server.c", "daemon/server_config.c"),
 }
 
 # Headers of other projects, and the files that may include them.
