@@ -23,6 +23,7 @@
 #include "kernel/kernel_file.h"
 #include "kernel/kernel_text.h"
 #include "residency_report.h"
+#include "runner_look.h"
 #include "upstream/ollama_loader.h"
 #include "wire/ollama_names.h"
 #include "wire/problem.h"
@@ -323,13 +324,13 @@ static void carry_out(struct residency_driver *d, const struct residency_action 
     const struct residency_model *m = action->model;
     struct deployment *one = deployment_for(d, m->server, m->name);
     struct driver_job *job = NULL;
+    char why[RESIDENCY_TEXT_BYTES];
     int r = -ENOENT;
 
     if (action->verb == RESIDENCY_STOP) {
-        residency_report_stopped(m, action->reason);
+        residency_report_stopped(m, action->reason, why);
         if (one) {
-            one->backend->memory->stop_load(one->backend, m->name,
-                                            residency_reason_name(action->reason));
+            one->backend->memory->stop_load(one->backend, m->name, why);
         }
         return;
     }
@@ -419,6 +420,9 @@ static void on_lost(void *ctx, const char *server)
 static void arm(struct residency_driver *d, uint64_t now_usec)
 {
     uint64_t at = residency_next_at(&d->residency, now_usec);
+    uint64_t runner_at = residency_runner_at(&d->residency);
+
+    at = runner_at < at ? runner_at : at;
 
     if (residency_is_moving(&d->residency)) {
         at = usec_add(now_usec, WATCH_USEC);
@@ -439,6 +443,9 @@ void residency_driver_end_run(struct residency_driver *d, uint64_t now_usec)
     struct residency_action action;
 
     residency_end_run(&d->residency, now_usec);
+    if (runner_look_turn(&d->residency, d->monitor, d->kernel_root, now_usec)) {
+        footprint_file_write(&d->footprints);
+    }
     model_loads_turn(&d->residency, now_usec);
     while (residency_next(&d->residency, now_usec, &action)) {
         carry_out(d, &action, now_usec);

@@ -1,6 +1,8 @@
 /* See residency_report.h. Field names are part of the interface, as in announce.c. */
 #include "residency_report.h"
 
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/log_fields.h"
 #include "messages.h"
@@ -20,16 +22,26 @@ static void model_fields(struct log_fields *f, const struct residency_model *m)
     log_fields_add(f, "SLUICE_MODEL", str_from(m->name));
 }
 
-void residency_report_stopped(const struct residency_model *m, enum residency_reason reason)
+void residency_report_stopped(const struct residency_model *m, enum residency_reason reason,
+                              char ret_why[RESIDENCY_TEXT_BYTES])
 {
     struct log_fields f;
+    char numbers[64] = "";
+
+    if (reason == RESIDENCY_OVER_PLAN) {
+        (void) snprintf(numbers, sizeof numbers, ": %llu MiB, planned were %llu",
+                        (unsigned long long) (m->held_bytes / MIB),
+                        (unsigned long long) (m->reserved_bytes / MIB));
+    }
+    (void) snprintf(ret_why, RESIDENCY_TEXT_BYTES, "%s%s", residency_reason_name(reason), numbers);
 
     model_fields(&f, m);
     log_fields_add(&f, "SLUICE_REASON", str_from(residency_reason_name(reason)));
+    log_fields_add_number(&f, "SLUICE_HELD_BYTES", m->held_bytes);
     log_fields_add_number(&f, "SLUICE_RESERVED_BYTES", m->reserved_bytes);
     message_write(MESSAGE_MODEL_LOAD_STOPPED, LOG_LEVEL_WARNING, NULL, &f,
                   "the load of model \"%.*s\" on %s is stopped: %s", STR_ARG(shown(m)), m->server,
-                  residency_reason_name(reason));
+                  ret_why);
 }
 
 void residency_report_makes_room(const struct residency_action *action)

@@ -2,8 +2,9 @@
 /* What operators are told of models that are loaded, refused and unloaded (daemon/messages.def). */
 #include "core/residency.h"
 
-/* Its load was stopped by us. */
-void residency_report_stopped(const struct residency_model *m, enum residency_reason reason);
+/* Its load is stopped by us; ret_why, for those who wait for it, has the numbers. */
+void residency_report_stopped(const struct residency_model *m, enum residency_reason reason,
+                              char ret_why[RESIDENCY_TEXT_BYTES]);
 
 /* It is being unloaded, and for what. */
 void residency_report_makes_room(const struct residency_action *action);

@@ -22,6 +22,7 @@
 #define SETTLE_USEC         (1 * USEC_PER_SEC)    /* after a load, for the kernel's numbers */
 #define RETRY_UNLOAD_USEC   (30 * USEC_PER_SEC)   /* after one that was not confirmed */
 #define FREEING_USEC        (10 * USEC_PER_SEC) /* a runner that is gone has given its memory back */
+#define ABORTED_PERMILLE    1300                /* as footprint_note_aborted() */
 #define FREED_PERMILLE      800                 /* so much of it must be seen */
 
 void residency_init(struct residency *r, const struct residency_params *params,
@@ -63,9 +64,13 @@ void residency_set_params(struct residency *r, const struct residency_params *pa
 void residency_set_memory(struct residency *r, const struct residency_memory *memory,
                           uint32_t today, uint64_t now_usec)
 {
+    uint64_t mapped = residency_mapped_bytes(r);
+
     r->memory = *memory;
+    r->memory.available_bytes =
+        memory->available_bytes > mapped ? memory->available_bytes - mapped : 0;
     r->today = today;
-    if (memory->available_bytes >= r->freeing_goal_bytes || now_usec >= r->freeing_until_usec) {
+    if (r->memory.available_bytes >= r->freeing_goal_bytes || now_usec >= r->freeing_until_usec) {
         r->freeing_bytes = 0;
     }
     if (now_usec < r->settled_at_usec && r->memory.available_bytes > r->settling_available_bytes) {
@@ -238,8 +243,13 @@ void residency_set_state(struct residency_model *m, enum residency_state to, uin
     if (to != RESIDENCY_RESERVED && to != RESIDENCY_LOADING) {
         m->reserved_bytes = 0;
     }
-    if (!residency_is_held(m) && to != RESIDENCY_LOADING) {
-        m->held_bytes = m->baseline_bytes = 0;
+    if (!residency_is_held(m)) {
+        m->mapped_bytes = 0;
+        m->runner_pid = 0;
+        m->runner_due_usec = m->runner_again_usec = 0;
+        if (to != RESIDENCY_LOADING) {
+            m->held_bytes = m->baseline_bytes = 0;
+        }
     }
 }
 
@@ -249,6 +259,7 @@ void residency_become_resident(struct residency *r, struct residency_model *m, u
     residency_set_state(m, RESIDENCY_RESIDENT, now_usec);
     m->held_bytes = residency_need(r, m).bytes;
     m->baseline_bytes = 0;
+    m->runner_due_usec = now_usec;
     m->resident_at_usec = m->used_at_usec = now_usec;
     m->is_load_wanted = false;
 }
@@ -294,22 +305,6 @@ void residency_looked(struct residency *r, struct residency_model *m, bool is_li
     }
 }
 
-void residency_seen(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
-                    uint64_t file_bytes)
-{
-    bool is_loading = m->state == RESIDENCY_LOADING;
-    bool is_first = !is_loading && m->baseline_bytes == 0;
-
-    if ((!is_loading && !residency_is_held(m)) || anon_bytes + file_bytes == 0) {
-        return;
-    }
-    m->held_bytes = anon_bytes + file_bytes;
-    if (!is_loading) {
-        footprint_note_run(r->footprints, &m->key, anon_bytes, file_bytes, is_first, r->today);
-        m->baseline_bytes = is_first ? m->held_bytes : m->baseline_bytes;
-    }
-}
-
 /* ---------------------------------------------------------------- loads */
 
 void residency_reserve(struct residency *r, const struct deployment *d, const char *name,
@@ -345,6 +340,7 @@ void residency_load_began(struct residency *r, struct residency_model *m, uint64
     }
     residency_set_state(m, RESIDENCY_LOADING, now_usec);
     m->reserved_bytes = reserved;
+    m->runner_due_usec = usec_add(now_usec, RESIDENCY_RUNNER_LOAD_USEC);
 }
 
 static void quarantine(struct residency *r, struct residency_model *m, uint64_t now_usec)
@@ -401,7 +397,8 @@ bool residency_load_ended(struct residency *r, struct residency_model *m, enum r
         return false;
     case RESIDENCY_LOAD_KILLED:
         note_failure(m, now_usec);
-        if (m->held_bytes > 0) {
+        /* that it was killed on its way to what is believed says nothing of where it would end */
+        if (m->held_bytes / 1000 * ABORTED_PERMILLE > residency_need(r, m).bytes) {
             footprint_note_aborted(r->footprints, &m->key, m->held_bytes, r->today);
         }
         quarantine(r, m, now_usec);
@@ -497,6 +494,7 @@ void residency_end_run(struct residency *r, uint64_t now_usec)
         m->wants = m->counting;
         if (residency_model_is_in_use(r, m)) {
             m->used_at_usec = now_usec;
+            residency_runner_used(m, now_usec);
         } else if (m->state == RESIDENCY_RESERVED) {
             residency_set_state(m, RESIDENCY_UNLOADED, now_usec); /* the call ended before it */
         }

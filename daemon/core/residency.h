@@ -28,8 +28,8 @@
  * Whom it makes room for, and when: see residency_plan.c.
  *
  * What is not managed: deployments whose backend has no memory_ops (another kind of server), and
- * servers on other machines as far as memory goes (their failed loads are quarantined all the same).
- * Without numbers of the device's memory there is no budget.
+ * servers on other machines as far as memory goes (their failed loads are quarantined all the
+ * same). Without numbers of the device's memory there is no budget.
  *
  * Owned by the composition; borrows the router, for who is in use.
  */
@@ -83,8 +83,9 @@ struct residency_model {
     bool is_asked, is_looked_for, is_stopping;
     struct footprint_key key;
     struct footprint_facts facts;
-    uint64_t reserved_bytes;   /* RESERVED, LOADING */
-    uint64_t held_bytes;       /* RESIDENT: what it takes, as last seen or as believed */
+    uint64_t reserved_bytes; /* RESERVED, LOADING */
+    uint64_t held_bytes; /* RESIDENT: what it takes, as last seen or as believed; LOADING: so far */
+    uint64_t mapped_bytes;     /* RESIDENT: those of it that are pages of files, as last seen */
     uint64_t baseline_bytes;   /* RESIDENT: the same at its first look; 0: none yet */
     uint64_t resident_at_usec; /* when its last load was over */
     uint64_t used_at_usec;     /* a call went to it, or it was loaded */
@@ -92,6 +93,9 @@ struct residency_model {
     uint64_t failed_at_usec;   /* the last failed load; 0: none that counts */
     uint64_t quarantined_until_usec;
     uint64_t retry_unload_at_usec; /* an unload failed: not before */
+    uint64_t runner_due_usec;      /* its runner is to be looked at then; 0: when it is used */
+    uint64_t runner_again_usec;    /* and not before */
+    unsigned runner_pid;           /* as it was found last; 0: not */
     unsigned n_failures;           /* within FAILURE_WINDOW */
     unsigned n_quarantines;        /* in a row */
     struct residency_wants wants, counting;
@@ -189,8 +193,8 @@ const char *residency_describe(const struct residency *r, const struct deploymen
 
 /*
  * How long such a call would wait for the model at least: for what is left of its load, or the load
- * itself, and for levels at which none begins. 0: not at all, as far as is known; nor does the first
- * that asks for a model, as a load begins with somebody who waits for it.
+ * itself, and for levels at which none begins. 0: not at all, as far as is known; nor does the
+ * first that asks for a model, as a load begins with somebody who waits for it.
  */
 uint64_t residency_wait(const struct residency *r, const struct deployment *d, const char *name,
                         uint64_t now_usec);
@@ -255,9 +259,20 @@ void residency_told(struct residency_model *m, struct str digest, uint32_t num_c
 void residency_looked(struct residency *r, struct residency_model *m, bool is_listed,
                       uint64_t size_bytes, bool is_trusted, uint64_t now_usec);
 
+/*
+ * The next model whose runner is to be looked at now, noted as looked at; NULL: none. It is due
+ * five times in a second during a load, when that is over, and each 5 s while it is used and once
+ * after.
+ */
+struct residency_model *residency_next_runner(struct residency *r, uint64_t now_usec);
+/* When it has one; USEC_NEVER: not before something is used. */
+uint64_t residency_runner_at(const struct residency *r);
+
 /* Its runner was looked at: RssAnon + VmSwap, RssFile. */
 void residency_seen(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
                     uint64_t file_bytes);
+/* It was looked for, and is not found, or cannot be seen from here. */
+void residency_unseen(struct residency_model *m, uint64_t now_usec);
 
 void residency_load_began(struct residency *r, struct residency_model *m, uint64_t now_usec);
 

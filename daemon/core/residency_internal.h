@@ -9,9 +9,15 @@
 #include "core/residency.h"
 #include "core/router.h"
 
-#define RESIDENCY_MIB (UINT64_C(1) << 20)
+#define RESIDENCY_MIB              (UINT64_C(1) << 20)
+#define RESIDENCY_RUNNER_LOAD_USEC (200 * USEC_PER_MSEC) /* between looks at one that grows */
 /* A look at what a server holds is as good as new for so long. */
 #define RESIDENCY_LOOK_FRESH_USEC (2 * USEC_PER_SEC)
+
+/* It is used, so its runner may grow. */
+void residency_runner_used(struct residency_model *m, uint64_t now_usec);
+/* What of the available memory is pages of files that our models have mapped: no load may take it. */
+uint64_t residency_mapped_bytes(const struct residency *r);
 
 void residency_set_state(struct residency_model *m, enum residency_state to, uint64_t now_usec);
 

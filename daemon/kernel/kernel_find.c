@@ -1,7 +1,7 @@
 /*
  * See kernel_find.h.
  *
- * Processes of other users can be seen by nobody but root, and a service with ProtectProc= sees not
+ * Processes of other users can be seen by nobody but root, and a service with ProtectProc=invisible sees not
  * even their folders: then only a unit's name leads to the group.
  *
  * Must not: be called for each sample: it reads all of /proc.

@@ -83,6 +83,9 @@ static int open_others(struct kernel_group *g, const char *root, const char *mou
     if (mount_v2 && paths->v2[0]) {
         (void) snprintf(folder, sizeof folder, "%.*s%.*s", 64, mount_v2, PATH_MAX - 80, paths->v2);
         r = kernel_file_init(&g->psi, root, folder, "memory.pressure");
+        if (r == 0) {
+            r = kernel_file_init(&g->procs, root, folder, "cgroup.procs");
+        }
         if (r == 0 && !g->is_v1) {
             r = kernel_file_init(&g->events, root, folder, "memory.events");
         }
@@ -92,6 +95,9 @@ static int open_others(struct kernel_group *g, const char *root, const char *mou
         r = kernel_file_init(&g->events, root, folder, "memory.oom_control");
         if (r == 0) {
             r = kernel_file_init(&g->failures, root, folder, "memory.failcnt");
+        }
+        if (r == 0 && !g->procs.path) {
+            r = kernel_file_init(&g->procs, root, folder, "cgroup.procs");
         }
     }
     return r;
@@ -134,6 +140,7 @@ void kernel_group_close(struct kernel_group *g)
         kernel_file_done(&g->levels[i].stat);
     }
     kernel_file_done(&g->psi);
+    kernel_file_done(&g->procs);
     kernel_file_done(&g->events);
     kernel_file_done(&g->failures);
     *g = (struct kernel_group) {0};

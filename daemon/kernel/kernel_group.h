@@ -31,6 +31,7 @@ struct kernel_group {
     size_t n_levels; /* 0: not open */
     bool is_v1;      /* the levels are */
     struct kernel_file psi;
+    struct kernel_file procs;    /* its processes; not those of groups below it */
     struct kernel_file events;   /* v1: memory.oom_control */
     struct kernel_file failures; /* v1: memory.failcnt */
 };

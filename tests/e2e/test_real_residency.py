@@ -11,6 +11,7 @@ import pytest
 from testenv.daemon import model, to_yaml
 from testenv.http import chat_body
 from testenv.models import OllamaServer
+from testenv.waiting import eventually
 
 pytestmark = pytest.mark.real
 CHAT = "/v1/chat/completions"
@@ -84,3 +85,18 @@ def test_two_models_take_turns(env, ollama_server: OllamaServer, device: SmallDe
         thread.join(100)
     assert statuses == {"script": [200] * 3, "tiny": [200] * 3}, sluice.log_text
     assert device.most == 1
+
+
+def test_what_a_model_takes_is_learned(env, ollama_server: OllamaServer) -> None:
+    """One load, on the device as it is: no load is stopped, and what is learned is what Ollama says of it, within a factor of 2."""
+    for name in ollama_server.loaded():
+        ollama_server.unload(name)
+    config = env.config({"m": {"model": "ollama_chat/smollm2", "api_base": ollama_server.url}})
+    config["sluice"]["memory"] = {"enabled": True, "prompt_cache": "0B"}
+    sluice = env.start(to_yaml(config))
+    answer = sluice.post(CHAT, chat_body("m", max_tokens=8))
+    assert answer.status == 200, answer
+    state = eventually(lambda: [d for d in sluice.status().deployments if d.need_source == "learned"], "it is learned", 20)[0]
+    said = next(m["size"] for m in ollama_server.running() if m["name"].startswith("smollm2"))
+    assert said / 2 < state.need_bytes < said * 2, (said, state.need_bytes)
+    assert "model_load_stopped" not in sluice.log_text and sluice.status().quarantines == 0

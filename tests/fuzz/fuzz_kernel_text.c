@@ -1,5 +1,5 @@
 /*
- * Fuzzes kernel/kernel_text: every parser takes any text. What is read from a text is read as well
+ * Fuzzes kernel/kernel_text and the command lines of runners: every parser takes any text. What is read from a text is read as well
  * from one with a line more that means nothing, and a text without its last byte reads at most what
  * is whole.
  */
@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kernel/kernel_text.h"
+#include "kernel/runner_memory.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
@@ -78,6 +79,17 @@ static void parse_psi(struct str text, const char *more)
     free(longer);
 }
 
+static void parse_command(struct str words)
+{
+    struct str file;
+
+    if (runner_memory_parse_model(words, &file) == 0) {
+        assert(file.len > 0 && file.ptr >= words.ptr);
+        assert(file.ptr + file.len < words.ptr + words.len && file.ptr[file.len] == '\0');
+        assert(!memchr(file.ptr, '/', file.len));
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
     struct str text = {(const char *) bytes, n};
@@ -85,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
     parse_lines(text);
     parse_groups(text);
     parse_numbers(text);
+    parse_command(text);
     parse_psi(text, "cpu total=3\n");
     return 0;
 }

@@ -152,10 +152,15 @@ class OllamaServer:
             if Path(f"/proc/{pid}").exists():
                 os.kill(pid, signal.SIGKILL)
 
+    def running(self) -> list[dict[str, Any]]:
+        """What /api/ps says of the models in memory."""
+        with urllib.request.urlopen(self.url + "/api/ps", timeout=20) as answer:
+            models: list[dict[str, Any]] = json.loads(answer.read())["models"]
+        return models
+
     def loaded(self) -> set[str]:
         """Names of the models in memory, with their tags."""
-        with urllib.request.urlopen(self.url + "/api/ps", timeout=20) as answer:
-            return {m["name"] for m in json.loads(answer.read())["models"]}
+        return {m["name"] for m in self.running()}
 
     def post(self, path: str, body: Any) -> bytes:
         request = urllib.request.Request(self.url + path, json.dumps(body).encode())

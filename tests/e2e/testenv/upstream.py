@@ -407,6 +407,9 @@ class Ollama:
                 step(ex)
             if not ex.has_begun:
                 ex.whole(200, {"models": [self._entry(server, n) for n in server.has]})
+        elif path == "/api/show" and ex.json.get("model") in server.digests:
+            blob = f"/blobs/sha256-{server.digests[ex.json['model']]}"
+            ex.whole(200, {"modelfile": f"FROM {blob}\n", "model_info": {}})
         elif path == "/":
             ex.whole(200, b"Ollama is running", {"Content-Type": "text/plain; charset=utf-8"})
         else:
@@ -639,6 +642,7 @@ class Upstream:
         self.version = "0.34.3"
         self.has: list[str] = []  # what /api/tags lists, without a script
         self.sizes: dict[str, int] = {}  # in bytes, by name: of the file, and in memory
+        self.digests: dict[str, str] = {}  # of the models' files, 64 hexadecimal digits, for /api/show
         self.keeps_load_connections = True  # False: the next request needs a new connection
         self.loaded: set[str] = set()
         self.errors: list[BaseException] = []

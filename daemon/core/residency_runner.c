@@ -1,0 +1,136 @@
+/*
+ * What core/residency learns from the processes that hold models: when one is to be looked at, and
+ * what its numbers mean.
+ *
+ * A process that holds a model grows while it loads and while it answers, and at no other time: so
+ * it is looked at then, and once after. An idle daemon looks at none.
+ *
+ * Pages of files (weights that are mapped) count in full for what a model needs: without them in
+ * memory it crawls. The kernel calls them available all the same, so as long as the model is held
+ * they are taken from what is available. Only while a model loads the same weights may stand there
+ * twice for a moment, mapped and copied (repacked for the processor's vectors); then the larger
+ * number counts, as a load is stopped for what it takes.
+ *
+ * Where a GPU holds models and the configuration says what one takes, that is left alone: a process
+ * does not show what its GPU took of this memory.
+ *
+ * Must not: read a file or a clock.
+ */
+#include "core/residency_internal.h"
+
+#define AGAIN_USEC       (5 * USEC_PER_SEC)  /* between looks at one that is used */
+#define HIDDEN_USEC      (30 * USEC_PER_SEC) /* the same, where it is not found */
+#define HIDDEN_LOAD_USEC (1 * USEC_PER_SEC)
+
+static struct residency_model *model_of(struct list *l)
+{
+    return CONTAINER_OF(l, struct residency_model, link);
+}
+
+static bool is_there(const struct residency *r, const struct residency_model *m)
+{
+    return residency_has_budget(r, m) && (m->state == RESIDENCY_LOADING || residency_is_held(m));
+}
+
+uint64_t residency_runner_at(const struct residency *r)
+{
+    uint64_t at = USEC_NEVER;
+
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = model_of(l);
+
+        if (m->runner_due_usec > 0 && m->runner_due_usec < at && is_there(r, m)) {
+            at = m->runner_due_usec;
+        }
+    }
+    return at;
+}
+
+void residency_runner_used(struct residency_model *m, uint64_t now_usec)
+{
+    if (residency_is_held(m) && m->runner_due_usec == 0) {
+        m->runner_due_usec = now_usec > m->runner_again_usec ? now_usec : m->runner_again_usec;
+    }
+}
+
+struct residency_model *residency_next_runner(struct residency *r, uint64_t now_usec)
+{
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+        bool is_loading = m->state == RESIDENCY_LOADING;
+
+        if (m->runner_due_usec > 0 && now_usec >= m->runner_due_usec && is_there(r, m)) {
+            m->runner_again_usec = usec_add(now_usec, AGAIN_USEC);
+            m->runner_due_usec = is_loading ? usec_add(now_usec, RESIDENCY_RUNNER_LOAD_USEC) : 0;
+            return m;
+        }
+    }
+    return NULL;
+}
+
+void residency_unseen(struct residency_model *m, uint64_t now_usec)
+{
+    if (m->state == RESIDENCY_LOADING) {
+        m->runner_due_usec = usec_add(now_usec, HIDDEN_LOAD_USEC);
+    } else {
+        m->runner_again_usec = usec_add(now_usec, HIDDEN_USEC);
+    }
+}
+
+/* A number that no memory has is a lie, and nothing is done for it. */
+static bool is_sane(uint64_t anon_bytes, uint64_t file_bytes)
+{
+    return anon_bytes <= FOOTPRINT_MAX_BYTES && file_bytes <= FOOTPRINT_MAX_BYTES &&
+           anon_bytes + file_bytes > 0;
+}
+
+void residency_seen(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
+                    uint64_t file_bytes)
+{
+    bool is_first = m->baseline_bytes == 0;
+
+    if (!is_sane(anon_bytes, file_bytes)) {
+        return;
+    }
+    if (m->state == RESIDENCY_LOADING) {
+        m->held_bytes = anon_bytes > file_bytes ? anon_bytes : file_bytes;
+        return;
+    }
+    if (!residency_is_held(m)) {
+        return;
+    }
+    m->held_bytes = anon_bytes + file_bytes;
+    m->mapped_bytes = file_bytes;
+    m->baseline_bytes = is_first ? m->held_bytes : m->baseline_bytes;
+    if (!r->params.has_gpu || m->facts.told_bytes == 0) {
+        footprint_note_run(r->footprints, &m->key, anon_bytes, file_bytes, is_first, r->today);
+    }
+}
+
+/* Models that share their weights share a process: it counts once. */
+static bool is_counted(const struct residency *r, const struct residency_model *m)
+{
+    list_for_each (l, &r->models) {
+        const struct residency_model *other = model_of(l);
+
+        if (other == m) {
+            break;
+        }
+        if (other->runner_pid > 0 && other->runner_pid == m->runner_pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+uint64_t residency_mapped_bytes(const struct residency *r)
+{
+    uint64_t sum = 0;
+
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = model_of(l);
+
+        sum += m->mapped_bytes > 0 && !is_counted(r, m) ? m->mapped_bytes : 0;
+    }
+    return sum;
+}
