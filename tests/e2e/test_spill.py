@@ -283,7 +283,7 @@ def test_where_nothing_runs_any_more(env, kernel: Kernel) -> None:
 def test_a_model_that_has_no_room(env, spill: dict[str, Any]) -> None:
     """It is no wait and no level: the model cannot be loaded here."""
     here, there = env.ollama(), env.openai()
-    Device(env.directory / "root", here, huge=1900)
+    Device(env.directory / "root", here, huge=2300)
     there.always(*say("From", " afar"))
     models = {"m": here.deployment("huge"), "cloud": elsewhere(there)}
     memory = memory_settings(env)
