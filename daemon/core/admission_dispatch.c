@@ -140,9 +140,11 @@ static bool caller_may_run(const struct admission *a, const struct ticket *t, ui
     return n < 2 || c->n_running < n - 1;
 }
 
+/* At L4 nobody: it would take the place of those that are ended (pressure_relief.h). */
 static bool memory_allows(enum pressure_level level, const struct ticket *t)
 {
-    return level == PRESSURE_L0 || t->class == CLASS_INTERACTIVE || t->is_away ||
+    return level == PRESSURE_L0 || t->is_away ||
+           (level < PRESSURE_L4 && t->class == CLASS_INTERACTIVE) ||
            (level == PRESSURE_L1 && t->class == CLASS_BATCH);
 }
 

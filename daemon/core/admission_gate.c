@@ -88,6 +88,16 @@ static struct verdict spread(struct admission *a, struct verdict v)
     return v;
 }
 
+static uint64_t retry_of_level(const struct admission *a)
+{
+    return admission_level(a) == PRESSURE_L4 ? PRESSURE_RETRY_L4 : PRESSURE_RETRY_L3;
+}
+
+uint64_t admission_pressure_retry(struct admission *a)
+{
+    return retry_after_spread(&a->retry, retry_of_level(a));
+}
+
 struct verdict admission_turn_away(struct admission *a, const struct ticket *t, enum errcode code,
                                    uint64_t now_usec)
 {
@@ -155,8 +165,7 @@ static struct verdict door(const struct admission *a, const struct applicant *p,
         return verdict(ERRCODE_MISCONFIGURED, 0);
     }
     if (!memory_admits(a, p, now_usec)) {
-        return verdict(ERRCODE_MEMORY_PRESSURE,
-                       admission_level(a) == PRESSURE_L4 ? PRESSURE_RETRY_L4 : PRESSURE_RETRY_L3);
+        return verdict(ERRCODE_MEMORY_PRESSURE, retry_of_level(a));
     }
     return verdict(ERRCODE_NONE, 0);
 }

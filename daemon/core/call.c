@@ -197,6 +197,22 @@ void call_cancel(struct call *call, enum errcode code, uint64_t now_usec)
     call_end(call, &f, now_usec);
 }
 
+/*
+ * No other attempt follows, and it does not leave the device: that is for calls of which none was made
+ * (call_spill.c), and memory is short for all groups.
+ */
+void call_relieve(struct call *call, uint64_t now_usec)
+{
+    const struct call_failure f = {
+        .code = ERRCODE_MEMORY_PRESSURE,
+        .text = STR_LIT("memory ran short: the call was stopped to free what its model takes"),
+        .retry_after_usec = admission_pressure_retry(call->registry->admission)};
+
+    call_stop_job(call);
+    call->registry->stats->n_relieved++;
+    call_end(call, &f, now_usec);
+}
+
 void call_detach(struct call *call, uint64_t now_usec)
 {
     call->sink = NULL;

@@ -31,6 +31,7 @@
 #include "core/admission.h"
 #include "core/attempts.h"
 #include "core/ports.h"
+#include "core/pressure_relief.h"
 #include "core/quota.h"
 #include "core/router.h"
 #include "core/stats.h"
@@ -104,6 +105,7 @@ struct call_registry {
     struct stats *stats;         /* borrowed */
     struct quota *quota; /* borrowed; set after registry_init(); NULL: no API key has limits */
     struct retry_budgets budgets;
+    struct pressure_relief relief;
     uint32_t random; /* state of the generator of jitter; never 0 */
     struct call_hooks hooks;
     const char *unusable; /* borrowed; why no model can be served at all, or NULL */

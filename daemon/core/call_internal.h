@@ -37,6 +37,9 @@ void call_end_as_remembered(struct call *call, uint64_t now_usec); /* the ticket
 /* All three of them. */
 void call_end(struct call *call, const struct call_failure *f, uint64_t now_usec);
 
+/* A running call is stopped for the memory that its model takes: ENDING, with MEMORY_PRESSURE. */
+void call_relieve(struct call *call, uint64_t now_usec);
+
 /* ---------------------------------------------------------------- call_attempt.c */
 
 /* A NEW call: into the queue of its group, or refused. */

@@ -27,6 +27,7 @@ void registry_init(struct call_registry *reg, struct admission *admission, struc
     list_init(&reg->ending);
     list_init(&reg->dead);
     retry_budgets_init(&reg->budgets, 0);
+    pressure_relief_init(&reg->relief);
 }
 
 static void drop_all(struct list *l, struct admission *admission)
@@ -146,6 +147,19 @@ static void expire_running(struct call_registry *reg, uint64_t now_usec)
     }
 }
 
+/* At most one of them each time: pressure_relief.h. */
+static void relieve(struct call_registry *reg, uint64_t now_usec)
+{
+    struct admission *a = reg->admission;
+    enum pressure_level level = a->pressure ? a->pressure->level : PRESSURE_L0;
+    struct ticket *t =
+        pressure_relief_next(&reg->relief, a, reg->router->residency, level, now_usec);
+
+    if (t) {
+        call_relieve(CONTAINER_OF(t, struct call, ticket), now_usec);
+    }
+}
+
 static void tell_position(void *ctx, struct ticket *t, uint32_t position)
 {
     const uint64_t *now_usec = ctx;
@@ -197,6 +211,7 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
     assert(!reg->is_running);
     reg->is_running = true;
     expire_running(reg, now_usec);
+    relieve(reg, now_usec);
     call_spill_waiting(reg, now_usec);
     do {
         reg->has_requeued = false;
@@ -222,6 +237,10 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
 uint64_t registry_next_deadline(const struct call_registry *reg)
 {
     uint64_t earliest = admission_next_deadline(reg->admission);
+
+    if (reg->relief.look_at_usec < earliest) {
+        earliest = reg->relief.look_at_usec;
+    }
 
     list_for_each (l, &reg->running) {
         const struct call *call = CONTAINER_OF(l, struct call, link);

@@ -193,10 +193,9 @@ struct residency_model *residency_of(struct residency *r, const struct deploymen
     return m;
 }
 
-/* A wildcard's deployment that is in use may be using any model of its server. */
-static bool uses(const struct deployment *d, const struct residency_model *m)
+bool residency_model_is_of(const struct residency_model *m, const struct deployment *d)
 {
-    return d->in_use > 0 && strcmp(d->api_base, m->server) == 0 &&
+    return strcmp(d->api_base, m->server) == 0 &&
            (strcmp(d->upstream_model, m->name) == 0 || strchr(d->upstream_model, '*'));
 }
 
@@ -206,7 +205,9 @@ bool residency_model_is_in_use(const struct residency *r, const struct residency
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         list_for_each (l, lists[i]) {
-            if (uses(CONTAINER_OF(l, struct deployment, link), m)) {
+            const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
+
+            if (d->in_use > 0 && residency_model_is_of(m, d)) {
                 return true;
             }
         }

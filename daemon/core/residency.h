@@ -245,6 +245,21 @@ bool residency_is_moving(const struct residency *r);
 /* Is a model in the memory of this device, as far as is known, or about to be? */
 bool residency_is_exposed(const struct residency *r);
 
+/* ---------------------------------------------------------------- to pressure_relief.h */
+
+/* Could a call at d be using it? A wildcard's may be using any model of its server. */
+bool residency_model_is_of(const struct residency_model *m, const struct deployment *d);
+
+/* Does it take memory of this device, which it would give back if it were told to? */
+bool residency_is_unloadable(const struct residency *r, const struct residency_model *m);
+
+/* Would it be unloaded now if nobody used it, for the level's sake? */
+bool residency_would_unload(const struct residency *r, const struct residency_model *m,
+                            uint64_t now_usec);
+
+/* Is memory coming back: by an unload, one that is due, or one whose memory is not seen free yet? */
+bool residency_is_freeing(const struct residency *r, uint64_t now_usec);
+
 /* ---------------------------------------------------------------- what came of it */
 
 /* num_ctx 0: the server's default. Of a model that it does not tell of: facts all zero. */

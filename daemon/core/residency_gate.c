@@ -439,6 +439,22 @@ static enum residency_answer ask_unloaded(const struct residency *r,
     return residency_fits(r, m) ? RESIDENCY_LOADS : RESIDENCY_WAITS;
 }
 
+/* From L2 on one model works at a time: what a second one touches would have to be read again. */
+static bool is_second(const struct residency *r, const struct residency_model *m)
+{
+    if (r->level < 2 || residency_model_is_in_use(r, m)) {
+        return false;
+    }
+    list_for_each (l, &r->models) {
+        const struct residency_model *other = CONTAINER_OF(l, struct residency_model, link);
+
+        if (other != m && residency_takes_memory(other) && residency_model_is_in_use(r, other)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum residency_answer residency_ask(struct residency *r, const struct deployment *d,
                                     const char *name, uint64_t now_usec)
 {
@@ -460,7 +476,7 @@ enum residency_answer residency_ask(struct residency *r, const struct deployment
     }
     switch (m->state) {
     case RESIDENCY_RESIDENT:
-        return ask_resident(r, d, m, name, now_usec);
+        return is_second(r, m) ? RESIDENCY_WAITS : ask_resident(r, d, m, name, now_usec);
     case RESIDENCY_UNLOADED:
     case RESIDENCY_FAILED:
         return ask_unloaded(r, m, now_usec);

@@ -165,8 +165,19 @@ static bool can_be_asked_to_go(const struct residency *r, const struct residency
            residency_has_budget(r, m) && now_usec >= m->retry_unload_at_usec;
 }
 
+bool residency_is_unloadable(const struct residency *r, const struct residency_model *m)
+{
+    return residency_has_budget(r, m) && residency_takes_memory(m);
+}
+
+bool residency_would_unload(const struct residency *r, const struct residency_model *m,
+                            uint64_t now_usec)
+{
+    return r->level >= 2 && m->wants.n == 0 && can_be_asked_to_go(r, m, now_usec);
+}
+
 /* The largest of those that the level wants gone; NULL: none. */
-static struct residency_model *too_many(struct residency *r, uint64_t now_usec)
+static struct residency_model *too_many(const struct residency *r, uint64_t now_usec)
 {
     struct residency_model *largest = NULL;
 
@@ -181,6 +192,14 @@ static struct residency_model *too_many(struct residency *r, uint64_t now_usec)
         }
     }
     return largest;
+}
+
+bool residency_is_freeing(const struct residency *r, uint64_t now_usec)
+{
+    const struct residency_model *moving = residency_moving(r);
+
+    return r->freeing_bytes > 0 || too_many(r, now_usec) ||
+           (moving && moving->state == RESIDENCY_UNLOADING);
 }
 
 /* What it keeps beyond its needs (a cache of prompts) is worth having until memory is wanted. */

@@ -11,6 +11,7 @@ struct stats {
     uint64_t n_failed;              /* had a slot and ended with an error */
     uint64_t n_cancelled;           /* by the client, whatever the state */
     uint64_t n_refused;             /* never had a slot */
+    uint64_t n_relieved;            /* of n_failed: stopped for the memory of their model */
     uint64_t n_retries;             /* attempts after the first of a group */
     uint64_t n_fallbacks;           /* groups after the first of a call */
     uint64_t n_spilled[_SPILL_MAX]; /* calls that left the device, by the reason */

@@ -220,6 +220,8 @@ int http_metrics_write(const struct frontends *f, struct buf *out)
         {"calls_failed_total", "counter", "Calls that had a slot and failed", s->n_failed},
         {"calls_cancelled_total", "counter", "Calls that their client cancelled", s->n_cancelled},
         {"calls_refused_total", "counter", "Calls that never had a slot", s->n_refused},
+        {"calls_relieved_total", "counter",
+         "Calls that were stopped while they ran, to free memory", s->n_relieved},
         {"retries_total", "counter", "Attempts after the first, in the same model group",
          s->n_retries},
         {"fallbacks_total", "counter", "Attempts in another model group", s->n_fallbacks},

@@ -120,7 +120,8 @@ static inline bool plain_is_free(const struct plain *p, const struct ticket *t, 
         return false;
     }
     if ((p->pressure->level == PRESSURE_L1 && t->class == CLASS_BACKGROUND) ||
-        (p->pressure->level > PRESSURE_L1 && t->class != CLASS_INTERACTIVE)) {
+        (p->pressure->level > PRESSURE_L1 && t->class != CLASS_INTERACTIVE) ||
+        p->pressure->level == PRESSURE_L4) {
         return false;
     }
     if (d->slots > 1 && !is_alone && c->n_running > 0 && c->n_running >= d->slots - 1) {
