@@ -73,7 +73,8 @@ def test_opens_and_a_probe_closes_it(env, upstream: Upstream) -> None:
     sluice = env.start({"m": upstream.deployment()}, sluice=FAST)
     hang(sluice, upstream)
     deployment = row(sluice)
-    assert deployment.unavailable_reason.endswith(f" s after {N} time-outs")
+    why = deployment.unavailable_reason.split("; ")[0]  # a guard over hanging runners may have its own word after it
+    assert why.endswith(f" s after {N} time-outs")
     answer = sluice.post(CHAT, chat_body())
     check_refused(answer, upstream, N)
     assert deployment.id in answer.error["message"]

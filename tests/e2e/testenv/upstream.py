@@ -368,7 +368,7 @@ class Ollama:
 
     @staticmethod
     def _entry(server: Any, name: str) -> dict[str, Any]:
-        size = server.sizes.get(name.removesuffix(":latest"))
+        size = server.sizes.get(name[: -len(":latest")] if name.endswith(":latest") else name)
         return {"name": name, "model": name, **({"size": size} if size else {})}
 
     def other(self, ex: Exchange) -> None:
