@@ -195,6 +195,7 @@ void retry_budgets_init(struct retry_budgets *b, uint64_t now_usec)
 {
     for (size_t i = 0; i < ARRAY_LEN(b->places); i++) {
         retry_budget_init(&b->places[i], now_usec);
+        b->owners[i] = 0;
     }
 }
 
@@ -210,11 +211,43 @@ static uint32_t hash(const void *bytes, size_t n, uint32_t start)
     return h ^ h >> 16;
 }
 
-struct retry_budget *retry_budgets_of(struct retry_budgets *b, const struct caller *caller)
+/* Would it be full if somebody looked? */
+static bool is_full(const struct retry_budget *b, uint64_t now_usec)
+{
+    return b->units == BUDGET_MAX_UNITS ||
+           usec_since(now_usec, b->at_usec) >= RETRY_BUDGET_MAX * USEC_PER_SEC;
+}
+
+/* The place of a set that is h's, or may become it; where there is none, one that h shares. */
+static size_t place_of(const struct retry_budgets *b, uint32_t h, uint64_t now_usec)
+{
+    size_t first = h % (RETRY_BUDGET_PLACES / RETRY_BUDGET_WAYS) * RETRY_BUDGET_WAYS;
+    size_t place = first + h / RETRY_BUDGET_PLACES % RETRY_BUDGET_WAYS;
+
+    for (size_t i = first; i < first + RETRY_BUDGET_WAYS; i++) {
+        if (b->owners[i] == h) {
+            return i;
+        }
+    }
+    for (size_t i = first; i < first + RETRY_BUDGET_WAYS; i++) {
+        if (is_full(&b->places[i], now_usec)) {
+            place = i;
+        }
+    }
+    return place;
+}
+
+struct retry_budget *retry_budgets_of(struct retry_budgets *b, const struct caller *caller,
+                                      uint64_t now_usec)
 {
     uint32_t h = caller->key_id[0] ? hash(caller->key_id, strlen(caller->key_id), 1)
                  : caller->has_uid ? hash(&caller->uid, sizeof caller->uid, 2)
                                    : 0;
+    size_t i = place_of(b, h, now_usec);
 
-    return &b->places[h % RETRY_BUDGET_PLACES];
+    if (b->owners[i] != h && is_full(&b->places[i], now_usec)) {
+        b->owners[i] = h;
+        retry_budget_init(&b->places[i], now_usec);
+    }
+    return &b->places[i];
 }

@@ -130,14 +130,20 @@ void retry_budget_take(struct retry_budget *b); /* retry_budget_can_take() said 
 
 /*
  * One for each caller, so that none spends another's: a caller is its API key, else its user, else
- * all who have neither. A table of so many places, found by a hash: nothing is allocated or forgotten,
- * and two that fall to one place share it (of ten callers about one pair in six tables).
+ * all who have neither. A table of so many places in sets of a few, found by a hash. Nothing is
+ * allocated, and nothing that counts is forgotten: a budget that was not looked at for as long as it
+ * takes to fill is full, so another caller may have its place. Two share one only where more callers
+ * than a set has places fall to it within that time.
  */
 #define RETRY_BUDGET_PLACES 256
+#define RETRY_BUDGET_WAYS   4 /* places of a set */
 
 struct retry_budgets {
     struct retry_budget places[RETRY_BUDGET_PLACES];
+    uint32_t owners[RETRY_BUDGET_PLACES]; /* hashes of callers */
 };
 
 void retry_budgets_init(struct retry_budgets *b, uint64_t now_usec);
-struct retry_budget *retry_budgets_of(struct retry_budgets *b, const struct caller *caller);
+/* The caller's. Borrowed until the next call. */
+struct retry_budget *retry_budgets_of(struct retry_budgets *b, const struct caller *caller,
+                                      uint64_t now_usec);

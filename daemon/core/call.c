@@ -419,7 +419,7 @@ int call_submit(struct call_registry *reg, struct request *req, struct event_sin
     list_append(&reg->fresh, &call->link);
     reg->n_calls++;
     *ret_call = call;
-    retry_budget_earn(retry_budgets_of(&reg->budgets, &req->caller));
+    retry_budget_earn(retry_budgets_of(&reg->budgets, &req->caller, now_usec));
     call_want_run(reg);
     return 0;
 }

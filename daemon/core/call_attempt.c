@@ -438,9 +438,9 @@ static bool fall_back(struct call *call, struct str name, uint64_t now_usec)
     return true;
 }
 
-static struct retry_budget *budget_of(const struct call *call)
+static struct retry_budget *budget_of(const struct call *call, uint64_t now_usec)
 {
-    return retry_budgets_of(&call->registry->budgets, &call->request->caller);
+    return retry_budgets_of(&call->registry->budgets, &call->request->caller, now_usec);
 }
 
 static bool retry(struct call *call, struct model_group *group, const struct attempt_decision *d,
@@ -453,7 +453,7 @@ static bool retry(struct call *call, struct model_group *group, const struct att
     call->attempts.n_in_level = d->changes_level ? 0 : call->attempts.n_in_level + 1;
     call->registry->stats->n_retries++;
     if (d->is_same) {
-        retry_budget_take(budget_of(call));
+        retry_budget_take(budget_of(call, now_usec));
     }
     return true;
 }
@@ -547,9 +547,10 @@ static void go_on(struct call *call, const struct call_failure *f, const struct 
         look_ahead(call, group, d, now_usec, &field);
     }
 
-    struct attempt_decision decision = attempts_decide(
-        &call->attempts, &rules, &failure, &field, retry_budget_can_take(budget_of(call), now_usec),
-        call->deadline_at_usec, chance(reg), now_usec);
+    struct attempt_decision decision =
+        attempts_decide(&call->attempts, &rules, &failure, &field,
+                        retry_budget_can_take(budget_of(call, now_usec), now_usec),
+                        call->deadline_at_usec, chance(reg), now_usec);
 
     switch (decision.next) {
     case ATTEMPT_RETRY:

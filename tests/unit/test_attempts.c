@@ -400,27 +400,47 @@ START_TEST(the_budget_is_a_share_of_the_calls)
 }
 END_TEST
 
+static struct retry_budget *of_uid(struct retry_budgets *all, uid_t uid, uint64_t now_usec)
+{
+    return retry_budgets_of(all, &(struct caller) {.has_uid = true, .uid = uid}, now_usec);
+}
+
 START_TEST(each_caller_has_a_budget)
 {
     struct retry_budgets all;
-    size_t n_alone = 0;
 
     retry_budgets_init(&all, NOW);
-    for (uid_t uid = 0; uid < 20; uid++) {
-        const struct caller caller = {.has_uid = true, .uid = uid};
-        struct retry_budget *b = retry_budgets_of(&all, &caller);
+    for (uid_t uid = 0; uid < 30; uid++) { /* in 64 sets some fall together */
+        struct retry_budget *b = of_uid(&all, uid, NOW);
 
-        ck_assert_ptr_eq(retry_budgets_of(&all, &caller), b);
-        n_alone += b->units == RETRY_BUDGET_SHARE * RETRY_BUDGET_MAX;
-        b->units = 0;
+        ck_assert_uint_eq(spend(b, NOW), RETRY_BUDGET_MAX);
+        ck_assert_ptr_eq(of_uid(&all, uid, NOW), b);
     }
-    ck_assert_uint_ge(n_alone, 18);
-    ck_assert_ptr_ne(retry_budgets_of(&all, &(struct caller) {.key_id = "a"}),
-                     retry_budgets_of(&all, &(struct caller) {.key_id = "b"}));
-    ck_assert_ptr_eq(retry_budgets_of(&all, &(struct caller) {.key_id = "a", .pid = 1}),
-                     retry_budgets_of(&all, &(struct caller) {.key_id = "a", .pid = 2}));
-    ck_assert_ptr_eq(retry_budgets_of(&all, &(struct caller) {.uid = 5}),
-                     retry_budgets_of(&all, &(struct caller) {.uid = 6})); /* nobody knows them */
+    for (uid_t uid = 0; uid < 30; uid++) { /* nobody had another's place */
+        ck_assert_uint_eq(spend(of_uid(&all, uid, NOW + SEC), NOW + SEC), 1);
+    }
+    ck_assert_ptr_ne(retry_budgets_of(&all, &(struct caller) {.key_id = "a"}, NOW),
+                     retry_budgets_of(&all, &(struct caller) {.key_id = "b"}, NOW));
+    ck_assert_ptr_eq(retry_budgets_of(&all, &(struct caller) {.key_id = "a", .pid = 1}, NOW),
+                     retry_budgets_of(&all, &(struct caller) {.key_id = "a", .pid = 2}, NOW));
+    ck_assert_ptr_eq(retry_budgets_of(&all, &(struct caller) {.uid = 5}, NOW),
+                     retry_budgets_of(&all, &(struct caller) {.uid = 6}, NOW)); /* nobody */
+}
+END_TEST
+
+/* Whoever changes his name gets no more from all the table than its places, until they are full again. */
+START_TEST(a_full_table_is_shared_and_not_forgotten)
+{
+    struct retry_budgets all;
+    unsigned n = 0;
+
+    retry_budgets_init(&all, NOW);
+    for (uid_t uid = 0; uid < 5000; uid++) {
+        n += spend(of_uid(&all, uid, NOW), NOW);
+    }
+    ck_assert_uint_eq(n, RETRY_BUDGET_PLACES * RETRY_BUDGET_MAX);
+    ck_assert_uint_eq(spend(of_uid(&all, 9999, NOW + 19 * SEC), NOW + 19 * SEC), 19);
+    ck_assert_uint_eq(spend(of_uid(&all, 9998, NOW + 99 * SEC), NOW + 99 * SEC), RETRY_BUDGET_MAX);
 }
 END_TEST
 
@@ -441,5 +461,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, no_budget_no_second_try_at_the_same);
     tcase_add_test(tc, the_budget_is_a_share_of_the_calls);
     tcase_add_test(tc, each_caller_has_a_budget);
+    tcase_add_test(tc, a_full_table_is_shared_and_not_forgotten);
 }
 TEST_MAIN("attempts", add_tests)

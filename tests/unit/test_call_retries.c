@@ -366,8 +366,8 @@ START_TEST(no_new_attempt_while_draining_or_short_of_memory)
         cast_expect_failure(&c, ERRCODE_UPSTREAM_ERROR);
         ck_assert_uint_eq(c.w.stats.n_retries + c.w.stats.n_fallbacks, 0);
         ck_assert_ptr_null(strstr(recording_sink_text(&c.sink), "fallback"));
-        budget =
-            retry_budgets_of(&c.w.registry.budgets, &(struct caller) {.has_uid = true, .uid = 7});
+        budget = retry_budgets_of(&c.w.registry.budgets,
+                                  &(struct caller) {.has_uid = true, .uid = 7}, c.w.now);
         ck_assert(retry_budget_can_take(budget, c.w.now));
         ck_assert_uint_eq(budget->units, RETRY_BUDGET_SHARE * RETRY_BUDGET_MAX);
         cast_done(&c);
