@@ -71,10 +71,11 @@ class Watched:
                 list(connection.sse(connection.read_head()))
 
     def course(self, generator: Generator, until_sec: float, enough: int = 5) -> "Course":
+        """Until the level is enough and the group has stalled, at the longest until_sec."""
         course = Course()
         generator.start()
         stalled, seen = self.group.stalled_usec(), 0
-        while time.monotonic() < generator.began + until_sec and seen < enough:
+        while time.monotonic() < generator.began + until_sec and (seen < enough or course.onset is None):
             s, now = self.sluice.status(), time.monotonic()
             course.note(s, now)
             seen = s.pressure_level

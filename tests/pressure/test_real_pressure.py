@@ -24,7 +24,7 @@ def test_thrash_is_seen_by_psi(watched: Any, generate: Any, big_file: Path) -> N
     """(a) A file of twice the group, read again and again: memory is "available" all the time, and none is to be had."""
     with watched.busy():
         course = watched.course(generate("read", str(big_file)), STEADY_SEC, enough=2)
-    assert course.onset is not None, "nothing stalled: this is no thrash"
+    assert course.onset is not None, f"nothing stalled: this is no thrash ({course.at}, {course.statuses[-1].pressure_reason})"
     assert 2 in course.at, course.statuses[-1]
     assert "(headroom" not in course.statuses[-1].pressure_reason
     assert course.at[1] - course.onset <= (STEADY_SEC - (course.onset - course.began)) / 3
