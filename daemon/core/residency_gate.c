@@ -136,22 +136,21 @@ bool residency_fits_after(const struct residency *r, const struct residency_mode
            (is_alone && least_of(r, m) <= hard + freed_bytes);
 }
 
-/* Does no other model of this device take memory, or will? */
-static bool is_alone(const struct residency *r, const struct residency_model *m)
+size_t residency_n_others(const struct residency *r, const struct residency_model *m)
 {
+    size_t n = 0;
+
     list_for_each (l, &r->models) {
         const struct residency_model *other = CONTAINER_OF(l, struct residency_model, link);
 
-        if (other != m && residency_takes_memory(other)) {
-            return false;
-        }
+        n += other != m && residency_takes_memory(other);
     }
-    return true;
+    return n;
 }
 
 bool residency_fits(const struct residency *r, const struct residency_model *m)
 {
-    return residency_fits_after(r, m, 0, is_alone(r, m));
+    return residency_fits_after(r, m, 0, residency_n_others(r, m) == 0);
 }
 
 uint64_t residency_critical_bytes(const struct residency *r)

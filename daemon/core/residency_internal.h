@@ -45,6 +45,8 @@ bool residency_has_budget(const struct residency *r, const struct residency_mode
 uint64_t residency_room(const struct residency *r);
 uint64_t residency_asked(const struct residency *r, const struct residency_model *m);
 bool residency_fits(const struct residency *r, const struct residency_model *m);
+/* Other models that take memory of this device, or will. */
+size_t residency_n_others(const struct residency *r, const struct residency_model *m);
 /* The same, were so much more free; is_alone: and no other model there. */
 bool residency_fits_after(const struct residency *r, const struct residency_model *m,
                           uint64_t freed_bytes, bool is_alone);

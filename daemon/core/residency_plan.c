@@ -322,22 +322,12 @@ static struct residency_model *next_to_go(struct residency *r, const struct resi
     return best;
 }
 
-static size_t n_others(struct residency *r, const struct residency_model *w)
-{
-    size_t n = 0;
-
-    list_for_each (l, &r->models) {
-        n += model_of(l) != w && residency_takes_memory(model_of(l));
-    }
-    return n;
-}
-
 /* The first of a plan that makes enough room; NULL: there is no such plan, or none is needed. */
 static struct residency_model *first_of_plan(struct residency *r, const struct residency_model *w,
                                              uint64_t now_usec)
 {
     struct residency_model *first = NULL, *m = NULL;
-    size_t n_left = n_others(r, w);
+    size_t n_left = residency_n_others(r, w);
     uint64_t freed = 0;
     double below = 1e300;
 
