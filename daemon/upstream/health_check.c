@@ -41,12 +41,11 @@ enum check_verdict {
 struct health_check {
     struct list link; /* upstreams.checks */
     unsigned n_refs;
-    struct upstreams *up;             /* borrowed */
-    struct server_state *server;      /* a reference */
-    char *api_base, *url, *unix_path; /* owned */
-    const char *path;                 /* static */
+    struct upstreams *up;        /* borrowed */
+    struct server_state *server; /* a reference */
+    char *url;                   /* owned */
+    const char *path;            /* static */
     struct server_access access;
-    bool is_local;
     uint64_t connect_usec, limit_usec;
     struct transfer *transfer; /* NULL: nothing is asked now */
     int status;                /* of its head; 0: none yet */
@@ -255,12 +254,13 @@ static void time_out(struct health_check *c, uint64_t now_usec)
 static void ask(struct health_check *c, uint64_t now_usec)
 {
     static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
+    const struct server_address *address = server_state_address(c->server);
     struct transfer_spec spec = {
         .url = c->url,
-        .unix_path = c->unix_path,
+        .unix_path = address->unix_path,
         .access = &c->access,
         .accept = "application/json",
-        .is_local = c->is_local,
+        .is_local = address->is_local,
         .connect_usec = c->connect_usec < c->limit_usec ? c->connect_usec : c->limit_usec,
     };
 
@@ -379,33 +379,12 @@ struct health_check *health_check_unref(struct health_check *c)
     }
     server_state_unref(c->server);
     server_access_done(&c->access);
-    if (c->api_base) {
-        explicit_bzero(c->api_base, strlen(c->api_base)); /* may hold a password */
-    }
     if (c->url) {
-        explicit_bzero(c->url, strlen(c->url));
+        explicit_bzero(c->url, strlen(c->url)); /* may hold a password */
     }
-    free(c->api_base);
     free(c->url);
-    free(c->unix_path);
     free(c);
     return NULL;
-}
-
-static int fill(struct health_check *c, const struct health_check_spec *spec)
-{
-    int r = server_state_ref(c->up, spec->api_base, &c->server);
-
-    if (r < 0) {
-        return r;
-    }
-    c->api_base = strdup(spec->api_base);
-    c->url = server_address_url(spec->address, spec->path);
-    c->unix_path = spec->address->unix_path ? strdup(spec->address->unix_path) : NULL;
-    if (!c->api_base || !c->url || (spec->address->unix_path && !c->unix_path)) {
-        return -ENOMEM;
-    }
-    return server_access_copy(spec->access, &c->access);
 }
 
 int health_check_ref(struct upstreams *up, const struct health_check_spec *spec,
@@ -416,7 +395,7 @@ int health_check_ref(struct upstreams *up, const struct health_check_spec *spec,
     list_for_each (pos, &up->checks) {
         struct health_check *known = CONTAINER_OF(pos, struct health_check, link);
 
-        if (strcmp(known->api_base, spec->api_base) == 0 && strcmp(known->path, spec->path) == 0 &&
+        if (known->server == spec->server && strcmp(known->path, spec->path) == 0 &&
             server_access_is_same(&known->access, spec->access)) {
             known->n_refs++;
             known->limit_usec =
@@ -434,11 +413,12 @@ int health_check_ref(struct upstreams *up, const struct health_check_spec *spec,
     c->n_refs = 1;
     c->up = up;
     c->path = spec->path;
-    c->is_local = spec->address->is_local;
+    c->server = server_state_retain(spec->server);
+    c->url = server_address_url(server_state_address(spec->server), spec->path);
     c->connect_usec = spec->connect_usec;
     c->limit_usec = spec->limit_usec;
     list_init(&c->link);
-    r = fill(c, spec);
+    r = c->url ? server_access_copy(spec->access, &c->access) : -ENOMEM;
     if (r < 0) {
         health_check_unref(c);
         return r;

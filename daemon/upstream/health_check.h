@@ -3,7 +3,7 @@
  * Asks servers in the background how they are, where the configuration wants it
  * (general_settings.background_health_checks): with a GET that no model has to answer, so nothing is
  * loaded and nothing generated. One check for each server and way to speak to it: deployments with
- * the same api_base, key, headers and authorities share it, and each holds a reference.
+ * the same server, key, headers and authorities share it, and each holds a reference.
  *
  *   answers        any status but the following; a server without that path is alive as well
  *   refuses key    401, 403: told, and nothing else. Such a path may want more than calls do.
@@ -24,7 +24,7 @@
 #include "base/macros.h"
 #include "core/ports.h"
 #include "upstream/server_access.h"
-#include "upstream/server_address.h"
+#include "upstream/server_state.h"
 #include "upstream/upstreams.h"
 
 struct health_check;
@@ -33,10 +33,9 @@ struct health_check;
 #define HEALTH_CHECKS_PARALLEL 8
 
 struct health_check_spec {
-    const char *api_base; /* copied, as the next two */
-    const struct server_address *address;
-    const struct server_access *access;
-    const char *path; /* below api_base; static */
+    struct server_state *server;        /* a reference is taken */
+    const struct server_access *access; /* copied */
+    const char *path;                   /* below api_base; static */
     uint64_t connect_usec;
     uint64_t limit_usec; /* for all of it; of those that share it the longest */
 };

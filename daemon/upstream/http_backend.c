@@ -30,7 +30,6 @@ static void backend_free(struct backend *backend)
     ollama_catalog_unref(b->catalog);
     health_check_unref(b->check);
     server_state_unref(b->server);
-    server_address_done(&b->address);
     server_access_done(&b->access);
     kv_wipe(&b->body);
     kv_done(&b->body);
@@ -124,8 +123,7 @@ static int add_dropped(struct http_backend *b, const char *name)
 
 static int add_check(struct http_backend *b, const struct provider_params *params)
 {
-    const struct health_check_spec spec = {.api_base = params->api_base,
-                                           .address = &b->address,
+    const struct health_check_spec spec = {.server = b->server,
                                            .access = &b->access,
                                            .path = b->dialect->health_path,
                                            .connect_usec = params->connect_usec,
@@ -160,15 +158,12 @@ int http_backend_new(struct upstreams *up, const struct provider_params *params,
     };
     list_init(&b->jobs);
     buf_init(&b->load_body, HTTP_LOAD_BODY_MAX_BYTES);
-    r = !params->api_base ? -EINVAL : server_address_init(&b->address, params->api_base);
+    r = !params->api_base ? -EINVAL : server_state_ref(up, params->api_base, &b->server);
     if (r >= 0 && (!b->id || !b->model)) {
         r = -ENOMEM;
     }
     if (r >= 0) {
         r = server_access_init(&b->access, params->api_key, params->headers, params->ca_file);
-    }
-    if (r >= 0) {
-        r = server_state_ref(up, params->api_base, &b->server);
     }
     if (r >= 0) {
         r = add_check(b, params);

@@ -12,7 +12,6 @@
 #include "core/ports.h"
 #include "upstream/provider.h"
 #include "upstream/server_access.h"
-#include "upstream/server_address.h"
 #include "upstream/upstreams.h"
 #include "wire/json_cut.h"
 #include "wire/problem.h"
@@ -55,7 +54,6 @@ struct http_backend {
     struct backend backend;
     struct upstreams *up; /* borrowed */
     const struct http_dialect *dialect;
-    struct server_address address;
     struct ollama_loader *loader;   /* a reference, or NULL */
     struct ollama_catalog *catalog; /* a reference: of a provider that lists models; or NULL */
     struct server_state *server;    /* a reference */

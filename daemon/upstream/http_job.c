@@ -350,14 +350,15 @@ static int send_request(struct backend_job *job, uint64_t now_usec)
 {
     static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
     struct http_backend *b = job->backend;
-    char *url = server_address_url(&b->address, b->dialect->path(job->request->kind));
+    const struct server_address *address = server_state_address(b->server);
+    char *url = server_address_url(address, b->dialect->path(job->request->kind));
     struct transfer_spec spec = {
         .url = url,
-        .unix_path = b->address.unix_path,
+        .unix_path = address->unix_path,
         .access = &b->access,
         .body = buf_str(&job->body),
         .accept = b->dialect->accept,
-        .is_local = b->address.is_local,
+        .is_local = address->is_local,
         .connect_usec = b->connect_usec,
     };
     int r = url ? transfer_start(b->up->curl, &spec, &callbacks, job, &job->transfer) : -ENOMEM;

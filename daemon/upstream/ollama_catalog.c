@@ -24,10 +24,10 @@
 struct ollama_catalog {
     struct list link; /* upstreams.catalogs */
     unsigned n_refs;
-    struct upstreams *up;             /* borrowed */
-    char *api_base, *url, *unix_path; /* owned */
+    struct upstreams *up;        /* borrowed */
+    struct server_state *server; /* a reference */
+    char *url;                   /* owned */
     struct server_access access;
-    bool is_local;
     uint64_t connect_usec;
     struct buf names; /* each with a NUL behind it */
     uint64_t asked_at_usec;
@@ -46,12 +46,8 @@ struct ollama_catalog *ollama_catalog_unref(struct ollama_catalog *c)
     sd_event_source_disable_unref(c->timer);
     list_remove(&c->link);
     server_access_done(&c->access);
-    if (c->api_base) {
-        explicit_bzero(c->api_base, strlen(c->api_base)); /* may hold a password */
-    }
-    free(c->api_base);
+    server_state_unref(c->server);
     free(c->url);
-    free(c->unix_path);
     buf_done(&c->names);
     buf_done(&c->answer);
     free(c);
@@ -120,12 +116,13 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 static void refresh(struct ollama_catalog *c, uint64_t now_usec)
 {
     static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
+    const struct server_address *address = server_state_address(c->server);
     struct transfer_spec spec = {
         .url = c->url,
-        .unix_path = c->unix_path,
+        .unix_path = address->unix_path,
         .access = &c->access,
         .accept = "application/json",
-        .is_local = c->is_local,
+        .is_local = address->is_local,
         .connect_usec = c->connect_usec,
     };
 
@@ -159,20 +156,12 @@ void ollama_catalog_list(struct ollama_catalog *c, uint64_t now_usec, model_visi
 
 /* ---- life */
 
-static char *copy(const char *text)
-{
-    return text ? strdup(text) : NULL;
-}
-
 static int fill(struct ollama_catalog *c, const struct ollama_catalog_spec *spec)
 {
     int r;
 
-    c->api_base = strdup(spec->api_base);
-    c->url = server_address_url(spec->address, OLLAMA_TAGS_PATH);
-    c->unix_path = copy(spec->address->unix_path);
-    if (!c->api_base || !c->url || (spec->address->unix_path && !c->unix_path) ||
-        server_access_copy(spec->access, &c->access) < 0) {
+    c->url = server_address_url(server_state_address(c->server), OLLAMA_TAGS_PATH);
+    if (!c->url || server_access_copy(spec->access, &c->access) < 0) {
         return -ENOMEM;
     }
     r = sd_event_add_time(c->up->event, &c->timer, CLOCK_MONOTONIC, USEC_NEVER, USEC_PER_MSEC,
@@ -188,7 +177,7 @@ int ollama_catalog_ref(struct upstreams *up, const struct ollama_catalog_spec *s
     list_for_each (pos, &up->catalogs) {
         struct ollama_catalog *known = CONTAINER_OF(pos, struct ollama_catalog, link);
 
-        if (strcmp(known->api_base, spec->api_base) == 0) {
+        if (known->server == spec->server) {
             known->n_refs++;
             *ret = known;
             return 0;
@@ -202,7 +191,7 @@ int ollama_catalog_ref(struct upstreams *up, const struct ollama_catalog_spec *s
     }
     c->n_refs = 1;
     c->up = up;
-    c->is_local = spec->address->is_local;
+    c->server = server_state_retain(spec->server);
     c->connect_usec = spec->connect_usec;
     list_init(&c->link);
     buf_init(&c->names, NAMES_MAX_BYTES);

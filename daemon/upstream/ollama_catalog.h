@@ -5,18 +5,17 @@
  * is old: a look never waits, and sees what was known. A server that does not answer keeps what it
  * had; one that answers something else has nothing.
  *
- * One for each api_base, shared by its wildcards: each holds a reference.
+ * One for each server, shared by its wildcards: each holds a reference.
  */
 #include "core/ports.h"
 #include "upstream/server_access.h"
-#include "upstream/server_address.h"
+#include "upstream/server_state.h"
 #include "upstream/upstreams.h"
 
 struct ollama_catalog;
 
 struct ollama_catalog_spec {
-    const char *api_base; /* copied, as the next three */
-    const struct server_address *address;
+    struct server_state *server;        /* a reference is taken */
     const struct server_access *access; /* copied: of the first that asks */
     uint64_t connect_usec;
 };

@@ -41,9 +41,7 @@ struct load {
 struct ollama_loader {
     struct list link; /* upstreams.loaders */
     unsigned n_refs;
-    struct upstreams *up; /* borrowed */
-    char *api_base;
-    struct server_address address;
+    struct upstreams *up;        /* borrowed */
     struct server_state *server; /* a reference */
     struct ollama_watch *watch;
     struct log_limit limit;
@@ -89,8 +87,6 @@ struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
     ollama_watch_free(l->watch);
     server_state_unref(l->server);
     buf_done(&l->answer);
-    server_address_done(&l->address);
-    free(l->api_base);
     free(l);
     return NULL;
 }
@@ -291,12 +287,13 @@ static int on_timeout(sd_event_source *s, uint64_t usec, void *ctx)
 static int start_load(struct ollama_loader *l, struct load *m)
 {
     static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
+    const struct server_address *address = server_state_address(l->server);
     struct transfer_spec spec = {
         .url = m->url,
-        .unix_path = l->address.unix_path,
+        .unix_path = address->unix_path,
         .access = &m->access,
         .body = str_from(m->body),
-        .is_local = l->address.is_local,
+        .is_local = address->is_local,
         .connect_usec = m->connect_usec,
     };
     int r;
@@ -385,7 +382,7 @@ static int add(struct ollama_loader *l, const struct load_spec *spec, struct loa
     list_init(&m->waiters);
     m->model = strdup(spec->model);
     m->path = strdup(spec->path);
-    m->url = server_address_url(&l->address, spec->path);
+    m->url = server_address_url(server_state_address(l->server), spec->path);
     m->body = strndup(spec->body.ptr, spec->body.len);
     if (!m->model || !m->path || !m->url || !m->body) {
         load_free(m);
@@ -518,7 +515,7 @@ bool ollama_loader_any_since(const struct upstreams *up, uint64_t since_usec)
     list_for_each (pos, &up->loaders) {
         const struct ollama_loader *l = CONTAINER_OF(pos, struct ollama_loader, link);
 
-        if (l->address.is_local &&
+        if (server_state_address(l->server)->is_local &&
             (l->current || (l->ended_at_usec > 0 && l->ended_at_usec >= since_usec))) {
             return true;
         }
@@ -556,38 +553,21 @@ struct ollama_loader *ollama_loader_retain(struct ollama_loader *l)
     return l;
 }
 
-int ollama_loader_ref(struct upstreams *up, const char *api_base, struct ollama_loader **ret)
+static int loader_new(struct upstreams *up, struct server_state *server, struct ollama_loader **ret)
 {
-    int r;
-
-    list_for_each (pos, &up->loaders) {
-        struct ollama_loader *known = CONTAINER_OF(pos, struct ollama_loader, link);
-
-        if (strcmp(known->api_base, api_base) == 0) {
-            known->n_refs++;
-            *ret = known;
-            return 0;
-        }
-    }
-
     struct ollama_loader *l = calloc(1, sizeof *l);
+    int r;
 
     if (!l) {
         return -ENOMEM;
     }
     l->n_refs = 1;
     l->up = up;
+    l->server = server_state_retain(server);
     list_init(&l->link);
     list_init(&l->models);
     buf_init(&l->answer, ANSWER_MAX_BYTES);
-    l->api_base = strdup(api_base);
-    r = l->api_base ? server_address_init(&l->address, api_base) : -ENOMEM;
-    if (r >= 0) {
-        r = server_state_ref(up, api_base, &l->server);
-    }
-    if (r >= 0) {
-        r = ollama_watch_new(up, &l->address, l->server, &l->watch);
-    }
+    r = ollama_watch_new(up, server, &l->watch);
     if (r >= 0) {
         r = sd_event_add_time(up->event, &l->timer, CLOCK_MONOTONIC, USEC_NEVER, 1, on_timeout, l);
     }
@@ -601,4 +581,26 @@ int ollama_loader_ref(struct upstreams *up, const char *api_base, struct ollama_
     list_append(&up->loaders, &l->link);
     *ret = l;
     return 0;
+}
+
+int ollama_loader_ref(struct upstreams *up, const char *api_base, struct ollama_loader **ret)
+{
+    struct server_state *server;
+    int r = server_state_ref(up, api_base, &server);
+
+    if (r < 0) {
+        return r;
+    }
+    list_for_each (pos, &up->loaders) {
+        struct ollama_loader *known = CONTAINER_OF(pos, struct ollama_loader, link);
+
+        if (known->server == server) {
+            server_state_unref(server);
+            *ret = ollama_loader_retain(known);
+            return 0;
+        }
+    }
+    r = loader_new(up, server, ret);
+    server_state_unref(server);
+    return r;
 }

@@ -23,6 +23,7 @@
 #include "upstream/curl_loop.h"
 #include "upstream/http_backend.h"
 #include "upstream/ollama_loader.h"
+#include "upstream/server_state.h"
 #include "upstream/transfer.h"
 #include "wire/json.h"
 #include "wire/ollama_facts.h"
@@ -200,6 +201,7 @@ static char *copy(const char *text)
 
 static int fill(struct question *q, const struct http_backend *b, const char *model)
 {
+    const struct server_address *address = server_state_address(b->server);
     static const char *const paths[] = {[QUESTION_FILES] = OLLAMA_TAGS_PATH,
                                         [QUESTION_SHAPE] = OLLAMA_SHOW_PATH,
                                         [QUESTION_HELD] = OLLAMA_LIST_PATH};
@@ -207,12 +209,12 @@ static int fill(struct question *q, const struct http_backend *b, const char *mo
     int r;
 
     q->model = copy(model);
-    q->unix_path = copy(b->address.unix_path);
+    q->unix_path = copy(address->unix_path);
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        q->urls[i] = server_address_url(&b->address, paths[i]);
+        q->urls[i] = server_address_url(address, paths[i]);
         is_whole = is_whole && q->urls[i];
     }
-    if (!is_whole || (model && !q->model) || (b->address.unix_path && !q->unix_path) ||
+    if (!is_whole || (model && !q->model) || (address->unix_path && !q->unix_path) ||
         server_access_copy(&b->access, &q->access) < 0) {
         return -ENOMEM;
     }
@@ -253,7 +255,7 @@ static int ask(const struct http_backend *b, const char *model, struct memory_si
         .state = model ? QUESTION_FILES : QUESTION_HELD,
         .sink = sink,
         .up = b->up,
-        .is_local = b->address.is_local,
+        .is_local = server_state_address(b->server)->is_local,
         .connect_usec = b->connect_usec,
         .facts = {.num_ctx = (uint32_t) num_clamp_u64(option(b, "num_ctx"), 0, UINT32_MAX)},
     };

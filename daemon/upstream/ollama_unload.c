@@ -271,14 +271,15 @@ static char *copy(const char *text)
 
 static int fill(struct ollama_unload *u, const struct ollama_unload_spec *spec)
 {
+    const struct server_address *address = server_state_address(spec->server);
+
     u->id = strdup(spec->id);
     u->model = strdup(spec->model);
-    u->unix_path = copy(spec->address->unix_path);
-    u->list_url = server_address_url(spec->address, OLLAMA_LIST_PATH);
-    u->tell_url = server_address_url(spec->address, OLLAMA_UNLOAD_PATH);
+    u->unix_path = copy(address->unix_path);
+    u->list_url = server_address_url(address, OLLAMA_LIST_PATH);
+    u->tell_url = server_address_url(address, OLLAMA_UNLOAD_PATH);
     if (!u->id || !u->model || !u->list_url || !u->tell_url ||
-        (spec->address->unix_path && !u->unix_path) ||
-        server_access_copy(spec->access, &u->access) < 0) {
+        (address->unix_path && !u->unix_path) || server_access_copy(spec->access, &u->access) < 0) {
         return -ENOMEM;
     }
     return ollama_encode_unload(spec->model, &u->body);
@@ -303,7 +304,7 @@ int ollama_unload_start(const struct ollama_unload_spec *spec, struct unload_sin
         .sink = sink,
         .up = spec->up,
         .loader = ollama_loader_retain(spec->loader),
-        .is_local = spec->address->is_local,
+        .is_local = server_state_address(spec->server)->is_local,
         .is_trusted = spec->is_trusted,
         .connect_usec = spec->connect_usec,
         .began_at_usec = clock_now_usec(),

@@ -6,14 +6,14 @@
 #include "core/ports.h"
 #include "upstream/ollama_loader.h"
 #include "upstream/server_access.h"
-#include "upstream/server_address.h"
+#include "upstream/server_state.h"
 #include "upstream/upstreams.h"
 
 struct ollama_unload_spec {
-    struct upstreams *up;                 /* borrowed; outlives the unload */
-    const struct server_address *address; /* copied, as are the strings */
-    struct ollama_loader *loader;         /* a reference is taken: what it knows is corrected */
-    const char *id;                       /* of the deployment, for messages */
+    struct upstreams *up;         /* borrowed; outlives the unload */
+    struct server_state *server;  /* a reference is taken */
+    struct ollama_loader *loader; /* a reference is taken: what it knows is corrected */
+    const char *id;               /* of the deployment, for messages; copied, as model */
     const char *model;
     const struct server_access *access; /* copied */
     bool is_trusted; /* it counts as loaded, whether the server lists it or not */

@@ -44,8 +44,6 @@ struct question {
 struct ollama_watch {
     struct upstreams *up;        /* borrowed */
     struct server_state *server; /* borrowed */
-    char *unix_path;             /* owned, or NULL */
-    bool is_local;
     struct question list, version;
     struct ollama_resident resident;
     char version_text[OLLAMA_VERSION_BYTES];
@@ -109,12 +107,13 @@ static void ask(struct question *q, const struct ollama_watch_terms *terms, uint
 {
     static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
     struct ollama_watch *w = q->watch;
+    const struct server_address *address = server_state_address(w->server);
     struct transfer_spec spec = {
         .url = q->url,
-        .unix_path = w->unix_path,
+        .unix_path = address->unix_path,
         .access = terms->access,
         .accept = "application/json",
-        .is_local = w->is_local,
+        .is_local = address->is_local,
         .connect_usec = terms->connect_usec,
     };
 
@@ -233,14 +232,13 @@ const char *ollama_watch_version(const struct ollama_watch *w)
 
 /* ---------------------------------------------------------------- life */
 
-static int question_init(struct question *q, struct ollama_watch *w,
-                         const struct server_address *address, const char *path)
+static int question_init(struct question *q, struct ollama_watch *w, const char *path)
 {
     int r;
 
     q->watch = w;
     buf_init(&q->answer, q->max_bytes);
-    q->url = server_address_url(address, path);
+    q->url = server_address_url(server_state_address(w->server), path);
     if (!q->url) {
         return -ENOMEM;
     }
@@ -255,14 +253,12 @@ struct ollama_watch *ollama_watch_free(struct ollama_watch *w)
         question_done(&w->list);
         question_done(&w->version);
         ollama_resident_done(&w->resident);
-        free(w->unix_path);
         free(w);
     }
     return NULL;
 }
 
-int ollama_watch_new(struct upstreams *up, const struct server_address *address,
-                     struct server_state *server, struct ollama_watch **ret)
+int ollama_watch_new(struct upstreams *up, struct server_state *server, struct ollama_watch **ret)
 {
     struct ollama_watch *w = calloc(1, sizeof *w);
     int r;
@@ -272,16 +268,11 @@ int ollama_watch_new(struct upstreams *up, const struct server_address *address,
     }
     w->up = up;
     w->server = server;
-    w->is_local = address->is_local;
     w->list = (struct question) {.on_answer = on_list, .max_bytes = LIST_MAX_BYTES};
     w->version = (struct question) {.on_answer = on_version, .max_bytes = VERSION_MAX_BYTES};
-    w->unix_path = address->unix_path ? strdup(address->unix_path) : NULL;
-    r = address->unix_path && !w->unix_path ? -ENOMEM : 0;
+    r = question_init(&w->list, w, OLLAMA_LIST_PATH);
     if (r >= 0) {
-        r = question_init(&w->list, w, address, OLLAMA_LIST_PATH);
-    }
-    if (r >= 0) {
-        r = question_init(&w->version, w, address, OLLAMA_VERSION_PATH);
+        r = question_init(&w->version, w, OLLAMA_VERSION_PATH);
     }
     if (r < 0) {
         ollama_watch_free(w);

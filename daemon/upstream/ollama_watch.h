@@ -20,15 +20,14 @@
 #include "base/macros.h"
 #include "upstream/ollama_resident.h"
 #include "upstream/server_access.h"
-#include "upstream/server_address.h"
 #include "upstream/upstreams.h"
 
 struct ollama_watch;
 struct server_state;
 
-/* 0 or -errno. address is copied; up and server are borrowed and outlive it. */
-int ollama_watch_new(struct upstreams *up, const struct server_address *address,
-                     struct server_state *server, struct ollama_watch **ret) MUST_USE;
+/* 0 or -errno. up and server are borrowed and outlive it. */
+int ollama_watch_new(struct upstreams *up, struct server_state *server,
+                     struct ollama_watch **ret) MUST_USE;
 struct ollama_watch *ollama_watch_free(struct ollama_watch *w); /* accepts NULL, returns NULL */
 
 /* How to ask. Borrowed during the call. */

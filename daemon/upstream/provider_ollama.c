@@ -75,7 +75,7 @@ static int unload(const struct http_backend *b, const char *model, struct unload
 {
     struct ollama_unload_spec spec = {
         .up = b->up,
-        .address = &b->address,
+        .server = b->server,
         .loader = b->loader,
         .id = b->id,
         .model = model,
@@ -104,14 +104,11 @@ static const struct http_dialect dialect = {
 };
 
 /* A wildcard names no models: what there is has to be asked for. */
-static int add_catalog(struct upstreams *up, const struct provider_params *params,
-                       struct backend *backend)
+static int add_catalog(struct upstreams *up, struct backend *backend)
 {
     struct http_backend *b = CONTAINER_OF(backend, struct http_backend, backend);
-    struct ollama_catalog_spec spec = {.api_base = params->api_base,
-                                       .address = &b->address,
-                                       .access = &b->access,
-                                       .connect_usec = b->connect_usec};
+    struct ollama_catalog_spec spec = {
+        .server = b->server, .access = &b->access, .connect_usec = b->connect_usec};
 
     return strchr(b->model, '*') ? ollama_catalog_ref(up, &spec, &b->catalog) : 0;
 }
@@ -134,7 +131,7 @@ static int backend_new(struct upstreams *up, const struct provider_params *param
         return r;
     }
     one->memory = &ollama_memory_ops;
-    r = add_catalog(up, params, one);
+    r = add_catalog(up, one);
     if (r < 0) {
         one->ops->free(one);
         return r;

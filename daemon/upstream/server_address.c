@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* localhost, [::1], or 127.x.y.z: digits and dots behind "127." */
 static bool host_is_loopback(const char *url)
@@ -60,6 +61,9 @@ int server_address_init(struct server_address *a, const char *api_base)
 
 void server_address_done(struct server_address *a)
 {
+    if (a->base) {
+        explicit_bzero(a->base, strlen(a->base)); /* may hold a password */
+    }
     free(a->base);
     free(a->unix_path);
     *a = (struct server_address) {0};

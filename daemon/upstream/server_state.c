@@ -13,6 +13,7 @@ struct server_state {
     unsigned n_refs;
     struct upstreams *up;  /* borrowed */
     char *api_base, *name; /* owned */
+    struct server_address address;
     bool is_down;
     unsigned epoch;
     uint64_t down_at_usec, n_failures; /* while down */
@@ -45,20 +46,28 @@ struct server_state *server_state_unref(struct server_state *s)
     if (s->api_base) {
         explicit_bzero(s->api_base, strlen(s->api_base)); /* may hold a password */
     }
+    server_address_done(&s->address);
     free(s->api_base);
     free(s->name);
     free(s);
     return NULL;
 }
 
+struct server_state *server_state_retain(struct server_state *s)
+{
+    s->n_refs++;
+    return s;
+}
+
 int server_state_ref(struct upstreams *up, const char *api_base, struct server_state **ret)
 {
+    int r;
+
     list_for_each (pos, &up->servers) {
         struct server_state *known = CONTAINER_OF(pos, struct server_state, link);
 
         if (strcmp(known->api_base, api_base) == 0) {
-            known->n_refs++;
-            *ret = known;
+            *ret = server_state_retain(known);
             return 0;
         }
     }
@@ -75,9 +84,10 @@ int server_state_ref(struct upstreams *up, const char *api_base, struct server_s
         .name = without_secrets(api_base),
     };
     list_init(&s->link);
-    if (!s->api_base || !s->name) {
+    r = s->api_base && s->name ? server_address_init(&s->address, api_base) : -ENOMEM;
+    if (r < 0) {
         server_state_unref(s);
-        return -ENOMEM;
+        return r;
     }
     list_append(&up->servers, &s->link);
     *ret = s;
@@ -87,6 +97,11 @@ int server_state_ref(struct upstreams *up, const char *api_base, struct server_s
 const char *server_state_name(const struct server_state *s)
 {
     return s->name;
+}
+
+const struct server_address *server_state_address(const struct server_state *s)
+{
+    return &s->address;
 }
 
 bool server_state_is_down(const struct server_state *s)

@@ -1,14 +1,15 @@
 #pragma once
 /*
- * Whether a model server answers, as the exchanges with it show: nothing is sent to find out, but
- * where the configuration wants that (health_check.h).
+ * A model server: where it is, and whether it answers, as the exchanges with it show. Nothing is sent
+ * to find out, but where the configuration wants that (health_check.h).
  *
  *   (up) ──no connection, or no answer in time──► down ──an answer, of any kind──► (up)
  *
  * A server counts as up until it fails, so one that was never there is down with its first use.
  * Each change is told once (upstreams.hooks). Nobody routes by this.
  *
- * One for each api_base, shared by its deployments and its loader: each holds a reference.
+ * One for each api_base, shared by its deployments, its loader and whoever asks it something: each
+ * holds a reference. Who keeps one thing for each server finds it by this one.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,18 +18,21 @@
 #include "base/log.h"
 #include "base/macros.h"
 #include "proto/errcode.h"
+#include "upstream/server_address.h"
 
 struct upstreams;
 struct server_state;
 
-/* 0 or -ENOMEM. */
+/* 0; -EINVAL: no address; -ENOMEM. */
 int server_state_ref(struct upstreams *up, const char *api_base,
                      struct server_state **ret) MUST_USE;
+struct server_state *server_state_retain(struct server_state *s); /* returns s */
 /* accepts NULL, returns NULL */
 struct server_state *server_state_unref(struct server_state *s);
 
 /* What messages call it: its api_base without credentials and query. */
 const char *server_state_name(const struct server_state *s);
+const struct server_address *server_state_address(const struct server_state *s);
 bool server_state_is_down(const struct server_state *s);
 
 /*

@@ -157,7 +157,7 @@ static void end(int status, enum transfer_result result)
 /* ---------------------------------------------------------------- around */
 
 static struct upstreams g_up;
-static struct server_address g_address, g_other_address;
+static struct server_state *g_server, *g_other_server;
 static struct server_access g_access;
 static unsigned g_n_news, g_n_returned;
 
@@ -177,23 +177,22 @@ static void setup(void)
     g_n_open = g_n_asked = g_n_news = g_n_returned = 0;
     g_refuses = false;
     g_now_usec = 1000 * SEC;
-    ck_assert_int_eq(server_address_init(&g_address, "http://h:1"), 0);
-    ck_assert_int_eq(server_address_init(&g_other_address, "unix:/run/h.sock"), 0);
+    ck_assert_int_eq(server_state_ref(&g_up, "http://h:1", &g_server), 0);
+    ck_assert_int_eq(server_state_ref(&g_up, "unix:/run/h.sock", &g_other_server), 0);
 }
 
 static void teardown(void)
 {
     health_checks_stop(&g_up);
+    server_state_unref(g_server);
+    server_state_unref(g_other_server);
     ck_assert(list_is_empty(&g_up.checks) && list_is_empty(&g_up.servers));
     ck_assert(g_n_open == 0 && !g_timer);
-    server_address_done(&g_address);
-    server_address_done(&g_other_address);
 }
 
-static struct health_check_spec spec_of(const char *api_base, const struct server_address *address)
+static struct health_check_spec spec_of(struct server_state *server)
 {
-    return (struct health_check_spec) {.api_base = api_base,
-                                       .address = address,
+    return (struct health_check_spec) {.server = server,
                                        .access = &g_access,
                                        .path = "models",
                                        .connect_usec = 5 * SEC,
@@ -210,7 +209,7 @@ static struct health_check *ref(const struct health_check_spec *spec)
 
 static struct health_check *one(void)
 {
-    struct health_check_spec spec = spec_of("http://h:1", &g_address);
+    struct health_check_spec spec = spec_of(g_server);
 
     return ref(&spec);
 }
@@ -280,7 +279,7 @@ END_TEST
 
 START_TEST(one_that_comes_later_is_asked_as_well)
 {
-    struct health_check_spec spec = spec_of("unix:/run/h.sock", &g_other_address);
+    struct health_check_spec spec = spec_of(g_other_server);
     struct health_check *c = one(), *late;
 
     start();
@@ -298,7 +297,7 @@ END_TEST
 
 START_TEST(shared_by_who_speaks_to_it_alike)
 {
-    struct health_check_spec spec = spec_of("http://h:1", &g_address);
+    struct health_check_spec spec = spec_of(g_server);
     struct server_access other_key = {0}, other_header = {0};
     struct health_check *a = one(), *same = one(), *keyed, *headed, *elsewhere;
 
@@ -338,10 +337,13 @@ START_TEST(not_all_at_a_time)
 
     for (unsigned i = 0; i < 3; i++) {
         char base[20];
-        struct health_check_spec spec = spec_of(base, &g_address);
+        struct health_check_spec spec;
 
         (void) snprintf(base, sizeof base, "http://h:%u", i);
+        ck_assert_int_eq(server_state_ref(&g_up, base, &spec.server), 0);
+        spec = spec_of(spec.server);
         checks[i] = ref(&spec);
+        server_state_unref(spec.server); /* the check has it still */
     }
     ck_assert_int_eq(health_checks_start(&g_up, INTERVAL, 2, clock_now_usec()), 0);
     run();
@@ -402,17 +404,14 @@ START_TEST(no_answer)
 
     for (size_t i = 0; i < ARRAY_LEN(results); i++) {
         struct health_check *c = one();
-        struct server_state *server;
 
-        ck_assert_int_eq(server_state_ref(&g_up, "http://h:1", &server), 0);
         start();
         run();
         end(0, results[i]);
         ck_assert_str_eq(result_of(c).trouble, "the model server does not answer: refused");
-        ck_assert(result_of(c).is_failing && server_state_is_down(server));
-        server_state_answered(server, clock_now_usec()); /* a call was, since */
+        ck_assert(result_of(c).is_failing && server_state_is_down(g_server));
+        server_state_answered(g_server, clock_now_usec()); /* a call was, since */
         ck_assert(!result_of(c).trouble && !result_of(c).is_failing);
-        server_state_unref(server);
         health_checks_stop(&g_up);
         health_check_unref(c);
     }
@@ -473,7 +472,7 @@ END_TEST
 
 START_TEST(time_limits)
 {
-    struct health_check_spec spec = spec_of("http://h:1", &g_address);
+    struct health_check_spec spec = spec_of(g_server);
     struct health_check *c, *longer;
 
     spec.limit_usec = 3 * SEC;
@@ -522,7 +521,7 @@ END_TEST
 
 static void once(void)
 {
-    struct health_check_spec spec = spec_of("unix:/run/h.sock", &g_other_address);
+    struct health_check_spec spec = spec_of(g_other_server);
     struct server_access access = {0};
     struct health_check *c = NULL;
 
@@ -540,7 +539,7 @@ static void once(void)
     health_check_unref(c);
     health_checks_stop(&g_up);
     server_access_done(&access);
-    ck_assert(list_is_empty(&g_up.checks) && list_is_empty(&g_up.servers));
+    ck_assert(list_is_empty(&g_up.checks));
 }
 
 START_TEST(every_allocation_failed_once)

@@ -86,7 +86,6 @@ static struct server_state *g_server;
 static struct ollama_watch *g_watch;
 static struct server_access g_access;
 static const struct ollama_watch_terms terms = {&g_access, 5};
-static struct server_address g_address;
 static unsigned g_n_renewals;
 static char g_told[200];
 
@@ -105,9 +104,8 @@ static void setup(void)
     g_refuses = false;
     g_watch = NULL;
     ck_assert_int_ge(sd_event_new(&g_up.event), 0);
-    ck_assert_int_eq(server_address_init(&g_address, "http://h:1"), 0);
     ck_assert_int_eq(server_state_ref(&g_up, "http://h:1", &g_server), 0);
-    ck_assert_int_eq(ollama_watch_new(&g_up, &g_address, g_server, &g_watch), 0);
+    ck_assert_int_eq(ollama_watch_new(&g_up, g_server, &g_watch), 0);
 }
 
 static void teardown(void)
@@ -115,7 +113,6 @@ static void teardown(void)
     g_watch = ollama_watch_free(g_watch);
     ck_assert(!g_list && !g_version);
     server_state_unref(g_server);
-    server_address_done(&g_address);
     g_up.event = sd_event_unref(g_up.event);
 }
 
@@ -362,16 +359,9 @@ END_TEST
 /* What an answer says is known, or else what was known before. */
 static void once(void)
 {
-    struct server_address unix_address = {0};
     struct ollama_watch *outer = TAKE(g_watch);
 
-    if (server_address_init(&unix_address, "unix:/run/x.sock") == 0) {
-        if (ollama_watch_new(&g_up, &unix_address, g_server, &g_watch) == 0) {
-            ollama_watch_free(g_watch);
-        }
-        server_address_done(&unix_address);
-    }
-    if (ollama_watch_new(&g_up, &g_address, g_server, &g_watch) == 0) {
+    if (ollama_watch_new(&g_up, g_server, &g_watch) == 0) {
         ollama_watch_look(g_watch, &terms, NOW);
         ollama_watch_contact(g_watch, &terms, NOW);
         if (g_list) {

@@ -109,7 +109,6 @@ START_TEST(names_without_secrets)
         {"https://h/v1?key=secret#f", "https://h/v1"},
         {"https://u:p@h?@", "https://h"},
         {"unix:/run/ollama.sock", "unix:/run/ollama.sock"},
-        {"", ""},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -118,6 +117,21 @@ START_TEST(names_without_secrets)
         ck_assert_str_eq(server_state_name(s), names[i][1]);
         server_state_unref(s);
     }
+}
+END_TEST
+
+START_TEST(where_it_is)
+{
+    struct server_state *s = server("unix:/run/ollama.sock"), *none = NULL;
+
+    ck_assert_str_eq(server_state_address(s)->unix_path, "/run/ollama.sock");
+    ck_assert(server_state_address(s)->is_local);
+    ck_assert_ptr_eq(server_state_retain(s), s);
+    server_state_unref(s);
+    ck_assert_str_eq(server_state_name(s), "unix:/run/ollama.sock"); /* still there */
+    server_state_unref(s);
+    ck_assert_int_eq(server_state_ref(&g_up, "", &none), -EINVAL);
+    ck_assert(!none && list_is_empty(&g_up.servers));
 }
 END_TEST
 
@@ -156,6 +170,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, epochs);
     tcase_add_test(tc, shared_by_address);
     tcase_add_test(tc, names_without_secrets);
+    tcase_add_test(tc, where_it_is);
     tcase_add_test(tc, nobody_listens);
     tcase_add_test(tc, without_memory);
 }
