@@ -12,14 +12,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "base/own_host.h"
 #include "kernel/kernel_find.h"
 
 #define FIRST_WAIT_USEC (15 * USEC_PER_SEC)
 #define LAST_WAIT_USEC  (5 * 60 * USEC_PER_SEC)
 #define OLLAMA_UNIT     "ollama.service"
 
-/* The port of "http://127.0.0.1:11434/v1"; 0: not on loopback, or nothing that listens on TCP. */
-static unsigned loopback_port(const char *api_base)
+/* The port of "http://127.0.0.1:11434/v1"; 0: not of this machine, or nothing that listens on TCP. */
+static unsigned own_port(const char *api_base)
 {
     const char *host = strstr(api_base, "://"), *at;
     struct str rest, number;
@@ -33,8 +34,7 @@ static unsigned loopback_port(const char *api_base)
     rest.len = strcspn(rest.ptr, "/?#");
     n = rest.len > 0 && rest.ptr[0] == '[' ? strcspn(rest.ptr, "]") : strcspn(rest.ptr, ":/?#");
     at = n < rest.len ? memchr(rest.ptr + n, ':', rest.len - n) : NULL;
-    if (!str_has_prefix(rest, "localhost") && !str_has_prefix(rest, "127.") &&
-        !str_has_prefix(rest, "[::1]")) {
+    if (!own_host_is((struct str) {rest.ptr, at ? (size_t) (at - rest.ptr) : rest.len})) {
         return 0;
     }
     if (!at) {
@@ -46,7 +46,7 @@ static unsigned loopback_port(const char *api_base)
 
 void model_server_add(struct model_server_spec *spec, const char *api_base, bool is_ollama)
 {
-    unsigned port = api_base ? loopback_port(api_base) : 0;
+    unsigned port = api_base ? own_port(api_base) : 0;
 
     if (port == 0) {
         return;

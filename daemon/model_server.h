@@ -3,7 +3,7 @@
  * Where the model server of this device is: its control group, for kernel/memory_reader.
  *
  * Said by the configuration (a unit's name or a path), or found: the process that listens where a
- * deployment on loopback points to, else the unit ollama.service. Looked for again, more and more
+ * deployment of this machine points to, else the unit ollama.service. Looked for again, more and more
  * seldom, while it is not there.
  */
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 struct model_server_spec {
     char group[MODEL_SERVER_GROUP_BYTES]; /* "auto", "none", a unit's name, "/path" */
     unsigned ports[MODEL_SERVER_MAX_PORTS];
-    size_t n_ports;  /* of loopback, each once */
+    size_t n_ports;  /* of this machine, each once */
     bool has_ollama; /* one of those is Ollama */
 };
 
@@ -30,7 +30,7 @@ struct model_server {
     bool has_said; /* that it is not found */
 };
 
-/* Adds the port of an api_base that is on loopback; others change nothing. */
+/* Adds the port of an api_base that is at this machine; others change nothing. */
 void model_server_add(struct model_server_spec *spec, const char *api_base, bool is_ollama);
 
 void model_server_init(struct model_server *m, struct memory_reader *reader, const char *root);

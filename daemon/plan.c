@@ -44,8 +44,8 @@ static void mix_kv(uint64_t *hash, const struct kv *kv)
 }
 
 /*
- * Does what is sent to it stay on this device? Only what is known to: a name that the resolver knows
- * as this machine's is not looked up.
+ * Does what is sent to it stay on this device, and take its memory? Only what is known to: see
+ * base/own_host.h.
  */
 static bool is_local(const struct config_deployment *d)
 {

@@ -27,6 +27,7 @@
 #include <sys/un.h>
 
 #include "base/num.h"
+#include "base/own_host.h"
 #include "config/config_options.h"
 #include "wire/ollama_names.h"
 
@@ -156,13 +157,7 @@ static bool is_same_place(struct str a, struct str b)
 
 bool config_target_is_here(const char *base)
 {
-    struct str url = str_from(base);
-    struct str host = {base + scheme_len(url), authority_end(url) - scheme_len(url)};
-
-    return str_has_prefix(url, "unix:") || str_is(host, "localhost") ||
-           str_has_prefix(host, "localhost:") ||
-           (str_has_prefix(host, "127.") && strspn(host.ptr, "0123456789.:") >= host.len) ||
-           str_is(host, "[::1]") || str_has_prefix(host, "[::1]:");
+    return str_has_prefix(str_from(base), "unix:") || own_host_of_url(base);
 }
 
 static void keep_base(struct config_entry *e, struct str base, const char *suffix)

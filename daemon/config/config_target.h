@@ -17,5 +17,5 @@ const char *config_target_check_base(struct str base);
  */
 bool config_target_is_at_hand(const struct config_reader *r, const struct config_provider *p);
 
-/* Is the server of such a base URL on this device: behind a Unix socket or a loopback address? */
+/* Is the server of such a base URL on this device: behind a Unix socket, or at an own address? */
 bool config_target_is_here(const char *base);

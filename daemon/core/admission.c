@@ -180,6 +180,7 @@ void admission_reroute(struct admission *a, struct ticket *t, struct model_group
 {
     if (t->state == TICKET_QUEUED && group) {
         group->floor.n_queued[t->class]++; /* the old one is gone, and what it counted with it */
+        t->is_elsewhere = t->is_away || !model_group_has_local(group);
     }
     t->group = group;
     a->n_changes++;

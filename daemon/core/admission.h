@@ -75,7 +75,9 @@ struct ticket {
     bool is_noted;            /* GRANTED: admission_note_end() was called */
     bool is_cold;       /* GRANTED: its model was not loaded: the time to do so is no service */
     bool was_preempted; /* once is enough */
-    bool is_away;       /* its wish says that it leaves the device, whose memory is nothing to it */
+    bool is_away;       /* its wish says that it leaves the device */
+    bool
+        is_elsewhere; /* that, or nobody on this device serves its group: memory is nothing to it */
     uint32_t told_position; /* last position that was announced; 0: none */
 };
 

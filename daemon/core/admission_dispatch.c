@@ -143,7 +143,7 @@ static bool caller_may_run(const struct admission *a, const struct ticket *t, ui
 /* At L4 nobody: it would take the place of those that are ended (pressure_relief.h). */
 static bool memory_allows(enum pressure_level level, const struct ticket *t)
 {
-    return level == PRESSURE_L0 || t->is_away ||
+    return level == PRESSURE_L0 || t->is_elsewhere ||
            (level < PRESSURE_L4 && t->class == CLASS_INTERACTIVE) ||
            (level == PRESSURE_L1 && t->class == CLASS_BATCH);
 }
@@ -187,7 +187,7 @@ static bool is_held_back(const struct admission *a, const struct ticket *t, uint
 {
     enum pressure_stage stage;
 
-    if (!a->pressure || a->pressure->level > PRESSURE_L0 || t->is_away ||
+    if (!a->pressure || a->pressure->level > PRESSURE_L0 || t->is_elsewhere ||
         t->class == CLASS_INTERACTIVE) {
         return false;
     }

@@ -134,11 +134,11 @@ static bool is_resident(const struct admission *a, const struct applicant *p, ui
 
 /*
  * What memory leaves open at each level: all, interactive, interactive for loaded models, nothing.
- * Who leaves the device needs none of it.
+ * Who is served elsewhere needs none of it.
  */
 static bool memory_admits(const struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
-    if (p->is_away) {
+    if (applicant_is_elsewhere(p)) {
         return true;
     }
     switch (admission_level(a)) {
@@ -453,6 +453,7 @@ static void take_in(struct admission *a, struct ticket *t, struct model_group *g
         .age_usec = p->age_usec,
         .was_preempted = t->was_preempted,
         .is_away = p->is_away,
+        .is_elsewhere = applicant_is_elsewhere(p),
         .deadline_at_usec = usec_add(now_usec, p->stay_usec),
     };
     list_init(&t->link);

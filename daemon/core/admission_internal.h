@@ -68,6 +68,15 @@ static inline bool admission_is_away(const struct router_wish *wish)
     return wish && wish->is_away;
 }
 
+/*
+ * Is it served by other machines, whoever will do it? Then this device's memory is nothing to it: what
+ * sluice itself keeps of a call is bounded by the limits of the queue, whatever the level.
+ */
+static inline bool applicant_is_elsewhere(const struct applicant *p)
+{
+    return p->is_away || !p->has_sides;
+}
+
 /* How long such calls hold a slot; 0: not known. */
 uint64_t admission_expected(struct admission *a, const struct model_group *group,
                             const struct caller_entry *c, enum call_class class);

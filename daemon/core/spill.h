@@ -9,7 +9,7 @@
  *   no_room         its model cannot be loaded: memory is too little, or loading it failed
  *
  * Only calls that this device would serve are spilled, and only to deployments that are not on it:
- * deployment.is_local, which is known of loopback addresses, Unix sockets and what is tagged
+ * deployment.is_local, which is known of addresses of this machine, Unix sockets and what is tagged
  * local_only, and which holds the calls that must not leave as well. Where it goes is
  * spill_target.h's, going there and coming back call_spill.c's.
  */

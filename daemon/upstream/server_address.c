@@ -6,16 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* localhost, [::1], or 127.x.y.z: digits and dots behind "127." */
-static bool host_is_loopback(const char *url)
-{
-    const char *host = strstr(url, "://") + 3;
-    size_t n = host[0] == '[' ? strcspn(host, "]") + 1 : strcspn(host, ":/");
-    struct str h = {host, n};
-
-    return str_is_nocase(h, "localhost") || str_is(h, "[::1]") ||
-           (str_has_prefix(h, "127.") && strspn(host, "0123456789.") == n);
-}
+#include "base/own_host.h"
 
 /* "unix:/path" or "unix:/path:/prefix". */
 static int init_unix(struct server_address *a, const char *rest)
@@ -44,7 +35,7 @@ int server_address_init(struct server_address *a, const char *api_base)
         r = init_unix(a, api_base + 5);
     } else if (strncmp(api_base, "http://", 7) == 0 || strncmp(api_base, "https://", 8) == 0) {
         a->base = strdup(api_base);
-        a->is_local = host_is_loopback(api_base);
+        a->is_local = own_host_of_url(api_base);
         r = a->base ? 0 : -ENOMEM;
     } else {
         r = -EINVAL;

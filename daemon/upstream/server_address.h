@@ -11,7 +11,7 @@ struct server_address {
      */
     char *base;
     char *unix_path; /* owned, or NULL */
-    bool is_local;   /* loopback or Unix socket */
+    bool is_local;   /* a Unix socket, or an address of this machine (base/own_host.h) */
 };
 
 /* "http://...", "https://...", "unix:/path[:/prefix]". 0, -EINVAL, -ENOMEM. */

@@ -35,7 +35,7 @@ struct transfer_spec {
      */
     struct str body;
     const char *accept; /* "text/event-stream", ... */
-    bool is_local;      /* loopback or Unix socket: no proxy, short keep-alive */
+    bool is_local;      /* of this machine: no proxy, short keep-alive */
     uint64_t connect_usec;
 };
 

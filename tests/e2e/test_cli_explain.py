@@ -9,7 +9,7 @@ from testenv import ttrpc
 from testenv.cli import FAILED, OK, USAGE, document, run, said
 from testenv.http import Http, chat_body
 from testenv.ttrpc import CONTROL
-from testenv.upstream import Gate, Upstream, say, wait_for
+from testenv.upstream import ELSEWHERE, Gate, Upstream, say, wait_for
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -97,8 +97,8 @@ def test_deployments_that_are_left_out(env) -> None:
 
 
 def far(upstream: Upstream, **params: Any) -> dict[str, Any]:
-    """The same server by an address that is no loopback's."""
-    return upstream.deployment(api_base=upstream.api_base.replace("127.0.0.1", "0.0.0.0"), **params)
+    """The same server by an address that sluice does not know to be this machine's."""
+    return upstream.deployment(api_base=upstream.api_base.replace("127.0.0.1", ELSEWHERE), **params)
 
 
 def lines_of(text: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 Whether a deployment is local follows from its address. No test may call far away: where nobody is to be asked, the "cloud" is a name that
 does not resolve (RFC 6761: .invalid), so a call that left the device would end as upstream_unreachable; where it is to answer, it is a scripted
-server by way of 0.0.0.0, which Linux connects to this machine, and which sluice does not know to be it.
+server by an address of which sluice does not know that it is this machine's (testenv.upstream.ELSEWHERE).
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from test_config import reload
 from test_retries import BROKEN, CHAT, ask, check, n_asked
 from testenv.http import chat_body
 from testenv.ttrpc import text_of
-from testenv.upstream import RefusingPort, Upstream, rst, say, whole
+from testenv.upstream import ELSEWHERE, RefusingPort, Upstream, rst, say, whole
 
 LOCAL_ONLY = {"x-sluice-local-only": "true"}
 CLOUD = {"model": "openai/big", "api_base": "https://cloud.invalid/v1", "api_key": "sk-x"}
 
 
 def cloud_at(server: Upstream) -> dict[str, Any]:
-    return server.deployment("big", api_base=f"http://0.0.0.0:{server.port}/v1")
+    return server.deployment("big", api_base=f"http://{ELSEWHERE}:{server.port}/v1")
 
 
 def start(env, models: dict[str, Any], **router: Any) -> Any:

@@ -15,8 +15,8 @@ import pytest
 from testenv import ttrpc
 from testenv.http import chat_body, contents
 from testenv.rules import check_complete
-from testenv.ttrpc import RpcError
-from testenv.upstream import Gate, end, text, wait_for
+from testenv.ttrpc import RpcError, text_of
+from testenv.upstream import ELSEWHERE, Gate, end, say, text, wait_for
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -108,6 +108,24 @@ def test_critical_pressure_refuses_and_recovers(env, kernel: Kernel) -> None:
     kernel.some_permille = kernel.full_permille = 0
     eventually(lambda: status_of(sluice) == 200, "calls are taken again", 40)
     assert sluice.status().pressure_level <= 2
+
+
+def test_calls_for_another_machine_are_served_at_every_level(env, kernel: Kernel) -> None:
+    """Asked for by their own name, without sluice.spill: they take none of this device's memory."""
+    here, there = env.openai(), env.openai()
+    there.always(*say("From", " afar"))
+    far = there.deployment("big", api_base=f"http://{ELSEWHERE}:{there.port}/v1")
+    sluice = env.start({"m": here.deployment(), "far": far}, sluice=settings(env))
+    kernel.some_permille, kernel.full_permille = 900, 900
+    here.always(*say("here"))
+    eventually(lambda: status_of(sluice) == 503 and sluice.status().pressure_level == 4, "an emergency", 30)
+    n_here = len(here.requests("chat"))
+    for klass in ("interactive", "batch", "background"):
+        answer = sluice.post(CHAT, chat_body("far"), headers={"x-sluice-class": klass})
+        assert answer.status == 200 and answer.header("x-sluice-spilled") is None, klass
+    assert len(there.requests("chat")) == 3 and len(here.requests("chat")) == n_here
+    with sluice.rpc() as rpc:
+        assert text_of(list(rpc.chat("far"))) == "From afar"
 
 
 def test_mild_pressure_refuses_nobody(env, kernel: Kernel) -> None:

@@ -15,7 +15,7 @@ from testenv import cli
 from testenv.daemon import Daemon, model
 from testenv.http import Answer, chat_body
 from testenv.ttrpc import ENGINE, RpcError
-from testenv.upstream import Gate, Upstream, end, say, text, wait_for, whole
+from testenv.upstream import ELSEWHERE, Gate, Upstream, end, say, text, wait_for, whole
 from testenv.waiting import eventually
 from test_messages import check_entry, wait_event
 
@@ -361,8 +361,8 @@ def test_without_the_filter_tags_say_nothing(env) -> None:
 
 
 def far(server: Upstream, **params: Any) -> dict[str, Any]:
-    """A deployment at an address that is no loopback address, although it leads here as well."""
-    params = {"api_base": server.api_base.replace("127.0.0.1", "0.0.0.0"), **params}
+    """A deployment that sluice does not know to be at this machine."""
+    params = {"api_base": server.api_base.replace("127.0.0.1", ELSEWHERE), **params}
     return server.deployment(**params)
 
 

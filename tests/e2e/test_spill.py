@@ -1,7 +1,6 @@
 """sluice.spill: calls that leave the device under load, and those that must not.
 
-"Elsewhere" is a scripted server by way of 0.0.0.0, which Linux connects to this machine, and which sluice does not know to be it
-(test_hybrid.py). Levels come from a kernel's file of our own (test_pressure.py).
+"Elsewhere" is a scripted server by an address of which sluice does not know that it is this machine's (testenv.upstream.ELSEWHERE). Levels come from a kernel's file of our own (test_pressure.py).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from test_retries import BROKEN, CHAT, ask, n_asked
 from testenv.http import Answer, Http, chat_body, contents
 from testenv.rules import check_complete
 from testenv.ttrpc import text_of
-from testenv.upstream import Gate, RefusingPort, Upstream, say, wait_for
+from testenv.upstream import ELSEWHERE, Gate, RefusingPort, Upstream, say, wait_for
 from testenv.waiting import eventually
 
 BY_WAIT = {"predicted_wait": "1ms"}
@@ -29,7 +28,7 @@ BY_LEVEL = {"level": "elevated"}
 
 
 def elsewhere(server: Upstream, **params: Any) -> dict[str, Any]:
-    api_base = server.api_base.replace("127.0.0.1", "0.0.0.0")
+    api_base = server.api_base.replace("127.0.0.1", ELSEWHERE)
     return server.deployment("big", **{"api_base": api_base, "max_parallel_requests": 4, **params})
 
 
@@ -186,7 +185,7 @@ def test_not_unless_it_is_said(env) -> None:
 def test_nobody_is_there(env) -> None:
     """Back to the queue of this device, and served by it."""
     there, port = env.openai(), env.closing(RefusingPort())
-    down = there.deployment("big", api_base=port.url.replace("127.0.0.1", "0.0.0.0") + "/v1")
+    down = there.deployment("big", api_base=port.url.replace("127.0.0.1", ELSEWHERE) + "/v1")
     pair = Pair(env, env.openai(), there, BY_WAIT, cloud=down)
     pair.wait_long()
     back = env.closing(pair.sluice.http())

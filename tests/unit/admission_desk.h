@@ -12,7 +12,7 @@
 #define SEC   USEC_PER_SEC
 #define START (1000 * SEC)
 
-/* A router with the groups "a" and "b", and "off" that nobody serves. */
+/* A router with the groups "a" and "b", "far" of another machine, and "off" that nobody serves. */
 struct desk {
     struct router router;
     struct pressure pressure;
@@ -26,20 +26,28 @@ static inline void backend_free(struct backend *b)
 
 static const struct backend_ops ops = {.free = backend_free};
 
-static inline void add_group(struct router_plan *plan, const char *name, unsigned slots)
+static inline void add_group_at(struct router_plan *plan, const char *name, unsigned slots,
+                                bool is_local)
 {
     struct backend *b = calloc(1, sizeof *b);
 
     ck_assert_ptr_nonnull(b);
     b->ops = &ops;
 
-    struct deployment *d = deployment_new(
-        &(struct deployment_spec) {
-            .id = name, .fingerprint = name, .provider = "mock", .slots = slots, .is_local = true},
-        b);
+    struct deployment *d = deployment_new(&(struct deployment_spec) {.id = name,
+                                                                     .fingerprint = name,
+                                                                     .provider = "mock",
+                                                                     .slots = slots,
+                                                                     .is_local = is_local},
+                                          b);
 
     ck_assert_ptr_nonnull(d);
     ck_assert_int_eq(router_plan_add(plan, name, d), 0);
+}
+
+static inline void add_group(struct router_plan *plan, const char *name, unsigned slots)
+{
+    add_group_at(plan, name, slots, true);
 }
 
 static inline void desk_init(struct desk *k, unsigned slots, size_t max_queued)
@@ -58,6 +66,7 @@ static inline void desk_init(struct desk *k, unsigned slots, size_t max_queued)
     router_init(&k->router);
     add_group(&plan, "a", slots);
     add_group(&plan, "b", slots);
+    add_group_at(&plan, "far", slots, false);
     ck_assert_int_eq(router_plan_add(&plan, "off", off), 0);
     router_commit(&k->router, &plan);
     pressure_init(&k->pressure);

@@ -169,10 +169,12 @@ static inline void world_init(struct world *w, unsigned slots, size_t max_queued
     admission_init(&w->admission, &params, &w->router, &w->pressure);
     registry_init(&w->registry, &w->admission, &w->router, &w->stats, &hooks);
 
-    struct deployment *d = deployment_new(
-        &(struct deployment_spec) {
-            .id = "d1", .fingerprint = "d1", .provider = "puppet", .slots = slots},
-        &w->puppet->backend);
+    struct deployment *d = deployment_new(&(struct deployment_spec) {.id = "d1",
+                                                                     .fingerprint = "d1",
+                                                                     .provider = "puppet",
+                                                                     .slots = slots,
+                                                                     .is_local = true},
+                                          &w->puppet->backend);
 
     ck_assert_int_eq(router_plan_add(&plan, "m", d), 0);
     router_commit(&w->router, &plan);

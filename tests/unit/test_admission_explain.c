@@ -39,7 +39,7 @@ static void desk_init(size_t max_queued)
 
     memset(&g_desk, 0, sizeof g_desk);
     router_init(&g_desk.router);
-    (void) add(&plan, "a", "a", 1);
+    add(&plan, "a", "a", 1)->is_local = true;
     (void) add_off(&plan, "off", "off");
     router_commit(&g_desk.router, &plan);
     pressure_init(&g_desk.pressure);

@@ -30,6 +30,9 @@ from .waiting import PATIENCE_SEC, eventually
 OLLAMA_PATHS = ("/api/generate", "/api/chat", "/api/embed")
 INFERENCE = ("chat", "complete", "embed", "rerank", "classify")
 
+# 127.0.0.1 in a spelling that libcurl understands and sluice does not take for an address of this machine (daemon/base/own_host.h).
+ELSEWHERE = "2130706433"
+
 
 class PeerLeft(Exception):
     """The other side closed or reset the connection, or the server is being shut down."""
