@@ -19,10 +19,11 @@
 
 #include "base/num.h"
 
-#define HEADLINE         "sluice-footprints 1\n"
+#define HEADLINE         "sluice-footprints 2\n"
+#define HEADLINE_1       "sluice-footprints 1\n" /* without the witness: a process, always */
 #define MIB              (UINT64_C(1) << 20)
 #define COMPUTE_BYTES    (200 * MIB) /* buffers of the computation, and the process itself */
-#define N_FIELDS         9
+#define N_NUMBERS        9           /* of a line, behind the name; 8 in the first format */
 #define RUNS_LEARNED     3
 #define FACTOR_LEARNED   1100 /* per mille */
 #define FACTOR_GUESSED   1250
@@ -81,23 +82,39 @@ static uint64_t times(uint64_t bytes, uint64_t permille)
 static struct footprint_need need_of(enum footprint_source source, uint64_t bytes, uint64_t factor)
 {
     return (struct footprint_need) {
-        .bytes = bytes, .asked_bytes = times(bytes, factor), .source = source};
+        .bytes = bytes, .sure_bytes = bytes, .asked_bytes = times(bytes, factor), .source = source};
+}
+
+static struct footprint_need need_as_learned(const struct footprint *f, uint64_t least_bytes)
+{
+    uint64_t bytes = f->anon_bytes + f->file_bytes, seen = bytes;
+    struct footprint_need need;
+
+    if (f->witness == FOOTPRINT_ABORTED) {
+        seen = bytes / FACTOR_ABORTED * 1000;
+    }
+    bytes = bytes > least_bytes ? bytes : least_bytes;
+    need = need_of(f->witness == FOOTPRINT_BY_GROUP ? FOOTPRINT_LEARNED_GROUP : FOOTPRINT_LEARNED,
+                   bytes, f->n_runs >= RUNS_LEARNED ? FACTOR_LEARNED : FACTOR_GUESSED);
+    need.sure_bytes = seen > least_bytes ? seen : least_bytes;
+    return need;
 }
 
 static struct footprint_need best_guess(const struct footprint *f,
                                         const struct footprint_facts *facts, bool can_compute)
 {
+    uint64_t least = can_compute && facts ? times(facts->file_bytes, 1000) : 0;
+
     if (f && f->n_runs > 0) {
-        return need_of(FOOTPRINT_LEARNED, f->anon_bytes + f->file_bytes,
-                       f->n_runs >= RUNS_LEARNED ? FACTOR_LEARNED : FACTOR_GUESSED);
+        return need_as_learned(f, least);
     }
     if (facts && facts->told_bytes > 0) {
         return need_of(FOOTPRINT_TOLD, facts->told_bytes, 1000);
     }
-    if (f && f->size_bytes > 0) {
+    if (f && f->size_bytes > 0 && f->size_bytes >= least) {
         return need_of(FOOTPRINT_REPORTED, f->size_bytes, FACTOR_GUESSED);
     }
-    if (can_compute && facts && facts->file_bytes > 0) {
+    if (least > 0) {
         return need_of(FOOTPRINT_COMPUTED,
                        times(facts->file_bytes, FACTOR_FILE) + facts->kv_bytes + COMPUTE_BYTES,
                        FACTOR_GUESSED);
@@ -168,17 +185,29 @@ static void decay(struct footprint *f, uint32_t today)
     f->day = today;
 }
 
-static void raise(struct footprints *fs, uint64_t *value, uint64_t seen)
+/* false: it was seen with as much, or more. */
+static bool raise(uint64_t *value, uint64_t seen)
 {
-    if (seen > *value) {
-        *value = seen;
-        fs->is_dirty = true;
+    bool is_more = seen > *value;
+
+    *value = is_more ? seen : *value;
+    return is_more;
+}
+
+/* What somebody less exact has shown is forgotten, and counted no more. */
+static void replace(struct footprint *f, enum footprint_witness witness)
+{
+    if (f->n_runs > 0 && witness > f->witness) {
+        f->anon_bytes = f->file_bytes = 0;
+        f->n_runs = 0;
     }
 }
 
 void footprint_note_run(struct footprints *fs, const struct footprint_key *key, uint64_t anon_bytes,
-                        uint64_t file_bytes, bool is_new_run, uint32_t today)
+                        uint64_t file_bytes, enum footprint_witness witness, bool is_new_run,
+                        uint32_t today)
 {
+    bool is_raised;
     struct footprint *f;
 
     if (anon_bytes + file_bytes == 0 || anon_bytes > FOOTPRINT_MAX_BYTES ||
@@ -187,8 +216,13 @@ void footprint_note_run(struct footprints *fs, const struct footprint_key *key, 
     }
     f = place_of(fs, key, today);
     decay(f, today);
-    raise(fs, &f->anon_bytes, anon_bytes);
-    raise(fs, &f->file_bytes, file_bytes);
+    replace(f, witness);
+    is_raised = raise(&f->anon_bytes, anon_bytes);
+    is_raised = raise(&f->file_bytes, file_bytes) || is_raised;
+    if (is_raised) {
+        f->witness = witness;
+        fs->is_dirty = true;
+    }
     if (is_new_run || f->n_runs == 0) {
         f->n_runs += f->n_runs < UINT32_MAX;
         fs->is_dirty = true;
@@ -211,7 +245,8 @@ void footprint_note_size(struct footprints *fs, const struct footprint_key *key,
 void footprint_note_aborted(struct footprints *fs, const struct footprint_key *key,
                             uint64_t grown_bytes, uint32_t today)
 {
-    footprint_note_run(fs, key, times(grown_bytes, FACTOR_ABORTED), 0, true, today);
+    footprint_note_run(fs, key, times(grown_bytes, FACTOR_ABORTED), 0, FOOTPRINT_ABORTED, true,
+                       today);
 }
 
 void footprint_note_load(struct footprints *fs, const struct footprint_key *key, uint64_t load_usec,
@@ -234,9 +269,9 @@ int footprints_encode(struct footprints *fs, struct buf *out)
 
         r = buf_printf(out,
                        "%s %" PRIu32 " %" PRIu32 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-                       " %" PRIu32 " %" PRIu32 "\n",
+                       " %" PRIu32 " %" PRIu32 " %u\n",
                        f->key.name, f->key.num_ctx, f->key.slots, f->anon_bytes, f->file_bytes,
-                       f->size_bytes, f->load_usec, f->n_runs, f->day);
+                       f->size_bytes, f->load_usec, f->n_runs, f->day, (unsigned) f->witness);
     }
     if (r == 0) {
         fs->is_dirty = false;
@@ -258,23 +293,26 @@ static struct str take_until(struct str *text, char sep)
     return part;
 }
 
-static int decode_line(struct str line, struct footprint *ret)
+/* n: numbers in a line of that format. */
+static int decode_line(struct str line, size_t n, struct footprint *ret)
 {
     struct str name = take_until(&line, ' ');
-    uint64_t v[N_FIELDS - 1];
+    uint64_t v[N_NUMBERS] = {[N_NUMBERS - 1] = FOOTPRINT_BY_PROCESS};
 
     if (!name.ptr || name.len == 0 || name.len >= FOOTPRINT_NAME_BYTES) {
         return -EBADMSG;
     }
-    for (size_t i = 0; i < N_FIELDS - 1; i++) {
-        bool is_last = i == N_FIELDS - 2;
-        struct str word = is_last ? line : take_until(&line, ' ');
+    for (size_t i = 0; i < n; i++) {
+        struct str word = i == n - 1 ? line : take_until(&line, ' ');
         bool is_narrow = i < 2 || i > 5;
 
         if (!word.ptr || num_parse_u64(word, &v[i]) < 0 ||
             v[i] > (is_narrow ? UINT32_MAX : FOOTPRINT_MAX_BYTES)) {
             return -EBADMSG;
         }
+    }
+    if (v[8] >= _FOOTPRINT_WITNESS_MAX) {
+        return -EBADMSG;
     }
     *ret = (struct footprint) {
         .anon_bytes = v[2],
@@ -283,6 +321,7 @@ static int decode_line(struct str line, struct footprint *ret)
         .load_usec = v[5],
         .n_runs = (uint32_t) v[6],
         .day = (uint32_t) v[7],
+        .witness = (enum footprint_witness) v[8],
     };
     footprint_key_init(&ret->key, name, (uint32_t) v[0], (uint32_t) v[1]);
     return 0;
@@ -290,10 +329,11 @@ static int decode_line(struct str line, struct footprint *ret)
 
 int footprints_decode(struct footprints *fs, struct str text)
 {
+    bool is_first_format = str_has_prefix(text, HEADLINE_1);
     struct footprint f;
 
     footprints_init(fs);
-    if (!str_has_prefix(text, HEADLINE)) {
+    if (!is_first_format && !str_has_prefix(text, HEADLINE)) {
         return -EBADMSG;
     }
     text.ptr += strlen(HEADLINE);
@@ -301,7 +341,8 @@ int footprints_decode(struct footprints *fs, struct str text)
     while (text.len > 0) {
         struct str line = take_until(&text, '\n');
 
-        if (!line.ptr || fs->n >= FOOTPRINTS_MAX || decode_line(line, &f) < 0) {
+        if (!line.ptr || fs->n >= FOOTPRINTS_MAX ||
+            decode_line(line, is_first_format ? N_NUMBERS - 1 : N_NUMBERS, &f) < 0) {
             footprints_init(fs);
             return -EBADMSG;
         }
@@ -315,7 +356,7 @@ const char *footprint_source_name(enum footprint_source source)
     static const char *const names[] = {
         [FOOTPRINT_UNKNOWN] = "unknown",   [FOOTPRINT_COMPUTED] = "computed",
         [FOOTPRINT_REPORTED] = "reported", [FOOTPRINT_TOLD] = "configured",
-        [FOOTPRINT_LEARNED] = "learned",
+        [FOOTPRINT_LEARNED] = "learned",   [FOOTPRINT_LEARNED_GROUP] = "learned-group",
     };
 
     return names[source];

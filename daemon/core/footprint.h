@@ -12,13 +12,20 @@
  * an old value 5 % goes each day, so that one odd day is not remembered for ever. Anonymous memory
  * counts with its part in swap (RssAnon + VmSwap): what was swapped out does not stand in RSS.
  *
+ * Three kinds of witnesses tell it, one more exact than the other (enum footprint_witness). The rule
+ * between them: a more exact one replaces what a less exact one has shown; a less exact one can only
+ * raise it.
+ *
  * The order of guesses, best first:
  *
- *   LEARNED   a runner of this model was looked at
+ *   LEARNED   a runner of this model was looked at, or (LEARNED_GROUP) what its server grew by
  *   TOLD      the configuration says it (ram_mb)
  *   REPORTED  what the server has said of it when it was loaded
  *   COMPUTED  1.10 x file + KV cache + 200 MiB, from what the server says of the file
  *   UNKNOWN   nothing: a load is not held back for a number that nobody has
+ *
+ * Where a file's size says what memory a model takes, it is the least that one is believed to take:
+ * a runner with less of it in memory has not touched all of it, and a server that reports less lies.
  *
  * To each belongs a factor for what is asked of the device: 1.10 when three runs were seen, 1.25
  * else, 1 for what the configuration says.
@@ -46,10 +53,19 @@ struct footprint_key {
 void footprint_key_init(struct footprint_key *key, struct str name, uint32_t num_ctx,
                         uint32_t slots);
 
+/* Who has shown what is learned; the later, the more exact. */
+enum footprint_witness {
+    FOOTPRINT_ABORTED,    /* a load that was ended: 1.3 times what it had, as it wanted more */
+    FOOTPRINT_BY_GROUP,   /* the control group of its server: by how much it grew */
+    FOOTPRINT_BY_PROCESS, /* the process that holds it */
+    _FOOTPRINT_WITNESS_MAX,
+};
+
 /* What is known of one model. Zero: not known. */
 struct footprint {
     struct footprint_key key;
     uint64_t anon_bytes, file_bytes; /* decaying maxima of a runner's memory */
+    enum footprint_witness witness;  /* who raised them last */
     uint64_t size_bytes;             /* what the server said of it */
     uint64_t load_usec;              /* how long a load takes: half the old, half the new */
     uint32_t n_runs;                 /* runs that were seen */
@@ -74,11 +90,13 @@ enum footprint_source {
     FOOTPRINT_COMPUTED,
     FOOTPRINT_REPORTED,
     FOOTPRINT_TOLD,
+    FOOTPRINT_LEARNED_GROUP,
     FOOTPRINT_LEARNED,
 };
 
 struct footprint_need {
     uint64_t bytes;       /* what it is believed to take */
+    uint64_t sure_bytes;  /* LEARNED: what was seen of it; else as bytes */
     uint64_t asked_bytes; /* what a load must find free: with the factor */
     uint64_t load_usec;   /* 0: never seen */
     enum footprint_source source;
@@ -102,7 +120,8 @@ struct footprint_need footprint_need(const struct footprints *fs, const struct f
  * taken. today: days since any fixed day; a step back decays nothing.
  */
 void footprint_note_run(struct footprints *fs, const struct footprint_key *key, uint64_t anon_bytes,
-                        uint64_t file_bytes, bool is_new_run, uint32_t today);
+                        uint64_t file_bytes, enum footprint_witness witness, bool is_new_run,
+                        uint32_t today);
 
 /* The server says so of a model that it holds. */
 void footprint_note_size(struct footprints *fs, const struct footprint_key *key, uint64_t bytes,

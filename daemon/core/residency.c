@@ -268,16 +268,29 @@ void residency_become_resident(struct residency *r, struct residency_model *m, u
 void residency_told(struct residency_model *m, struct str digest, uint32_t num_ctx, uint32_t slots,
                     const struct footprint_facts *facts, bool makes_embeddings)
 {
-    footprint_key_init(&m->key, digest.len > 0 ? digest : str_from(m->name), num_ctx, slots);
-    m->facts = *facts;
-    m->makes_embeddings = makes_embeddings;
+    bool is_silent = digest.len == 0 && facts->file_bytes == 0 && facts->told_bytes == 0;
+
+    if (!is_silent || m->facts.file_bytes == 0) {
+        footprint_key_init(&m->key, digest.len > 0 ? digest : str_from(m->name), num_ctx, slots);
+        m->facts = *facts;
+        m->makes_embeddings = makes_embeddings;
+    }
     m->is_told = true;
     m->is_asked = m->is_fact_wanted = false;
+}
+
+/* A model that this device holds is no larger than its memory, whatever its server says. */
+static bool is_credible(const struct residency *r, const struct residency_model *m,
+                        uint64_t size_bytes)
+{
+    return size_bytes <= FOOTPRINT_MAX_BYTES &&
+           (!residency_has_budget(r, m) || size_bytes <= r->memory.total_bytes);
 }
 
 void residency_looked(struct residency *r, struct residency_model *m, bool is_listed,
                       uint64_t size_bytes, bool is_trusted, uint64_t now_usec)
 {
+    size_bytes = is_credible(r, m, size_bytes) ? size_bytes : 0;
     m->looked_at_usec = now_usec;
     m->is_looked_for = false;
     if (is_listed && size_bytes > 0 && m->is_told) {

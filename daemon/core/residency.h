@@ -89,6 +89,7 @@ struct residency_model {
     uint64_t baseline_bytes;   /* RESIDENT: the same at its first look; 0: none yet */
     uint64_t resident_at_usec; /* when its last load was over */
     uint64_t used_at_usec;     /* a call went to it, or it was loaded */
+    uint64_t asked_at_usec;    /* its server was asked for key and facts; 0: never */
     uint64_t looked_at_usec;   /* its server was asked for what it holds; 0: never */
     uint64_t failed_at_usec;   /* the last failed load; 0: none that counts */
     uint64_t quarantined_until_usec;
@@ -262,7 +263,10 @@ bool residency_is_freeing(const struct residency *r, uint64_t now_usec);
 
 /* ---------------------------------------------------------------- what came of it */
 
-/* num_ctx 0: the server's default. Of a model that it does not tell of: facts all zero. */
+/*
+ * num_ctx 0: the server's default. Of a model that it does not tell of: facts all zero, and what it
+ * told before still holds.
+ */
 void residency_told(struct residency_model *m, struct str digest, uint32_t num_ctx, uint32_t slots,
                     const struct footprint_facts *facts, bool makes_embeddings);
 

@@ -27,6 +27,7 @@
 #define STAGED_USEC       (120 * USEC_PER_SEC) /* so long after it loads are spaced ... */
 #define SPACED_USEC       (30 * USEC_PER_SEC)  /* ... by so much */
 #define RETRY_BUDGET_USEC (15 * USEC_PER_SEC)
+#define FACTS_USEC        (60 * USEC_PER_SEC) /* so old may they be when a load begins */
 
 /* ---------------------------------------------------------------- the budget */
 
@@ -111,6 +112,7 @@ uint64_t residency_asked(const struct residency *r, const struct residency_model
     case FOOTPRINT_TOLD: /* who says it has counted everything */
         return need.asked_bytes;
     case FOOTPRINT_LEARNED:
+    case FOOTPRINT_LEARNED_GROUP:
     case FOOTPRINT_COMPUTED:
     case FOOTPRINT_REPORTED:
         break;
@@ -118,13 +120,13 @@ uint64_t residency_asked(const struct residency *r, const struct residency_model
     return need.asked_bytes + cache_bytes(r);
 }
 
-/* What it takes for certain: of a guess the weights and the KV cache. */
+/* What it takes for certain: of a guess the weights and the KV cache, of an ended load what it had. */
 static uint64_t least_of(const struct residency *r, const struct residency_model *m)
 {
     struct footprint_need need = residency_need(r, m);
     uint64_t least = m->facts.file_bytes + m->facts.kv_bytes;
 
-    return need.source == FOOTPRINT_COMPUTED && least < need.bytes ? least : need.bytes;
+    return need.source == FOOTPRINT_COMPUTED && least < need.bytes ? least : need.sure_bytes;
 }
 
 bool residency_fits_after(const struct residency *r, const struct residency_model *m,
@@ -429,9 +431,19 @@ static enum residency_answer ask_resident(const struct residency *r, const struc
     return !moving && residency_fits(r, m) ? RESIDENCY_SERVES : RESIDENCY_WAITS;
 }
 
-static enum residency_answer ask_unloaded(const struct residency *r,
-                                          const struct residency_model *m, uint64_t now_usec)
+/* Its name may stand for another build by now (ollama pull), which its server is asked for again. */
+static void doubt_facts(struct residency_model *m, uint64_t now_usec)
 {
+    if (m->asked_at_usec > 0 && !m->is_asked &&
+        usec_since(now_usec, m->asked_at_usec) >= FACTS_USEC) {
+        m->is_told = false;
+    }
+}
+
+static enum residency_answer ask_unloaded(const struct residency *r, struct residency_model *m,
+                                          uint64_t now_usec)
+{
+    doubt_facts(m, now_usec);
     if (!m->is_told || residency_moving(r) || !residency_level_allows(r, now_usec, NULL)) {
         return RESIDENCY_WAITS;
     }

@@ -66,7 +66,7 @@ static uint64_t load_time(const struct residency *r, const struct residency_mode
 
 /* ---------------------------------------------------------------- questions to servers */
 
-static bool inquire(struct residency *r, struct residency_action *ret)
+static bool inquire(struct residency *r, uint64_t now_usec, struct residency_action *ret)
 {
     list_for_each (l, &r->models) {
         struct residency_model *m = model_of(l);
@@ -74,6 +74,7 @@ static bool inquire(struct residency *r, struct residency_action *ret)
         if ((is_wanted(m) || m->is_fact_wanted) && !m->is_told && !m->is_asked &&
             residency_has_budget(r, m)) {
             m->is_asked = true;
+            m->asked_at_usec = now_usec;
             *ret = (struct residency_action) {.verb = RESIDENCY_INQUIRE, .model = m};
             return true;
         }
@@ -431,7 +432,7 @@ bool residency_next(struct residency *r, uint64_t now_usec, struct residency_act
     struct residency_model *m;
 
     end_quarantines(r, now_usec);
-    if (stop(r, ret) || inquire(r, ret) || look(r, now_usec, ret) ||
+    if (stop(r, ret) || inquire(r, now_usec, ret) || look(r, now_usec, ret) ||
         load_at_once(r, now_usec, ret)) {
         return true;
     }

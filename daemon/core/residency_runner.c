@@ -103,7 +103,8 @@ void residency_seen(struct residency *r, struct residency_model *m, uint64_t ano
     m->mapped_bytes = file_bytes;
     m->baseline_bytes = is_first ? m->held_bytes : m->baseline_bytes;
     if (!r->params.has_gpu || m->facts.told_bytes == 0) {
-        footprint_note_run(r->footprints, &m->key, anon_bytes, file_bytes, is_first, r->today);
+        footprint_note_run(r->footprints, &m->key, anon_bytes, file_bytes, FOOTPRINT_BY_PROCESS,
+                           is_first, r->today);
     }
 }
 

@@ -424,11 +424,54 @@ def test_what_was_learned_outlives_a_restart(env) -> None:
     assert chat(sluice, "a").status == 200
     sluice.stop()
     kept = (state / "footprints").read_text().splitlines()
-    assert kept[0] == "sluice-footprints 1" and kept[1].startswith("a ")
-    (state / "footprints").write_bytes(b"\xff half a fi")
-    sluice = start_one()
+    assert kept[0] == "sluice-footprints 2" and kept[1].startswith("a ")
+
+
+LINE = "a 4096 1 734003200 0 0 1000000 3 20000"  # 700 MiB
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff half a fi",
+        b"",
+        f"sluice-footprints 2\n{LINE} 2\n{LINE[:20]}".encode(),
+        f"sluice-footprints 2\n{LINE}\n".encode(),
+        f"sluice-footprints 2\n{LINE} 2\n".encode() * 2000,
+        b"sluice-footprints 2\n" + b"a" * (1 << 20),
+        f"sluice-footprints 2\n{LINE.replace('734003200', '9' * 19)} 2\n".encode(),
+    ],
+    ids=["garbage", "empty", "cut", "short line", "too many", "huge", "lie"],
+)
+def test_a_damaged_footprint_file(env, content: bytes) -> None:
+    """It is left out as a whole, with a word, and written anew."""
+    state = env.directory / "state"
+    state.mkdir()
+    (state / "footprints").write_bytes(content)
+    upstream = env.ollama()
+    Device(env.directory / "root", upstream, a=800)
+    sluice = env.start({"a": upstream.deployment("a")}, sluice=settings(env), env={"STATE_DIRECTORY": str(state)})
     assert "the sizes of models are learned anew" in sluice.log_text
     assert chat(sluice, "a").status == 200
+    kept = (state / "footprints").read_text().splitlines()
+    assert kept[0] == "sluice-footprints 2" and len(kept) == 2
+
+
+@pytest.mark.parametrize(("mib", "status"), [(300, 200), (1000, 200), (4000, 422)])
+def test_a_footprint_file_of_another_machine(env, mib: int, status: int) -> None:
+    """What was learned elsewhere holds here: at least the file; what needs more than there is, is told with the numbers."""
+    state = env.directory / "state"
+    state.mkdir()
+    (state / "footprints").write_text(f"sluice-footprints 2\n{LINE.replace('734003200', str(mib * MIB))} 2\n")
+    upstream = env.ollama()
+    Device(env.directory / "root", upstream, a=800)
+    sluice = env.start({"a": upstream.deployment("a", num_ctx=4096)}, sluice=settings(env), env={"STATE_DIRECTORY": str(state)})
+    answer = chat(sluice, "a")
+    assert answer.status == status, answer
+    deployment = sluice.status().deployments[0]
+    assert deployment.need_source == "learned" and deployment.need_bytes >> 20 == max(mib, int(600 / 1.1))
+    if status == 422:
+        assert "4000 MiB (learned)" in answer.error["message"]
 
 
 # ---------------------------------------------------------------------------------------------- threads

@@ -57,28 +57,28 @@ def test_a_footprint_is_learned_and_kept(env) -> None:
     state.mkdir()
     variables = {"STATE_DIRECTORY": str(state)}
     device, upstream, sluice = start(env, {"a": 640}, variables)
-    device.put("a", 300, 20)
+    device.put("a", 500, 20)
     assert chat(sluice, "a").status == 200
     eventually(lambda: state_of(sluice, "a").need_source == "learned", "it is learned")
-    assert state_of(sluice, "a").need_bytes == 320 * MIB
+    assert state_of(sluice, "a").need_bytes == 520 * MIB
     kept = (state / "footprints").read_text().splitlines()
-    assert kept[1].startswith(f"sha256-{digest('a')} ") and f" {300 * MIB} {20 * MIB} " in kept[1]
+    assert kept[1].startswith(f"sha256-{digest('a')} ") and f" {500 * MIB} {20 * MIB} " in kept[1]
     sluice.stop()
     device.end()
     sluice = env.start({"a": upstream.deployment("a")}, sluice=settings(env), env=variables)
     assert chat(sluice, "a").status == 200
-    assert (state_of(sluice, "a").need_source, state_of(sluice, "a").need_bytes) == ("learned", 320 * MIB)
+    assert (state_of(sluice, "a").need_source, state_of(sluice, "a").need_bytes) == ("learned", 520 * MIB)
 
 
 def test_what_grows_while_it_answers_is_seen(env) -> None:
     """The look after the last answer: the process may have grown by it."""
     device, _, sluice = start(env, {"a": 640})
-    device.put("a", 300, 0)
+    device.put("a", 500, 0)
     assert chat(sluice, "a").status == 200
     eventually(lambda: state_of(sluice, "a").need_source == "learned", "it is learned")
-    device.put("a", 350, 0)
+    device.put("a", 550, 0)
     assert chat(sluice, "a").status == 200
-    eventually(lambda: state_of(sluice, "a").need_bytes == 350 * MIB, "it has grown", timeout=20)
+    eventually(lambda: state_of(sluice, "a").need_bytes == 550 * MIB, "it has grown", timeout=20)
 
 
 def test_a_load_over_its_plan_is_stopped(env) -> None:
@@ -103,10 +103,10 @@ def test_a_load_over_its_plan_is_stopped(env) -> None:
 
 def test_a_runner_that_has_grown_goes_when_memory_is_short(env) -> None:
     device, upstream, sluice = start(env, {"a": 640})
-    device.put("a", 300, 0)
+    device.put("a", 500, 0)
     assert chat(sluice, "a").status == 200
     eventually(lambda: state_of(sluice, "a").need_source == "learned", "it is learned")
-    device.put("a", 900, 0)  # more than 1.25 x 300 + 128
+    device.put("a", 900, 0)  # more than 1.25 x 500 + 128
     assert chat(sluice, "a").status == 200
     eventually(lambda: state_of(sluice, "a").need_bytes == 900 * MIB, "it has grown", timeout=20)
     assert not upstream.requests("unload"), "there is room"
@@ -145,10 +145,10 @@ def test_processes_that_vanish_and_lie(env) -> None:
 def test_another_process_with_the_old_number(env) -> None:
     """The runner was restarted behind our back: its number is another model's now, and is not taken for it."""
     device, _, sluice = start(env, {"a": 640, "b": 300})
-    device.put("a", 300, 0)
+    device.put("a", 500, 0)
     assert chat(sluice, "a").status == 200
     eventually(lambda: state_of(sluice, "a").need_source == "learned", "it is learned")
     device.put("b", 900, 0)
-    device.put("a", 310, 0, PID + 1)
+    device.put("a", 510, 0, PID + 1)
     assert chat(sluice, "a").status == 200
-    eventually(lambda: state_of(sluice, "a").need_bytes == 310 * MIB, "the right one is looked at", timeout=20)
+    eventually(lambda: state_of(sluice, "a").need_bytes == 510 * MIB, "the right one is looked at", timeout=20)

@@ -46,10 +46,10 @@ START_TEST(guesses_in_their_order)
     assert_need(&key, &facts, FOOTPRINT_REPORTED, 1200 * MIB, 1500 * MIB);
     facts.told_bytes = 1300 * MIB;
     assert_need(&key, &facts, FOOTPRINT_TOLD, 1300 * MIB, 1300 * MIB);
-    footprint_note_run(&g_fs, &key, 800 * MIB, 200 * MIB, true, 1);
+    footprint_note_run(&g_fs, &key, 800 * MIB, 200 * MIB, FOOTPRINT_BY_PROCESS, true, 1);
     assert_need(&key, &facts, FOOTPRINT_LEARNED, 1000 * MIB, 1250 * MIB);
-    footprint_note_run(&g_fs, &key, 1, 0, true, 1);
-    footprint_note_run(&g_fs, &key, 1, 0, true, 1);
+    footprint_note_run(&g_fs, &key, 1, 0, FOOTPRINT_BY_PROCESS, true, 1);
+    footprint_note_run(&g_fs, &key, 1, 0, FOOTPRINT_BY_PROCESS, true, 1);
     assert_need(&key, &facts, FOOTPRINT_LEARNED, 1000 * MIB, 1100 * MIB);
 }
 END_TEST
@@ -61,7 +61,7 @@ START_TEST(a_file_says_nothing_beside_a_gpu)
     struct footprint_facts facts = {.file_bytes = 1000 * MIB};
 
     ck_assert_int_eq(footprint_need(&g_fs, &key, &facts, false).source, FOOTPRINT_UNKNOWN);
-    footprint_note_run(&g_fs, &key, MIB, 0, true, 1);
+    footprint_note_run(&g_fs, &key, MIB, 0, FOOTPRINT_BY_PROCESS, true, 1);
     ck_assert_int_eq(footprint_need(&g_fs, &key, &facts, false).source, FOOTPRINT_LEARNED);
 }
 END_TEST
@@ -70,15 +70,16 @@ START_TEST(maxima_decay_by_the_day)
 {
     struct footprint_key key = key_of("m");
 
-    footprint_note_run(&g_fs, &key, 1000 * MIB, 0, true, 10);
-    footprint_note_run(&g_fs, &key, 100 * MIB, 0, false, 10);
+    footprint_note_run(&g_fs, &key, 1000 * MIB, 0, FOOTPRINT_BY_PROCESS, true, 10);
+    footprint_note_run(&g_fs, &key, 100 * MIB, 0, FOOTPRINT_BY_PROCESS, false, 10);
     ck_assert_uint_eq(footprint_find(&g_fs, &key)->anon_bytes, 1000 * MIB);
     ck_assert_uint_eq(footprint_find(&g_fs, &key)->n_runs, 1);
-    footprint_note_run(&g_fs, &key, 100 * MIB, 0, false, 11);
+    footprint_note_run(&g_fs, &key, 100 * MIB, 0, FOOTPRINT_BY_PROCESS, false, 11);
     ck_assert_uint_eq(footprint_find(&g_fs, &key)->anon_bytes, 950 * MIB);
-    footprint_note_run(&g_fs, &key, 100 * MIB, 0, false, 9); /* the clock was put back */
+    footprint_note_run(&g_fs, &key, 100 * MIB, 0, FOOTPRINT_BY_PROCESS, false,
+                       9); /* the clock was put back */
     ck_assert_uint_eq(footprint_find(&g_fs, &key)->anon_bytes, 950 * MIB);
-    footprint_note_run(&g_fs, &key, 100 * MIB, 0, false, UINT32_MAX);
+    footprint_note_run(&g_fs, &key, 100 * MIB, 0, FOOTPRINT_BY_PROCESS, false, UINT32_MAX);
     ck_assert_uint_eq(footprint_find(&g_fs, &key)->anon_bytes, 100 * MIB);
 }
 END_TEST
@@ -87,9 +88,9 @@ START_TEST(lies_are_not_taken)
 {
     struct footprint_key key = key_of("m");
 
-    footprint_note_run(&g_fs, &key, UINT64_MAX, 0, true, 1);
-    footprint_note_run(&g_fs, &key, 0, FOOTPRINT_MAX_BYTES + 1, true, 1);
-    footprint_note_run(&g_fs, &key, 0, 0, true, 1);
+    footprint_note_run(&g_fs, &key, UINT64_MAX, 0, FOOTPRINT_BY_PROCESS, true, 1);
+    footprint_note_run(&g_fs, &key, 0, FOOTPRINT_MAX_BYTES + 1, FOOTPRINT_BY_PROCESS, true, 1);
+    footprint_note_run(&g_fs, &key, 0, 0, FOOTPRINT_BY_PROCESS, true, 1);
     footprint_note_size(&g_fs, &key, UINT64_MAX, 1);
     footprint_note_size(&g_fs, &key, 0, 1);
     ck_assert_uint_eq(g_fs.n, 0);
@@ -102,6 +103,64 @@ START_TEST(an_aborted_load_wants_more)
 
     footprint_note_aborted(&g_fs, &key, 1000 * MIB, 1);
     assert_need(&key, NULL, FOOTPRINT_LEARNED, 1300 * MIB, 1625 * MIB);
+}
+END_TEST
+
+/* What was seen for certain, whatever it may have wanted beyond. */
+START_TEST(what_an_aborted_load_wants_is_a_guess)
+{
+    struct footprint_key key = key_of("m");
+    struct footprint_need need;
+
+    footprint_note_aborted(&g_fs, &key, 1300 * MIB, 1);
+    need = footprint_need(&g_fs, &key, NULL, true);
+    ck_assert_uint_eq(need.bytes, 1690 * MIB);
+    ck_assert_uint_le(need.sure_bytes, 1300 * MIB);
+    ck_assert_uint_ge(need.sure_bytes, 1299 * MIB);
+    footprint_note_run(&g_fs, &key, 1400 * MIB, 0, FOOTPRINT_BY_PROCESS, true, 1);
+    need = footprint_need(&g_fs, &key, NULL, true);
+    ck_assert_uint_eq(need.bytes, 1400 * MIB); /* it was loaded after all, with less */
+    ck_assert_uint_eq(need.sure_bytes, need.bytes);
+}
+END_TEST
+
+/* One rule: the more exact witness replaces, the less exact can only raise. */
+START_TEST(witnesses)
+{
+    struct footprint_key key = key_of("m");
+
+    for (unsigned i = 0; i < 3; i++) {
+        footprint_note_run(&g_fs, &key, 900 * MIB, 100 * MIB, FOOTPRINT_BY_GROUP, true, 1);
+    }
+    assert_need(&key, NULL, FOOTPRINT_LEARNED_GROUP, 1000 * MIB, 1100 * MIB);
+    footprint_note_run(&g_fs, &key, 700 * MIB, 100 * MIB, FOOTPRINT_BY_PROCESS, false, 1);
+    assert_need(&key, NULL, FOOTPRINT_LEARNED, 800 * MIB, 1000 * MIB); /* one run of its own */
+    ck_assert_uint_eq(footprint_find(&g_fs, &key)->n_runs, 1);
+    footprint_note_run(&g_fs, &key, 600 * MIB, 100 * MIB, FOOTPRINT_BY_GROUP, true, 1);
+    assert_need(&key, NULL, FOOTPRINT_LEARNED, 800 * MIB, 1000 * MIB);
+    footprint_note_run(&g_fs, &key, 750 * MIB, 0, FOOTPRINT_BY_GROUP, true, 1);
+    assert_need(&key, NULL, FOOTPRINT_LEARNED_GROUP, 850 * MIB, 935 * MIB);
+    footprint_note_aborted(&g_fs, &key, 1000 * MIB, 1);
+    ck_assert_int_eq(footprint_find(&g_fs, &key)->witness, FOOTPRINT_ABORTED);
+    footprint_note_run(&g_fs, &key, 1000 * MIB, 50 * MIB, FOOTPRINT_BY_GROUP, true, 1);
+    assert_need(&key, NULL, FOOTPRINT_LEARNED_GROUP, 1050 * MIB, 1050 * MIB / 4 * 5);
+}
+END_TEST
+
+/* A server that reports less than the file, and a runner that has not touched all of it. */
+START_TEST(the_file_is_the_least)
+{
+    struct footprint_key key = key_of("m");
+    struct footprint_facts facts = {.file_bytes = 1000 * MIB};
+
+    footprint_note_size(&g_fs, &key, 1, 1);
+    assert_need(&key, &facts, FOOTPRINT_COMPUTED, 1300 * MIB, 1625 * MIB);
+    ck_assert_uint_eq(footprint_need(&g_fs, &key, &facts, false).bytes, 1); /* beside a GPU */
+    footprint_note_run(&g_fs, &key, MIB, 2 * MIB, FOOTPRINT_BY_PROCESS, true, 1);
+    assert_need(&key, &facts, FOOTPRINT_LEARNED, 1000 * MIB, 1250 * MIB);
+    ck_assert_uint_eq(footprint_need(&g_fs, &key, &facts, false).bytes, 3 * MIB);
+    facts.file_bytes = UINT64_MAX;
+    ck_assert_uint_eq(footprint_need(&g_fs, &key, &facts, true).bytes, FOOTPRINT_MAX_BYTES);
 }
 END_TEST
 
@@ -158,7 +217,7 @@ START_TEST(the_table_is_bounded)
 
         (void) snprintf(name, sizeof name, "m%u", i);
         key = key_of(name);
-        footprint_note_run(&g_fs, &key, MIB, 0, true, i + 1);
+        footprint_note_run(&g_fs, &key, MIB, 0, FOOTPRINT_BY_PROCESS, true, i + 1);
     }
     struct footprint_key first = key_of("m0"), last = key_of("m73");
 
@@ -174,7 +233,7 @@ START_TEST(text_reads_back)
     struct footprints again;
     struct buf out;
 
-    footprint_note_run(&g_fs, &a, 700 * MIB, 3, true, 20000);
+    footprint_note_run(&g_fs, &a, 700 * MIB, 3, FOOTPRINT_BY_PROCESS, true, 20000);
     footprint_note_load(&g_fs, &a, 1234567, 20000);
     footprint_note_size(&g_fs, &b, 5, 20000);
     ck_assert(g_fs.is_dirty);
@@ -202,7 +261,11 @@ START_TEST(damaged_text_is_nothing)
 {
     static const char *const texts[] = {
         "",
-        "sluice-footprints 2\n",
+        "sluice-footprints 3\n",
+        "sluice-footprints 2\nm 1 1 1 1 1 1 1 1\n",
+        "sluice-footprints 2\nm 1 1 1 1 1 1 1 1 3\n",
+        "sluice-footprints 2\nm 1 1 1 1 1 1 1 1 -1\n",
+        "sluice-footprints 2\nm 1 1 1 1 1 1 1 1 1 1\n",
         "sluice-footprints 1\nm 1 1 1 1 1 1 1\n",
         "sluice-footprints 1\nm 1 1 1 1 1 1 1 1 1\n",
         "sluice-footprints 1\nm 1 1 -1 1 1 1 1 1\n",
@@ -223,6 +286,42 @@ START_TEST(damaged_text_is_nothing)
 }
 END_TEST
 
+/* Before there were several witnesses every line was a process's. */
+START_TEST(the_first_format_is_read)
+{
+    struct footprint_key key = key_of("m");
+
+    ck_assert_int_eq(
+        footprints_decode(&g_fs, STR_LIT("sluice-footprints 1\nm 4096 1 7 8 9 10 2 20000\n")), 0);
+    assert_need(&key, NULL, FOOTPRINT_LEARNED, 15, 18);
+    ck_assert_uint_eq(footprint_find(&g_fs, &key)->day, 20000);
+}
+END_TEST
+
+/* More lines than there are places, and one without an end. */
+START_TEST(a_text_of_any_length)
+{
+    struct buf text;
+
+    buf_init(&text, 1 << 20);
+    ck_assert_int_eq(buf_append_z(&text, "sluice-footprints 2\n"), 0);
+    for (unsigned i = 0; i <= FOOTPRINTS_MAX; i++) {
+        ck_assert_int_eq(footprints_decode(&g_fs, buf_str(&text)), 0);
+        ck_assert_uint_eq(g_fs.n, i);
+        ck_assert_int_eq(buf_printf(&text, "m%u 1 1 1 1 1 1 1 1 1\n", i), 0);
+    }
+    ck_assert_int_eq(footprints_decode(&g_fs, buf_str(&text)), -EBADMSG);
+    buf_clear(&text);
+    ck_assert_int_eq(buf_append_z(&text, "sluice-footprints 2\n"), 0);
+    for (unsigned i = 0; i < 10000; i++) {
+        ck_assert_int_eq(buf_append_z(&text, "1234567890"), 0);
+    }
+    ck_assert_int_eq(footprints_decode(&g_fs, buf_str(&text)), -EBADMSG);
+    ck_assert_uint_eq(g_fs.n, 0);
+    buf_done(&text);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, NULL);
@@ -231,12 +330,17 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, maxima_decay_by_the_day);
     tcase_add_test(tc, lies_are_not_taken);
     tcase_add_test(tc, an_aborted_load_wants_more);
+    tcase_add_test(tc, what_an_aborted_load_wants_is_a_guess);
+    tcase_add_test(tc, witnesses);
+    tcase_add_test(tc, the_file_is_the_least);
     tcase_add_test(tc, load_times_are_averaged);
     tcase_add_test(tc, kv_of_known_shapes);
     tcase_add_test(tc, keys_are_one_word);
     tcase_add_test(tc, the_table_is_bounded);
     tcase_add_test(tc, text_reads_back);
     tcase_add_test(tc, damaged_text_is_nothing);
+    tcase_add_test(tc, the_first_format_is_read);
+    tcase_add_test(tc, a_text_of_any_length);
 }
 
 TEST_MAIN("footprint", add_tests)

@@ -194,12 +194,12 @@ START_TEST(what_is_seen_is_learned)
 {
     ck_assert_int_eq(need("a").source, FOOTPRINT_COMPUTED);
     load("a");
-    residency_seen(&g_r, model("a"), 300 * MIB, 50 * MIB);
+    residency_seen(&g_r, model("a"), 500 * MIB, 50 * MIB);
     ck_assert_int_eq(need("a").source, FOOTPRINT_LEARNED);
-    ck_assert_uint_eq(need("a").bytes, 350 * MIB);
-    residency_seen(&g_r, model("a"), 330 * MIB, 40 * MIB); /* maxima of each */
-    ck_assert_uint_eq(need("a").bytes, 380 * MIB);
-    ck_assert_uint_eq(model("a")->held_bytes, 370 * MIB);
+    ck_assert_uint_eq(need("a").bytes, 550 * MIB);
+    residency_seen(&g_r, model("a"), 530 * MIB, 40 * MIB); /* maxima of each */
+    ck_assert_uint_eq(need("a").bytes, 580 * MIB);
+    ck_assert_uint_eq(model("a")->held_bytes, 570 * MIB);
     ck_assert_uint_eq(footprint_find(&g_footprints, &model("a")->key)->n_runs, 1);
 }
 END_TEST
@@ -291,6 +291,84 @@ START_TEST(what_was_known_of_a_process_ends_with_it)
 }
 END_TEST
 
+/* What a server says it holds: nothing, less than the file, more than there is. */
+START_TEST(a_server_that_lies_about_sizes)
+{
+    static const uint64_t lies[] = {0, 1, 399 * MIB, 2001 * MIB, UINT64_C(1) << 63, UINT64_MAX};
+
+    load("a");
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        residency_looked(&g_r, model("a"), true, lies[i], true, g_now);
+        ck_assert_int_eq(need("a").source, FOOTPRINT_COMPUTED);
+        ck_assert_uint_eq(need("a").bytes / MIB, 640);
+        ck_assert_uint_le(model("a")->held_bytes, 2000 * MIB);
+    }
+    residency_looked(&g_r, model("a"), true, 700 * MIB, true, g_now);
+    ck_assert_int_eq(need("a").source, FOOTPRINT_REPORTED);
+    ck_assert_uint_eq(model("a")->held_bytes, 700 * MIB);
+    residency_unloaded(&g_r, model("a"), true, g_now);
+    ck_assert_int_eq(residency_refusal(&g_r, deployment("a"), NULL, g_now).code, ERRCODE_NONE);
+}
+END_TEST
+
+/* What a stopped load is believed to want would never fit; what it had for certain would. */
+START_TEST(an_ended_load_is_not_refused_for_a_guess)
+{
+    begin_load("a");
+    residency_seen(&g_r, model("a"), 1500 * MIB, 0);
+    ck_assert(end_load("a", RESIDENCY_LOAD_KILLED));
+    ck_assert_uint_ge(need("a").bytes, 1949 * MIB); /* of 2000, of which 160 must stay free */
+    ck_assert_int_eq(residency_refusal(&g_r, deployment("a"), NULL, g_now).code,
+                     ERRCODE_MODEL_QUARANTINED);
+    begin_load("b");
+    residency_seen(&g_r, model("b"), 1900 * MIB, 0);
+    ck_assert(end_load("b", RESIDENCY_LOAD_KILLED));
+    ck_assert_int_eq(residency_refusal(&g_r, deployment("b"), NULL, g_now).code,
+                     ERRCODE_MODEL_EXCEEDS);
+}
+END_TEST
+
+/* Another build of the same name is another model: nothing of the old one is believed of it. */
+START_TEST(another_digest_is_another_model)
+{
+    const struct footprint_facts facts = {.file_bytes = 400 * MIB};
+
+    load("a");
+    residency_seen(&g_r, model("a"), 900 * MIB, 0);
+    ck_assert_uint_eq(need("a").bytes, 900 * MIB);
+    residency_told(model("a"), STR_LIT("sha256-new"), 4096, 1, &facts, false);
+    ck_assert_int_eq(need("a").source, FOOTPRINT_COMPUTED);
+    residency_told(model("a"), STR_LIT("a"), 8192, 1, &facts, false);
+    ck_assert_int_eq(need("a").source, FOOTPRINT_COMPUTED);
+    residency_told(model("a"), STR_LIT("a"), 4096, 1, &facts, false);
+    ck_assert_uint_eq(need("a").bytes, 900 * MIB);
+}
+END_TEST
+
+/* After a minute a name may stand for another build: its server is asked before the next load. */
+START_TEST(a_load_of_today_by_facts_of_today)
+{
+    struct residency_action action;
+
+    model("a")->asked_at_usec = g_now;
+    g_now += 59 * SEC;
+    ck_assert_int_eq(residency_ask(&g_r, deployment("a"), NULL, g_now), RESIDENCY_LOADS);
+    g_now += SEC;
+    residency_begin_run(&g_r);
+    ck_assert_int_eq(residency_ask(&g_r, deployment("a"), NULL, g_now), RESIDENCY_WAITS);
+    residency_want(&g_r, deployment("a"), NULL, CLASS_INTERACTIVE, g_now);
+    residency_end_run(&g_r, g_now);
+    ck_assert(residency_next(&g_r, g_now, &action));
+    ck_assert_int_eq(action.verb, RESIDENCY_INQUIRE);
+    ck_assert_int_eq(residency_ask(&g_r, deployment("a"), NULL, g_now), RESIDENCY_WAITS);
+    residency_told(model("a"), STR_NONE, 0, 1, &(struct footprint_facts) {0}, false);
+    ck_assert_uint_eq(need("a").bytes / MIB, 640); /* it said nothing: as before */
+    told("a", 0, 800);
+    ck_assert_uint_eq(need("a").bytes / MIB, 1080);
+    ck_assert_int_eq(residency_ask(&g_r, deployment("a"), NULL, g_now), RESIDENCY_LOADS);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
@@ -304,5 +382,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_process_that_two_models_share_counts_once);
     tcase_add_test(tc, what_a_gpu_takes_is_not_seen);
     tcase_add_test(tc, what_was_known_of_a_process_ends_with_it);
+    tcase_add_test(tc, a_server_that_lies_about_sizes);
+    tcase_add_test(tc, an_ended_load_is_not_refused_for_a_guess);
+    tcase_add_test(tc, another_digest_is_another_model);
+    tcase_add_test(tc, a_load_of_today_by_facts_of_today);
 }
 TEST_MAIN("residency_runner", add_tests)
