@@ -3,8 +3,7 @@
  *
  *   (waiting) ──it is due, and there is room──► (asked) ──a head, an end, the time limit──► (waiting)
  *
- * A check owns copies of all it needs, a reference to the state of its server, and at most one
- * transfer; the checker owns the timer, which stands at the next thing to do of all checks. Of an
+ * A check owns copies of all it needs and an exchange with its server; the checker owns the timer, which stands at the next thing to do of all checks. Of an
  * answer only the head is looked at; what follows is thrown away, and after BODY_MAX_BYTES the
  * connection is closed.
  *
@@ -20,9 +19,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/num.h"
-#include "upstream/curl_loop.h"
+#include "upstream/server_exchange.h"
 #include "upstream/server_state.h"
-#include "upstream/transfer.h"
 
 #define BODY_MAX_BYTES (256 * 1024)       /* a vendor's list of models; more is not worth reading */
 #define AGAIN_MIN_USEC (5 * USEC_PER_SEC) /* as the breaker's pauses: core/health.h */
@@ -42,15 +40,12 @@ struct health_check {
     struct list link; /* upstreams.checks */
     unsigned n_refs;
     struct upstreams *up;        /* borrowed */
-    struct server_state *server; /* a reference */
-    char *url;                   /* owned */
-    const char *path;            /* static */
+    struct server_state *server; /* borrowed: of exchange */
+    struct server_exchange exchange;
+    const char *path; /* static */
     struct server_access access;
     uint64_t connect_usec, limit_usec;
-    struct transfer *transfer; /* NULL: nothing is asked now */
-    int status;                /* of its head; 0: none yet */
-    size_t n_bytes;
-    uint64_t at_usec; /* with a transfer: its time limit; else when the next one is due */
+    uint64_t at_usec; /* while it is asked: the time limit; else when the next one is due */
     enum check_verdict verdict;
     uint64_t checked_at_usec;
     unsigned n_failed; /* in a row */
@@ -76,6 +71,11 @@ static uint64_t spread(struct health_checker *h, uint64_t usec)
     return usec / 1000 * (900 + h->random % 201);
 }
 
+static bool is_asked(const struct health_check *c)
+{
+    return server_exchange_is_asked(&c->exchange);
+}
+
 static void arm(struct upstreams *up)
 {
     struct health_checker *h = up->checker;
@@ -84,7 +84,7 @@ static void arm(struct upstreams *up)
     list_for_each (pos, &up->checks) {
         const struct health_check *c = CONTAINER_OF(pos, struct health_check, link);
 
-        if (c->at_usec < at && (c->transfer || h->n_running < h->n_parallel)) {
+        if (c->at_usec < at && (is_asked(c) || h->n_running < h->n_parallel)) {
             at = c->at_usec;
         }
     }
@@ -168,15 +168,15 @@ static void settle(struct health_check *c, enum check_verdict verdict, uint64_t 
     }
 }
 
-static void conclude_status(struct health_check *c, uint64_t now_usec)
+static void conclude_status(struct health_check *c, int status, uint64_t now_usec)
 {
-    enum check_verdict verdict = judge(c->status);
+    enum check_verdict verdict = judge(status);
 
     server_state_answered(c->server, now_usec);
     (void) snprintf(c->trouble, sizeof c->trouble,
                     verdict == CHECK_REFUSES_KEY ? "the model server refuses the key (status %d)"
                                                  : "the model server answers with status %d",
-                    c->status);
+                    status);
     settle(c, verdict, now_usec);
 }
 
@@ -189,19 +189,6 @@ static void conclude_silence(struct health_check *c, enum errcode code, const ch
 }
 
 /* ---------------------------------------------------------------- the exchange */
-
-static void on_head(void *ctx, const struct transfer_head *head)
-{
-    ((struct health_check *) ctx)->status = head->status;
-}
-
-static enum transfer_answer on_bytes(void *ctx, struct str bytes)
-{
-    struct health_check *c = ctx;
-
-    c->n_bytes += bytes.len;
-    return c->n_bytes > BODY_MAX_BYTES ? TRANSFER_STOP : TRANSFER_ROOM;
-}
 
 static enum errcode code_of(enum transfer_result result)
 {
@@ -222,28 +209,28 @@ static enum errcode code_of(enum transfer_result result)
     return ERRCODE_UPSTREAM_CUT;
 }
 
-static void on_done(void *ctx, enum transfer_result result, const char *text)
+static void on_end(struct server_exchange *x, const struct server_answer *answer)
 {
-    struct health_check *c = ctx;
+    struct health_check *c = CONTAINER_OF(x, struct health_check, exchange);
     uint64_t now = clock_now_usec();
 
-    c->transfer = NULL;
-    if (result == TRANSFER_CUT) {
+    if (answer->result == TRANSFER_CUT) {
         server_state_renew(c->server); /* as a server that is stopped does */
     }
-    if (c->status != 0) {
-        conclude_status(c, now);
+    if (answer->status != 0) {
+        conclude_status(c, answer->status, now);
     } else {
-        conclude_silence(c, code_of(result), text, now);
+        conclude_silence(c, code_of(answer->result), answer->why, now);
     }
     arm(c->up);
 }
 
 static void time_out(struct health_check *c, uint64_t now_usec)
 {
-    c->transfer = transfer_cancel(c->transfer);
-    if (c->status != 0) {
-        conclude_status(c, now_usec);
+    int status = server_exchange_stop(&c->exchange);
+
+    if (status != 0) {
+        conclude_status(c, status, now_usec);
     } else {
         conclude_silence(c, ERRCODE_UPSTREAM_TIMEOUT, "no answer to a health check in time",
                          now_usec);
@@ -253,20 +240,15 @@ static void time_out(struct health_check *c, uint64_t now_usec)
 /* Without memory it stays as it is, for a while. */
 static void ask(struct health_check *c, uint64_t now_usec)
 {
-    static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
-    const struct server_address *address = server_state_address(c->server);
-    struct transfer_spec spec = {
-        .url = c->url,
-        .unix_path = address->unix_path,
+    struct server_request request = {
+        .path = c->path,
         .access = &c->access,
-        .accept = "application/json",
-        .is_local = address->is_local,
         .connect_usec = c->connect_usec < c->limit_usec ? c->connect_usec : c->limit_usec,
+        .ends_at_usec = USEC_NEVER, /* the checker's timer has it */
+        .drops_body = true,
     };
 
-    c->status = 0;
-    c->n_bytes = 0;
-    if (transfer_start(c->up->curl, &spec, &callbacks, c, &c->transfer) < 0) {
+    if (server_exchange_start(&c->exchange, &request) < 0) {
         c->at_usec = usec_add(now_usec, AGAIN_MIN_USEC);
         return;
     }
@@ -283,14 +265,14 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
     list_for_each (pos, &up->checks) {
         struct health_check *c = CONTAINER_OF(pos, struct health_check, link);
 
-        if (c->transfer && now >= c->at_usec) {
+        if (is_asked(c) && now >= c->at_usec) {
             time_out(c, now);
         }
     }
     list_for_each (pos, &up->checks) {
         struct health_check *c = CONTAINER_OF(pos, struct health_check, link);
 
-        if (!c->transfer && now >= c->at_usec && h->n_running < h->n_parallel) {
+        if (!is_asked(c) && now >= c->at_usec && h->n_running < h->n_parallel) {
             ask(c, now);
         }
     }
@@ -302,7 +284,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 
 static void forget(struct health_check *c)
 {
-    c->transfer = transfer_cancel(c->transfer);
+    (void) server_exchange_stop(&c->exchange);
     c->verdict = CHECK_NONE;
     c->n_failed = 0;
     c->at_usec = 0;
@@ -354,7 +336,7 @@ int health_checks_start(struct upstreams *up, uint64_t interval_usec, unsigned n
         struct health_check *c = CONTAINER_OF(pos, struct health_check, link);
         uint64_t latest = usec_add(now_usec, delay(c));
 
-        if (!c->transfer && c->at_usec > latest) {
+        if (!is_asked(c) && c->at_usec > latest) {
             c->at_usec = latest; /* the interval is shorter than it was */
         }
     }
@@ -369,20 +351,15 @@ struct health_check *health_check_unref(struct health_check *c)
     if (!c || --c->n_refs > 0) {
         return NULL;
     }
-    if (c->transfer) {
-        transfer_cancel(c->transfer);
+    if (is_asked(c)) {
         c->up->checker->n_running--;
     }
     list_remove(&c->link);
+    server_exchange_done(&c->exchange);
     if (c->up->checker) {
         arm(c->up);
     }
-    server_state_unref(c->server);
     server_access_done(&c->access);
-    if (c->url) {
-        explicit_bzero(c->url, strlen(c->url)); /* may hold a password */
-    }
-    free(c->url);
     free(c);
     return NULL;
 }
@@ -413,12 +390,12 @@ int health_check_ref(struct upstreams *up, const struct health_check_spec *spec,
     c->n_refs = 1;
     c->up = up;
     c->path = spec->path;
-    c->server = server_state_retain(spec->server);
-    c->url = server_address_url(server_state_address(spec->server), spec->path);
+    c->server = spec->server;
+    server_exchange_init(&c->exchange, up, spec->server, BODY_MAX_BYTES, on_end);
     c->connect_usec = spec->connect_usec;
     c->limit_usec = spec->limit_usec;
     list_init(&c->link);
-    r = c->url ? server_access_copy(spec->access, &c->access) : -ENOMEM;
+    r = server_access_copy(spec->access, &c->access);
     if (r < 0) {
         health_check_unref(c);
         return r;

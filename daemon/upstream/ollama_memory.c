@@ -20,11 +20,9 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "core/request.h"
-#include "upstream/curl_loop.h"
 #include "upstream/http_backend.h"
 #include "upstream/ollama_loader.h"
-#include "upstream/server_state.h"
-#include "upstream/transfer.h"
+#include "upstream/server_exchange.h"
 #include "wire/json.h"
 #include "wire/ollama_facts.h"
 #include "wire/ollama_json.h"
@@ -44,31 +42,20 @@ struct question {
     struct memory_job job;
     enum question_state state;
     struct memory_sink *sink; /* borrowed */
-    struct upstreams *up;     /* borrowed: outlives it */
-    char *model, *unix_path;  /* owned; model NULL: what is held */
-    char *urls[3];            /* owned; by state */
+    char *model;              /* owned; NULL: what is held */
     struct server_access access;
-    bool is_local;
-    uint64_t connect_usec;
+    uint64_t connect_usec, ends_at_usec;
     struct model_facts facts;
-    struct transfer *transfer;
-    sd_event_source *timer;
-    struct buf body, answer;
-    int status;
+    struct server_exchange exchange;
+    struct buf body;
 };
 
 static struct question *question_free(struct question *q)
 {
-    transfer_cancel(q->transfer);
-    sd_event_source_disable_unref(q->timer);
+    server_exchange_done(&q->exchange);
     server_access_done(&q->access);
     free(q->model);
-    free(q->unix_path);
-    for (size_t i = 0; i < ARRAY_LEN(q->urls); i++) {
-        free(q->urls[i]);
-    }
     buf_done(&q->body);
-    buf_done(&q->answer);
     free(q);
     return NULL;
 }
@@ -88,14 +75,14 @@ static void tell_nothing(struct question *q)
     question_free(q);
 }
 
-static void tell_held(struct question *q)
+static void tell_held(struct question *q, struct str body)
 {
     struct model_held held[OLLAMA_HELD_MAX];
     struct buf names;
     size_t n;
 
     buf_init(&names, NAMES_MAX_BYTES);
-    if (ollama_read_held(buf_str(&q->answer), &names, held, &n) < 0) {
+    if (ollama_read_held(body, &names, held, &n) < 0) {
         tell_nothing(q);
     } else {
         q->sink->on_held(q->sink, held, n);
@@ -104,24 +91,22 @@ static void tell_held(struct question *q)
     buf_done(&names);
 }
 
-static void begin(struct question *q, enum question_state state);
+static int begin(struct question *q, enum question_state state);
 
-static void on_answer(struct question *q)
+static void on_answer(struct question *q, int status, struct str body)
 {
-    int r = q->status == 200 ? 0 : -EBADMSG;
+    int r = status == 200 ? 0 : -EBADMSG;
 
     switch (q->state) {
     case QUESTION_FILES:
-        r = r < 0 ? r : ollama_read_file_bytes(buf_str(&q->answer), q->model, &q->facts.file_bytes);
-        if (r < 0) {
+        r = r < 0 ? r : ollama_read_file_bytes(body, q->model, &q->facts.file_bytes);
+        if (r < 0 || begin(q, QUESTION_SHAPE) < 0) {
             tell_nothing(q);
-        } else {
-            begin(q, QUESTION_SHAPE);
         }
         break;
     case QUESTION_SHAPE:
         /* a server that tells sizes and no shapes is believed so far */
-        if (r == 0 && ollama_read_shape(buf_str(&q->answer), &q->facts) < 0) {
+        if (r == 0 && ollama_read_shape(body, &q->facts) < 0) {
             q->facts.digest = STR_NONE;
         }
         q->sink->on_facts(q->sink, &q->facts);
@@ -131,99 +116,47 @@ static void on_answer(struct question *q)
         if (r < 0) {
             tell_nothing(q);
         } else {
-            tell_held(q);
+            tell_held(q, body);
         }
         break;
     }
 }
 
-static void on_head(void *ctx, const struct transfer_head *head)
+static void on_end(struct server_exchange *x, const struct server_answer *answer)
 {
-    ((struct question *) ctx)->status = head->status;
-}
+    struct question *q = CONTAINER_OF(x, struct question, exchange);
 
-static enum transfer_answer on_bytes(void *ctx, struct str bytes)
-{
-    struct question *q = ctx;
-
-    return buf_append_str(&q->answer, bytes) < 0 ? TRANSFER_STOP : TRANSFER_ROOM;
-}
-
-static void on_done(void *ctx, enum transfer_result result, const char *text)
-{
-    struct question *q = ctx;
-
-    q->transfer = NULL;
-    if (result == TRANSFER_COMPLETE) {
-        on_answer(q);
+    if (answer->result == TRANSFER_COMPLETE) {
+        on_answer(q, answer->status, answer->body);
     } else {
         tell_nothing(q);
     }
 }
 
-static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
+static int begin(struct question *q, enum question_state state)
 {
-    tell_nothing(ctx);
-    return 0;
-}
-
-static int begin_exchange(struct question *q)
-{
-    static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
-    struct transfer_spec spec = {
-        .url = q->urls[q->state],
-        .unix_path = q->unix_path,
+    static const char *const paths[] = {[QUESTION_FILES] = OLLAMA_TAGS_PATH,
+                                        [QUESTION_SHAPE] = OLLAMA_SHOW_PATH,
+                                        [QUESTION_HELD] = OLLAMA_LIST_PATH};
+    struct server_request request = {
+        .path = paths[state],
         .access = &q->access,
-        .body = q->state == QUESTION_SHAPE ? buf_str(&q->body) : STR_NONE,
-        .accept = "application/json",
-        .is_local = q->is_local,
+        .body = state == QUESTION_SHAPE ? buf_str(&q->body) : STR_NONE,
         .connect_usec = q->connect_usec,
+        .ends_at_usec = q->ends_at_usec,
     };
 
-    buf_clear(&q->answer);
-    q->status = 0;
-    return transfer_start(q->up->curl, &spec, &callbacks, q, &q->transfer);
-}
-
-/* The next exchange. What cannot be started the timer tells. */
-static void begin(struct question *q, enum question_state state)
-{
     q->state = state;
-    if (begin_exchange(q) < 0) {
-        (void) sd_event_source_set_time(q->timer, 0);
-    }
-}
-
-static char *copy(const char *text)
-{
-    return text ? strdup(text) : NULL;
+    return server_exchange_start(&q->exchange, &request);
 }
 
 static int fill(struct question *q, const struct http_backend *b, const char *model)
 {
-    const struct server_address *address = server_state_address(b->server);
-    static const char *const paths[] = {[QUESTION_FILES] = OLLAMA_TAGS_PATH,
-                                        [QUESTION_SHAPE] = OLLAMA_SHOW_PATH,
-                                        [QUESTION_HELD] = OLLAMA_LIST_PATH};
-    bool is_whole = true;
-    int r;
-
-    q->model = copy(model);
-    q->unix_path = copy(address->unix_path);
-    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        q->urls[i] = server_address_url(address, paths[i]);
-        is_whole = is_whole && q->urls[i];
-    }
-    if (!is_whole || (model && !q->model) || (address->unix_path && !q->unix_path) ||
-        server_access_copy(&b->access, &q->access) < 0) {
+    q->model = model ? strdup(model) : NULL;
+    if ((model && !q->model) || server_access_copy(&b->access, &q->access) < 0) {
         return -ENOMEM;
     }
-    r = model ? ollama_encode_show(model, &q->body) : 0;
-    if (r >= 0) {
-        r = sd_event_add_time(q->up->event, &q->timer, CLOCK_MONOTONIC,
-                              usec_add(clock_now_usec(), LIMIT_USEC), USEC_PER_MSEC, on_timer, q);
-    }
-    return r;
+    return model ? ollama_encode_show(model, &q->body) : 0;
 }
 
 /* A number of the deployment's options; 0: none. */
@@ -252,19 +185,17 @@ static int ask(const struct http_backend *b, const char *model, struct memory_si
     }
     *q = (struct question) {
         .job = {.cancel = question_cancel},
-        .state = model ? QUESTION_FILES : QUESTION_HELD,
         .sink = sink,
-        .up = b->up,
-        .is_local = server_state_address(b->server)->is_local,
         .connect_usec = b->connect_usec,
+        .ends_at_usec = usec_add(clock_now_usec(), LIMIT_USEC),
         .facts = {.num_ctx = (uint32_t) num_clamp_u64(option(b, "num_ctx"), 0, UINT32_MAX)},
     };
     buf_init(&q->body, REQUEST_MAX_BYTES);
-    buf_init(&q->answer, ANSWER_MAX_BYTES);
+    server_exchange_init(&q->exchange, b->up, b->server, ANSWER_MAX_BYTES, on_end);
     q->facts.told_bytes = num_clamp_u64(option(b, "ram_mb"), 0, UINT32_MAX) << 20;
     r = fill(q, b, model);
     if (r >= 0) {
-        r = begin_exchange(q);
+        r = begin(q, model ? QUESTION_FILES : QUESTION_HELD);
     }
     if (r < 0) {
         question_free(q);

@@ -12,7 +12,7 @@
  * came first. So what the loader believes to be loaded is unloaded, too.
  *
  * Owns copies of all it needs and a reference to the loader, one timer (the next look, or the time
- * limit), one transfer at a time. Nothing is freed inside a transfer's on_bytes.
+ * limit), one exchange at a time.
  */
 #include "upstream/ollama_unload.h"
 
@@ -22,8 +22,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "upstream/curl_loop.h"
-#include "upstream/transfer.h"
+#include "upstream/server_exchange.h"
 #include "wire/ollama_json.h"
 #include "wire/ollama_unload.h"
 
@@ -41,29 +40,24 @@ struct ollama_unload {
     struct unload_sink *sink; /* borrowed */
     struct upstreams *up;     /* borrowed */
     struct ollama_loader *loader;
-    char *id, *model, *unix_path, *list_url, *tell_url; /* owned */
+    char *id, *model; /* owned */
     struct server_access access;
-    bool is_local, is_trusted, could_not_start;
+    bool is_trusted;
     uint64_t connect_usec, began_at_usec, ends_at_usec;
-    struct transfer *transfer;
+    struct server_exchange exchange;
     sd_event_source *timer;
-    struct buf body, answer;
-    int status;
+    struct buf body;
 };
 
 static struct ollama_unload *unload_free(struct ollama_unload *u)
 {
-    transfer_cancel(u->transfer);
+    server_exchange_done(&u->exchange);
     sd_event_source_disable_unref(u->timer);
     ollama_loader_unref(u->loader);
     server_access_done(&u->access);
     free(u->id);
     free(u->model);
-    free(u->unix_path);
-    free(u->list_url);
-    free(u->tell_url);
     buf_done(&u->body);
-    buf_done(&u->answer);
     free(u);
     return NULL;
 }
@@ -121,10 +115,10 @@ static void evicted(struct ollama_unload *u, uint64_t now_usec)
     }
 }
 
-static void on_list(struct ollama_unload *u)
+static void on_list(struct ollama_unload *u, struct str body)
 {
     bool is_listed;
-    int r = ollama_list_has(buf_str(&u->answer), u->model, &is_listed);
+    int r = ollama_list_has(body, u->model, &is_listed);
 
     if (r == -ENOMEM) {
         fail(u, ERRCODE_OUT_OF_MEMORY, errcode_info(ERRCODE_OUT_OF_MEMORY)->text);
@@ -142,56 +136,43 @@ static void on_list(struct ollama_unload *u)
     }
 }
 
-static void on_head(void *ctx, const struct transfer_head *head)
-{
-    ((struct ollama_unload *) ctx)->status = head->status;
-}
-
-static enum transfer_answer on_bytes(void *ctx, struct str bytes)
-{
-    struct ollama_unload *u = ctx;
-
-    return buf_append_str(&u->answer, bytes) < 0 ? TRANSFER_STOP : TRANSFER_ROOM;
-}
-
-static void on_answer(struct ollama_unload *u)
+static void on_answer(struct ollama_unload *u, int status, struct str body)
 {
     struct problem p = {.code = ERRCODE_UPSTREAM_ERROR};
 
-    if (u->status != 200) {
-        ollama_map_error(u->status, buf_str(&u->answer), &p);
+    if (status != 200) {
+        ollama_map_error(status, body, &p);
         fail(u, p.code, p.text[0] ? p.text : errcode_info(p.code)->text);
     } else if (u->state == UNLOAD_TELLING) {
         start(u, UNLOAD_CHECKING);
     } else {
-        on_list(u);
+        on_list(u, body);
     }
 }
 
-static void on_done(void *ctx, enum transfer_result result, const char *text)
+static void on_end(struct server_exchange *x, const struct server_answer *answer)
 {
-    struct ollama_unload *u = ctx;
+    struct ollama_unload *u = CONTAINER_OF(x, struct ollama_unload, exchange);
 
-    u->transfer = NULL;
-    switch (result) {
+    switch (answer->result) {
     case TRANSFER_COMPLETE:
-        on_answer(u);
+        on_answer(u, answer->status, answer->body);
         break;
     case TRANSFER_REFUSED:
-        fail(u, ERRCODE_UPSTREAM_UNREACHABLE, text);
+        fail(u, ERRCODE_UPSTREAM_UNREACHABLE, answer->why);
         break;
     case TRANSFER_UNTRUSTED:
-        fail(u, ERRCODE_UPSTREAM_UNTRUSTED, text);
+        fail(u, ERRCODE_UPSTREAM_UNTRUSTED, answer->why);
         break;
     case TRANSFER_CONNECT_TIMEOUT:
-        fail(u, ERRCODE_UPSTREAM_TIMEOUT, text);
+        fail(u, ERRCODE_UPSTREAM_TIMEOUT, answer->why);
         break;
     case TRANSFER_CUT:
-        fail(u, ERRCODE_UPSTREAM_CUT, text);
+        fail(u, ERRCODE_UPSTREAM_CUT, answer->why);
         break;
     case TRANSFER_GARBAGE:
     case TRANSFER_STOPPED: /* more than any list has */
-        fail(u, ERRCODE_UPSTREAM_GARBAGE, text);
+        fail(u, ERRCODE_UPSTREAM_GARBAGE, answer->why);
         break;
     }
 }
@@ -200,29 +181,23 @@ static void on_done(void *ctx, enum transfer_result result, const char *text)
 
 static int begin_exchange(struct ollama_unload *u)
 {
-    static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
     bool tells = u->state == UNLOAD_TELLING;
-    struct transfer_spec spec = {
-        .url = tells ? u->tell_url : u->list_url,
-        .unix_path = u->unix_path,
+    struct server_request request = {
+        .path = tells ? OLLAMA_UNLOAD_PATH : OLLAMA_LIST_PATH,
         .access = &u->access,
         .body = tells ? buf_str(&u->body) : STR_NONE,
-        .accept = "application/json",
-        .is_local = u->is_local,
         .connect_usec = u->connect_usec,
+        .ends_at_usec = USEC_NEVER, /* the timer has it */
     };
-    int r;
+    int r = sd_event_source_set_time(u->timer, u->ends_at_usec);
 
-    buf_clear(&u->answer);
-    u->status = 0;
-    r = sd_event_source_set_time(u->timer, u->ends_at_usec);
     if (r >= 0) {
         r = sd_event_source_set_enabled(u->timer, SD_EVENT_ONESHOT);
     }
-    return r < 0 ? r : transfer_start(u->up->curl, &spec, &callbacks, u, &u->transfer);
+    return r < 0 ? r : server_exchange_start(&u->exchange, &request);
 }
 
-/* The next exchange. What cannot be started the timer tells. */
+/* The next exchange. It may be over when this returns. */
 static void start(struct ollama_unload *u, enum unload_state state)
 {
     u->state = state;
@@ -231,9 +206,7 @@ static void start(struct ollama_unload *u, enum unload_state state)
         ollama_loader_saw(u->loader, u->model, false, clock_now_usec());
     }
     if (begin_exchange(u) < 0) {
-        u->could_not_start = true;
-        (void) sd_event_source_set_time(u->timer, 0);
-        (void) sd_event_source_set_enabled(u->timer, SD_EVENT_ONESHOT);
+        fail(u, ERRCODE_OUT_OF_MEMORY, errcode_info(ERRCODE_OUT_OF_MEMORY)->text);
     }
 }
 
@@ -250,10 +223,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
     struct ollama_unload *u = ctx;
 
-    u->transfer = transfer_cancel(u->transfer);
-    if (u->could_not_start) {
-        fail(u, ERRCODE_OUT_OF_MEMORY, errcode_info(ERRCODE_OUT_OF_MEMORY)->text);
-    } else if (clock_now_usec() < u->ends_at_usec) {
+    (void) server_exchange_stop(&u->exchange);
+    if (clock_now_usec() < u->ends_at_usec) {
         start(u, UNLOAD_CHECKING);
     } else {
         tell_if_stuck(u);
@@ -264,22 +235,11 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
     return 0;
 }
 
-static char *copy(const char *text)
-{
-    return text ? strdup(text) : NULL;
-}
-
 static int fill(struct ollama_unload *u, const struct ollama_unload_spec *spec)
 {
-    const struct server_address *address = server_state_address(spec->server);
-
     u->id = strdup(spec->id);
     u->model = strdup(spec->model);
-    u->unix_path = copy(address->unix_path);
-    u->list_url = server_address_url(address, OLLAMA_LIST_PATH);
-    u->tell_url = server_address_url(address, OLLAMA_UNLOAD_PATH);
-    if (!u->id || !u->model || !u->list_url || !u->tell_url ||
-        (address->unix_path && !u->unix_path) || server_access_copy(spec->access, &u->access) < 0) {
+    if (!u->id || !u->model || server_access_copy(spec->access, &u->access) < 0) {
         return -ENOMEM;
     }
     return ollama_encode_unload(spec->model, &u->body);
@@ -304,14 +264,13 @@ int ollama_unload_start(const struct ollama_unload_spec *spec, struct unload_sin
         .sink = sink,
         .up = spec->up,
         .loader = ollama_loader_retain(spec->loader),
-        .is_local = server_state_address(spec->server)->is_local,
         .is_trusted = spec->is_trusted,
         .connect_usec = spec->connect_usec,
         .began_at_usec = clock_now_usec(),
     };
     u->ends_at_usec = usec_add(u->began_at_usec, LIMIT_USEC);
     buf_init(&u->body, REQUEST_MAX_BYTES);
-    buf_init(&u->answer, LIST_MAX_BYTES);
+    server_exchange_init(&u->exchange, spec->up, spec->server, LIST_MAX_BYTES, on_end);
     r = fill(u, spec);
     if (r >= 0) {
         r = sd_event_add_time(u->up->event, &u->timer, CLOCK_MONOTONIC, USEC_NEVER, 1000, on_timer,

@@ -3,7 +3,7 @@
  *
  *   (nothing) ──contact, look──► (asked) ──answer──► (known) ──when it is old──► (asked) ...
  *
- * Owns two questions, each with at most one transfer and a timer for its time limit: Ollama answers
+ * Owns two questions, each with an exchange and a time limit for it: Ollama answers
  * late, up to 5 s, while it frees a GPU's memory.
  */
 #include "upstream/ollama_watch.h"
@@ -12,12 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "upstream/curl_loop.h"
+#include "upstream/server_exchange.h"
 #include "upstream/server_state.h"
-#include "upstream/transfer.h"
 #include "wire/ollama_unload.h"
 
 #define LIMIT_USEC        (10 * USEC_PER_SEC)
@@ -30,12 +28,8 @@
 struct question {
     struct ollama_watch *watch;
     void (*on_answer)(struct question *q, struct str body); /* status 200 */
-    size_t max_bytes;
-    char *url; /* owned */
-    struct transfer *transfer;
-    sd_event_source *timer;
-    struct buf answer;
-    int status;
+    const char *path;                                       /* static */
+    struct server_exchange exchange;
     uint64_t asked_at_usec; /* 0: never */
     uint64_t old_at_usec;   /* from when on it may be asked again */
     unsigned epoch;         /* of the server, when it was asked */
@@ -53,79 +47,35 @@ struct ollama_watch {
 
 /* ---------------------------------------------------------------- a question */
 
-static void question_done(struct question *q)
+static void on_end(struct server_exchange *x, const struct server_answer *answer)
 {
-    transfer_cancel(q->transfer);
-    sd_event_source_disable_unref(q->timer);
-    free(q->url);
-    buf_done(&q->answer);
-}
+    struct question *q = CONTAINER_OF(x, struct question, exchange);
 
-static void stop(struct question *q)
-{
-    q->transfer = transfer_cancel(q->transfer);
-    (void) sd_event_source_set_enabled(q->timer, SD_EVENT_OFF);
-    buf_done(&q->answer);
-    buf_init(&q->answer, q->max_bytes);
-}
-
-static void on_head(void *ctx, const struct transfer_head *head)
-{
-    ((struct question *) ctx)->status = head->status;
-}
-
-static enum transfer_answer on_bytes(void *ctx, struct str bytes)
-{
-    struct question *q = ctx;
-
-    return buf_append_str(&q->answer, bytes) < 0 ? TRANSFER_STOP : TRANSFER_ROOM;
-}
-
-static void on_done(void *ctx, enum transfer_result result, const char *text)
-{
-    struct question *q = ctx;
-
-    q->transfer = NULL;
-    if (result == TRANSFER_COMPLETE && q->status == 200) {
-        q->on_answer(q, buf_str(&q->answer));
+    if (answer->result == TRANSFER_COMPLETE && answer->status == 200) {
+        q->on_answer(q, answer->body);
     } else {
         log_printf(LOG_LEVEL_DEBUG, "%s: no answer from %s: %s",
-                   server_state_name(q->watch->server), q->url,
-                   result == TRANSFER_COMPLETE ? "an error" : text);
+                   server_state_name(q->watch->server), q->path,
+                   answer->result == TRANSFER_COMPLETE ? "an error" : answer->why);
     }
-    stop(q);
-}
-
-static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
-{
-    stop(ctx);
-    return 0;
 }
 
 /* Without memory it stays as it is; the next one tries again. */
 static void ask(struct question *q, const struct ollama_watch_terms *terms, uint64_t now_usec)
 {
-    static const struct transfer_callbacks callbacks = {on_head, on_bytes, on_done};
-    struct ollama_watch *w = q->watch;
-    const struct server_address *address = server_state_address(w->server);
-    struct transfer_spec spec = {
-        .url = q->url,
-        .unix_path = address->unix_path,
+    struct server_request request = {
+        .path = q->path,
         .access = terms->access,
-        .accept = "application/json",
-        .is_local = address->is_local,
         .connect_usec = terms->connect_usec,
+        .ends_at_usec = usec_add(now_usec, LIMIT_USEC),
     };
 
-    q->status = 0;
-    if (transfer_start(w->up->curl, &spec, &callbacks, q, &q->transfer) < 0) {
+    if (server_exchange_start(&q->exchange, &request) < 0) {
         return;
     }
     q->asked_at_usec = now_usec;
     q->old_at_usec = usec_add(now_usec, AGAIN_USEC);
-    q->epoch = server_state_epoch(w->server);
-    (void) sd_event_source_set_time(q->timer, usec_add(now_usec, LIMIT_USEC));
-    (void) sd_event_source_set_enabled(q->timer, SD_EVENT_ONESHOT);
+    q->epoch = server_state_epoch(q->watch->server);
 }
 
 /* A server that is down is not asked: the next call finds out. */
@@ -135,7 +85,8 @@ static void ask_if_old(struct question *q, const struct ollama_watch_terms *term
     bool is_old = q->asked_at_usec == 0 || now_usec >= q->old_at_usec ||
                   q->epoch != server_state_epoch(q->watch->server);
 
-    if (is_old && !q->transfer && !server_state_is_down(q->watch->server)) {
+    if (is_old && !server_exchange_is_asked(&q->exchange) &&
+        !server_state_is_down(q->watch->server)) {
         ask(q, terms, now_usec);
     }
 }
@@ -166,7 +117,7 @@ void ollama_watch_loaded(struct ollama_watch *w, const struct ollama_watch_terms
                          uint64_t now_usec)
 {
     if (w->list.asked_at_usec != 0) {
-        stop(&w->list);
+        (void) server_exchange_stop(&w->list.exchange);
         ask(&w->list, terms, now_usec);
     }
 }
@@ -232,26 +183,11 @@ const char *ollama_watch_version(const struct ollama_watch *w)
 
 /* ---------------------------------------------------------------- life */
 
-static int question_init(struct question *q, struct ollama_watch *w, const char *path)
-{
-    int r;
-
-    q->watch = w;
-    buf_init(&q->answer, q->max_bytes);
-    q->url = server_address_url(server_state_address(w->server), path);
-    if (!q->url) {
-        return -ENOMEM;
-    }
-    r = sd_event_add_time(w->up->event, &q->timer, CLOCK_MONOTONIC, USEC_NEVER, USEC_PER_MSEC,
-                          on_timer, q);
-    return r < 0 ? r : sd_event_source_set_enabled(q->timer, SD_EVENT_OFF);
-}
-
 struct ollama_watch *ollama_watch_free(struct ollama_watch *w)
 {
     if (w) {
-        question_done(&w->list);
-        question_done(&w->version);
+        server_exchange_done(&w->list.exchange);
+        server_exchange_done(&w->version.exchange);
         ollama_resident_done(&w->resident);
         free(w);
     }
@@ -261,23 +197,17 @@ struct ollama_watch *ollama_watch_free(struct ollama_watch *w)
 int ollama_watch_new(struct upstreams *up, struct server_state *server, struct ollama_watch **ret)
 {
     struct ollama_watch *w = calloc(1, sizeof *w);
-    int r;
 
     if (!w) {
         return -ENOMEM;
     }
     w->up = up;
     w->server = server;
-    w->list = (struct question) {.on_answer = on_list, .max_bytes = LIST_MAX_BYTES};
-    w->version = (struct question) {.on_answer = on_version, .max_bytes = VERSION_MAX_BYTES};
-    r = question_init(&w->list, w, OLLAMA_LIST_PATH);
-    if (r >= 0) {
-        r = question_init(&w->version, w, OLLAMA_VERSION_PATH);
-    }
-    if (r < 0) {
-        ollama_watch_free(w);
-        return r;
-    }
+    w->list = (struct question) {.watch = w, .on_answer = on_list, .path = OLLAMA_LIST_PATH};
+    w->version =
+        (struct question) {.watch = w, .on_answer = on_version, .path = OLLAMA_VERSION_PATH};
+    server_exchange_init(&w->list.exchange, up, server, LIST_MAX_BYTES, on_end);
+    server_exchange_init(&w->version.exchange, up, server, VERSION_MAX_BYTES, on_end);
     *ret = w;
     return 0;
 }
