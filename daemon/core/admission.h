@@ -21,6 +21,8 @@
  *   arrival   within a caller
  *
  * and only where its group has a free slot (router_pick()), so that a busy model stops nobody else.
+ * From memory level 3 on those who wait and cannot be served are put out (admission_shed()).
+ *
  * A background call without a first byte gives its slot back to an interactive one that has waited
  * for two seconds (admission_preempt()).
  *
@@ -124,9 +126,10 @@ struct admission {
     uint64_t last_caller_at_usec, other_caller_at_usec;
     uint64_t expires_at_usec;  /* no deadline in the queue is earlier */
     uint64_t overruns_at_usec; /* when running calls are looked at that take longer than expected */
-    uint64_t n_passes;         /* of admission_next() */
-    uint64_t n_ranked;         /* n_changes at the last admission_rank() */
-    uint64_t n_steps;          /* ever taken in search of a decision */
+    uint64_t shed_again_at_usec; /* no other class is put out for memory before */
+    uint64_t n_passes;           /* of admission_next() */
+    uint64_t n_ranked;           /* n_changes at the last admission_rank() */
+    uint64_t n_steps;            /* ever taken in search of a decision */
 };
 
 /* What became of a ticket. code ERRCODE_NONE: fine. */
@@ -168,7 +171,13 @@ struct ticket *admission_expire(struct admission *a, uint64_t now_usec,
                                 struct verdict *ret_verdict);
 
 /*
- * A ticket that had to make room for another, already home; NULL when there is none. Call until
+ * What the memory level puts out of the queue now: admission_ousted() follows. How many; 0: nobody, or
+ * not yet (admission_next_deadline() says when).
+ */
+size_t admission_shed(struct admission *a, uint64_t now_usec);
+
+/*
+ * A ticket that had to make room for another, or was put out for memory, already home; NULL when there is none. Call until
  * NULL.
  */
 struct ticket *admission_ousted(struct admission *a, uint64_t now_usec,

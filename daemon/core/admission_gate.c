@@ -115,7 +115,7 @@ struct verdict admission_turn_away(struct admission *a, const struct ticket *t, 
         p.age_usec += usec_since(now_usec, t->queued_at_usec);
     }
     if (code == ERRCODE_MEMORY_PRESSURE) {
-        return spread(a, verdict(code, PRESSURE_RETRY_L3));
+        return spread(a, verdict(code, retry_of_level(a)));
     }
     return refuse(a, &p, code, t->group ? admission_wait(a, &p, now_usec) : 0, now_usec);
 }

@@ -2,7 +2,7 @@
 /*
  * What the parts of core/admission share: admission.c (tickets and where they are),
  * admission_gate.c (who comes in), admission_outlook.c (what a call would wait), admission_dispatch.c
- * (who runs). Nobody else includes this.
+ * (who runs), admission_shed.c (who is put out for memory). Nobody else includes this.
  */
 #include "core/admission.h"
 #include "core/predicted_wait.h"

@@ -104,11 +104,13 @@ static void refuse(struct call_registry *reg, uint64_t now_usec)
 
 static void turn_away(struct ticket *t, const struct verdict *v, uint64_t now_usec)
 {
-    call_group_refused(CONTAINER_OF(t, struct call, ticket),
-                       &(struct call_failure) {.code = v->code,
-                                               .retry_after_usec = v->retry_after_usec,
-                                               .is_last = v->is_last},
-                       now_usec);
+    struct call_failure f = {
+        .code = v->code, .retry_after_usec = v->retry_after_usec, .is_last = v->is_last};
+
+    if (v->code == ERRCODE_MEMORY_PRESSURE) {
+        f.text = STR_LIT("memory ran short while the call waited for a slot");
+    }
+    call_group_refused(CONTAINER_OF(t, struct call, ticket), &f, now_usec);
 }
 
 /* Whose time in the queue is up, and who had to make room in it. */
@@ -213,6 +215,7 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
     expire_running(reg, now_usec);
     relieve(reg, now_usec);
     call_spill_waiting(reg, now_usec);
+    (void) admission_shed(reg->admission, now_usec); /* told below */
     do {
         reg->has_requeued = false;
         while ((l = list_first(&reg->fresh))) {

@@ -200,6 +200,9 @@ const char *residency_describe(const struct residency *r, const struct deploymen
 uint64_t residency_wait(const struct residency *r, const struct deployment *d, const char *name,
                         uint64_t now_usec);
 
+/* Is the model of such a call in its server's memory, as far as is known, or being loaded? */
+bool residency_is_there(const struct residency *r, const struct deployment *d, const char *name);
+
 /* A call of this class, there since then, would be given to d if it could serve. */
 void residency_want(struct residency *r, const struct deployment *d, const char *name,
                     enum call_class class, uint64_t since_usec);

@@ -323,6 +323,14 @@ uint64_t residency_wait(const struct residency *r, const struct deployment *d, c
     return 0;
 }
 
+bool residency_is_there(const struct residency *r, const struct deployment *d, const char *name)
+{
+    const struct residency_model *m = known(r, d, name);
+
+    return m && m->state != RESIDENCY_UNLOADED && m->state != RESIDENCY_UNLOADING &&
+           m->state != RESIDENCY_FAILED;
+}
+
 static unsigned long long mib(uint64_t bytes)
 {
     return bytes / RESIDENCY_MIB;

@@ -1,7 +1,7 @@
 """Running calls that are ended for the memory of their model, on a device of 2000 MiB whose memory the models take.
 
 At L3 (PSI) a model that serves only batch and background calls is emptied and unloaded. At L4 (hardly anything is left) calls
-end by class down to one interactive call, and after 5 s that one too.
+end by class down to one interactive call, and after 5 s that one too. Before them go those that wait: from L3 on who cannot be served.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from test_pressure import Kernel
 from test_residency import Device, calls
 from testenv import ttrpc
 from testenv.daemon import Daemon
-from testenv.http import Http, chat_body, contents
+from testenv.http import Answer, Http, chat_body, contents
 from testenv.rules import check_broken, check_complete
 from testenv.ttrpc import RpcError, text_of
 from testenv.upstream import Gate, Upstream, end, text, wait_for
@@ -39,7 +39,7 @@ class KeptDevice(Device):
 class Place:
     """sluice, the device and its kernel, and an Ollama whose answers stop in the middle."""
 
-    def __init__(self, env: Any, **takes: int):
+    def __init__(self, env: Any, slots: int = 6, **takes: int):
         self.env = env
         self.upstream: Upstream = env.ollama()
         self.device = KeptDevice(env.directory / "root", self.upstream, **takes)
@@ -47,7 +47,7 @@ class Place:
         self.gate = Gate()
         self.n = 0
         settings = {
-            "slots": 6,
+            "slots": slots,
             "memory": {"prompt_cache": "0B", "pin_threads": False},
             "pressure": {"enabled": True, "kernel_root": str(env.directory / "root")},
         }
@@ -78,8 +78,8 @@ class Place:
 def places(env) -> Iterator[Any]:
     made: list[Place] = []
 
-    def make(**takes: int) -> Place:
-        made.append(Place(env, **takes))
+    def make(slots: int = 6, **takes: int) -> Place:
+        made.append(Place(env, slots, **takes))
         return made[-1]
 
     yield make
@@ -140,6 +140,59 @@ def test_critical_leaves_a_model_that_somebody_waits_for(places) -> None:
     place.gate.open()
     assert batch.read_answer().status == person.read_answer().status == 200
     assert place.relieved() == 0
+
+
+def told(http: Http) -> Answer:
+    """Refused while it waited."""
+    answer = http.read_answer()
+    assert answer.status == 503 and answer.error["code"] == "memory_pressure", answer
+    assert answer.error["message"] == "memory ran short while the call waited for a slot"
+    return answer
+
+
+def waiting(place: Place, klass: str, stream: bool = False) -> Http:
+    n = place.sluice.status().calls_queued
+    http: Http = place.env.closing(place.sluice.http())
+    http.send_request("POST", CHAT, chat_body("a", stream=stream), headers={"x-sluice-class": klass})
+    eventually(lambda: place.sluice.status().calls_queued == n + 1, "it waits")
+    return http
+
+
+def test_critical_refuses_those_that_wait(places) -> None:
+    """Not at the end of their time (two and ten minutes), but at once, the lower class first; the person behind them is served."""
+    place = places(slots=1, a=800)
+    place.device.use(CRITICAL_OTHERS)
+    holder = place.call("interactive")
+    background, batch, person = waiting(place, "background"), waiting(place, "batch"), waiting(place, "interactive")
+    place.kernel.some_permille, place.kernel.full_permille = 600, 400
+    for http in (background, batch):
+        assert 15 <= float(told(http).header("retry-after") or "0") <= 30
+    outcomes = [(r["SLUICE_CLASS"], r["SLUICE_OUTCOME"]) for r in place.sluice.wait_call_records(2)]
+    assert outcomes == [("background", "memory_pressure"), ("batch", "memory_pressure")]
+    assert place.level() == 3 and place.relieved() == 0 and place.sluice.status().calls_queued == 1
+    place.script(False)
+    place.gate.open()
+    assert holder.read_answer().status == person.read_answer().status == 200
+
+
+def test_an_emergency_refuses_all_that_wait(places) -> None:
+    place = places(slots=1, a=800)
+    kept = place.call("interactive", stream=True, has_begun=True)
+    head = kept.read_head()
+    background, person = waiting(place, "background"), waiting(place, "interactive")
+    with place.sluice.rpc() as rpc:
+        events = rpc.chat("a", **{"class": rpc.schema.value("Class", "CLASS_BATCH")})
+        assert next(events).WhichOneof("kind") == "queued"
+        place.device.use(EMERGENCY_OTHERS)
+        assert float(told(background).header("retry-after") or "0") >= 30
+        with pytest.raises(RpcError) as e:
+            list(events)
+        assert e.value.code == ttrpc.UNAVAILABLE and e.value.detail.code == "memory_pressure"
+    assert float(told(person).header("retry-after") or "0") >= 30
+    place.gate.open()
+    check_complete(list(kept.sse(head)))
+    classes = [r["SLUICE_CLASS"] for r in place.sluice.wait_call_records(4)]
+    assert classes[:3] == ["background", "batch", "interactive"]
 
 
 @pytest.mark.timeout(90)

@@ -18,6 +18,7 @@
 struct hall {
     struct router router;
     struct admission admission;
+    struct pressure pressure;
     struct ticket runs, tickets[N_QUEUED];
 };
 
@@ -44,7 +45,8 @@ static void hall_init(struct hall *h)
     struct admission_params params = {.max_queued = N_QUEUED,
                                       .max_queued_bytes = 1000,
                                       .max_wait_usec = {3600 * SEC, 3600 * SEC, 3600 * SEC}};
-    struct deployment_spec spec = {.id = "m", .fingerprint = "m", .provider = "mock", .slots = 1};
+    struct deployment_spec spec = {
+        .id = "m", .fingerprint = "m", .provider = "mock", .slots = 1, .is_local = true};
     struct backend *b = calloc(1, sizeof *b);
     struct router_plan plan = {0};
 
@@ -54,7 +56,8 @@ static void hall_init(struct hall *h)
     router_init(&h->router);
     ck_assert_int_eq(router_plan_add(&plan, "m", deployment_new(&spec, b)), 0);
     router_commit(&h->router, &plan);
-    admission_init(&h->admission, &params, &h->router, NULL);
+    pressure_init(&h->pressure);
+    admission_init(&h->admission, &params, &h->router, &h->pressure);
     ck_assert_int_eq(enter(h, &h->runs, 0, CLASS_INTERACTIVE).code, ERRCODE_NONE);
     ck_assert_ptr_eq(admission_next(&h->admission, START - 5 * SEC), &h->runs);
     admission_note_end(&h->admission, &h->runs, ERRCODE_NONE, START); /* services are known */
@@ -142,8 +145,41 @@ START_TEST(nothing_is_allocated)
 }
 END_TEST
 
+/* All of them are put out, class by class: a look at each, and nothing is allocated. */
+START_TEST(shedding_is_bounded_and_allocates_nothing)
+{
+    static struct hall h;
+    uint64_t now = START;
+    unsigned n_told = 0;
+    struct verdict v;
+
+    hall_init(&h);
+    (void) steps_since(&h);
+    fail_allocation(1);
+    h.pressure.level = PRESSURE_L4;
+    for (int c = 0; c < _CLASS_MAX; c++, now += SEC) {
+        size_t n = admission_shed(&h.admission, now);
+
+        ck_assert_uint_gt(n, 0);
+        ck_assert_uint_le(steps_since(&h), MAX_STEPS);
+        for (; admission_ousted(&h.admission, now, &v); n_told++) {
+            ck_assert_int_eq(v.code, ERRCODE_MEMORY_PRESSURE);
+        }
+        (void) admission_next_deadline(&h.admission);
+        ck_assert_ptr_null(admission_next(&h.admission, now));
+        (void) steps_since(&h);
+    }
+    ck_assert_uint_eq(n_told, N_QUEUED);
+    ck_assert_uint_eq(h.admission.n_queued, 0);
+    ck_assert(!allocation_failed());
+    fail_allocation(0);
+    hall_done(&h);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, shedding_is_bounded_and_allocates_nothing);
     tcase_add_test(tc, every_decision_is_bounded);
     tcase_add_test(tc, nothing_is_allocated);
 }

@@ -68,8 +68,195 @@ START_TEST(a_reload_brings_it_home)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- who is put out of the queue */
+
+#define N_EACH 3
+
+/* Of each class so many, behind a call that runs. */
+struct line {
+    struct desk k;
+    struct ticket runs, tickets[_CLASS_MAX][N_EACH];
+};
+
+static void line_init(struct line *l, const char *group)
+{
+    *l = (struct line) {.runs.state = TICKET_HOME};
+    desk_init(&l->k, 1, 32);
+    let_in(&l->k, &l->runs, group);
+    ck_assert_ptr_eq(admission_next(&l->k.admission, START), &l->runs);
+    for (int c = 0; c < _CLASS_MAX; c++) {
+        for (size_t i = 0; i < N_EACH; i++) {
+            ck_assert_int_eq(
+                enqueue_as(&l->k, &l->tickets[c][i], group, (enum call_class) c, 10, USEC_NEVER)
+                    .code,
+                ERRCODE_NONE);
+        }
+    }
+}
+
+static void line_done(struct line *l)
+{
+    admission_release(&l->k.admission, &l->runs, START);
+    for (int c = 0; c < _CLASS_MAX; c++) {
+        for (size_t i = 0; i < N_EACH; i++) {
+            admission_release(&l->k.admission, &l->tickets[c][i], START);
+        }
+    }
+    desk_done(&l->k);
+}
+
+/* Exactly all of that class are told, with a time to come back of 1.0 to 1.4 times least. */
+static void expect_shed(struct line *l, enum call_class class, uint64_t least_usec, uint64_t now)
+{
+    struct verdict v;
+
+    ck_assert_uint_eq(admission_shed(&l->k.admission, now), N_EACH);
+    for (size_t i = 0; i < N_EACH; i++) {
+        ck_assert_ptr_eq(admission_ousted(&l->k.admission, now, &v), &l->tickets[class][i]);
+        ck_assert_int_eq(v.code, ERRCODE_MEMORY_PRESSURE);
+        ck_assert(!v.is_last);
+        ck_assert_uint_ge(v.retry_after_usec, least_usec);
+        ck_assert_uint_le(v.retry_after_usec, least_usec / 10 * 14);
+    }
+    ck_assert_ptr_null(admission_ousted(&l->k.admission, now, &v));
+}
+
+static void expect_nobody(struct line *l, uint64_t now)
+{
+    ck_assert_uint_eq(admission_shed(&l->k.admission, now), 0);
+}
+
+START_TEST(critical_takes_the_lowest_class_first)
+{
+    struct line l;
+
+    line_init(&l, "a");
+    l.k.pressure.level = PRESSURE_L3;
+    expect_shed(&l, CLASS_BACKGROUND, 15 * SEC, START);
+    ck_assert_ptr_null(admission_next(&l.k.admission, START));
+    ck_assert_uint_eq(admission_next_deadline(&l.k.admission), START + SEC);
+    expect_nobody(&l, START + SEC - 1);
+    expect_shed(&l, CLASS_BATCH, 15 * SEC, START + SEC);
+    expect_nobody(&l, START + 2 * SEC); /* this model is there: interactive calls are served */
+    expect_nobody(&l, START + 10 * SEC);
+    line_done(&l);
+}
+END_TEST
+
+START_TEST(emergency_takes_all)
+{
+    struct line l;
+
+    line_init(&l, "a");
+    l.k.pressure.level = PRESSURE_L4;
+    expect_shed(&l, CLASS_BACKGROUND, 30 * SEC, START);
+    expect_nobody(&l, START + SEC / 2);
+    expect_shed(&l, CLASS_BATCH, 30 * SEC, START + SEC);
+    expect_shed(&l, CLASS_INTERACTIVE, 30 * SEC, START + 2 * SEC);
+    ck_assert_uint_eq(l.k.admission.n_queued, 0);
+    expect_nobody(&l, START + 3 * SEC);
+    line_done(&l);
+}
+END_TEST
+
+START_TEST(below_critical_nobody_goes)
+{
+    for (int level = PRESSURE_L0; level <= PRESSURE_L2; level++) {
+        struct line l;
+
+        line_init(&l, "a");
+        l.k.pressure.level = (enum pressure_level) level;
+        expect_nobody(&l, START);
+        expect_nobody(&l, START + 10 * SEC);
+        line_done(&l);
+    }
+}
+END_TEST
+
+START_TEST(who_is_served_elsewhere_stays)
+{
+    struct line l;
+
+    line_init(&l, "far");
+    l.k.pressure.level = PRESSURE_L4;
+    expect_nobody(&l, START);
+    expect_nobody(&l, START + 10 * SEC);
+    line_done(&l);
+}
+END_TEST
+
+START_TEST(without_a_gauge_nobody_goes)
+{
+    struct line l;
+
+    line_init(&l, "a");
+    l.k.pressure.level = PRESSURE_L4;
+    l.k.admission.pressure = NULL;
+    expect_nobody(&l, START);
+    line_done(&l);
+}
+END_TEST
+
+/* A level that falls and rises again within a second: the pace holds on. */
+START_TEST(the_pace_outlasts_the_level)
+{
+    struct line l;
+
+    line_init(&l, "a");
+    l.k.pressure.level = PRESSURE_L3;
+    expect_shed(&l, CLASS_BACKGROUND, 15 * SEC, START);
+    l.k.pressure.level = PRESSURE_L2;
+    expect_nobody(&l, START + SEC);
+    l.k.pressure.level = PRESSURE_L4;
+    expect_shed(&l, CLASS_BATCH, 30 * SEC, START + SEC);
+    line_done(&l);
+}
+END_TEST
+
+static bool g_is_loaded;
+
+static bool is_loaded(const struct backend *b, const char *model, uint64_t now_usec)
+{
+    return g_is_loaded;
+}
+
+/* At level 3 no model is loaded: who waits for one that is not there waits in vain. */
+START_TEST(interactive_calls_need_their_model)
+{
+    static const struct backend_ops loads = {.free = backend_free, .is_loaded = is_loaded};
+    static const struct memory_ops memory = {.is_trusted = is_loaded};
+
+    for (int there = 0; there < 2; there++) {
+        struct line l;
+
+        line_init(&l, "a");
+        for (size_t i = 0; i < N_EACH; i++) {
+            admission_release(&l.k.admission, &l.tickets[CLASS_BATCH][i], START);
+            admission_release(&l.k.admission, &l.tickets[CLASS_BACKGROUND][i], START);
+        }
+        l.runs.deployment->backend->ops = &loads;
+        l.runs.deployment->backend->memory = &memory;
+        g_is_loaded = there;
+        l.k.pressure.level = PRESSURE_L3;
+        if (there) {
+            expect_nobody(&l, START);
+        } else {
+            expect_shed(&l, CLASS_INTERACTIVE, 15 * SEC, START);
+        }
+        line_done(&l);
+    }
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, critical_takes_the_lowest_class_first);
+    tcase_add_test(tc, emergency_takes_all);
+    tcase_add_test(tc, below_critical_nobody_goes);
+    tcase_add_test(tc, who_is_served_elsewhere_stays);
+    tcase_add_test(tc, without_a_gauge_nobody_goes);
+    tcase_add_test(tc, the_pace_outlasts_the_level);
+    tcase_add_test(tc, interactive_calls_need_their_model);
     tcase_add_test(tc, calls_for_other_machines_know_no_level);
     tcase_add_test(tc, nor_are_they_kept_back_after_it);
     tcase_add_test(tc, a_reload_brings_it_home);
