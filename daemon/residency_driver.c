@@ -352,11 +352,13 @@ static void carry_out(struct residency_driver *d, const struct residency_action 
 
 static void on_load_began(void *ctx, const char *server, const char *model)
 {
+    uint64_t now = clock_now_usec();
     struct residency_driver *d = ctx;
     struct residency_model *m = residency_find(&d->residency, server, model);
 
     if (m) {
-        residency_load_began(&d->residency, m, clock_now_usec());
+        residency_load_began(&d->residency, m, now);
+        runner_look_began(&d->residency, m, d->monitor, now);
     }
 }
 

@@ -1,9 +1,12 @@
 /*
  * See runner_look.h.
  *
- * A model is found by its digest, so one that its server tells no digest of is never seen; nor is
- * one whose process runs where this daemon cannot see it: in another machine's or container's
- * /proc, or behind ProtectProc=invisible or hidepid=. Then what is guessed of it counts, as before.
+ * A process is found by its model's digest, so one whose server tells no digest is never seen; nor is
+ * one that runs where this daemon cannot see it: in another machine's or container's /proc, or
+ * behind ProtectProc=invisible or hidepid=, as in sluice.service. Then the model server's control
+ * group is looked at, if it is known: /sys/fs/cgroup is neither hidden from other users nor by
+ * ProtectControlGroups=yes, which makes it read-only. The rule which of the two counts is that of
+ * core/footprint.h. Where neither can be read what is guessed of it counts, as before.
  *
  * Must not: decide what follows from what it sees (core/residency_runner.c).
  */
@@ -29,6 +32,28 @@ static bool see(struct residency_model *m, struct memory_monitor *monitor, const
     return runner_memory_find(root, group, m->key.name, &m->runner_pid, ret) == 0;
 }
 
+static bool read_server(struct memory_monitor *monitor, struct server_memory *ret)
+{
+    return monitor->is_on && memory_reader_read_server(&monitor->reader, ret) == 0;
+}
+
+void runner_look_began(struct residency *r, struct residency_model *m,
+                       struct memory_monitor *monitor, uint64_t now_usec)
+{
+    struct server_memory server;
+
+    residency_group_began(r, m, read_server(monitor, &server) ? &server : NULL, now_usec);
+}
+
+static bool see_server(struct residency *r, struct residency_model *m,
+                       struct memory_monitor *monitor)
+{
+    struct server_memory server;
+
+    return m->grows_since_usec > 0 && read_server(monitor, &server) &&
+           residency_group_seen(r, m, &server);
+}
+
 bool runner_look_turn(struct residency *r, struct memory_monitor *monitor, const char *kernel_root,
                       uint64_t now_usec)
 {
@@ -41,10 +66,10 @@ bool runner_look_turn(struct residency *r, struct memory_monitor *monitor, const
 
         if (see(m, monitor, kernel_root, &memory)) {
             residency_seen(r, m, memory.anon_bytes, memory.file_bytes);
-            has_first = has_first || (!had && m->baseline_bytes > 0);
-        } else {
+        } else if (!see_server(r, m, monitor)) {
             residency_unseen(m, now_usec);
         }
+        has_first = has_first || (!had && m->baseline_bytes > 0);
     }
     return has_first;
 }

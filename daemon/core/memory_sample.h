@@ -10,6 +10,7 @@
  * again at 0 when a group is made anew.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum memory_place {
@@ -38,6 +39,18 @@ struct memory_place_sample {
     uint64_t n_limited;   /* counter: memory.events max (v1: memory.failcnt) */
     uint64_t n_stalls;    /* counter: allocstall_* of /proc/vmstat */
     uint64_t n_oom_kills; /* counter */
+};
+
+/* What the model server's control group holds, and who is in it: the input of core/server_growth.h. */
+#define SERVER_PIDS_MAX 16 /* in a group with more there is more than a model server */
+
+struct server_memory {
+    unsigned epoch;      /* as above */
+    bool holds_us;       /* this process is in it as well */
+    uint64_t anon_bytes; /* with what of it is swapped out */
+    uint64_t file_bytes; /* of files, mapped by somebody */
+    size_t n_pids;
+    unsigned pids[SERVER_PIDS_MAX]; /* each once */
 };
 
 struct memory_sample {

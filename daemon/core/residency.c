@@ -247,6 +247,7 @@ void residency_set_state(struct residency_model *m, enum residency_state to, uin
     if (!residency_is_held(m)) {
         m->mapped_bytes = 0;
         m->runner_pid = 0;
+        m->grows_since_usec = 0;
         m->runner_due_usec = m->runner_again_usec = 0;
         if (to != RESIDENCY_LOADING) {
             m->held_bytes = m->baseline_bytes = 0;

@@ -41,6 +41,7 @@
 #include "core/footprint.h"
 #include "core/memory_sample.h"
 #include "core/request.h"
+#include "core/server_growth.h"
 #include "proto/errcode.h"
 
 struct deployment;
@@ -97,6 +98,7 @@ struct residency_model {
     uint64_t runner_due_usec;      /* its runner is to be looked at then; 0: when it is used */
     uint64_t runner_again_usec;    /* and not before */
     unsigned runner_pid;           /* as it was found last; 0: not */
+    uint64_t grows_since_usec;     /* residency.growth is its own, since its load began; 0: not */
     unsigned n_failures;           /* within FAILURE_WINDOW */
     unsigned n_quarantines;        /* in a row */
     struct residency_wants wants, counting;
@@ -122,6 +124,7 @@ struct residency {
     const struct router *router; /* borrowed */
     struct residency_params params;
     struct footprints *footprints; /* borrowed */
+    struct server_growth growth;   /* of the last load, see grows_since_usec */
     struct list models;            /* residency_model.link */
     struct list wishes;            /* model_load.link */
     size_t n_models;
@@ -293,6 +296,17 @@ uint64_t residency_runner_at(const struct residency *r);
 /* Its runner was looked at: RssAnon + VmSwap, RssFile. */
 void residency_seen(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
                     uint64_t file_bytes);
+
+/*
+ * The same where processes cannot be seen, from the control group of its server, which the last load
+ * is known by. After residency_load_began(); memory NULL: no such group is known.
+ */
+void residency_group_began(struct residency *r, struct residency_model *m,
+                           const struct server_memory *memory, uint64_t now_usec);
+/* At each look. false: nothing can be learned of m by it (any more). */
+bool residency_group_seen(struct residency *r, struct residency_model *m,
+                          const struct server_memory *memory);
+
 /* It was looked for, and is not found, or cannot be seen from here. */
 void residency_unseen(struct residency_model *m, uint64_t now_usec);
 

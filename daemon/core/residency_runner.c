@@ -1,6 +1,6 @@
 /*
- * What core/residency learns from the processes that hold models: when one is to be looked at, and
- * what its numbers mean.
+ * What core/residency learns from the processes that hold models, or, where they cannot be seen, from
+ * the control group of their server: when one is to be looked at, and what its numbers mean.
  *
  * A process that holds a model grows while it loads and while it answers, and at no other time: so
  * it is looked at then, and once after. An idle daemon looks at none.
@@ -13,6 +13,13 @@
  *
  * Where a GPU holds models and the configuration says what one takes, that is left alone: a process
  * does not show what its GPU took of this memory.
+ *
+ * A group's growth is a model's where it loads alone: no other one works, comes or goes meanwhile, and
+ * as long as that holds after it (core/server_growth.h). It is less exact than a process, in both
+ * ways. Too much: what the server itself takes for an answer. Too little: pages of files count for the
+ * group that read them first, which may have been another one, or this one before its server was
+ * started again; where weights are mapped they would be missing. So what is less than file and KV
+ * cache is not believed, nor anything beside a GPU, where that says nothing.
  *
  * Must not: read a file or a clock.
  */
@@ -84,8 +91,8 @@ static bool is_sane(uint64_t anon_bytes, uint64_t file_bytes)
            anon_bytes + file_bytes > 0;
 }
 
-void residency_seen(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
-                    uint64_t file_bytes)
+static void seen_by(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
+                    uint64_t file_bytes, enum footprint_witness witness)
 {
     bool is_first = m->baseline_bytes == 0;
 
@@ -103,9 +110,74 @@ void residency_seen(struct residency *r, struct residency_model *m, uint64_t ano
     m->mapped_bytes = file_bytes;
     m->baseline_bytes = is_first ? m->held_bytes : m->baseline_bytes;
     if (!r->params.has_gpu || m->facts.told_bytes == 0) {
-        footprint_note_run(r->footprints, &m->key, anon_bytes, file_bytes, FOOTPRINT_BY_PROCESS,
-                           is_first, r->today);
+        footprint_note_run(r->footprints, &m->key, anon_bytes, file_bytes, witness, is_first,
+                           r->today);
     }
+}
+
+void residency_seen(struct residency *r, struct residency_model *m, uint64_t anon_bytes,
+                    uint64_t file_bytes)
+{
+    seen_by(r, m, anon_bytes, file_bytes, FOOTPRINT_BY_PROCESS);
+}
+
+/* ---------------------------------------------------------------- the group of its server */
+
+/* Has another one worked, come or gone since? */
+static bool is_disturbed(const struct residency *r, const struct residency_model *m,
+                         uint64_t since_usec)
+{
+    list_for_each (l, &r->models) {
+        const struct residency_model *other = model_of(l);
+
+        if (other != m && other->is_local &&
+            (other->used_at_usec > since_usec || other->since_usec > since_usec ||
+             residency_model_is_in_use(r, other))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void residency_group_began(struct residency *r, struct residency_model *m,
+                           const struct server_memory *memory, uint64_t now_usec)
+{
+    bool was_there = m->held_bytes > 0; /* with other options: its memory is in the numbers */
+
+    list_for_each (l, &r->models) {
+        model_of(l)->grows_since_usec = 0;
+    }
+    if (memory && m->state == RESIDENCY_LOADING && !was_there && residency_has_budget(r, m) &&
+        !is_disturbed(r, m, now_usec) &&
+        server_growth_begin(&r->growth, memory, residency_n_others(r, m))) {
+        m->grows_since_usec = now_usec;
+    }
+}
+
+static bool is_credible(const struct residency *r, const struct residency_model *m, uint64_t bytes)
+{
+    return m->is_told && m->facts.file_bytes > 0 && !r->params.has_gpu &&
+           bytes >= m->facts.file_bytes + m->facts.kv_bytes && bytes <= r->memory.total_bytes;
+}
+
+bool residency_group_seen(struct residency *r, struct residency_model *m,
+                          const struct server_memory *memory)
+{
+    bool is_loading = m->state == RESIDENCY_LOADING;
+    uint64_t anon, file;
+
+    if (m->grows_since_usec == 0) {
+        return false;
+    }
+    if (is_disturbed(r, m, m->grows_since_usec)) {
+        r->growth.is_on = false;
+    }
+    if (server_growth_see(&r->growth, memory, is_loading, &anon, &file) && is_sane(anon, file) &&
+        (is_loading || is_credible(r, m, anon + file))) {
+        seen_by(r, m, anon, file, FOOTPRINT_BY_GROUP);
+    }
+    m->grows_since_usec = r->growth.is_on ? m->grows_since_usec : 0;
+    return r->growth.is_on;
 }
 
 /* Models that share their weights share a process: it counts once. */

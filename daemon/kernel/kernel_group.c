@@ -89,6 +89,9 @@ static int open_others(struct kernel_group *g, const char *root, const char *mou
         if (r == 0 && !g->is_v1) {
             r = kernel_file_init(&g->events, root, folder, "memory.events");
         }
+        if (r == 0 && !g->is_v1) {
+            r = kernel_file_init(&g->swap, root, folder, "memory.swap.current");
+        }
     }
     if (r == 0 && g->is_v1) {
         (void) snprintf(folder, sizeof folder, MOUNT_V1 "%.*s", PATH_MAX - 80, paths->v1);
@@ -141,6 +144,7 @@ void kernel_group_close(struct kernel_group *g)
     }
     kernel_file_done(&g->psi);
     kernel_file_done(&g->procs);
+    kernel_file_done(&g->swap);
     kernel_file_done(&g->events);
     kernel_file_done(&g->failures);
     *g = (struct kernel_group) {0};
@@ -232,5 +236,45 @@ int kernel_group_read(struct kernel_group *g, char *text, struct memory_place_sa
         return -ENOENT;
     }
     *ret = s;
+    return 0;
+}
+
+static int read_processes(struct kernel_group *g, char *text, struct server_memory *m)
+{
+    struct str pids = text_of(&g->procs, text);
+    unsigned us = (unsigned) getpid();
+    int r;
+
+    if (!pids.ptr || pids.len >= KERNEL_TEXT_BYTES - 1) { /* perhaps it was cut */
+        return pids.ptr ? -E2BIG : -ENOENT;
+    }
+    r = kernel_parse_pids(pids, m->pids, SERVER_PIDS_MAX, &m->n_pids);
+    for (size_t i = 0; r == 0 && i < m->n_pids; i++) {
+        m->holds_us = m->holds_us || m->pids[i] == us;
+    }
+    return r;
+}
+
+int kernel_group_read_memory(struct kernel_group *g, char *text, struct server_memory *ret)
+{
+    struct kernel_group_memory memory;
+    struct server_memory m = {0};
+    uint64_t swap;
+    int r = g->n_levels > 0 ? read_processes(g, text, &m) : -ENOENT;
+
+    if (r < 0) {
+        return r;
+    }
+    r = kernel_parse_group_memory(text_of(&g->levels[0].stat, text), &memory);
+    if (r < 0) {
+        return r;
+    }
+    swap = memory.swap_bytes;
+    if (!g->is_v1 && kernel_parse_limit(text_of(&g->swap, text), &swap) < 0) {
+        swap = 0; /* there is none, or the kernel does not count it by group */
+    }
+    m.anon_bytes = memory.anon_bytes > UINT64_MAX - swap ? UINT64_MAX : memory.anon_bytes + swap;
+    m.file_bytes = memory.mapped_bytes;
+    *ret = m;
     return 0;
 }

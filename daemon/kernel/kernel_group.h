@@ -32,6 +32,7 @@ struct kernel_group {
     bool is_v1;      /* the levels are */
     struct kernel_file psi;
     struct kernel_file procs;    /* its processes; not those of groups below it */
+    struct kernel_file swap;     /* v2: memory.swap.current; v1 has it in its stat */
     struct kernel_file events;   /* v1: memory.oom_control */
     struct kernel_file failures; /* v1: memory.failcnt */
 };
@@ -49,3 +50,10 @@ void kernel_group_close(struct kernel_group *g);
  * KERNEL_TEXT_BYTES. 0, or -ENOENT when nothing can be read any more: the group is gone.
  */
 int kernel_group_read(struct kernel_group *g, char *text, struct memory_place_sample *ret) MUST_USE;
+
+/*
+ * What the group holds and its processes (epoch is the caller's); text as above. 0 or -errno: -E2BIG
+ * for more processes than fit. Groups below it count for the memory and not for the processes.
+ */
+int kernel_group_read_memory(struct kernel_group *g, char *text,
+                             struct server_memory *ret) MUST_USE;

@@ -9,6 +9,7 @@
 #include "kernel/kernel_text.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -175,6 +176,26 @@ int kernel_parse_group_stat(struct str text, struct kernel_group_stat *ret)
     return 0;
 }
 
+int kernel_parse_group_memory(struct str text, struct kernel_group_memory *ret)
+{
+    struct kernel_group_memory own = {0}, total = {0};
+    const struct row rows[] = {{"anon", &own.anon_bytes},
+                               {"rss", &own.anon_bytes},
+                               {"file_mapped", &own.mapped_bytes},
+                               {"mapped_file", &own.mapped_bytes},
+                               {"swap", &own.swap_bytes},
+                               {"total_rss", &total.anon_bytes},
+                               {"total_mapped_file", &total.mapped_bytes},
+                               {"total_swap", &total.swap_bytes}};
+    unsigned found = read_rows(text, rows, ARRAY_LEN(rows));
+
+    if (!(found & 0x23U) || !(found & 0x4cU)) {
+        return -EBADMSG;
+    }
+    *ret = (found & 0x60U) == 0x60U ? total : own;
+    return 0;
+}
+
 int kernel_parse_group_events(struct str text, struct kernel_group_events *ret)
 {
     struct kernel_group_events e = {0};
@@ -253,6 +274,34 @@ int kernel_parse_limit(struct str text, uint64_t *ret_bytes)
         return -EBADMSG;
     }
     *ret_bytes = v >= NO_LIMIT ? UINT64_MAX : v;
+    return 0;
+}
+
+int kernel_parse_pids(struct str text, unsigned *ret_pids, size_t max, size_t *ret_n)
+{
+    struct str line;
+    size_t n = 0;
+
+    while (kernel_next_line(&text, &line)) {
+        uint64_t pid;
+        size_t i = 0;
+
+        if (num_parse_u64(line, &pid) < 0 || pid == 0 || pid > INT_MAX) {
+            return -EBADMSG;
+        }
+        while (i < n && ret_pids[i] != pid) {
+            i++;
+        }
+        if (i == max) {
+            return -E2BIG;
+        }
+        ret_pids[i] = (unsigned) pid;
+        n = i == n ? n + 1 : n;
+    }
+    if (text.len > 0) { /* a line without an end */
+        return -EBADMSG;
+    }
+    *ret_n = n;
     return 0;
 }
 

@@ -39,6 +39,12 @@ struct kernel_group_stat {
     uint64_t refault_pages, n_scanned;
 };
 
+/* The same file: what is held, and by whom it counts. Mapped pages of files with those of tmpfs. */
+struct kernel_group_memory {
+    uint64_t anon_bytes, mapped_bytes;
+    uint64_t swap_bytes; /* v1 only */
+};
+
 /* memory.events of v2, memory.oom_control of v1. */
 struct kernel_group_events {
     uint64_t n_throttled, n_limited, n_oom_kills;
@@ -52,11 +58,19 @@ int kernel_parse_psi(struct str text, struct kernel_psi *ret) MUST_USE;
 int kernel_parse_meminfo(struct str text, struct kernel_meminfo *ret) MUST_USE;
 int kernel_parse_vmstat(struct str text, struct kernel_vmstat *ret) MUST_USE;
 int kernel_parse_group_stat(struct str text, struct kernel_group_stat *ret) MUST_USE;
+int kernel_parse_group_memory(struct str text, struct kernel_group_memory *ret) MUST_USE;
 int kernel_parse_group_events(struct str text, struct kernel_group_events *ret) MUST_USE;
 int kernel_parse_status(struct str text, struct kernel_status *ret) MUST_USE;
 
 /* A number on a line of its own; "max", and what v1 writes for no limit, are UINT64_MAX. */
 int kernel_parse_limit(struct str text, uint64_t *ret_bytes) MUST_USE;
+
+/*
+ * cgroup.procs: numbers of processes, in any order, some perhaps twice; each once into ret_pids. -E2BIG:
+ * there are more than max. A process outside of our PID namespace is listed as 0: then nobody can be
+ * told from anybody, and this is -EBADMSG.
+ */
+int kernel_parse_pids(struct str text, unsigned *ret_pids, size_t max, size_t *ret_n) MUST_USE;
 
 /* Is there swap, and is all of it compressed memory (/proc/swaps)? */
 int kernel_parse_swaps(struct str text, bool *ret_is_zram) MUST_USE;

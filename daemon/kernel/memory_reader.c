@@ -157,3 +157,13 @@ void memory_reader_read(struct memory_reader *r, uint64_t now_usec, struct memor
     ret->is_incomplete = r->error < 0;
     read_group(r, &ret->place[MEMORY_SERVER]);
 }
+
+int memory_reader_read_server(struct memory_reader *r, struct server_memory *ret)
+{
+    int n = r->has_group ? kernel_group_read_memory(&r->group, r->text, ret) : -ENOENT;
+
+    if (n == 0) {
+        ret->epoch = r->epoch;
+    }
+    return n;
+}

@@ -40,3 +40,6 @@ void memory_reader_forget_group(struct memory_reader *r);
  * a group that is gone is forgotten (has_group is false then).
  */
 void memory_reader_read(struct memory_reader *r, uint64_t now_usec, struct memory_sample *ret);
+
+/* What the model server's group holds now. 0 or -errno: none is known, or it does not tell. */
+int memory_reader_read_server(struct memory_reader *r, struct server_memory *ret) MUST_USE;

@@ -51,7 +51,7 @@ class Device:
 
     def __init__(self, root: Path, upstream: Upstream, **takes: int):
         self.path = root / "proc" / "meminfo"
-        self.path.parent.mkdir(parents=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
         self.takes = takes
         self.others = OTHERS

@@ -43,6 +43,9 @@ static void parse_numbers(struct str text)
 {
     struct kernel_group_events events;
     struct kernel_group_stat stat;
+    struct kernel_group_memory memory;
+    unsigned pids[4];
+    size_t n_pids;
     struct kernel_status status;
     struct kernel_vmstat vmstat;
     struct kernel_meminfo meminfo;
@@ -54,6 +57,10 @@ static void parse_numbers(struct str text)
     }
     if (kernel_parse_group_stat(text, &stat) == 0) {
         assert(stat.file_bytes >= stat.inactive_file_bytes);
+    }
+    (void) !kernel_parse_group_memory(text, &memory);
+    if (kernel_parse_pids(text, pids, ARRAY_LEN(pids), &n_pids) == 0) {
+        assert(n_pids <= ARRAY_LEN(pids) && (n_pids == 0 || pids[n_pids - 1] > 0));
     }
     (void) !kernel_parse_vmstat(text, &vmstat);
     (void) !kernel_parse_group_events(text, &events);

@@ -45,6 +45,15 @@ def ramp(mib_per_sec: float, hot_path: Optional[str] = None, compressible: bool 
             time.sleep(TICK_SEC)  # the pace of the ramp, not a wait for anything
 
 
+def hold(mib: int) -> None:
+    """Takes so much anonymous memory, says so, and keeps it."""
+    room = mmap.mmap(-1, mib * MIB, flags=ANONYMOUS)
+    for at in range(0, len(room), PAGE):
+        room[at] = 1
+    print("held", flush=True)
+    sys.stdin.readline()
+
+
 class Generator:
     """A process that enters the group, says so, and starts when told: `began` is that moment."""
 
@@ -64,6 +73,9 @@ class Generator:
         self.began = time.monotonic()
         self.process.stdin.write(b"go\n")
         self.process.stdin.flush()
+
+    def wait_held(self) -> None:
+        assert self.process.stdout and self.process.stdout.readline() == b"held\n"
 
     def is_dead(self) -> bool:
         if self.died is None and self.process.poll() is not None:
@@ -94,6 +106,8 @@ def main() -> None:
     sys.stdin.readline()
     if kind == "read":
         read_loop(arguments[0])
+    elif kind == "hold":
+        hold(int(arguments[0]))
     elif kind == "ramp":
         ramp(float(arguments[0]))
     elif kind == "ramp-hot":

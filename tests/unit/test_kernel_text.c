@@ -1,5 +1,7 @@
 /* What the kernel writes about memory, and what it does not write. */
 #include "kernel/kernel_text.h"
+
+#include <errno.h>
 #include "support.h"
 
 #define KIB UINT64_C(1024)
@@ -176,6 +178,62 @@ START_TEST(files_of_groups)
 }
 END_TEST
 
+START_TEST(what_a_group_holds)
+{
+    struct kernel_group_memory m = {0};
+
+    ck_assert_int_eq(kernel_parse_group_memory(
+                         STR_LIT("anon 7\nfile 99\nshmem 5\nfile_mapped 8\nswapcached 3\n"), &m),
+                     0);
+    ck_assert_uint_eq(m.anon_bytes, 7);
+    ck_assert_uint_eq(m.mapped_bytes, 8);
+    ck_assert_uint_eq(m.swap_bytes, 0);
+    ck_assert_int_eq(
+        kernel_parse_group_memory(STR_LIT("cache 1\nrss 2\nmapped_file 3\nswap 4\n"), &m), 0);
+    ck_assert_uint_eq(m.anon_bytes, 2);
+    ck_assert_uint_eq(m.mapped_bytes, 3);
+    ck_assert_uint_eq(m.swap_bytes, 4);
+    /* v1: with the groups below */
+    ck_assert_int_eq(
+        kernel_parse_group_memory(STR_LIT("rss 2\nmapped_file 3\nswap 4\ntotal_rss 20\n"
+                                          "total_mapped_file 30\ntotal_swap 40\n"),
+                                  &m),
+        0);
+    ck_assert_uint_eq(m.anon_bytes, 20);
+    ck_assert_uint_eq(m.mapped_bytes, 30);
+    ck_assert_uint_eq(m.swap_bytes, 40);
+    ck_assert_int_eq(
+        kernel_parse_group_memory(STR_LIT("anon 99999999999999999999\nfile_mapped 0\n"), &m), 0);
+    ck_assert_uint_eq(m.anon_bytes, UINT64_MAX);
+    ck_assert_int_lt(kernel_parse_group_memory(STR_LIT(""), &m), 0);
+    ck_assert_int_lt(kernel_parse_group_memory(STR_LIT("anon 7\n"), &m), 0);
+    ck_assert_int_lt(kernel_parse_group_memory(STR_LIT("anon 7\nfile_mapped 8"), &m), 0);
+    ck_assert_int_lt(kernel_parse_group_memory(STR_LIT("anon -7\nfile_mapped 8\n"), &m), 0);
+}
+END_TEST
+
+START_TEST(processes_of_a_group)
+{
+    static const char *const bad[] = {"1\n0\n", "1\n2",  "x\n",         "-1\n",
+                                      "\n",     "1 2\n", "2147483648\n"};
+    unsigned pids[3] = {0};
+    size_t n = 9;
+
+    ck_assert_int_eq(kernel_parse_pids(STR_LIT(""), pids, 3, &n), 0);
+    ck_assert_uint_eq(n, 0);
+    ck_assert_int_eq(kernel_parse_pids(STR_LIT("30\n10\n30\n2147483647\n10\n"), pids, 3, &n), 0);
+    ck_assert_uint_eq(n, 3);
+    ck_assert_uint_eq(pids[0], 30);
+    ck_assert_uint_eq(pids[1], 10);
+    ck_assert_uint_eq(pids[2], 2147483647);
+    ck_assert_int_eq(kernel_parse_pids(STR_LIT("1\n2\n3\n4\n"), pids, 3, &n), -E2BIG);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        ck_assert_int_eq(kernel_parse_pids(str_from(bad[i]), pids, 3, &n), -EBADMSG);
+    }
+    ck_assert_uint_eq(n, 3);
+}
+END_TEST
+
 START_TEST(group_of_a_process)
 {
     static const char text[] =
@@ -228,6 +286,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, meminfo);
     tcase_add_test(tc, vmstat);
     tcase_add_test(tc, files_of_groups);
+    tcase_add_test(tc, what_a_group_holds);
+    tcase_add_test(tc, processes_of_a_group);
     tcase_add_test(tc, group_of_a_process);
     tcase_add_test(tc, listening_sockets);
 }

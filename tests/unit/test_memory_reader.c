@@ -204,6 +204,88 @@ START_TEST(a_group_that_goes_is_forgotten)
 }
 END_TEST
 
+static int read_server(struct server_memory *ret)
+{
+    return memory_reader_read_server(&g_reader, ret);
+}
+
+START_TEST(what_a_group_of_v2_holds)
+{
+    struct server_memory m = {0};
+    char text[64];
+
+    ck_assert_int_eq(memory_reader_init(&g_reader, g_root), 0);
+    ck_assert_int_eq(read_server(&m), -ENOENT);
+    put_group();
+    ck_assert_int_eq(watch_unit("ollama.service"), 0);
+    ck_assert_int_eq(read_server(&m), -ENOENT); /* nobody tells who is in it */
+    tree_put(UNIT "/cgroup.procs", "70\n71\n");
+    ck_assert_int_eq(read_server(&m), -EBADMSG); /* nor what it holds */
+    tree_put(UNIT "/memory.stat", "anon 4096\nfile_mapped 8192\n");
+    ck_assert_int_eq(read_server(&m), 0);
+    ck_assert_uint_eq(m.anon_bytes, 4096);
+    ck_assert_uint_eq(m.file_bytes, 8192);
+    ck_assert_uint_eq(m.n_pids, 2);
+    ck_assert_uint_eq(m.epoch, g_reader.epoch);
+    ck_assert(!m.holds_us);
+    tree_put(UNIT "/memory.swap.current", "100\n");
+    (void) snprintf(text, sizeof text, "70\n%d\n", (int) getpid());
+    tree_put(UNIT "/cgroup.procs", text);
+    ck_assert_int_eq(read_server(&m), 0);
+    ck_assert_uint_eq(m.anon_bytes, 4196);
+    ck_assert(m.holds_us);
+    tree_put(UNIT "/memory.swap.current", "18446744073709551615\n");
+    ck_assert_int_eq(read_server(&m), 0);
+    ck_assert_uint_eq(m.anon_bytes, UINT64_MAX);
+    tree_put(UNIT "/cgroup.procs", "0\n");
+    ck_assert_int_eq(read_server(&m), -EBADMSG);
+    memory_reader_done(&g_reader);
+}
+END_TEST
+
+/* More processes than there are places, more text than is read. */
+START_TEST(a_group_of_many)
+{
+    char text[KERNEL_TEXT_BYTES * 2] = "";
+    struct server_memory m = {0};
+
+    put_group();
+    tree_put(UNIT "/memory.stat", "anon 4096\nfile_mapped 8192\n");
+    ck_assert_int_eq(memory_reader_init(&g_reader, g_root), 0);
+    ck_assert_int_eq(watch_unit("ollama.service"), 0);
+    for (size_t i = 0, n = 0; i <= SERVER_PIDS_MAX; i++) {
+        n += (size_t) snprintf(text + n, sizeof text - n, "%zu\n", 100 + i);
+        tree_put(UNIT "/cgroup.procs", text);
+        ck_assert_int_eq(read_server(&m), i < SERVER_PIDS_MAX ? 0 : -E2BIG);
+    }
+    for (size_t n = 0; n + 2 < sizeof text; n += 2) {
+        memcpy(text + n, "7\n", 3);
+    }
+    tree_put(UNIT "/cgroup.procs", text);
+    ck_assert_int_eq(read_server(&m), -E2BIG);
+    memory_reader_done(&g_reader);
+}
+END_TEST
+
+START_TEST(what_a_group_of_v1_holds)
+{
+    struct server_memory m = {0};
+
+    tree_put(V2 "/unified/cgroup.controllers", "");
+    tree_put(V2 "/unified/system.slice/ollama.service/cgroup.procs", "70\n");
+    tree_put(V2 "/memory/system.slice/ollama.service/memory.usage_in_bytes", "1\n");
+    tree_put(V2 "/memory/system.slice/ollama.service/memory.stat",
+             "rss 1\nmapped_file 1\nswap 1\ntotal_rss 10\ntotal_mapped_file 20\ntotal_swap 5\n");
+    ck_assert_int_eq(memory_reader_init(&g_reader, g_root), 0);
+    ck_assert_int_eq(watch_unit("ollama.service"), 0);
+    ck_assert_int_eq(read_server(&m), 0);
+    ck_assert_uint_eq(m.anon_bytes, 15);
+    ck_assert_uint_eq(m.file_bytes, 20);
+    ck_assert_uint_eq(m.n_pids, 1);
+    memory_reader_done(&g_reader);
+}
+END_TEST
+
 START_TEST(groups_that_are_not_there)
 {
     struct kernel_group_paths paths;
@@ -280,6 +362,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_group_of_v2);
     tcase_add_test(tc, a_group_of_v1_with_the_pressure_of_v2);
     tcase_add_test(tc, a_group_that_goes_is_forgotten);
+    tcase_add_test(tc, what_a_group_of_v2_holds);
+    tcase_add_test(tc, a_group_of_many);
+    tcase_add_test(tc, what_a_group_of_v1_holds);
     tcase_add_test(tc, groups_that_are_not_there);
     tcase_add_test(tc, the_process_behind_a_port);
     tcase_add_test(tc, every_allocation_may_fail);
