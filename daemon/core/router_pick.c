@@ -12,11 +12,6 @@
  *
  * Ties of the last two go to who has the model loaded, then in turn.
  *
- * Tags are LiteLLM's (router_strategy/tag_based_routing.py): a call's "!tag" excludes and its "&tag"
- * requires; of its plain tags one must match, or all. Tags that nobody in the group has lead to the
- * deployments tagged "default", as do calls without tags; where there is none of those, calls without
- * tags may go anywhere and the others nowhere.
- *
  * Owns nothing. Never allocates, reads no clock, and never tells a breaker anything: who runs a call
  * does.
  */
@@ -27,108 +22,13 @@
 #include "base/num.h"
 #include "core/residency.h"
 #include "core/router.h"
+#include "core/router_tags.h"
 
 /* What clients take for a Retry-After: openai-node ignores more than 60 s. */
 #define RETRY_MIN_USEC (1 * USEC_PER_SEC)
 #define RETRY_MAX_USEC (60 * USEC_PER_SEC)
 
 static const struct router_wish no_wish;
-
-/* ---------------------------------------------------------------- tags */
-
-static bool carries(const struct deployment *d, struct str tag)
-{
-    for (size_t i = 0; i < d->terms->n_tags; i++) {
-        if (str_is(tag, d->terms->tags[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* '!' or '&' with the tag behind it; 0 with the plain tag. A lone sign is no tag: absent. */
-static char split_sign(struct str tag, struct str *ret_tag)
-{
-    char sign = tag.len > 0 && (tag.ptr[0] == '!' || tag.ptr[0] == '&') ? tag.ptr[0] : '\0';
-
-    *ret_tag = sign ? (struct str) {tag.ptr + 1, tag.len - 1} : tag;
-    *ret_tag = ret_tag->len > 0 ? *ret_tag : STR_NONE;
-    return sign;
-}
-
-/* What a call's tags mean in a group. */
-enum tag_rule {
-    TAGS_IGNORED, /* no filter is on, or the deployment was asked for by its id */
-    TAGS_MATCH,   /* those that match the plain tags */
-    TAGS_REQUIRE, /* those that the signs leave over */
-    TAGS_DEFAULT, /* those tagged "default" that the signs leave over; without any, all of them */
-};
-
-static bool is_known(const struct model_group *g, struct str tag)
-{
-    for (size_t i = 0; i < g->n_deployments; i++) {
-        if (carries(g->deployments[i], tag)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static enum tag_rule rule_of(const struct router *r, const struct model_group *g,
-                             const struct router_wish *wish)
-{
-    bool has_plain = false, has_known = false, has_required = false;
-
-    if (!r->policy.has_tag_filter || g->is_single) {
-        return TAGS_IGNORED;
-    }
-    for (size_t i = 0; i < wish->n_tags; i++) {
-        struct str tag;
-        char sign = split_sign(wish->tags[i], &tag);
-
-        if (sign == '\0' && tag.ptr) {
-            has_plain = true;
-            has_known |= is_known(g, tag);
-        }
-        has_required |= sign == '&' && tag.ptr;
-    }
-    if (has_plain && (has_known || !g->has_default)) {
-        return TAGS_MATCH;
-    }
-    return has_required && !has_plain ? TAGS_REQUIRE : TAGS_DEFAULT;
-}
-
-/* Of signs it has none that speaks against it, of plain tags one in common, or all. */
-static bool tags_allow(const struct router *r, const struct model_group *g, enum tag_rule rule,
-                       const struct deployment *d, const struct router_wish *wish)
-{
-    size_t n_plain = 0, n_common = 0;
-
-    if (rule == TAGS_IGNORED) {
-        return true;
-    }
-    for (size_t i = 0; i < wish->n_tags; i++) {
-        struct str tag;
-        char sign = split_sign(wish->tags[i], &tag);
-        bool has = tag.ptr && carries(d, tag);
-
-        if (tag.ptr && ((sign == '!' && has) || (sign == '&' && !has))) {
-            return false;
-        }
-        n_plain += sign == '\0' && tag.ptr;
-        n_common += sign == '\0' && has;
-    }
-    switch (rule) {
-    case TAGS_MATCH:
-        return r->policy.tags_match_any ? n_common > 0 : n_common == n_plain;
-    case TAGS_DEFAULT:
-        return !g->has_default || carries(d, STR_LIT(ROUTER_DEFAULT_TAG));
-    case TAGS_REQUIRE:
-    case TAGS_IGNORED:
-        break;
-    }
-    return true;
-}
 
 /* ---------------------------------------------------------------- who may */
 
@@ -137,7 +37,7 @@ struct filter {
     const struct router *router;
     const struct model_group *group;
     const struct router_wish *wish;
-    enum tag_rule rule;
+    enum tag_rule tags;
     bool is_local_only;
 };
 
@@ -180,8 +80,9 @@ static const char *bar_of(const struct filter *f, const struct deployment *d)
            : !d->is_local && f->is_local_only ? "the call must not leave the device"
            : d->is_local && f->wish->is_away  ? "the call has left the device"
            : !has_room(f->router, d, f->wish) ? "the prompt is too long for it"
-           : !tags_allow(f->router, f->group, f->rule, d, f->wish) ? "its tags are not the call's"
-                                                                   : NULL;
+           : !router_tags_allow(f->router, f->group, f->tags, d, f->wish)
+               ? "its tags are not the call's"
+               : NULL;
 }
 
 static bool may_serve(const struct filter *f, const struct deployment *d)
@@ -195,7 +96,8 @@ static bool keeps_local(const struct filter *f)
     for (size_t i = 0; f->group->has_local_only && i < f->group->n_deployments; i++) {
         const struct deployment *d = f->group->deployments[i];
 
-        if (d->terms->is_local_only && tags_allow(f->router, f->group, f->rule, d, f->wish)) {
+        if (d->terms->is_local_only &&
+            router_tags_allow(f->router, f->group, f->tags, d, f->wish)) {
             return true;
         }
     }
@@ -207,7 +109,7 @@ static struct filter filter_of(const struct router *r, const struct model_group 
 {
     struct filter f = {.router = r, .group = g, .wish = wish ? wish : &no_wish};
 
-    f.rule = rule_of(r, g, f.wish);
+    f.tags = router_tag_rule(r, g, f.wish);
     f.is_local_only = f.wish->is_local_only || keeps_local(&f);
     return f;
 }
