@@ -12,47 +12,29 @@
 #include "frontend/rpc_control.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/call.h"
-#include "core/unload.h"
-#include "frontend/rpc_model_load.h"
+#include "frontend/rpc_model_memory.h"
 #include "frontend/rpc_output.h"
 #include "wire/rpc_msg.h"
 
 #define ANSWER_MAX_BYTES 64 /* two numbers */
-#define NAME_SHOWN_MAX   80 /* bytes of a model name in a message */
-
-/* An unload that waits for the model servers. */
-struct rpc_unload {
-    struct list link;  /* rpc_control.unloads */
-    struct conn *conn; /* borrowed: outlives its unloads */
-    uint32_t stream_id;
-    struct unload unload;
-};
 
 void rpc_control_init(struct rpc_control *control, struct conn *conn)
 {
     control->conn = conn;
     list_init(&control->watches);
-    list_init(&control->unloads);
-    list_init(&control->loads);
+    list_init(&control->waiting);
 }
 
 size_t rpc_control_n_streams(const struct rpc_control *control)
 {
-    size_t n = 0;
+    size_t n = rpc_model_memory_count(&control->waiting);
 
     list_for_each (l, &control->watches) {
-        n++;
-    }
-    list_for_each (l, &control->unloads) {
-        n++;
-    }
-    list_for_each (l, &control->loads) {
         n++;
     }
     return n;
@@ -65,12 +47,7 @@ bool rpc_control_has_stream(const struct rpc_control *control, uint32_t stream_i
             return true;
         }
     }
-    list_for_each (l, &control->unloads) {
-        if (CONTAINER_OF(l, struct rpc_unload, link)->stream_id == stream_id) {
-            return true;
-        }
-    }
-    return rpc_model_loads_have(&control->loads, stream_id);
+    return rpc_model_memory_has(&control->waiting, stream_id);
 }
 
 /* A small answer that was encoded, or could not be (r). */
@@ -229,120 +206,26 @@ static void change(struct rpc_control *control, uint32_t id, enum rpc_method met
     }
 }
 
-/* ---------------------------------------------------------------- unloads */
-
-static void unload_free(struct rpc_unload *u)
-{
-    unload_done(&u->unload);
-    list_remove(&u->link);
-    free(u);
-}
-
-static void put_failure(struct conn *c, uint32_t id, struct rpc_error *error)
-{
-    error->retry_after_usec = errcode_info(error->code)->is_retryable ? RETRY_AFTER_MIN_USEC : 0;
-    rpc_put_error(c, id, error);
-}
-
-static void answer_unload(const struct rpc_unload *u)
-{
-    const struct unload *done = &u->unload;
-    struct rpc_error error = {.code = done->code, .text = str_from(done->text)};
-    struct buf out;
-
-    if (done->code != ERRCODE_NONE) {
-        put_failure(u->conn, u->stream_id, &error);
-        return;
-    }
-    buf_init(&out, ANSWER_MAX_BYTES);
-    answer(u->conn, u->stream_id,
-           rpc_encode_unload_response(done->n_unloaded, done->n_unchanged, &out), &out);
-}
-
-static void on_unloaded(struct unload *unload)
-{
-    struct rpc_unload *u = CONTAINER_OF(unload, struct rpc_unload, unload);
-
-    answer_unload(u);
-    unload_free(u);
-}
-
-static void refuse_unload(struct conn *c, uint32_t id, enum errcode code, const char *model)
-{
-    struct str shown = str_clip(str_from(model), NAME_SHOWN_MAX);
-    struct rpc_error error = {.code = code};
-    char text[NAME_SHOWN_MAX + 40];
-
-    if (code == ERRCODE_MODEL_NOT_FOUND || code == ERRCODE_MODEL_IN_USE) {
-        (void) snprintf(text, sizeof text, "the model \"%.*s\" %s", STR_ARG(shown),
-                        code == ERRCODE_MODEL_IN_USE ? "is in use" : "does not exist");
-        error.text = str_from(text);
-        error.param = code == ERRCODE_MODEL_IN_USE ? STR_NONE : STR_LIT("model");
-    }
-    put_failure(c, id, &error);
-}
-
-static struct rpc_unload *unload_new(struct rpc_control *control, uint32_t id)
-{
-    struct rpc_unload *u = calloc(1, sizeof *u);
-
-    if (u) {
-        u->conn = control->conn;
-        u->stream_id = id;
-        u->unload.on_done = on_unloaded;
-        list_init(&u->link);
-        list_append(&control->unloads, &u->link);
-    }
-    return u;
-}
-
-static void unload(struct rpc_control *control, uint32_t id, const struct frame_request *frame)
+static void load_or_unload(struct rpc_control *control, uint32_t id, bool loads,
+                           const struct frame_request *frame, uint64_t now_usec)
 {
     struct conn *c = control->conn;
     struct problem p = {.code = ERRCODE_INVALID_REQUEST};
     char model[REQUEST_MODEL_MAX + 1];
+    int r;
 
     if (!is_allowed(c, id)) {
         return;
     }
-    if (rpc_decode_unload(payload_of(frame), model, &p) < 0) {
+    r = loads ? rpc_decode_load(payload_of(frame), model, &p)
+              : rpc_decode_unload(payload_of(frame), model, &p);
+    if (r < 0) {
         rpc_put_problem(c, id, &p);
         return;
     }
-
-    struct rpc_unload *u = unload_new(control, id);
-    enum errcode code =
-        u ? unload_start(&u->unload, c->frontends->router, str_from(model)) : ERRCODE_OUT_OF_MEMORY;
-
-    note(c, "unload");
-    if (code != ERRCODE_NONE) {
-        refuse_unload(c, id, code, model);
-    } else if (u->unload.n_pending == 0) {
-        answer_unload(u);
-    } else {
-        return; /* on_unloaded() follows */
-    }
-    if (u) {
-        unload_free(u);
-    }
-}
-
-static void load(struct rpc_control *control, uint32_t id, const struct frame_request *frame,
-                 uint64_t now_usec)
-{
-    struct conn *c = control->conn;
-    struct problem p = {.code = ERRCODE_INVALID_REQUEST};
-    char model[REQUEST_MODEL_MAX + 1];
-
-    if (!is_allowed(c, id)) {
-        return;
-    }
-    if (rpc_decode_load(payload_of(frame), model, &p) < 0) {
-        rpc_put_problem(c, id, &p);
-        return;
-    }
-    note(c, "load");
-    rpc_model_load_start(c, &control->loads, id, model, now_usec);
+    note(c, loads ? "load" : "unload");
+    rpc_model_memory_ask(c, &control->waiting, id, loads ? MODEL_IN_MEMORY : MODEL_OUT_OF_MEMORY,
+                         model, now_usec);
 }
 
 /* ---------------------------------------------------------------- all of them */
@@ -361,11 +244,9 @@ void rpc_control_request(struct rpc_control *control, uint32_t stream_id, enum r
     case METHOD_DRAIN:
         change(control, stream_id, method, frame);
         break;
-    case METHOD_UNLOAD:
-        unload(control, stream_id, frame);
-        break;
     case METHOD_LOAD:
-        load(control, stream_id, frame, now_usec);
+    case METHOD_UNLOAD:
+        load_or_unload(control, stream_id, method == METHOD_LOAD, frame, now_usec);
         break;
     case METHOD_GET_INFO:
     case METHOD_LIST_MODELS:
@@ -391,8 +272,5 @@ void rpc_control_drain(struct rpc_control *control, uint64_t now_usec)
 void rpc_control_drop(struct rpc_control *control)
 {
     rpc_watches_drop(&control->watches);
-    list_for_each_safe (l, &control->unloads) {
-        unload_free(CONTAINER_OF(l, struct rpc_unload, link));
-    }
-    rpc_model_loads_drop(&control->loads);
+    rpc_model_memory_drop(&control->waiting);
 }

@@ -10,8 +10,7 @@
 struct rpc_control {
     struct conn *conn;   /* borrowed: what this is part of */
     struct list watches; /* rpc_watch.conn_link */
-    struct list unloads; /* rpc_unload.link */
-    struct list loads;   /* rpc_model_load.link */
+    struct list waiting; /* rpc_model_memory.link */
     /*
      * It was asked to Drain: its client hangs up first while the door closes. An end of the stream right
      * behind the answer would race with it: the stock Go client then may say "ttrpc: closed" of an
