@@ -530,7 +530,13 @@ enum sluice_field {
     SLUICE_FIELD_UNLOADS_STUCK = 86, /* number: never confirmed */
     SLUICE_FIELD_QUARANTINES = 87,   /* number: of models whose load was killed */
     SLUICE_FIELD_LOAD_USEC = 88,     /* number: with the wait for its turn [load] */
-    SLUICE_FIELD_WAS_THERE = 89      /* 0 or 1: nothing had to be loaded [load] */
+    SLUICE_FIELD_WAS_THERE = 89,     /* 0 or 1: nothing had to be loaded [load] */
+
+    /* calls that left the device since the daemon started; since API level 4 */
+    SLUICE_FIELD_CALLS_SPILLED_LEVEL = 90, /* number: for the level of memory pressure [status] */
+    SLUICE_FIELD_CALLS_SPILLED_WAIT =
+        91, /* number: as they would have waited for long, or were refused a place [status] */
+    SLUICE_FIELD_CALLS_SPILLED_ROOM = 92 /* number: as their model found no memory [status] */
 };
 
 /* 0 and "" for a field that this reply does not have. A REPLY is valid until sluice_call_free(),

@@ -58,6 +58,9 @@ static const struct column status_members[] = {
     {NULL, "loads_stopped", SLUICE_FIELD_LOADS_STOPPED, COLUMN_NUMBER},
     {NULL, "unloads_stuck", SLUICE_FIELD_UNLOADS_STUCK, COLUMN_NUMBER},
     {NULL, "quarantines", SLUICE_FIELD_QUARANTINES, COLUMN_NUMBER},
+    {NULL, "calls_spilled_level", SLUICE_FIELD_CALLS_SPILLED_LEVEL, COLUMN_NUMBER},
+    {NULL, "calls_spilled_wait", SLUICE_FIELD_CALLS_SPILLED_WAIT, COLUMN_NUMBER},
+    {NULL, "calls_spilled_room", SLUICE_FIELD_CALLS_SPILLED_ROOM, COLUMN_NUMBER},
     {.name = NULL},
 };
 
@@ -111,6 +114,20 @@ static void print_models(const sluice_call *call)
     (void) printf("\n");
 }
 
+/* Nothing while none ever left. */
+static void print_spills(const sluice_call *call)
+{
+    unsigned long long by_level = number(call, SLUICE_FIELD_CALLS_SPILLED_LEVEL);
+    unsigned long long by_wait = number(call, SLUICE_FIELD_CALLS_SPILLED_WAIT);
+    unsigned long long for_room = number(call, SLUICE_FIELD_CALLS_SPILLED_ROOM);
+
+    if (by_level + by_wait + for_room > 0) {
+        (void) printf("spilled   since start %llu by level, %llu by predicted wait, %llu for want "
+                      "of memory\n",
+                      by_level, by_wait, for_room);
+    }
+}
+
 static void print_head(const sluice_call *call)
 {
     static const char *const levels[] = {"calm", "elevated", "high",
@@ -131,6 +148,7 @@ static void print_head(const sluice_call *call)
         number(call, SLUICE_FIELD_CALLS_RUNNING), number(call, SLUICE_FIELD_CALLS_QUEUED),
         number(call, SLUICE_FIELD_CALLS_COMPLETED), number(call, SLUICE_FIELD_CALLS_FAILED),
         number(call, SLUICE_FIELD_CALLS_CANCELLED), number(call, SLUICE_FIELD_CALLS_REFUSED));
+    print_spills(call);
     (void) printf("clients   %llu connections\n", number(call, SLUICE_FIELD_CONNECTIONS));
     (void) printf("memory    L%llu %s (", level,
                   level < sizeof(levels) / sizeof(levels[0]) ? levels[level] : "");

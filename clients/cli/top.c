@@ -48,7 +48,7 @@ static const struct option_row top_rows[] = {
 
 /* What rates are made of. */
 struct figures {
-    uint64_t at_usec, pieces, completed, failed, refused, uptime_usec;
+    uint64_t at_usec, pieces, completed, failed, refused, spilled, uptime_usec;
 };
 
 struct top {
@@ -64,6 +64,13 @@ struct top {
 static unsigned long long number(const sluice_call *call, int field)
 {
     return sluice_call_reply_number(call, field);
+}
+
+static unsigned long long n_spilled(const sluice_call *call)
+{
+    return number(call, SLUICE_FIELD_CALLS_SPILLED_LEVEL) +
+           number(call, SLUICE_FIELD_CALLS_SPILLED_WAIT) +
+           number(call, SLUICE_FIELD_CALLS_SPILLED_ROOM);
 }
 
 /* ---------------------------------------------------------------- asking */
@@ -94,6 +101,7 @@ static int look(struct top *t)
                                    .completed = number(call, SLUICE_FIELD_CALLS_COMPLETED),
                                    .failed = number(call, SLUICE_FIELD_CALLS_FAILED),
                                    .refused = number(call, SLUICE_FIELD_CALLS_REFUSED),
+                                   .spilled = n_spilled(call),
                                    .uptime_usec = number(call, SLUICE_FIELD_UPTIME_USEC)};
         return EXIT_OK;
     }
@@ -144,6 +152,21 @@ static void put_memory(FILE *f, const sluice_call *s)
                    (double) number(s, SLUICE_FIELD_PRESSURE_FULL_PERMILLE) / 10);
 }
 
+/* Where calls have left the device. */
+static void put_spills(const struct top *t, FILE *f)
+{
+    const sluice_call *s = t->status;
+
+    if (t->now.spilled > 0) {
+        (void) fprintf(f, "spilled  ");
+        put_rate(f, rate(t, t->now.spilled, t->last.spilled), "calls/s; ");
+        (void) fprintf(f, "by level %llu, by wait %llu, for memory %llu\n",
+                       number(s, SLUICE_FIELD_CALLS_SPILLED_LEVEL),
+                       number(s, SLUICE_FIELD_CALLS_SPILLED_WAIT),
+                       number(s, SLUICE_FIELD_CALLS_SPILLED_ROOM));
+    }
+}
+
 static void put_head(const struct top *t, FILE *f)
 {
     const sluice_call *s = t->status;
@@ -165,6 +188,7 @@ static void put_head(const struct top *t, FILE *f)
     put_rate(f, rate(t, t->now.completed, t->last.completed), "completed/s, ");
     put_rate(f, rate(t, t->now.failed, t->last.failed), "failed/s, ");
     put_rate(f, rate(t, t->now.refused, t->last.refused), "refused/s\n");
+    put_spills(t, f);
 }
 
 /* ---------------------------------------------------------------- tables */
@@ -323,7 +347,8 @@ static size_t n_rows_of(struct top *t, int rows)
 /* n_lines: of the whole page. Callers have what deployments leave, and at least half of it where they need it. */
 static void put_page(struct top *t, FILE *f, size_t n_lines)
 {
-    size_t n_room = n_lines > FIXED_ROWS ? n_lines - FIXED_ROWS : 0;
+    size_t n_fixed = FIXED_ROWS + (t->now.spilled > 0);
+    size_t n_room = n_lines > n_fixed ? n_lines - n_fixed : 0;
     size_t n_callers = n_rows_of(t, SLUICE_ROWS_CALLERS) + 1;
     size_t n_kept = n_callers < n_room / 2 ? n_callers : n_room / 2;
 
@@ -379,6 +404,9 @@ static void print_document(struct top *t)
         {NULL, "calls_completed", SLUICE_FIELD_CALLS_COMPLETED, COLUMN_NUMBER},
         {NULL, "calls_failed", SLUICE_FIELD_CALLS_FAILED, COLUMN_NUMBER},
         {NULL, "calls_refused", SLUICE_FIELD_CALLS_REFUSED, COLUMN_NUMBER},
+        {NULL, "calls_spilled_level", SLUICE_FIELD_CALLS_SPILLED_LEVEL, COLUMN_NUMBER},
+        {NULL, "calls_spilled_wait", SLUICE_FIELD_CALLS_SPILLED_WAIT, COLUMN_NUMBER},
+        {NULL, "calls_spilled_room", SLUICE_FIELD_CALLS_SPILLED_ROOM, COLUMN_NUMBER},
         {NULL, "pieces_out", SLUICE_FIELD_PIECES_OUT, COLUMN_NUMBER},
         {.name = NULL},
     };

@@ -288,6 +288,9 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
         .n_failed = f->stats->n_failed,
         .n_cancelled = f->stats->n_cancelled,
         .n_refused = f->stats->n_refused,
+        .n_spilled_level = f->stats->n_spilled[SPILL_LEVEL],
+        .n_spilled_wait = f->stats->n_spilled[SPILL_PREDICTED_WAIT],
+        .n_spilled_room = f->stats->n_spilled[SPILL_NO_ROOM],
     };
     struct rpc_load *load = calloc(1, sizeof *load);
     int r = load ? 0 : -ENOMEM;

@@ -142,5 +142,6 @@ struct rpc_status {
     size_t n_callers;
     uint32_t n_reservations;
     uint64_t reserved_bytes, n_loads, n_unloads, n_loads_stopped, n_unloads_stuck, n_quarantines;
+    uint64_t n_spilled_level, n_spilled_wait, n_spilled_room;
 };
 int rpc_encode_status(const struct rpc_status *status, struct buf *out) MUST_USE;

@@ -586,6 +586,9 @@ int rpc_encode_status(const struct rpc_status *status, struct buf *out)
     m.loads_stopped = status->n_loads_stopped;
     m.unloads_stuck = status->n_unloads_stuck;
     m.quarantines = status->n_quarantines;
+    m.calls_spilled_level = status->n_spilled_level;
+    m.calls_spilled_wait = status->n_spilled_wait;
+    m.calls_spilled_room = status->n_spilled_room;
     m.tokens_in = status->tokens_in;
     m.tokens_out = status->tokens_out;
     m.pieces_out = status->pieces_out;

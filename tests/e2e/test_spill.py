@@ -17,6 +17,7 @@ from test_pressure import Kernel
 from test_residency import Device
 from test_residency import settings as memory_settings
 from test_retries import BROKEN, CHAT, ask, n_asked
+from testenv.cli import OK, run
 from testenv.http import Answer, Http, chat_body, contents
 from testenv.rules import check_complete
 from testenv.ttrpc import text_of
@@ -53,8 +54,32 @@ def spilled(answer: Answer) -> Optional[str]:
 
 
 def n_spilled(sluice: Any) -> dict[str, int]:
+    """As /metrics and the status have it, which are to say the same."""
     found = re.findall(r'sluice_spills_total\{reason="(\w+)"\} (\d+)', sluice.get("/metrics").body.decode())
-    return {reason: int(n) for reason, n in found if n != "0"}
+    s = sluice.status()
+    told = {"level": s.calls_spilled_level, "predicted_wait": s.calls_spilled_wait, "no_room": s.calls_spilled_room}
+    assert told == {reason: int(n) for reason, n in found}
+    return {reason: n for reason, n in told.items() if n}
+
+
+def test_status_and_top_count_them(env) -> None:
+    def page(*args: str) -> str:
+        result = run(pair.sluice, *args)
+        assert result.returncode == OK
+        return result.stdout.decode()
+
+    pair = Pair(env, env.openai(), env.openai(), BY_WAIT)
+    assert "spilled" not in page("status") and "spilled" not in page("top", "-n", "1"), "nothing to tell"
+    pair.wait_long()
+    for _ in range(2):
+        assert spilled(ask(pair.sluice)) == "predicted_wait"
+    pair.finish()
+    assert "\nspilled   since start 0 by level, 2 by predicted wait, 0 for want of memory\n" in page("status")
+    looks = page("top", "-n", "2", "--interval", "100ms")
+    assert looks.count("by level 0, by wait 2, for memory 0\n") == 2 and "spilled  0.0 calls/s; " in looks
+    for command in (("status", "--json"), ("top", "--json", "-n", "1")):
+        shown = json.loads(page(*command))
+        assert [shown[f"calls_spilled_{x}"] for x in ("level", "wait", "room")] == [0, 2, 0]
 
 
 class Pair:

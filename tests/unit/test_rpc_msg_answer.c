@@ -351,6 +351,9 @@ START_TEST(encodes_models_status_and_cancel)
                                       .n_loads_stopped = 65,
                                       .n_unloads_stuck = 66,
                                       .n_quarantines = 67,
+                                      .n_spilled_level = 68,
+                                      .n_spilled_wait = 69,
+                                      .n_spilled_room = 70,
                                       .deployments = deployments,
                                       .n_deployments = 2};
     struct buf out;
@@ -396,6 +399,9 @@ START_TEST(encodes_models_status_and_cancel)
     ck_assert_uint_eq(s->calls_failed, 9);
     ck_assert_uint_eq(s->calls_cancelled, 10);
     ck_assert_uint_eq(s->calls_refused, 11);
+    ck_assert_uint_eq(s->calls_spilled_level, 68);
+    ck_assert_uint_eq(s->calls_spilled_wait, 69);
+    ck_assert_uint_eq(s->calls_spilled_room, 70);
     ck_assert_uint_eq(s->tokens_in, 14);
     ck_assert_uint_eq(s->tokens_out, 15);
     ck_assert_uint_eq(s->pieces_out, 16);

@@ -648,6 +648,9 @@ def status_of(call: Call) -> types.Status:
         loads_stopped=_number(call, Field.LOADS_STOPPED),
         unloads_stuck=_number(call, Field.UNLOADS_STUCK),
         quarantines=_number(call, Field.QUARANTINES),
+        calls_spilled_level=_number(call, Field.CALLS_SPILLED_LEVEL),
+        calls_spilled_wait=_number(call, Field.CALLS_SPILLED_WAIT),
+        calls_spilled_room=_number(call, Field.CALLS_SPILLED_ROOM),
         deployments=deployments,
     )
 

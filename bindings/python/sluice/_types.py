@@ -453,6 +453,9 @@ class Status(BaseModel):
     loads_stopped: int  # that would have taken all memory
     unloads_stuck: int  # never confirmed
     quarantines: int  # of models whose load was killed
+    calls_spilled_level: int  # that left the device since the daemon started: for the level of memory pressure,
+    calls_spilled_wait: int  # as they would have waited for long, or were refused a place,
+    calls_spilled_room: int  # as their model found no memory
 
 
 @dataclass
