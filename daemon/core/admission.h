@@ -136,8 +136,7 @@ struct admission {
 struct verdict {
     enum errcode code;
     uint64_t retry_after_usec;
-    bool
-        is_last; /* its client has tried before, and would be too late the next time: it need not */
+    bool is_last; /* its client need not come back: it would be too late, or of no use */
 };
 
 void admission_init(struct admission *a, const struct admission_params *params,

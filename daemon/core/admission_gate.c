@@ -17,8 +17,12 @@
  *
  * A client that was refused comes back with a wish that is older. Patience is counted from when it was
  * first wanted, by what a client was told to wait as often as it says that it has tried
- * (retry_after_age()): work for who has gone is work for nobody. Who would be too late the next time
- * is told that it was the last (verdict.is_last).
+ * (retry_after_age(), caller_entry_keeps_promise()): work for who has gone is work for nobody.
+ *
+ * Who need not come back is told so (verdict.is_last): who would be too late the next time, and, where
+ * most of a caller's new calls are refused for longer than they would wait, all but a few
+ * (is_of_no_use()). In simulation at twice the capacity that makes 1.12 attempts of an intent out of
+ * 1.38, and serves as many.
  *
  * Must not: read a clock, allocate, grant slots.
  */
@@ -57,6 +61,23 @@ static uint64_t limit_of(const struct applicant *p)
     return p->budget_usec / 1000 * PATIENCE_PERMILLE;
 }
 
+static bool is_too_late(const struct applicant *p, uint64_t retry_after_usec)
+{
+    return p->age_usec > 0 && p->age_usec + retry_after_usec >= p->patience_usec;
+}
+
+/*
+ * Where there is more than can ever be done, whoever comes back only takes the place of another. Then
+ * no more are asked back than find room in half of what is kept for them, between limit_of() and all.
+ */
+static bool is_of_no_use(const struct applicant *p, uint64_t now_usec)
+{
+    uint64_t expected = caller_entry_n_promised(p->caller, p->class, now_usec) * p->expected_usec;
+
+    return caller_entry_is_crowded_out(p->caller, p->class, p->patience_usec, now_usec) &&
+           expected > usec_since(p->budget_usec, limit_of(p)) / 2;
+}
+
 /* A refusal that time cures, and what is told to whom about when. */
 static struct verdict refuse(struct admission *a, const struct applicant *p, enum errcode code,
                              uint64_t wait_usec, uint64_t now_usec)
@@ -67,7 +88,7 @@ static struct verdict refuse(struct admission *a, const struct applicant *p, enu
 
     v.retry_after_usec = retry_after_refused(
         &a->retry, p->class, room, caller_entry_retries_much(p->caller) ? 2 : 1, now_usec);
-    v.is_last = p->age_usec > 0 && p->age_usec + v.retry_after_usec >= p->patience_usec;
+    v.is_last = is_too_late(p, v.retry_after_usec) || is_of_no_use(p, now_usec);
     if (!v.is_last) {
         caller_entry_promise(p->caller, p->class, v.retry_after_usec, now_usec);
     }
@@ -309,11 +330,16 @@ static uint64_t budget_of(const struct admission *a, const struct applicant *p,
 /* May it come in although it will wait for so long? */
 static bool is_soon_enough(const struct applicant *p, uint64_t wait_usec, uint64_t now_usec)
 {
+    uint64_t told_usec;
+
     if (p->expected_usec == 0 || wait_usec <= limit_of(p)) {
         return true; /* what is not known is not held against anybody */
     }
-    return p->n_retries > 0 && wait_usec <= p->budget_usec &&
-           caller_entry_keeps_promise(p->caller, p->class, now_usec);
+    if (p->n_retries == 0 || wait_usec > p->budget_usec) {
+        return false;
+    }
+    told_usec = caller_entry_keeps_promise(p->caller, p->class, now_usec);
+    return told_usec > 0 && usec_add(told_usec, wait_usec) <= p->patience_usec;
 }
 
 static uint64_t stay_of(const struct admission *a, const struct applicant *p,
@@ -334,15 +360,12 @@ static bool is_in_vain(const struct applicant *p, uint64_t model_usec, uint64_t 
     return model_usec > 0 && usec_add(model_usec, wait_usec) >= p->stay_usec;
 }
 
-static struct verdict gate(struct admission *a, const struct applicant *p, uint64_t now_usec)
+/* What the queue says: is there room, and soon enough? */
+static struct verdict look_for_room(struct admission *a, const struct applicant *p,
+                                    uint64_t now_usec)
 {
-    struct verdict v = spread(a, door(a, p, now_usec));
-    uint64_t wait_usec, model_usec;
+    uint64_t wait_usec = admission_wait(a, p, now_usec), model_usec;
 
-    if (v.code != ERRCODE_NONE) {
-        return v;
-    }
-    wait_usec = admission_wait(a, p, now_usec);
     if (!caller_has_room(a, p->caller)) {
         return refuse(a, p, ERRCODE_CLIENT_QUEUE_FULL, wait_usec, now_usec);
     }
@@ -355,6 +378,21 @@ static struct verdict gate(struct admission *a, const struct applicant *p, uint6
     }
     if (!find_room(a, p, now_usec)) {
         return refuse(a, p, ERRCODE_QUEUE_FULL, wait_usec, now_usec);
+    }
+    return verdict(ERRCODE_NONE, 0);
+}
+
+static struct verdict gate(struct admission *a, const struct applicant *p, uint64_t now_usec)
+{
+    struct verdict v = spread(a, door(a, p, now_usec));
+
+    if (v.code != ERRCODE_NONE) {
+        return v;
+    }
+    v = look_for_room(a, p, now_usec);
+    if (p->n_retries == 0) {
+        caller_entry_note_new(p->caller, p->class, v.code != ERRCODE_NONE, p->patience_usec,
+                              now_usec);
     }
     return v;
 }

@@ -21,6 +21,9 @@
 #define RETRIES_MUCH_PERMILLE 300
 #define RETRIES_MUCH_ATTEMPTS 10
 
+/* Of how many new calls, at most, it is counted how many were refused. */
+#define REFUSALS_KEPT 64
+
 /* A moving average gives the last call a fifth. */
 #define ESTIMATE_SHARE 5
 
@@ -353,6 +356,44 @@ bool caller_entry_retries_much(const struct caller_entry *c)
     return n >= RETRIES_MUCH_ATTEMPTS && n_retries * 1000 > n * RETRIES_MUCH_PERMILLE;
 }
 
+void caller_entry_note_new(struct caller_entry *c, enum call_class class, bool is_refused,
+                           uint64_t patience_usec, uint64_t now_usec)
+{
+    struct caller_refusals *r = &c->refusals[class];
+
+    if (usec_since(now_usec, r->last_at_usec) > patience_usec) {
+        *r = (struct caller_refusals) {0};
+    }
+    if (is_refused) {
+        r->since_usec = r->since_usec > 0 ? r->since_usec : now_usec;
+        r->last_at_usec = now_usec;
+    }
+    if (r->since_usec == 0) {
+        return;
+    }
+    r->n_new++;
+    r->n_refused += is_refused;
+    if (r->n_new >= REFUSALS_KEPT) {
+        r->n_new /= 2;
+        r->n_refused /= 2;
+    }
+}
+
+bool caller_entry_is_crowded_out(const struct caller_entry *c, enum call_class class,
+                                 uint64_t patience_usec, uint64_t now_usec)
+{
+    const struct caller_refusals *r = &c->refusals[class];
+
+    return r->since_usec > 0 && usec_since(now_usec, r->last_at_usec) <= patience_usec &&
+           usec_since(now_usec, r->since_usec) > patience_usec && 2 * r->n_refused > r->n_new;
+}
+
+/* Programs sleep longer than they were told. */
+static uint64_t late_usec(const struct caller_promise *p)
+{
+    return p->wait_usec / 2 + USEC_PER_SEC;
+}
+
 void caller_entry_promise(struct caller_entry *c, enum call_class class, uint64_t wait_usec,
                           uint64_t now_usec)
 {
@@ -366,17 +407,31 @@ void caller_entry_promise(struct caller_entry *c, enum call_class class, uint64_
     *oldest = (struct caller_promise) {now_usec + wait_usec, wait_usec};
 }
 
-bool caller_entry_keeps_promise(struct caller_entry *c, enum call_class class, uint64_t now_usec)
+unsigned caller_entry_n_promised(const struct caller_entry *c, enum call_class class,
+                                 uint64_t now_usec)
+{
+    unsigned n = 0;
+
+    for (size_t i = 0; i < CALLER_PROMISES; i++) {
+        const struct caller_promise *p = &c->promises[class][i];
+
+        n += p->due_at_usec != 0 && now_usec <= p->due_at_usec + late_usec(p);
+    }
+    return n;
+}
+
+uint64_t caller_entry_keeps_promise(struct caller_entry *c, enum call_class class,
+                                    uint64_t now_usec)
 {
     for (size_t i = 0; i < CALLER_PROMISES; i++) {
         struct caller_promise *p = &c->promises[class][i];
-        uint64_t early_usec = p->wait_usec / 10, late_usec = p->wait_usec / 2 + USEC_PER_SEC;
+        uint64_t early_usec = p->wait_usec / 10;
 
         if (p->due_at_usec != 0 && now_usec + early_usec >= p->due_at_usec &&
-            now_usec <= p->due_at_usec + late_usec) {
-            *p = (struct caller_promise) {0};
-            return true;
+            now_usec <= p->due_at_usec + late_usec(p)) {
+            p->due_at_usec = 0;
+            return p->wait_usec;
         }
     }
-    return false;
+    return 0;
 }

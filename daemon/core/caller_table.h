@@ -53,6 +53,13 @@ struct caller_promise {
     uint64_t wait_usec;   /* Retry-After */
 };
 
+/* How new calls fared, retries apart, since the first refusal after a while without any. */
+struct caller_refusals {
+    uint64_t since_usec; /* 0: none yet */
+    uint64_t last_at_usec;
+    uint32_t n_new, n_refused; /* of late: both are halved together */
+};
+
 struct caller_entry {
     enum caller_kind kind;
     uint32_t uid;
@@ -65,6 +72,7 @@ struct caller_entry {
     uint64_t seen_at_usec;
     struct caller_estimate estimates[_CLASS_MAX][CALLER_ESTIMATES];
     struct caller_promise promises[_CLASS_MAX][CALLER_PROMISES];
+    struct caller_refusals refusals[_CLASS_MAX];
     /* attempts of the current and of the last minute, and how many of them were retries */
     uint64_t minute_at_usec;
     unsigned n_attempts[2], n_retries[2];
@@ -135,12 +143,28 @@ void caller_entry_note_attempt(struct caller_entry *c, bool is_retry, uint64_t n
 /* Are more than 30 % of its attempts of the last one to two minutes retries (and some ten of them)? */
 bool caller_entry_retries_much(const struct caller_entry *c);
 
+/* A new call of it, no retry, was let in or not. patience_usec: see caller_entry_is_crowded_out(). */
+void caller_entry_note_new(struct caller_entry *c, enum call_class class, bool is_refused,
+                           uint64_t patience_usec, uint64_t now_usec);
+
+/*
+ * Are most of its new calls refused, and for longer than any of them would wait? Then there is more
+ * than can ever be done, and no burst that will be over: to come back is to take another one's place.
+ */
+bool caller_entry_is_crowded_out(const struct caller_entry *c, enum call_class class,
+                                 uint64_t patience_usec, uint64_t now_usec);
+
 /* It was refused, and told to come back after wait_usec. */
 void caller_entry_promise(struct caller_entry *c, enum call_class class, uint64_t wait_usec,
                           uint64_t now_usec);
 
+/* How many of its clients are expected back. */
+unsigned caller_entry_n_promised(const struct caller_entry *c, enum call_class class,
+                                 uint64_t now_usec);
+
 /*
  * A retry arrived. Has somebody of this caller been told to come back about now? Who does so is let
- * in where new calls are not yet, once.
+ * in where new calls are not yet, once. What it was told to wait; 0: nobody was told so.
  */
-bool caller_entry_keeps_promise(struct caller_entry *c, enum call_class class, uint64_t now_usec);
+uint64_t caller_entry_keeps_promise(struct caller_entry *c, enum call_class class,
+                                    uint64_t now_usec);

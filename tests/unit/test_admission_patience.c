@@ -169,6 +169,35 @@ START_TEST(a_retry_that_would_be_too_late_the_next_time_is_told_to_stop)
 }
 END_TEST
 
+/* Where most are refused for longer than they would wait, only a few are asked back. */
+START_TEST(where_overload_stands_few_are_asked_back)
+{
+    static struct ticket t[N_BEFORE];
+    struct admission_ask ask = batch(0);
+    unsigned n_asked_back = 0;
+    struct ticket late = {0};
+    struct desk k;
+
+    desk_init(&k, 1, N_BEFORE);
+    memset(t, 0, sizeof t);
+    set_patience(&k, 60 * SEC);
+    line_up(&k, t, 29);
+    set_patience(&k, 20 * SEC);
+    for (unsigned i = 0; i < 20; i++) {
+        ck_assert(!ask_at(&k, &late, &ask, START + i * SEC).is_last); /* it may be a burst */
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        struct verdict v = ask_at(&k, &late, &ask, START + 21 * SEC + i * SEC / 100);
+
+        ck_assert_int_eq(v.code, ERRCODE_PREDICTED_WAIT);
+        ck_assert_uint_ge(v.retry_after_usec, RETRY_AFTER_MIN_USEC); /* for whoever asks anew */
+        n_asked_back += !v.is_last;
+    }
+    ck_assert_uint_le(n_asked_back, 3); /* half of the 4 s between 0.8 of his patience and all */
+    go_home(&k, t, 29);
+}
+END_TEST
+
 /* The same for those that came in and wait in vain, or make room for others. */
 START_TEST(what_is_turned_away_later_is_judged_as_well)
 {
@@ -220,6 +249,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, where_overload_stands_few_are_asked_back);
     tcase_add_test(tc, a_stay_ends_with_the_least_of_three_limits);
     tcase_add_test(tc, who_says_that_it_waits_less_is_refused_sooner);
     tcase_add_test(tc, a_retry_has_waited_already);

@@ -223,7 +223,7 @@ START_TEST(who_comes_back_when_told)
     caller_entry_promise(c, CLASS_BATCH, 10 * SEC, now);
     ck_assert(!caller_entry_keeps_promise(c, CLASS_BATCH, now + 8 * SEC)); /* too early */
     ck_assert(!caller_entry_keeps_promise(c, CLASS_INTERACTIVE, now + 10 * SEC));
-    ck_assert(caller_entry_keeps_promise(c, CLASS_BATCH, now + 10 * SEC));
+    ck_assert_uint_eq(caller_entry_keeps_promise(c, CLASS_BATCH, now + 10 * SEC), 10 * SEC);
     ck_assert(!caller_entry_keeps_promise(c, CLASS_BATCH, now + 10 * SEC)); /* once */
     caller_entry_promise(c, CLASS_BATCH, 10 * SEC, now);
     ck_assert(!caller_entry_keeps_promise(c, CLASS_BATCH, now + 17 * SEC)); /* too late */
@@ -236,8 +236,87 @@ START_TEST(who_comes_back_when_told)
 }
 END_TEST
 
+START_TEST(how_many_are_expected_back)
+{
+    static struct caller_table t;
+    struct caller_entry *c = &t.entries[0];
+    uint64_t now = 1000 * SEC;
+
+    caller_table_init(&t);
+    ck_assert_uint_eq(caller_entry_n_promised(c, CLASS_BATCH, now), 0);
+    caller_entry_promise(c, CLASS_BATCH, 10 * SEC, now);
+    caller_entry_promise(c, CLASS_BATCH, 20 * SEC, now);
+    ck_assert_uint_eq(caller_entry_n_promised(c, CLASS_BATCH, now), 2);
+    ck_assert_uint_eq(caller_entry_n_promised(c, CLASS_INTERACTIVE, now), 0);
+    ck_assert_uint_eq(caller_entry_n_promised(c, CLASS_BATCH, now + 16 * SEC), 2); /* late */
+    ck_assert_uint_eq(caller_entry_n_promised(c, CLASS_BATCH, now + 17 * SEC), 1); /* too late */
+    ck_assert_uint_eq(caller_entry_keeps_promise(c, CLASS_BATCH, now + 21 * SEC), 20 * SEC);
+    ck_assert_uint_eq(caller_entry_n_promised(c, CLASS_BATCH, now + 21 * SEC), 0);
+}
+END_TEST
+
+/* New calls of a caller, one in each second. */
+static void note_new(struct caller_entry *c, uint64_t *now, unsigned n, bool is_refused)
+{
+    for (unsigned i = 0; i < n; i++) {
+        caller_entry_note_new(c, CLASS_BATCH, is_refused, 10 * SEC, *now);
+        *now += SEC;
+    }
+}
+
+static bool is_crowded_out(const struct caller_entry *c, uint64_t now)
+{
+    return caller_entry_is_crowded_out(c, CLASS_BATCH, 10 * SEC, now);
+}
+
+START_TEST(who_is_refused_for_longer_than_he_would_wait)
+{
+    static struct caller_table t;
+    struct caller_entry *c = &t.entries[0];
+    uint64_t now = 1000 * SEC;
+
+    caller_table_init(&t);
+    ck_assert(!is_crowded_out(c, now)); /* he has asked for nothing */
+    for (int i = 0; i < 1000; i++) {
+        caller_entry_note_new(c, CLASS_BATCH, true, 10 * SEC, now);
+    }
+    ck_assert(!is_crowded_out(c, now)); /* a burst, however large */
+    now += SEC;
+    note_new(c, &now, 10, true);
+    ck_assert(is_crowded_out(c, now));
+    ck_assert(!caller_entry_is_crowded_out(c, CLASS_INTERACTIVE, 10 * SEC, now));
+    ck_assert(is_crowded_out(c, now + 9 * SEC));
+    ck_assert(!is_crowded_out(c, now + 10 * SEC)); /* it is quiet */
+    note_new(c, &now, 64, false);
+    ck_assert(!is_crowded_out(c, now)); /* most come in */
+}
+END_TEST
+
+START_TEST(after_a_quiet_time_refusals_are_a_burst_again)
+{
+    static struct caller_table t;
+    struct caller_entry *c = &t.entries[0];
+    uint64_t now = 1000 * SEC;
+
+    caller_table_init(&t);
+    note_new(c, &now, 12, true);
+    ck_assert(is_crowded_out(c, now));
+    now += 11 * SEC;
+    note_new(c, &now, 9, true);
+    ck_assert(!is_crowded_out(c, now));
+    note_new(c, &now, 9, false); /* half of them: not most */
+    note_new(c, &now, 1, true);
+    ck_assert(is_crowded_out(c, now));
+    note_new(c, &now, 1, false);
+    ck_assert(!is_crowded_out(c, now));
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, how_many_are_expected_back);
+    tcase_add_test(tc, who_is_refused_for_longer_than_he_would_wait);
+    tcase_add_test(tc, after_a_quiet_time_refusals_are_a_burst_again);
     tcase_add_test(tc, units_of_processes);
     tcase_add_test(tc, a_unit_with_a_long_name_is_none);
     tcase_add_test(tc, keys_go_before_services_before_users);
