@@ -67,8 +67,7 @@ void doctor_fix(struct doctor *d, const char *fmt, ...)
 
 /* ---------------------------------------------------------------- which Ollamas */
 
-/* Host and port out of an address. False: it is none. */
-static bool parse_server(struct doctor_server *s, const char *url)
+bool doctor_parse_server(struct doctor_server *s, const char *url)
 {
     const char *at = strncmp(url, "http://", 7) == 0 ? url + 7 : url;
     bool is_bracketed = at[0] == '[';
@@ -96,7 +95,7 @@ bool doctor_add_server(struct doctor *d, const char *url, unsigned long long slo
 {
     struct doctor_server s = {.slots = slots};
 
-    if (!parse_server(&s, url)) {
+    if (!doctor_parse_server(&s, url)) {
         return false;
     }
     for (size_t i = 0; i < d->n_servers; i++) {

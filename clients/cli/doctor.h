@@ -18,6 +18,7 @@
 #define DOCTOR_PATH_BYTES   512
 #define DOCTOR_MAX_FINDINGS 96
 #define DOCTOR_MAX_SERVERS  8
+#define DOCTOR_MAX_SIZES    64
 
 enum doctor_state {
     DOCTOR_FINE,
@@ -39,12 +40,23 @@ struct doctor_server {
     unsigned long long slots; /* of its deployments, the most of any; 0: not known */
 };
 
+/* What the daemon knows of a model of an Ollama. */
+struct doctor_size {
+    struct doctor_server server;
+    char name[128];
+    uint64_t need_bytes;
+    char source[16]; /* where that is known from: "learned", "computed", ... */
+    char fits[16];   /* "now", "later", "not now", "never"; "": it keeps no budget */
+};
+
 struct doctor {
     const char *root;       /* in front of each path; "": this machine */
     const char *socket;     /* of the daemon; NULL: the usual places */
     const char *ollama_url; /* --ollama; NULL: those of the daemon, else Ollama's usual place */
     struct doctor_server servers[DOCTOR_MAX_SERVERS];
     size_t n_servers;
+    struct doctor_size sizes[DOCTOR_MAX_SIZES];
+    size_t n_sizes;
     uint64_t memory_bytes;    /* MemTotal; 0: not known */
     uint64_t available_bytes; /* MemAvailable */
     bool has_disk_swap;       /* and not only zram */
@@ -60,6 +72,9 @@ void doctor_tell(struct doctor *d, const char *check, enum doctor_state state, c
 
 /* The command that mends the entry told last. */
 void doctor_fix(struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Host and port out of an address. False: as below. */
+bool doctor_parse_server(struct doctor_server *s, const char *url);
 
 /* "host:port", "http://host:port/v1", "[::1]:11434" as an Ollama to be asked, once. False: https, which is not spoken here, or
  * no address. */

@@ -3,7 +3,8 @@
  * pressure, can all its deployments be used, and what does its unit allow it.
  *
  * Without a daemon that is one finding and not the end: the advice is that of every other command
- * (reach.c), told here as an entry. From the daemon come also the Ollamas to look at.
+ * (reach.c), told here as an entry. From the daemon come also the Ollamas to look at, and what it knows
+ * of the sizes of their models.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +59,43 @@ static void look_at_deployments(struct doctor *d, const sluice_call *call)
     }
 }
 
+static void note_size(struct doctor *d, const sluice_call *call, size_t row)
+{
+    const char *name = sluice_call_row_text(call, row, SLUICE_FIELD_UPSTREAM_MODEL);
+    const char *source = sluice_call_row_text(call, row, SLUICE_FIELD_NEED_SOURCE);
+    struct doctor_size *size = &d->sizes[d->n_sizes];
+
+    if (d->n_sizes == DOCTOR_MAX_SIZES || source[0] == '\0' || strlen(name) >= sizeof(size->name) ||
+        !doctor_parse_server(&size->server,
+                             sluice_call_row_text(call, row, SLUICE_FIELD_API_BASE))) {
+        return;
+    }
+    d->n_sizes++;
+    size->need_bytes = sluice_call_row_number(call, row, SLUICE_FIELD_NEED_BYTES);
+    (void) snprintf(size->name, sizeof(size->name), "%s", name);
+    (void) snprintf(size->source, sizeof(size->source), "%s", source);
+    (void) snprintf(size->fits, sizeof(size->fits), "%s",
+                    sluice_call_row_text(call, row, SLUICE_FIELD_FITS));
+}
+
+/* What is not to be had is computed without it (doctor_models.c). */
+static void look_at_sizes(struct doctor *d, sluice_client *client)
+{
+    sluice_request *req;
+    sluice_call *call = NULL;
+    int code;
+
+    if (sluice_models_new(&req) == 0) { /* which makes it ask for sizes */
+        call = session_ask(client, req, "models", &code);
+    }
+    session_finish(call);
+    call = call ? session_ask_memory(client, "models") : NULL;
+    for (size_t i = 0; call && i < sluice_call_n_rows(call); i++) {
+        note_size(d, call, i);
+    }
+    session_finish(call);
+}
+
 static void look_at_status(struct doctor *d, const sluice_call *call)
 {
     unsigned long long level = number(call, SLUICE_FIELD_PRESSURE_LEVEL);
@@ -99,14 +137,15 @@ static void check_answer(struct doctor *d, const char *path)
     if (client && sluice_status_new(&req) == 0) {
         call = session_ask(client, req, "asking the daemon", &code);
     }
-    fault_capture(NULL, 0);
     if (call) {
         look_at_status(d, call);
+        session_finish(call);
+        look_at_sizes(d, client);
     } else {
         doctor_tell(d, "daemon", DOCTOR_FINDING, "%s", advice);
         fix_as_advised(d, advice);
     }
-    session_finish(call);
+    fault_capture(NULL, 0);
     sluice_client_free(client);
 }
 

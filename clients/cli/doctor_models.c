@@ -2,9 +2,11 @@
  * What sluicectl doctor says of the models that an Ollama has: which can ever fit into this memory.
  *
  * The list is asked of Ollama itself (GET /api/tags), in HTTP/1.0, where an answer is whole when the
- * connection closes: no chunks, nothing kept. A model takes its weights, a tenth more, and 200 MiB
- * for runner and context: the least that it takes, as contexts grow with their length. A running
- * sluiced knows better (sluicectl models); this holds before there is one.
+ * connection closes: no chunks, nothing kept. What a model takes, and whether that fits, a running
+ * sluiced knows of those that its configuration names, and says where from: learned, told by the
+ * configuration, reported, computed. Of others, and before there is one, it is computed here: the
+ * weights, a tenth more, and 200 MiB for runner and context, the least, as contexts grow with their
+ * length.
  */
 #include <cjson/cJSON.h>
 #include <errno.h>
@@ -121,24 +123,74 @@ static cJSON *ask(const struct doctor_server *s)
 
 /* ---------------------------------------------------------------- telling */
 
-static void tell_model(struct doctor *d, const char *name, double weights)
+/* The same model? Ollama takes a name without a tag for that of ":latest". */
+static bool is_same_name(const char *a, const char *b)
 {
-    uint64_t need = need_bytes(weights), most = d->memory_bytes - reserve_bytes(d->memory_bytes);
+    static const char tag[] = ":latest";
+    size_t n = strlen(a), m = strlen(b);
 
-    if (need > most) {
+    n -= n >= sizeof(tag) && strcmp(a + n - (sizeof(tag) - 1), tag) == 0 ? sizeof(tag) - 1 : 0;
+    m -= m >= sizeof(tag) && strcmp(b + m - (sizeof(tag) - 1), tag) == 0 ? sizeof(tag) - 1 : 0;
+    return n == m && strncasecmp(a, b, n) == 0;
+}
+
+/* What the daemon knows of it; NULL: nothing. */
+static const struct doctor_size *find_size(const struct doctor *d, const struct doctor_server *s,
+                                           const char *name)
+{
+    for (size_t i = 0; i < d->n_sizes; i++) {
+        const struct doctor_size *size = &d->sizes[i];
+
+        if (strcmp(size->server.port, s->port) == 0 && strcmp(size->server.host, s->host) == 0 &&
+            is_same_name(size->name, name)) {
+            return size;
+        }
+    }
+    return NULL;
+}
+
+enum fit { FITS_NOW, FITS_LATER, FITS_NEVER };
+
+/* As the daemon says it, where it keeps a budget. */
+static enum fit fit_of(const struct doctor *d, const struct doctor_size *known, uint64_t need)
+{
+    if (known && known->fits[0] != '\0') {
+        return strcmp(known->fits, "never") == 0 ? FITS_NEVER
+               : strcmp(known->fits, "now") == 0 ? FITS_NOW
+                                                 : FITS_LATER;
+    }
+    return need > d->memory_bytes - reserve_bytes(d->memory_bytes) ? FITS_NEVER
+           : need > d->available_bytes                             ? FITS_LATER
+                                                                   : FITS_NOW;
+}
+
+static void tell_model(struct doctor *d, const struct doctor_server *s, const char *name,
+                       double weights)
+{
+    const struct doctor_size *known = find_size(d, s, name);
+    uint64_t need = known ? known->need_bytes : need_bytes(weights);
+    uint64_t most = d->memory_bytes - reserve_bytes(d->memory_bytes);
+    char takes[96];
+
+    (void) snprintf(takes, sizeof(takes), "it takes %s%llu MiB (%s)", known ? "" : "at least ",
+                    (unsigned long long) (need / MIB), known ? known->source : "computed");
+    switch (fit_of(d, known, need)) {
+    case FITS_NEVER:
         doctor_tell(d, "fit", DOCTOR_FINDING,
-                    "%s can never fit: it takes at least %llu MiB, and there are %llu for models",
-                    name, (unsigned long long) (need / MIB), (unsigned long long) (most / MIB));
+                    "%s can never fit: %s, and there are %llu for models%s", name, takes,
+                    (unsigned long long) (most / MIB),
+                    need > most ? "" : ", or less within the limit of a control group");
         doctor_fix(d,
                    "ollama rm '%s' # and a smaller one, or a stronger quantization, in its place",
                    name);
-    } else if (need > d->available_bytes) {
+        break;
+    case FITS_LATER:
         doctor_tell(d, "fit", DOCTOR_UNKNOWN,
-                    "%s takes at least %llu MiB: it fits once something else has left memory", name,
-                    (unsigned long long) (need / MIB));
-    } else {
-        doctor_tell(d, "fit", DOCTOR_FINE, "%s fits: it takes at least %llu MiB", name,
-                    (unsigned long long) (need / MIB));
+                    "%s: %s, and fits once something else has left memory", name, takes);
+        break;
+    case FITS_NOW:
+        doctor_tell(d, "fit", DOCTOR_FINE, "%s fits: %s", name, takes);
+        break;
     }
 }
 
@@ -166,7 +218,7 @@ static void tell_list(struct doctor *d, const struct doctor_server *s, const cJS
         n++;
         if (n_told < MAX_TOLD) {
             n_told++;
-            tell_model(d, name->valuestring, size->valuedouble);
+            tell_model(d, s, name->valuestring, size->valuedouble);
         }
     }
     if (n == 0) {

@@ -2,18 +2,14 @@
  * sluicectl models (list, ls): which names clients may ask for. --names prints nothing else, for
  * scripts and for the completion of shells.
  *
- * What a model takes of this device stands in the status of its deployments. The daemon asks servers
- * for it when it lists models, so what is not said yet is waited for, a second at most.
+ * What a model takes of this device stands in the status of its deployments (session_ask_memory()).
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "cli.h"
 #include "report.h"
 #include "term.h"
-
-#define N_LOOKS 10 /* within a second */
 
 struct models_options {
     struct common_options common;
@@ -97,34 +93,6 @@ static const struct table models_table = {.columns = model_columns,
                                               "AVAILABLE  SIZE       NEED       FITS     MEMORY",
                                           .print_rest = print_rest};
 
-static bool is_asked(const sluice_call *call)
-{
-    for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
-        if (strcmp(sluice_call_row_text(call, i, SLUICE_FIELD_MEMORY_STATE), "asked") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The status, once servers have said what they were asked; NULL: not to be had, so nothing is known. */
-static sluice_call *ask_status(sluice_client *client)
-{
-    const struct timespec pause = {.tv_nsec = 1000000000 / N_LOOKS};
-
-    for (unsigned i = 0;; i++) {
-        sluice_request *req;
-        int code = sluice_status_new(&req);
-        sluice_call *call = code < 0 ? NULL : session_ask(client, req, "models", &code);
-
-        if (!call || i >= N_LOOKS || !is_asked(call)) {
-            return call;
-        }
-        session_finish(call);
-        (void) nanosleep(&pause, NULL); /* a signal only shortens it */
-    }
-}
-
 static void print_names(const sluice_call *call)
 {
     for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
@@ -183,7 +151,7 @@ int run_models(const struct command *command, int argc, char **argv)
         return EXIT_OK;
     }
 
-    sluice_call *known = ask_status(sluice_call_client(call));
+    sluice_call *known = session_ask_memory(sluice_call_client(call), "models");
 
     status = known;
     if (options.common.is_json) {

@@ -7,10 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli.h"
 #include "options.h"
 #include "term.h"
+
+#define N_LOOKS 10 /* within a second */
 
 sluice_client *session_connect(const char *path, int *ret_exit_code)
 {
@@ -167,4 +170,33 @@ char *session_model(sluice_client *client, const char *named, int *ret_exit_code
         term_style(stderr, STYLE_PLAIN);
     }
     return model;
+}
+
+/* ---------------------------------------------------------------- what models take */
+
+static bool is_asked(const sluice_call *call)
+{
+    for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
+        if (strcmp(sluice_call_row_text(call, i, SLUICE_FIELD_MEMORY_STATE), "asked") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+sluice_call *session_ask_memory(sluice_client *client, const char *what)
+{
+    const struct timespec pause = {.tv_nsec = 1000000000 / N_LOOKS};
+
+    for (unsigned i = 0;; i++) {
+        sluice_request *req;
+        int code = sluice_status_new(&req);
+        sluice_call *call = code < 0 ? NULL : session_ask(client, req, what, &code);
+
+        if (!call || i >= N_LOOKS || !is_asked(call)) {
+            return call;
+        }
+        session_finish(call);
+        (void) nanosleep(&pause, NULL); /* a signal only shortens it */
+    }
 }

@@ -8,9 +8,14 @@ import socket
 from typing import Any, Callable
 
 import pytest
+from test_residency import settings
+from test_runner_memory import Processes, digest
 from testenv.cli import FAILED, OK, USAGE, Elsewhere, document, run, said, terminal
+from testenv.daemon import to_yaml
+from testenv.http import chat_body
 from testenv.machine_tree import GOOD_ENVIRONMENT, Machine
 from testenv.upstream import Upstream, fin, raw
+from testenv.waiting import eventually
 
 GIB = 1 << 30
 
@@ -263,6 +268,29 @@ def test_which_models_fit(examine, server) -> None:
     finding = doctor.finding()
     assert "big:70b can never fit" in finding["text"] and "ollama rm 'big:70b'" in finding["fix"]
     assert [c["state"] for c in doctor.of("fit")] == ["finding", "unknown", "fine"]
+
+
+def test_what_the_daemon_knows_of_sizes(env, machine) -> None:
+    """Of the models that its configuration names: learned, told, computed; of the others what is computed here."""
+    upstream = env.ollama()
+    takes = {"a": 640, "b": 640, "c": 640, "d": 640}
+    device = Processes(env.directory / "root", upstream, **takes)
+    upstream.digests = {name: digest(name) for name in takes}
+    upstream.on_tags(raw(tags(*((f"{name}:latest", size) for name, size in upstream.sizes.items()))), fin())
+    models = {name: upstream.deployment(name) for name in "abc"}
+    config = env.config(models, settings(env))
+    config["model_list"][1]["model_info"] = {"ram_mb": 1900}
+    sluice = env.start(to_yaml(config))
+    device.put("a", 500, 20)
+    assert sluice.post("/v1/chat/completions", chat_body("a")).status == 200
+    eventually(lambda: sluice.status().deployments[0].need_source == "learned", "it is learned")
+    machine.ollama(port_of(upstream), GOOD_ENVIRONMENT, "ollama")
+    said_of = {c["text"].split()[0].rstrip(":"): c for c in Doctor(sluice, machine, "--ollama", upstream.url).of("fit")}
+    assert said_of["a:latest"]["text"] == "a:latest fits: it takes 520 MiB (learned)"
+    assert said_of["b:latest"]["state"] == "finding" and "never fit: it takes 1900 MiB (configured)" in said_of["b:latest"]["text"]
+    # 1.1 x 399 MiB + 200: known by the daemon, and guessed here
+    assert "c:latest: it takes 638 MiB (computed)" in said_of["c:latest"]["text"]
+    assert "it takes at least 638 MiB (computed)" in said_of["d:latest"]["text"]
 
 
 LIES: list[bytes] = [
