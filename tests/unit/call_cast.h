@@ -162,6 +162,17 @@ static inline void cast_open(struct cast *c)
     registry_reroute(&c->w.registry, c->w.now);
 }
 
+/* One deployment of "m", and nothing planned beside the usual. */
+static inline struct actor *cast_of_one(struct cast *c)
+{
+    struct actor *a;
+
+    cast_init(c);
+    a = cast_add(c, "a", (struct role) {0});
+    cast_open(c);
+    return a;
+}
+
 static inline void cast_ask(struct cast *c, struct request *req)
 {
     c->call = submit(&c->w, req, &c->sink);

@@ -4,7 +4,7 @@
  */
 #include "admission_desk.h"
 
-#define N_BEFORE 32
+#define MAX_BEFORE 31
 
 static struct verdict ask_at(struct desk *k, struct ticket *t, const struct admission_ask *ask,
                              uint64_t now_usec)
@@ -27,24 +27,35 @@ static void set_patience(struct desk *k, uint64_t batch_usec)
     admission_set_params(&k->admission, &params);
 }
 
-/* n calls of a second each wait behind one that has just begun: the next one waits for 1 s more. */
-static void line_up(struct desk *k, struct ticket *t, unsigned n)
+/* A desk where n_before calls of a second each wait behind one that has just begun. */
+struct line {
+    struct desk k;
+    struct ticket t[1 + MAX_BEFORE];
+    unsigned n_before;
+};
+
+/* The next one waits for n_before seconds and 1 s more. */
+static void line_init(struct line *l, unsigned n_before, uint64_t patience_usec)
 {
-    serve_one(k, SEC);
-    for (unsigned i = 0; i <= n; i++) {
+    memset(l, 0, sizeof *l);
+    l->n_before = n_before;
+    desk_init(&l->k, 1, 1 + MAX_BEFORE);
+    set_patience(&l->k, patience_usec);
+    serve_one(&l->k, SEC);
+    for (unsigned i = 0; i <= l->n_before; i++) {
         struct admission_ask ask = batch(0);
 
-        ck_assert_int_eq(ask_at(k, &t[i], &ask, START).code, ERRCODE_NONE);
-        ck_assert(i > 0 || admission_next(&k->admission, START) == &t[0]);
+        ck_assert_int_eq(ask_at(&l->k, &l->t[i], &ask, START).code, ERRCODE_NONE);
+        ck_assert(i > 0 || admission_next(&l->k.admission, START) == &l->t[0]);
     }
 }
 
-static void go_home(struct desk *k, struct ticket *t, unsigned n)
+static void line_done(struct line *l)
 {
-    for (unsigned i = 0; i <= n; i++) {
-        admission_release(&k->admission, &t[i], START);
+    for (unsigned i = 0; i <= l->n_before; i++) {
+        admission_release(&l->k.admission, &l->t[i], START);
     }
-    desk_done(k);
+    desk_done(&l->k);
 }
 
 /* Many are refused, so that everybody is told to wait for half a minute. */
@@ -99,102 +110,89 @@ END_TEST
 
 START_TEST(who_says_that_it_waits_less_is_refused_sooner)
 {
-    static struct ticket t[N_BEFORE];
     struct admission_ask ask = batch(0);
     struct ticket late = {0};
-    struct desk k;
+    struct line l;
 
-    desk_init(&k, 1, N_BEFORE);
-    memset(t, 0, sizeof t);
-    line_up(&k, t, 9); /* a wait of 10 s */
+    line_init(&l, 9, 0); /* a wait of 10 s */
     ask.max_wait_usec = 12 * SEC;
-    ck_assert_int_eq(ask_at(&k, &late, &ask, START).code, ERRCODE_PREDICTED_WAIT); /* > 0.8 of it */
+    ck_assert_int_eq(ask_at(&l.k, &late, &ask, START).code,
+                     ERRCODE_PREDICTED_WAIT); /* > 0.8 of it */
     ask.max_wait_usec = 13 * SEC;
-    ck_assert_int_eq(ask_at(&k, &late, &ask, START).code, ERRCODE_NONE);
-    admission_release(&k.admission, &late, START);
-    go_home(&k, t, 9);
+    ck_assert_int_eq(ask_at(&l.k, &late, &ask, START).code, ERRCODE_NONE);
+    admission_release(&l.k.admission, &late, START);
+    line_done(&l);
 }
 END_TEST
 
 START_TEST(a_retry_has_waited_already)
 {
-    static struct ticket t[N_BEFORE];
     struct admission_ask first = batch(0), second = batch(1);
     struct ticket late = {0};
-    struct desk k;
+    struct line l;
 
-    desk_init(&k, 1, N_BEFORE);
-    memset(t, 0, sizeof t);
-    set_patience(&k, 30 * SEC);
-    line_up(&k, t, 9);
-    ck_assert_int_eq(ask_at(&k, &late, &second, START).code, ERRCODE_NONE); /* told 1 s: 29 left */
-    admission_release(&k.admission, &late, START);
-    set_patience(&k, 5 * SEC);
-    refuse_many(&k);
-    set_patience(&k, 30 * SEC);
-    ck_assert_int_eq(ask_at(&k, &late, &first, START).code, ERRCODE_NONE);
-    admission_release(&k.admission, &late, START);
-    ck_assert_int_eq(ask_at(&k, &late, &second, START).code, ERRCODE_PREDICTED_WAIT);
-    go_home(&k, t, 9);
+    line_init(&l, 9, 30 * SEC);
+    ck_assert_int_eq(ask_at(&l.k, &late, &second, START).code,
+                     ERRCODE_NONE); /* told 1 s: 29 left */
+    admission_release(&l.k.admission, &late, START);
+    set_patience(&l.k, 5 * SEC);
+    refuse_many(&l.k);
+    set_patience(&l.k, 30 * SEC);
+    ck_assert_int_eq(ask_at(&l.k, &late, &first, START).code, ERRCODE_NONE);
+    admission_release(&l.k.admission, &late, START);
+    ck_assert_int_eq(ask_at(&l.k, &late, &second, START).code, ERRCODE_PREDICTED_WAIT);
+    line_done(&l);
 }
 END_TEST
 
 START_TEST(a_retry_that_would_be_too_late_the_next_time_is_told_to_stop)
 {
-    static struct ticket t[N_BEFORE];
     struct ticket late = {0};
-    struct desk k;
+    struct line l;
 
-    desk_init(&k, 1, N_BEFORE);
-    memset(t, 0, sizeof t);
-    set_patience(&k, 60 * SEC);
-    line_up(&k, t, 9);
-    set_patience(&k, 5 * SEC);
+    line_init(&l, 9, 60 * SEC);
+    set_patience(&l.k, 5 * SEC);
     for (unsigned n = 0; n < 6; n++) { /* told 1 to 1.2 s at first */
         struct admission_ask ask = batch(n);
-        struct verdict v = ask_at(&k, &late, &ask, START + n * 2 * SEC);
+        struct verdict v = ask_at(&l.k, &late, &ask, START + n * 2 * SEC);
 
         ck_assert_int_eq(v.code, ERRCODE_PREDICTED_WAIT);
         ck_assert_uint_ge(v.retry_after_usec, RETRY_AFTER_MIN_USEC); /* for whoever asks anew */
         ck_assert(n > 0 || !v.is_last);
         ck_assert(n < 5 || v.is_last);
     }
-    refuse_many(&k);
+    refuse_many(&l.k);
 
     struct admission_ask second = batch(1), many = batch(UINT32_MAX);
 
-    ck_assert(ask_at(&k, &late, &second, START + 12 * SEC).is_last);
-    ck_assert(ask_at(&k, &late, &many, START + 12 * SEC).is_last);
-    go_home(&k, t, 9);
+    ck_assert(ask_at(&l.k, &late, &second, START + 12 * SEC).is_last);
+    ck_assert(ask_at(&l.k, &late, &many, START + 12 * SEC).is_last);
+    line_done(&l);
 }
 END_TEST
 
 /* Where most are refused for longer than they would wait, only a few are asked back. */
 START_TEST(where_overload_stands_few_are_asked_back)
 {
-    static struct ticket t[N_BEFORE];
     struct admission_ask ask = batch(0);
     unsigned n_asked_back = 0;
     struct ticket late = {0};
-    struct desk k;
+    struct line l;
 
-    desk_init(&k, 1, N_BEFORE);
-    memset(t, 0, sizeof t);
-    set_patience(&k, 60 * SEC);
-    line_up(&k, t, 29);
-    set_patience(&k, 20 * SEC);
+    line_init(&l, 29, 60 * SEC);
+    set_patience(&l.k, 20 * SEC);
     for (unsigned i = 0; i < 20; i++) {
-        ck_assert(!ask_at(&k, &late, &ask, START + i * SEC).is_last); /* it may be a burst */
+        ck_assert(!ask_at(&l.k, &late, &ask, START + i * SEC).is_last); /* it may be a burst */
     }
     for (unsigned i = 0; i < 100; i++) {
-        struct verdict v = ask_at(&k, &late, &ask, START + 21 * SEC + i * SEC / 100);
+        struct verdict v = ask_at(&l.k, &late, &ask, START + 21 * SEC + i * SEC / 100);
 
         ck_assert_int_eq(v.code, ERRCODE_PREDICTED_WAIT);
         ck_assert_uint_ge(v.retry_after_usec, RETRY_AFTER_MIN_USEC); /* for whoever asks anew */
         n_asked_back += !v.is_last;
     }
     ck_assert_uint_le(n_asked_back, 3); /* half of the 4 s between 0.8 of his patience and all */
-    go_home(&k, t, 29);
+    line_done(&l);
 }
 END_TEST
 
@@ -228,22 +226,19 @@ END_TEST
 
 START_TEST(after_quiet_times_a_retry_is_young_again)
 {
-    static struct ticket t[N_BEFORE];
     struct admission_ask second = batch(1);
     struct ticket late = {0};
-    struct desk k;
+    struct line l;
 
-    desk_init(&k, 1, N_BEFORE);
-    memset(t, 0, sizeof t);
-    line_up(&k, t, 9);
-    set_patience(&k, 5 * SEC);
-    refuse_many(&k);
-    set_patience(&k, 30 * SEC);
-    admission_release(&k.admission, &t[0], START); /* 9 s before it */
-    ck_assert_int_eq(ask_at(&k, &late, &second, START).code, ERRCODE_PREDICTED_WAIT);
-    ck_assert_int_eq(ask_at(&k, &late, &second, START + 3600 * SEC).code, ERRCODE_NONE);
-    admission_release(&k.admission, &late, START);
-    go_home(&k, t, 9);
+    line_init(&l, 9, 0);
+    set_patience(&l.k, 5 * SEC);
+    refuse_many(&l.k);
+    set_patience(&l.k, 30 * SEC);
+    admission_release(&l.k.admission, &l.t[0], START); /* 9 s before it */
+    ck_assert_int_eq(ask_at(&l.k, &late, &second, START).code, ERRCODE_PREDICTED_WAIT);
+    ck_assert_int_eq(ask_at(&l.k, &late, &second, START + 3600 * SEC).code, ERRCODE_NONE);
+    admission_release(&l.k.admission, &late, START);
+    line_done(&l);
 }
 END_TEST
 

@@ -161,12 +161,8 @@ END_TEST
 START_TEST(usage_before_a_failure_is_forgotten)
 {
     struct cast c;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     cast_ask(&c, request("m", "r"));
     tell(a->sink, EVENT_USAGE, c.w.now);
     act_fail(&c, a, ERRCODE_UPSTREAM_CUT, 0);
@@ -183,12 +179,8 @@ START_TEST(a_pause_holds_no_slot_and_keeps_its_turn)
 {
     struct cast c;
     struct recording_sink other;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     cast_ask(&c, request("m", "r"));
     act_fail(&c, a, ERRCODE_UPSTREAM_RATE_LIMITED, 2 * SEC);
     ck_assert_uint_eq(c.w.admission.n_granted, 0);
@@ -217,12 +209,8 @@ START_TEST(it_waits_where_its_arrival_belongs)
 {
     struct cast c;
     struct recording_sink other;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     cast_ask(&c, request("m", "first"));
     c.w.now += 1;
     submit(&c.w, request("m", "second"), &other);
@@ -297,12 +285,8 @@ END_TEST
 START_TEST(a_reload_during_a_pause)
 {
     struct cast c;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     cast_ask(&c, request("m", "r"));
     act_fail(&c, a, ERRCODE_UPSTREAM_RATE_LIMITED, SEC);
     cast_plan(&c);
@@ -322,12 +306,8 @@ END_TEST
 START_TEST(a_reload_during_an_attempt)
 {
     struct cast c;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     cast_ask(&c, request("m", "r"));
     cast_plan(&c);
 
@@ -406,12 +386,8 @@ END_TEST
 START_TEST(who_left_is_not_tried_again_for)
 {
     struct cast c;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     cast_ask(&c, request("m", "r"));
     call_detach(c.call, c.w.now);
     run(&c.w);
@@ -427,12 +403,8 @@ START_TEST(a_dead_server_gets_little_more_than_its_calls)
 {
     struct cast c;
     unsigned n_calls = 300;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     for (unsigned i = 0; i < n_calls; i++) {
         recording_sink_done(&c.sink);
         cast_ask(&c, request("m", "r"));
@@ -455,12 +427,8 @@ START_TEST(nobody_spends_the_retries_of_another)
                                            {.key_id = "other"},
                                            {.has_uid = false}};
     struct cast c;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     for (unsigned i = 0; i < 100; i++) {
         recording_sink_done(&c.sink);
         cast_ask(&c, request("m", "r"));

@@ -63,6 +63,25 @@ static struct request *of_class(enum call_class class)
     return req;
 }
 
+static void ask(struct stage *s)
+{
+    cast_ask(&s->c, of_class(CLASS_INTERACTIVE));
+}
+
+static void open_at(struct stage *s, enum pressure_level level)
+{
+    cast_open(&s->c);
+    set_level(s, level);
+}
+
+/* What is spilled from L2 on, memory at that level, and one call. */
+static void stage_with_call(struct stage *s, enum pressure_level level)
+{
+    stage_init(s, at_high);
+    open_at(s, level);
+    ask(s);
+}
+
 /* ---- when */
 
 START_TEST(at_the_level_and_above)
@@ -71,10 +90,7 @@ START_TEST(at_the_level_and_above)
         struct stage s;
         bool leaves = level >= 2;
 
-        stage_init(&s, at_high);
-        cast_open(&s.c);
-        set_level(&s, (enum pressure_level) level);
-        cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+        stage_with_call(&s, (enum pressure_level) level);
         act_answer(&s.c, leaves ? s.cloud : s.here);
         cast_expect(&s.c,
                     leaves ? "STARTED cloud far 0 1 spilled level\n" HI : "STARTED m here\n" HI);
@@ -92,8 +108,7 @@ START_TEST(of_every_class)
         struct stage s;
 
         stage_init(&s, at_high);
-        cast_open(&s.c);
-        set_level(&s, PRESSURE_L4);
+        open_at(&s, PRESSURE_L4);
         cast_ask(&s.c, of_class((enum call_class) class));
         act_answer(&s.c, s.cloud);
         cast_expect(&s.c, "STARTED cloud far 0 1 spilled level\n" HI);
@@ -107,9 +122,8 @@ START_TEST(not_unless_it_is_said)
     struct stage s;
 
     stage_init(&s, (struct spill_rules) {0});
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L2);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    open_at(&s, PRESSURE_L2);
+    ask(&s);
     act_answer(&s.c, s.here);
     cast_expect(&s.c, "STARTED m here\n" HI);
     cast_done(&s.c);
@@ -125,7 +139,7 @@ START_TEST(where_the_wait_would_be_long)
         stage_init(&s, after_2s);
         cast_open(&s.c);
         knows(&s, "here", is_long ? 5 * SEC : SEC);
-        cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+        ask(&s);
         invite(&s, &g, of_class(CLASS_INTERACTIVE));
         ck_assert_ptr_nonnull(s.here->sink);
         ck_assert_int_eq(s.cloud->sink != NULL, is_long);
@@ -154,7 +168,7 @@ START_TEST(where_it_would_be_refused)
     stage_init(&s, after_2s);
     cast_open(&s.c);
     s.c.w.admission.params.max_queued = 1;
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    ask(&s);
     invite(&s, &waits, of_class(CLASS_INTERACTIVE));
     ck_assert_ptr_null(s.cloud->sink);
     invite(&s, &leaves, of_class(CLASS_INTERACTIVE));
@@ -186,7 +200,7 @@ START_TEST(the_same_model_elsewhere_goes_first)
     far = cast_add(&s.c, "far2", (struct role) {.group = "m", .is_remote = true, .terms.order = 9});
     s.here = cast_add(&s.c, "here1", (struct role) {.group = "m", .terms.order = 1});
     cast_open(&s.c);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    ask(&s);
     act_answer(&s.c, s.here);
     cast_expect(&s.c, "STARTED m here1\n" HI);
     recording_sink_done(&s.c.sink);
@@ -206,8 +220,7 @@ START_TEST(a_model_that_is_not_here_is_not_spilled)
     struct stage s;
 
     stage_init(&s, at_high);
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L2);
+    open_at(&s, PRESSURE_L2);
     cast_ask(&s.c, request("cloud", "r"));
     act_answer(&s.c, s.cloud);
     cast_expect(&s.c, "STARTED cloud far\n" HI);
@@ -245,7 +258,7 @@ START_TEST(only_to_who_takes_it)
             s.c.w.n_ended = 0;
         }
         set_level(&s, PRESSURE_L2);
-        cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+        ask(&s);
         act_answer(&s.c, s.here);
         cast_expect(&s.c, "STARTED m here\n" HI);
         cast_done(&s.c);
@@ -263,8 +276,7 @@ START_TEST(the_requests_own_list)
 
         stage_init(&s, at_high);
         cluster = cast_add(&s.c, "cluster", (struct role) {.group = "cluster", .is_remote = true});
-        cast_open(&s.c);
-        set_level(&s, PRESSURE_L2);
+        open_at(&s, PRESSURE_L2);
         req->routing.has_fallbacks = true;
         req->routing.fallbacks = &own;
         req->routing.n_fallbacks = (size_t) has_any;
@@ -289,7 +301,7 @@ START_TEST(those_that_wait_follow)
 
         stage_init(&s, at_high);
         cast_open(&s.c);
-        cast_ask(&s.c, of_class(CLASS_INTERACTIVE)); /* keeps the slot of this device */
+        ask(&s); /* keeps the slot of this device */
         for (size_t i = 0; i < 3; i++) {
             invite(&s, &g[i], of_class(CLASS_INTERACTIVE));
         }
@@ -329,8 +341,7 @@ START_TEST(what_must_not_leave)
                          (struct role) {.group = "m", .is_off = true, .terms.is_local_only = true});
             }
             req->routing.is_local_only = !by_tag;
-            cast_open(&s.c);
-            set_level(&s, (enum pressure_level) level);
+            open_at(&s, (enum pressure_level) level);
             cast_ask(&s.c, req);
             ck_assert_ptr_null(s.cloud->sink);
             if (level == 2) {
@@ -353,14 +364,13 @@ START_TEST(a_refusal_says_that_nobody_takes_it)
     struct stage s;
 
     stage_init(&s, at_high);
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L4);
+    open_at(&s, PRESSURE_L4);
     list_for_each (l, &s.c.w.router.deployments) {
         struct deployment *d = CONTAINER_OF(l, struct deployment, link);
 
         deployment_hold(d, "being restarted", s.c.w.now + 5 * SEC);
     }
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    ask(&s);
     cast_expect_failure(&s.c, ERRCODE_MEMORY_PRESSURE);
     ck_assert_ptr_nonnull(
         strstr(recording_sink_text(&s.c.sink), "; no other machine takes it now"));
@@ -374,10 +384,7 @@ START_TEST(who_is_not_served_there_comes_home)
 {
     struct stage s;
 
-    stage_init(&s, at_high);
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L2);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    stage_with_call(&s, PRESSURE_L2);
     act_fail(&s.c, s.cloud, ERRCODE_UPSTREAM_AUTH, 0);
     ck_assert_int_eq(s.c.call->spilled, SPILL_LEVEL);
     act_answer(&s.c, s.here);
@@ -398,9 +405,8 @@ START_TEST(retries_there_come_first)
         far[i] = cast_add(&s.c, i == 0 ? "far1" : "far2",
                           (struct role) {.group = "m", .is_remote = true});
     }
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L2);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    open_at(&s, PRESSURE_L2);
+    ask(&s);
 
     bool is_first = far[0]->sink != NULL;
 
@@ -417,10 +423,7 @@ START_TEST(home_may_be_closed)
 {
     struct stage s;
 
-    stage_init(&s, at_high);
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L4);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    stage_with_call(&s, PRESSURE_L4);
     while (s.cloud->sink) { /* it is tried again there */
         act_fail(&s.c, s.cloud, ERRCODE_UPSTREAM_UNREACHABLE, 0);
     }
@@ -436,10 +439,7 @@ START_TEST(who_has_no_patience_left_does_not_come_home)
 {
     struct stage s;
 
-    stage_init(&s, at_high);
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L2);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    stage_with_call(&s, PRESSURE_L2);
     s.c.w.now += 15 * SEC;
     act_fail(&s.c, s.cloud, ERRCODE_UPSTREAM_TIMEOUT, 0);
     cast_expect_failure(&s.c, ERRCODE_UPSTREAM_TIMEOUT);
@@ -459,9 +459,8 @@ START_TEST(what_fails_at_home_after_that)
     stage_init(&s, at_high);
     last = cast_add(&s.c, "last", (struct role) {.group = "last"});
     cast_fallback(&s.c, FALLBACK_GENERAL, "cloud", "last", NULL);
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L2);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    open_at(&s, PRESSURE_L2);
+    ask(&s);
     act_fail(&s.c, s.cloud, ERRCODE_UPSTREAM_AUTH, 0);
     act_fail(&s.c, s.here, ERRCODE_CONTEXT_LENGTH, 0);
     act_fail(&s.c, last, ERRCODE_UPSTREAM_AUTH, 0);
@@ -476,10 +475,7 @@ START_TEST(a_reload_changes_it)
 {
     struct stage s;
 
-    stage_init(&s, at_high);
-    cast_open(&s.c);
-    set_level(&s, PRESSURE_L2);
-    cast_ask(&s.c, of_class(CLASS_INTERACTIVE));
+    stage_with_call(&s, PRESSURE_L2);
     ck_assert_ptr_nonnull(s.cloud->sink);
     cast_plan(&s.c); /* the group is gone that it went to: it ends there */
     s.here = cast_add(&s.c, "new", (struct role) {.group = "m"});
@@ -499,8 +495,7 @@ START_TEST(no_memory_for_it)
         bool leaves = n > 1;
 
         stage_init(&s, at_high);
-        cast_open(&s.c);
-        set_level(&s, PRESSURE_L2);
+        open_at(&s, PRESSURE_L2);
         s.c.call = submit(&s.c.w, of_class(CLASS_INTERACTIVE), &s.c.sink);
         fail_allocation(n);
         run(&s.c.w);

@@ -1,6 +1,16 @@
 /* What a request's own limits mean for its attempts, its pauses, its place in the queue. */
 #include "call_cast.h"
 
+/* A cast of one, and a request that may take 5 s in all. */
+static struct request *limited(struct cast *c, struct actor **ret_actor)
+{
+    struct request *req = request("m", "r");
+
+    *ret_actor = cast_of_one(c);
+    req->routing.total_usec = 5 * SEC;
+    return req;
+}
+
 /* timeout covers all attempts and the pauses between them: each has what the others left. */
 START_TEST(a_timeout_of_the_request_is_one_for_all)
 {
@@ -32,14 +42,9 @@ END_TEST
 START_TEST(no_pause_goes_beyond_the_timeout_of_the_request)
 {
     struct cast c;
-    struct request *req = request("m", "r");
+    struct actor *a;
+    struct request *req = limited(&c, &a);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    req->routing.total_usec = 5 * SEC;
-    cast_open(&c);
     cast_ask(&c, req);
     for (unsigned i = 1; i <= 2; i++) {
         act_fail(&c, a, ERRCODE_UPSTREAM_RATE_LIMITED, 2 * SEC);
@@ -61,14 +66,9 @@ START_TEST(nobody_waits_beyond_the_timeout_of_the_request)
     for (int has_failed = 0; has_failed < 2; has_failed++) {
         struct cast c;
         struct recording_sink other;
-        struct request *req = request("m", "r");
+        struct actor *a;
+        struct request *req = limited(&c, &a);
 
-        cast_init(&c);
-
-        struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-        req->routing.total_usec = 5 * SEC;
-        cast_open(&c);
         if (has_failed) {
             cast_ask(&c, req);
             act_fail(&c, a, ERRCODE_UPSTREAM_RATE_LIMITED, SEC);
@@ -101,14 +101,9 @@ START_TEST(nothing_left_of_a_timeout_is_not_no_limit)
 {
     struct cast c;
     struct recording_sink other;
-    struct request *req = request("m", "r");
+    struct actor *a;
+    struct request *req = limited(&c, &a);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    req->routing.total_usec = 5 * SEC;
-    cast_open(&c);
     submit(&c.w, request("m", "other"), &other);
     run(&c.w);
     cast_ask(&c, req);
@@ -126,12 +121,8 @@ END_TEST
 START_TEST(a_limit_of_the_callers_own_says_nothing_of_the_server)
 {
     struct cast c;
+    struct actor *a = cast_of_one(&c);
 
-    cast_init(&c);
-
-    struct actor *a = cast_add(&c, "a", (struct role) {0});
-
-    cast_open(&c);
     for (int i = 0; i < 2 * HEALTH_FAILURES; i++) {
         struct request *req = request("m", "r");
 
