@@ -80,8 +80,9 @@ static int read_max_wait(const struct field *f, struct request *req)
 
 /*
  * What OpenAI's SDKs tell of themselves: which attempt it is, and how long they wait for bytes, in
- * seconds ("600.0", or "600"); who is expected to wait for half of that comes in, and who then does
- * wait for four fifths leaves, as the first byte takes its time as well. Not asked for, so what is not
+ * seconds ("600.0", or "600"); who is expected to wait for half of that comes in (admission_gate.c takes
+ * four fifths of what is told to it), and who then does wait for four fifths leaves, as the first byte
+ * takes its time as well. Not asked for, so what is not
  * understood is passed over.
  */
 static void read_stainless(const struct http1_header *header, struct request *req)
@@ -95,7 +96,7 @@ static void read_stainless(const struct http1_header *header, struct request *re
     } else if (str_is_nocase(header->name, "x-stainless-read-timeout") &&
                num_parse_double(header->value, &sec) == 0 && sec > 0 &&
                sec < MAX_WAIT_MSEC / 1000.0) {
-        lower(&req->max_wait_usec, (uint64_t) (sec * 1e6 / 2));
+        lower(&req->max_wait_usec, (uint64_t) (sec * 1e6 * 5 / 8));
         lower(&req->max_stay_usec, (uint64_t) (sec * 1e6 * 4 / 5));
     }
 }

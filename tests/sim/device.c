@@ -265,7 +265,7 @@ struct call *device_submit(struct device *d, const struct device_ask *ask, struc
     req->caller.has_uid = true;
     req->caller.uid = ask->uid;
     req->n_client_retries = ask->n_retries;
-    req->max_wait_usec = ask->read_timeout_usec / 2; /* as frontend/http_overrides.c has it */
+    req->max_wait_usec = ask->read_timeout_usec / 8 * 5; /* as frontend/http_overrides.c has it */
     req->max_stay_usec = ask->read_timeout_usec / 5 * 4;
     req->sampling.max_tokens = (uint32_t) ask->n_tokens;
     req->total_bytes = 500;

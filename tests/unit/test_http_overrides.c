@@ -73,6 +73,11 @@ START_TEST(waits_only_get_shorter)
     ck_assert_uint_eq(req->max_wait_usec, 2500 * USEC_PER_MSEC);
     ck_assert_uint_eq(req->max_stay_usec, 2500 * USEC_PER_MSEC);
     request_free(req);
+    HEADERS("x-stainless-read-timeout", "8.0");
+    req = overridden();
+    ck_assert_uint_eq(req->max_wait_usec, 5000 * USEC_PER_MSEC); /* of which 0.8: half */
+    ck_assert_uint_eq(req->max_stay_usec, 6400 * USEC_PER_MSEC);
+    request_free(req);
     HEADERS("x-stainless-read-timeout", "600", "X-Sluice-Max-Wait-MS", "0");
     req = overridden();
     ck_assert_uint_eq(req->max_wait_usec, 1); /* now, or not at all */
@@ -81,7 +86,7 @@ START_TEST(waits_only_get_shorter)
     HEADERS("x-sluice-max-wait-ms", "9000", "x-stainless-read-timeout", "5.0",
             "x-stainless-retry-count", "2");
     req = overridden();
-    ck_assert_uint_eq(req->max_wait_usec, 2500 * USEC_PER_MSEC);
+    ck_assert_uint_eq(req->max_wait_usec, 3125 * USEC_PER_MSEC);
     ck_assert_uint_eq(req->max_stay_usec, 4000 * USEC_PER_MSEC);
     ck_assert_uint_eq(req->n_client_retries, 2);
     request_free(req);
