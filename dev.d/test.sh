@@ -23,7 +23,7 @@ test_command() {
     fi
     need_python
     case $suite in
-    "" | all | e2e | python | compat) need_model_server ;;
+    "" | all | e2e | pressure | python | compat) need_model_server ;;
     esac
 
     FAILED=() SKIPPED=()

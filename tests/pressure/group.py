@@ -61,8 +61,12 @@ class Group:
 
     def enter(self) -> None:
         """Moves the calling process."""
+        self.take(os.getpid())
+
+    def take(self, pid: int) -> None:
+        """Moves a process; what it holds already stays with the group it came from."""
         for folder in self.folders:
-            (folder / "cgroup.procs").write_text(str(os.getpid()))
+            (folder / "cgroup.procs").write_text(str(pid))
 
     def stalled_usec(self) -> int:
         return int(self.pressure.read_text().split("total=")[1].split()[0])

@@ -16,7 +16,7 @@ import pytest
 from conftest_e2e import Env
 from generator import MIB, Generator
 from group import Group, NotPossible
-from testenv import nobody, paths
+from testenv import models, nobody, paths
 from testenv.daemon import Daemon
 from testenv.http import chat_body
 from testenv.waiting import eventually
@@ -78,7 +78,7 @@ def processes(wide: Group) -> Iterator[Callable[[int], Generator]]:
         g.close()
 
 
-def start(env: Env, group: Group, upstream: Any) -> Daemon:
+def start(env: Env, group: Group, deployment: dict[str, Any]) -> Daemon:
     """As nobody it must reach its program and its folder."""
     env.directory.chmod(0o711)
     pressure = {"enabled": True, "group": group.path}
@@ -86,16 +86,29 @@ def start(env: Env, group: Group, upstream: Any) -> Daemon:
     directory = env.directory / "hidden"
     directory.mkdir()
     os.chown(directory, nobody.UID, nobody.UID)
-    daemon = Daemon(directory, env.config({"m": upstream.deployment("a")}, {"pressure": pressure, "memory": memory}))
+    daemon = Daemon(directory, env.config({"m": deployment}, {"pressure": pressure, "memory": memory}))
     daemon.program = paths.copied(paths.SLUICED, env.directory)
     daemon.preexec = hide_processes
     env.daemons.append(daemon)
     return daemon.start()
 
 
-def taken(process: Generator) -> tuple[int, int]:
+def ask_and_learn(sluice: Daemon) -> int:
+    """Two calls, and what is learned by then, in bytes."""
+    for _ in range(2):
+        answer = sluice.post("/v1/chat/completions", chat_body())
+        assert answer.status == 200, answer
+
+    def learned() -> Any:
+        d = sluice.status().deployments[0]
+        return d if d.need_source == "learned-group" else None
+
+    return eventually(learned, "it is learned").need_bytes
+
+
+def taken(pid: int) -> tuple[int, int]:
     """RssAnon and RssFile, in bytes."""
-    rows = dict(line.split(":", 1) for line in Path(f"/proc/{process.process.pid}/status").read_text().splitlines())
+    rows = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return int(rows["RssAnon"].split()[0]) * 1024, int(rows["RssFile"].split()[0]) * 1024
 
 
@@ -105,17 +118,26 @@ def test_a_size_is_learned_of_a_server_that_is_hidden(env: Env, hidden: None, wi
     upstream = env.ollama()
     upstream.has, upstream.sizes = ["a"], {"a": FILE_MIB * MIB}
     upstream.on_load(lambda ex: held.append(processes(HELD_MIB)))
-    sluice = start(env, wide, upstream)
-    for _ in range(2):
-        answer = sluice.post("/v1/chat/completions", chat_body())
-        assert answer.status == 200, answer
-
-    def learned() -> Any:
-        d = sluice.status().deployments[0]
-        return d if d.need_source == "learned-group" else None
-
-    need = eventually(learned, "it is learned").need_bytes
-    anon, file = taken(held[0])
+    need = ask_and_learn(start(env, wide, upstream.deployment("a")))
+    anon, file = taken(held[0].process.pid)
     assert anon >= HELD_MIB * MIB
     # pages of its program that others have read before count for them
     assert anon - BESIDE_MIB * MIB <= need <= anon + file + BESIDE_MIB * MIB, (need / MIB, anon / MIB, file / MIB)
+
+
+def test_a_real_model(env: Env, hidden: None, wide: Group) -> None:
+    """Ollama's own runner, which is a process of its own, and what the server itself takes for the answers."""
+    directory = env.directory / "ollama"
+    directory.mkdir()
+    server = models.OllamaServer(models.components_or_end_test(), directory)
+    server.start()
+    try:
+        assert server.process
+        wide.take(server.process.pid)
+        need = ask_and_learn(start(env, wide, {"model": "ollama_chat/smollm2", "api_base": server.url, "num_thread": 1}))
+        runners = models.children_of(server.process.pid)
+        assert len(runners) == 1, runners
+        anon, file = taken(runners[0])
+        assert anon - BESIDE_MIB * MIB <= need <= anon + file + SERVER_MIB * MIB, (need / MIB, anon / MIB, file / MIB)
+    finally:
+        server.stop()

@@ -32,10 +32,21 @@ def somebody_elses_process():
         raise PermissionError("invisible")
 
 
+def servers_group():
+    """The group of another user's unit, as sizes of models are learned from it: who is in it (and its memory, where it is counted)."""
+    group = "/sys/fs/cgroup/system.slice/dbus.service"
+    pids = read(group + "/cgroup.procs").split()
+    if not pids or "0" in pids or os.path.exists("/proc/" + pids[0]):
+        raise PermissionError(f"processes {pids}")
+    if os.path.exists(group + "/memory.stat"):
+        read(group + "/memory.stat")
+
+
 FORBIDDEN = {
     "write /etc": lambda: write("/etc/sluice/x"),
     "write /usr": lambda: write("/usr/x"),
     "write /run": lambda: write("/run/sluice/x"),
+    "move a process": lambda: write("/sys/fs/cgroup/system.slice/dbus.service/cgroup.procs"),
     "read a home": lambda: read("/home/alice/note"),
     "read a key": lambda: read("/root/good.key"),
     "see other processes": somebody_elses_process,
@@ -55,6 +66,7 @@ FORBIDDEN = {
 ALLOWED = {
     "pressure": lambda: read("/proc/pressure/memory"),
     "memory": lambda: read("/proc/meminfo"),
+    "a server's group": servers_group,
     "private /tmp": lambda: write("/tmp/x"),
     "configuration": lambda: read("/etc/sluice/sluice.yaml"),
     "name": lambda: socket.getaddrinfo("models.test", 8001),
