@@ -81,6 +81,11 @@ static bool is_of_level(const struct deployment *d, const struct router_outlook 
            deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
 }
 
+static size_t least_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
 void admission_look_at_slots(const struct admission *a, const struct applicant *p,
                              uint64_t now_usec, struct wait_outlook *o)
 {
@@ -106,6 +111,12 @@ void admission_look_at_slots(const struct admission *a, const struct applicant *
             n_slots += n;
         }
     }
+    if (a->params.max_granted > 0) {
+        size_t most = a->params.max_granted;
+
+        o->n_free = (unsigned) least_of(o->n_free, most > a->n_granted ? most - a->n_granted : 0);
+        o->n_slots = (unsigned) least_of(o->n_slots, most);
+    }
     if (n_slots > 0) {
         uint64_t permille = above_usec * 1000 / (n_slots * SERVICE_SHARE_WINDOW_USEC);
 
@@ -113,10 +124,19 @@ void admission_look_at_slots(const struct admission *a, const struct applicant *
     }
 }
 
-static bool runs_for(const struct ticket *t, const struct applicant *p)
+/* Does the whole device serve one call at a time? Then all models take turns at that. */
+static bool is_one_line(const struct admission *a)
+{
+    return a->params.max_granted == 1;
+}
+
+static bool runs_for(const struct admission *a, const struct ticket *t, const struct applicant *p)
 {
     const struct model_group *g = p->group;
 
+    if (is_one_line(a)) {
+        return true;
+    }
     if (t->group == g) {
         return is_on_side(p, t);
     }
@@ -148,7 +168,7 @@ static void look_at_running(struct admission *a, const struct applicant *p, uint
         const struct ticket *t = ticket_of_link(l);
 
         a->n_steps++;
-        if (runs_for(t, p)) {
+        if (runs_for(a, t, p)) {
             o->residual_usec += rest_of(t, now_usec);
         }
     }
@@ -164,7 +184,7 @@ static uint64_t backlog_of(struct admission *a, const struct fair_lane *lane,
         const struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
 
         a->n_steps++;
-        if (t->group == p->group && is_on_side(p, t)) {
+        if (is_one_line(a) || (t->group == p->group && is_on_side(p, t))) {
             usec += t->expected_usec;
             ++*n;
         }
@@ -253,9 +273,10 @@ uint64_t admission_wait_for_model(struct admission *a, const struct applicant *p
             char text[ROUTER_MODEL_BYTES];
             struct str name = p->wish ? p->wish->name : STR_NONE;
 
-            usec = residency_wait(
-                a->router->residency, d,
-                name.ptr ? router_upstream_model(a->router, g, d, name, text) : NULL, now_usec);
+            usec =
+                residency_wait(a->router->residency, d,
+                               name.ptr ? router_upstream_model(a->router, g, d, name, text) : NULL,
+                               p->class, now_usec);
             least = usec < least ? usec : least;
         }
     }

@@ -197,11 +197,12 @@ const char *residency_describe(const struct residency *r, const struct deploymen
 
 /*
  * How long such a call would wait for the model at least: for what is left of its load, or the load
- * itself, and for levels at which none begins. 0: not at all, as far as is known; nor does the
- * first that asks for a model, as a load begins with somebody who waits for it.
+ * itself, for levels at which none begins, and for the turns of models that do not fit beside it. 0:
+ * not at all, as far as is known. The first that asks for a model waits for no load in the queue, as
+ * it begins with somebody who waits for it.
  */
 uint64_t residency_wait(const struct residency *r, const struct deployment *d, const char *name,
-                        uint64_t now_usec);
+                        enum call_class class, uint64_t now_usec);
 
 /* Is the model of such a call in its server's memory, as far as is known, or being loaded? */
 bool residency_is_there(const struct residency *r, const struct deployment *d, const char *name);

@@ -299,10 +299,10 @@ static uint64_t until_a_load(const struct residency *r, const struct residency_m
 }
 
 uint64_t residency_wait(const struct residency *r, const struct deployment *d, const char *name,
-                        uint64_t now_usec)
+                        enum call_class class, uint64_t now_usec)
 {
     const struct residency_model *m = known(r, d, name);
-    uint64_t before;
+    uint64_t before, turn, load;
 
     if (!m || !residency_has_budget(r, m)) {
         return 0;
@@ -318,7 +318,11 @@ uint64_t residency_wait(const struct residency *r, const struct deployment *d, c
     case RESIDENCY_DRAINING:
     case RESIDENCY_UNLOADING:
         before = until_a_load(r, m, now_usec);
-        return before > 0 || m->wants.n > 0 ? before + residency_need(r, m).load_usec : 0;
+        turn = residency_turn_usec(r, m, class, now_usec);
+        load = residency_need(r, m).load_usec;
+        return before > 0       ? (before > turn ? before : turn) + load
+               : m->wants.n > 0 ? turn + load
+                                : turn;
     }
     return 0;
 }

@@ -63,6 +63,13 @@ uint64_t residency_critical_bytes(const struct residency *r);
 /* May any load begin now, as far as the level and its recovery go? *ret_at (may be NULL): when. */
 bool residency_level_allows(const struct residency *r, uint64_t now_usec, uint64_t *ret_at);
 
+/*
+ * How long at least until a call of this class that asks now could begin a load of w: for the end of
+ * another load, and for those to go that are in its way. 0: not at all, as far as is known.
+ */
+uint64_t residency_turn_usec(const struct residency *r, const struct residency_model *w,
+                             enum call_class class, uint64_t now_usec);
+
 /* The model of this device that is being loaded, reserved or unloaded; NULL: none. */
 const struct residency_model *residency_moving(const struct residency *r);
 

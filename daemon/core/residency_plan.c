@@ -233,7 +233,7 @@ static bool is_before(const struct residency_model *a, const struct residency_mo
                                             : a->wants.since_usec < b->wants.since_usec;
 }
 
-static struct residency_model *whose_turn(struct residency *r)
+static struct residency_model *whose_turn(const struct residency *r)
 {
     struct residency_model *first = NULL;
 
@@ -412,6 +412,106 @@ static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_
         return true;
     }
     return false;
+}
+
+/* ---------------------------------------------------------------- when a turn would come */
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What is left of a load, as far as is known. */
+static uint64_t rest_of(const struct residency *r, const struct residency_model *m,
+                        uint64_t now_usec)
+{
+    uint64_t load = residency_need(r, m).load_usec;
+
+    return m->state == RESIDENCY_LOADING ? usec_since(load, usec_since(now_usec, m->since_usec))
+                                         : load;
+}
+
+/* The earliest moment at which m may go for w. What is left of answers is not known here. */
+static uint64_t may_go_at(const struct residency *r, const struct residency_model *m,
+                          const struct residency_model *w, uint64_t now_usec)
+{
+    uint64_t two = 2 * residency_need(r, w).load_usec;
+    uint64_t age = at_most(two > CONTEST_AGE_USEC ? two : CONTEST_AGE_USEC, half_wait(r, w));
+    uint64_t at = now_usec;
+
+    switch (m->state) {
+    case RESIDENCY_RESERVED:
+    case RESIDENCY_LOADING: /* and is there for as long again */
+        return usec_add(now_usec, rest_of(r, m, now_usec) + residency_need(r, m).load_usec);
+    case RESIDENCY_RESIDENT:
+        at = later(usec_add(m->resident_at_usec, hold_usec(r, m, w)), m->retry_unload_at_usec);
+        return m->wants.n > 0 && w->wants.class >= m->wants.class && !w->is_load_wanted
+                   ? later(at, usec_add(w->wants.since_usec, age))
+                   : at;
+    case RESIDENCY_DRAINING:
+    case RESIDENCY_UNLOADING:
+    case RESIDENCY_UNLOADED:
+    case RESIDENCY_FAILED:
+        break;
+    }
+    return at;
+}
+
+/* Is there room for w when all have gone that may by then? */
+static bool has_room_by(const struct residency *r, const struct residency_model *w,
+                        const struct residency_model *as, uint64_t at_usec, uint64_t now_usec)
+{
+    size_t n_left = residency_n_others(r, w);
+    uint64_t freed = r->freeing_bytes;
+
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = model_of(l);
+
+        if (m != w && residency_is_unloadable(r, m) && may_go_at(r, m, as, now_usec) <= at_usec) {
+            freed += later(residency_held(r, m), m->reserved_bytes);
+            n_left--;
+        }
+    }
+    return residency_fits_after(r, w, freed, n_left == 0);
+}
+
+/* Whose turn was taken is loaded again when the other one was, and was there for as long. */
+static uint64_t turn_of_another(const struct residency *r, const struct residency_model *w)
+{
+    const struct residency_model *x = whose_turn(r);
+
+    return x && x != w && !residency_fits(r, x) ? 2 * residency_need(r, x).load_usec : 0;
+}
+
+uint64_t residency_turn_usec(const struct residency *r, const struct residency_model *w,
+                             enum call_class class, uint64_t now_usec)
+{
+    const struct residency_model *moving = residency_moving(r);
+    uint64_t rest = moving && moving != w && moving->state != RESIDENCY_UNLOADING
+                        ? rest_of(r, moving, now_usec)
+                        : 0;
+    struct residency_model as = *w; /* as it would be with the call */
+    uint64_t best = USEC_NEVER;
+
+    if (residency_is_held(w)) {
+        return turn_of_another(r, w);
+    }
+    if (residency_fits(r, w)) {
+        return rest;
+    }
+    as.wants = w->wants.n > 0 ? w->wants : (struct residency_wants) {1, class, now_usec};
+    as.wants.class = class < as.wants.class ? class : as.wants.class;
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = model_of(l);
+        uint64_t at;
+
+        if (m == w || !residency_is_unloadable(r, m)) {
+            continue;
+        }
+        at = later(may_go_at(r, m, &as, now_usec), now_usec);
+        best = at < best && has_room_by(r, w, &as, at, now_usec) ? at : best;
+    }
+    return best == USEC_NEVER ? rest : later(rest, best - now_usec);
 }
 
 /* ---------------------------------------------------------------- the next thing */

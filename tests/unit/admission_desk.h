@@ -37,6 +37,7 @@ static inline void add_group_at(struct router_plan *plan, const char *name, unsi
     struct deployment *d = deployment_new(&(struct deployment_spec) {.id = name,
                                                                      .fingerprint = name,
                                                                      .provider = "mock",
+                                                                     .upstream_model = name,
                                                                      .slots = slots,
                                                                      .is_local = is_local},
                                           b);
