@@ -16,7 +16,7 @@
 #include "base/macros.h"
 #include "core/caller_table.h"
 #include "core/request.h"
-#include "core/routing.h"
+#include "core/router_policy.h"
 #include "core/spill.h"
 
 enum finding_kind {
@@ -68,7 +68,7 @@ struct config_deployment {
 
     uint64_t check_usec; /* time for a check of its server's health; 0: it is not checked */
 
-    /* who serves among the deployments of a group; see core/routing.h */
+    /* who serves among the deployments of a group; see core/router_policy.h */
     unsigned order;    /* the lowest first; 0: none given, which is behind all that have one */
     double weight;     /* of simple-shuffle: weight, else rpm, else tpm; 0 where none is given */
     uint64_t rpm, tpm; /* 0: none */
@@ -76,7 +76,7 @@ struct config_deployment {
         enforces_rates; /* rpm and tpm are limits (optional_pre_call_checks) and not only weights */
     struct config_names tags;
     bool is_local_only; /* tagged local_only: a call that it could serve never leaves the device */
-    int max_retries;    /* num_retries, max_retries; ROUTING_UNSET: as the group */
+    int max_retries;    /* num_retries, max_retries; FAIL_POLICY_UNSET: as the group */
     uint64_t cooldown_usec; /* cooldown_time; USEC_NEVER: as the router; 0: never cooled */
     bool drops_params; /* drop_params: what the provider cannot say is left out, else refused */
     /* additional_drop_params, never sent: names of members, and paths into them (wire/json_cut.h) */
@@ -111,7 +111,7 @@ struct config_fallback {
 /* model_group_retry_policy */
 struct config_group_policy {
     char *group; /* owned */
-    struct routing_policy retries;
+    struct fail_policy retries;
 };
 
 /* router_settings, and the same keys under litellm_settings; router_settings wins. */
@@ -119,11 +119,11 @@ struct config_routing {
     enum routing_strategy strategy;
     unsigned max_retries;      /* num_retries: attempts after the first, in each order level */
     uint64_t retry_after_usec; /* least wait before a retry */
-    struct routing_policy retries;
+    struct fail_policy retries;
     struct config_group_policy *group_policies; /* owned */
     size_t n_group_policies;
-    int allowed_fails; /* a minute; ROUTING_UNSET: the share of failures decides */
-    struct routing_policy allowed_fails_by_cause;
+    int allowed_fails; /* a minute; FAIL_POLICY_UNSET: the share of failures decides */
+    struct fail_policy allowed_fails_by_cause;
     uint64_t cooldown_usec;
     bool has_no_cooldowns;                            /* disable_cooldowns */
     struct config_fallback *fallbacks[_FALLBACK_MAX]; /* owned */

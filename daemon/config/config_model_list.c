@@ -101,7 +101,7 @@ static struct config_deployment *add_deployment(struct config_reader *r, const c
     }
     c->deployments[c->n_deployments] = (struct config_deployment) {
         .model_name = copy,
-        .max_retries = ROUTING_UNSET,
+        .max_retries = FAIL_POLICY_UNSET,
         .cooldown_usec = USEC_NEVER,
     };
     return &c->deployments[c->n_deployments++];

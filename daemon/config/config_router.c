@@ -138,7 +138,7 @@ static const struct {
 };
 
 /* "TimeoutErrorRetries" of suffix "Retries"; NULL: no such key. */
-static int *policy_slot(struct routing_policy *policy, const char *key, const char *suffix)
+static int *policy_slot(struct fail_policy *policy, const char *key, const char *suffix)
 {
     size_t n = strlen(key), n_suffix = strlen(suffix);
 
@@ -180,7 +180,7 @@ static void unknown_policy_key(struct config_reader *r, const struct config_node
 }
 
 static void read_policy(struct config_reader *r, const struct config_node *map, const char *suffix,
-                        uint64_t most, struct routing_policy *policy)
+                        uint64_t most, struct fail_policy *policy)
 {
     if (map->kind != NODE_MAP) {
         config_reader_error(r, map, false, "expected a map such as {TimeoutError%s: 3}, found %s",
@@ -230,7 +230,7 @@ static void read_group_policy(struct config_reader *r, const struct config_node 
     struct config_group_policy *policy = &grown[routing->n_group_policies++];
 
     *policy = (struct config_group_policy) {.group = name};
-    config_routing_unset(&policy->retries);
+    fail_policy_unset(&policy->retries);
     read_policy(r, group, "Retries", CONFIG_MAX_RETRIES, &policy->retries);
 }
 

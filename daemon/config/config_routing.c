@@ -10,26 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-void config_routing_unset(struct routing_policy *policy)
-{
-    for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
-        policy->by_cause[i] = ROUTING_UNSET;
-    }
-    policy->otherwise = ROUTING_UNSET;
-}
-
 void config_routing_init(struct config_routing *routing)
 {
     *routing = (struct config_routing) {
         .strategy = ROUTING_SHUFFLE,
         .max_retries = CONFIG_DEFAULT_RETRIES,
-        .allowed_fails = ROUTING_UNSET,
+        .allowed_fails = FAIL_POLICY_UNSET,
         .cooldown_usec = CONFIG_DEFAULT_COOLDOWN_USEC,
         .max_fallbacks = ROUTING_MAX_FALLBACKS,
         .tags_match_any = true,
     };
-    config_routing_unset(&routing->retries);
-    config_routing_unset(&routing->allowed_fails_by_cause);
+    fail_policy_unset(&routing->retries);
+    fail_policy_unset(&routing->allowed_fails_by_cause);
 }
 
 int config_names_add(struct config_names *names, const char *text)

@@ -12,8 +12,6 @@
 #define CONFIG_MAX_RETRIES       100
 #define CONFIG_MAX_ALLOWED_FAILS 1000000 /* of a minute */
 
-/* A policy that says nothing. */
-void config_routing_unset(struct routing_policy *policy);
 void config_routing_init(struct config_routing *routing);
 void config_routing_done(struct config_routing *routing); /* accepts a zeroed struct */
 

@@ -58,7 +58,7 @@ bool attempts_can_fall_back(const struct attempt_failure *f)
 static unsigned max_retries(const struct attempt_rules *rules)
 {
     unsigned n =
-        rules->of_request != ROUTING_UNSET ? (unsigned) rules->of_request : rules->of_config;
+        rules->of_request != FAIL_POLICY_UNSET ? (unsigned) rules->of_request : rules->of_config;
 
     return n < ATTEMPTS_MAX_RETRIES ? n : ATTEMPTS_MAX_RETRIES;
 }

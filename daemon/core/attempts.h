@@ -35,7 +35,7 @@
 #include <stdint.h>
 
 #include "core/request.h"
-#include "core/routing.h"
+#include "core/router_policy.h"
 
 /* Of one group and level; more may be asked for, and is not done. */
 #define ATTEMPTS_MAX_RETRIES 10
@@ -65,9 +65,9 @@ struct attempt_field {
 
 /* How many retries. */
 struct attempt_rules {
-    int of_request;     /* num_retries of the request, which wins; ROUTING_UNSET: says nothing */
-    unsigned of_config; /* router_retries() for this cause */
-    bool is_named;      /* that number is a policy's for just this cause */
+    int of_request; /* num_retries of the request, which wins; FAIL_POLICY_UNSET: says nothing */
+    unsigned of_config;        /* router_retries() for this cause */
+    bool is_named;             /* that number is a policy's for just this cause */
     uint64_t least_pause_usec; /* retry_after: before the same deployment is asked */
 };
 

@@ -461,12 +461,12 @@ static bool retry(struct call *call, struct model_group *group, const struct att
 /* Does a policy have a number for just this cause? */
 static bool is_named(const struct router_policy *policy, struct str group, enum fail_cause cause)
 {
-    const struct routing_policy *own = router_policy_retries(policy, group);
+    const struct fail_policy *own = router_policy_retries(policy, group);
 
     if (cause == _FAIL_CAUSE_MAX) {
         return false;
     }
-    if (own && own->by_cause[cause] != ROUTING_UNSET) {
+    if (own && own->by_cause[cause] != FAIL_POLICY_UNSET) {
         return own->by_cause[cause] > 0;
     }
     return policy->retries.by_cause[cause] > 0;
@@ -480,7 +480,7 @@ static struct attempt_rules rules_for(const struct call *call, const struct mode
     enum fail_cause cause = fail_cause_of(code);
 
     return (struct attempt_rules) {
-        .of_request = !routing->has_retries                         ? ROUTING_UNSET
+        .of_request = !routing->has_retries                         ? FAIL_POLICY_UNSET
                       : routing->max_retries > ATTEMPTS_MAX_RETRIES ? ATTEMPTS_MAX_RETRIES
                                                                     : (int) routing->max_retries,
         .of_config = cause == _FAIL_CAUSE_MAX ? 0 : router_retries(router, call->asked, d, cause),

@@ -63,12 +63,12 @@ static void turn_minute(struct cooldown *c, uint64_t now_usec)
 static bool exceeds_allowance(const struct cooldown *c, const struct cooldown_rules *rules,
                               enum fail_cause cause)
 {
-    int allowed = routing_policy_get(&rules->allowed_by_cause, cause);
+    int allowed = fail_policy_get(&rules->allowed_by_cause, cause);
 
-    if (allowed == ROUTING_UNSET) {
+    if (allowed == FAIL_POLICY_UNSET) {
         allowed = rules->allowed_fails;
     }
-    if (allowed == ROUTING_UNSET) {
+    if (allowed == FAIL_POLICY_UNSET) {
         allowed = COOLDOWN_DEFAULT_FAILS;
     }
     return c->n_failed > (unsigned) allowed;
@@ -76,11 +76,11 @@ static bool exceeds_allowance(const struct cooldown *c, const struct cooldown_ru
 
 static bool has_allowance(const struct cooldown_rules *rules)
 {
-    if (rules->allowed_fails != ROUTING_UNSET) {
+    if (rules->allowed_fails != FAIL_POLICY_UNSET) {
         return true;
     }
     for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
-        if (routing_policy_get(&rules->allowed_by_cause, (enum fail_cause) i) != ROUTING_UNSET) {
+        if (fail_policy_get(&rules->allowed_by_cause, (enum fail_cause) i) != FAIL_POLICY_UNSET) {
             return true;
         }
     }

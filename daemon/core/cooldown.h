@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 #include "base/macros.h"
-#include "core/routing.h"
+#include "core/fail_cause.h"
 
 #define COOLDOWN_MINUTE_USEC   (60 * UINT64_C(1000000))
 #define COOLDOWN_MIN_CALLS     5    /* DEFAULT_FAILURE_THRESHOLD_MINIMUM_REQUESTS */
@@ -34,8 +34,8 @@
 /* Of all deployments. All zero: a pause of no length, so none. */
 struct cooldown_rules {
     uint64_t cooldown_usec; /* 0: never */
-    int allowed_fails;      /* ROUTING_UNSET: none given */
-    struct routing_policy allowed_by_cause;
+    int allowed_fails;      /* FAIL_POLICY_UNSET: none given */
+    struct fail_policy allowed_by_cause;
     bool is_off; /* disable_cooldowns */
 };
 

@@ -15,7 +15,7 @@
 #include "base/clock.h"
 
 static const struct deployment_terms plain_terms = {
-    .max_retries = ROUTING_UNSET,
+    .max_retries = FAIL_POLICY_UNSET,
     .cooldown_usec = USEC_NEVER,
 };
 

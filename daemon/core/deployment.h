@@ -32,7 +32,7 @@ struct deployment_terms {
     size_t n_tags;
     bool is_local_only;        /* calls that it could serve never leave the device */
     bool is_hidden;            /* not listed */
-    int max_retries;           /* ROUTING_UNSET: as the router */
+    int max_retries;           /* FAIL_POLICY_UNSET: as the router */
     uint64_t cooldown_usec;    /* USEC_NEVER: as the router; 0: never cooled */
     uint64_t max_input_tokens; /* 0: not known */
 };

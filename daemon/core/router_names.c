@@ -303,13 +303,13 @@ const struct router_fallbacks *router_fallbacks(const struct router *r, enum fal
     return NULL;
 }
 
-static const struct routing_policy *retries_of(const struct router *r, struct str asked)
+static const struct fail_policy *retries_of(const struct router *r, struct str asked)
 {
     const struct model_group *g = find_group(r, asked);
     const struct str names[] = {asked, unalias(r, asked), g ? str_from(g->name) : STR_NONE};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const struct routing_policy *found =
+        const struct fail_policy *found =
             names[i].ptr ? router_policy_retries(&r->policy, names[i]) : NULL;
 
         if (found) {
@@ -322,12 +322,12 @@ static const struct routing_policy *retries_of(const struct router *r, struct st
 unsigned router_retries(const struct router *r, struct str asked, const struct deployment *d,
                         enum fail_cause cause)
 {
-    int n = routing_policy_get(retries_of(r, asked), cause);
+    int n = fail_policy_get(retries_of(r, asked), cause);
 
-    if (n == ROUTING_UNSET && d) {
+    if (n == FAIL_POLICY_UNSET && d) {
         n = d->terms->max_retries;
     }
-    return n == ROUTING_UNSET ? r->policy.max_retries : (unsigned) n;
+    return n == FAIL_POLICY_UNSET ? r->policy.max_retries : (unsigned) n;
 }
 
 /* ---------------------------------------------------------------- lists */

@@ -4,23 +4,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static void unset(struct routing_policy *policy)
-{
-    for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
-        policy->by_cause[i] = ROUTING_UNSET;
-    }
-    policy->otherwise = ROUTING_UNSET;
-}
-
 void router_policy_init(struct router_policy *policy)
 {
     *policy = (struct router_policy) {
         .strategy = ROUTING_SHUFFLE,
-        .cooldown = {.allowed_fails = ROUTING_UNSET},
+        .cooldown = {.allowed_fails = FAIL_POLICY_UNSET},
         .max_fallbacks = ROUTING_MAX_FALLBACKS,
     };
-    unset(&policy->retries);
-    unset(&policy->cooldown.allowed_by_cause);
+    fail_policy_unset(&policy->retries);
+    fail_policy_unset(&policy->cooldown.allowed_by_cause);
 }
 
 static void done_fallbacks(struct router_fallbacks *fallbacks)
@@ -88,7 +80,7 @@ int router_policy_add_fallbacks(struct router_policy *policy, enum fallback_kind
 }
 
 int router_policy_add_retries(struct router_policy *policy, const char *group,
-                              const struct routing_policy *retries)
+                              const struct fail_policy *retries)
 {
     size_t n = policy->n_group_retries;
     struct router_group_retries *grown = realloc(policy->group_retries, (n + 1) * sizeof *grown);
@@ -116,8 +108,8 @@ const struct router_fallbacks *router_policy_fallbacks(const struct router_polic
     return NULL;
 }
 
-const struct routing_policy *router_policy_retries(const struct router_policy *policy,
-                                                   struct str group)
+const struct fail_policy *router_policy_retries(const struct router_policy *policy,
+                                                struct str group)
 {
     for (size_t i = 0; i < policy->n_group_retries; i++) {
         if (str_is(group, policy->group_retries[i].group)) {

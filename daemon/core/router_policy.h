@@ -10,8 +10,25 @@
 #include "base/macros.h"
 #include "base/str.h"
 #include "core/cooldown.h"
-#include "core/routing.h"
+#include "core/fail_cause.h"
 #include "core/spill.h"
+
+/* Which of the deployments that could serve a call now serves it. */
+enum routing_strategy {
+    ROUTING_SHUFFLE, /* simple-shuffle: at random, by weight */
+    ROUTING_LEAST_BUSY,
+    ROUTING_LATENCY, /* the quickest of late, to its first word */
+};
+
+/* Which list of fallbacks an end of an attempt leads to. */
+enum fallback_kind {
+    FALLBACK_GENERAL,
+    FALLBACK_CONTEXT,        /* context_window_fallbacks: the prompt does not fit */
+    FALLBACK_CONTENT_POLICY, /* content_policy_fallbacks */
+    _FALLBACK_MAX,
+};
+
+#define ROUTING_MAX_FALLBACKS 5 /* LiteLLM's max_fallbacks */
 
 #define ROUTER_DEFAULT_TAG "default" /* of the deployments for calls without tags */
 #define ROUTER_ANY_GROUP   "*"       /* a list of fallbacks for those that have none */
@@ -25,7 +42,7 @@ struct router_fallbacks {
 
 struct router_group_retries {
     char *group; /* owned */
-    struct routing_policy retries;
+    struct fail_policy retries;
 };
 
 struct router_policy {
@@ -37,7 +54,7 @@ struct router_policy {
 
     unsigned max_retries;
     uint64_t retry_after_usec; /* least wait before a retry */
-    struct routing_policy retries;
+    struct fail_policy retries;
     struct router_group_retries *group_retries; /* owned; each in the place of retries */
     size_t n_group_retries;
 
@@ -55,12 +72,12 @@ void router_policy_done(struct router_policy *policy);
 int router_policy_add_fallbacks(struct router_policy *policy, enum fallback_kind kind,
                                 const char *group, char *const *targets, size_t n_targets) MUST_USE;
 int router_policy_add_retries(struct router_policy *policy, const char *group,
-                              const struct routing_policy *retries) MUST_USE;
+                              const struct fail_policy *retries) MUST_USE;
 
 /* The list of a kind that is made for exactly that group, or NULL. */
 const struct router_fallbacks *router_policy_fallbacks(const struct router_policy *policy,
                                                        enum fallback_kind kind, struct str group);
 
 /* The retries that are made for exactly that group, or NULL. */
-const struct routing_policy *router_policy_retries(const struct router_policy *policy,
-                                                   struct str group);
+const struct fail_policy *router_policy_retries(const struct router_policy *policy,
+                                                struct str group);

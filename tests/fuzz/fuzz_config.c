@@ -48,7 +48,7 @@ static void check_deployment(const struct config *c, size_t i)
     }
     assert(!d->info || json_check(str_from(d->info), &ignored) == 0);
     assert(d->off_reason || d->litellm_model);
-    assert(d->weight >= 0 && d->max_retries >= ROUTING_UNSET);
+    assert(d->weight >= 0 && d->max_retries >= FAIL_POLICY_UNSET);
     check_names(&d->tags);
     check_names(&d->dropped_params);
 }

@@ -130,7 +130,7 @@ static inline struct actor *cast_add(struct cast *c, const char *id, struct role
         role.terms.cooldown_usec = USEC_NEVER;
     }
     if (role.terms.max_retries == 0) {
-        role.terms.max_retries = ROUTING_UNSET;
+        role.terms.max_retries = FAIL_POLICY_UNSET;
     }
     d = deployment_new(&(struct deployment_spec) {.id = id,
                                                   .fingerprint = id,

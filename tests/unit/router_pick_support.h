@@ -12,7 +12,7 @@ static struct router_plan g_plan;
 /* What a test says of a deployment; where it says nothing of pauses, the router's hold. */
 static inline void set_terms(struct deployment *d, struct deployment_terms terms)
 {
-    terms.max_retries = ROUTING_UNSET;
+    terms.max_retries = FAIL_POLICY_UNSET;
     terms.cooldown_usec = terms.cooldown_usec ? terms.cooldown_usec : USEC_NEVER;
     plan_terms(d, terms);
 }

@@ -25,7 +25,7 @@ static struct situation *failed(enum errcode code)
 
     s = (struct situation) {
         .before = {.n = 1},
-        .rules = {.of_request = ROUTING_UNSET, .of_config = 2},
+        .rules = {.of_request = FAIL_POLICY_UNSET, .of_config = 2},
         .f = {.code = code, .was_asked = true},
         .deadline_at_usec = USEC_NEVER,
     };

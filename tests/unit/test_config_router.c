@@ -24,8 +24,8 @@ START_TEST(nothing_said_is_litellms_default)
     ck_assert_int_eq(r->strategy, ROUTING_SHUFFLE);
     ck_assert_uint_eq(r->max_retries, 2);
     ck_assert_uint_eq(r->retry_after_usec, 0);
-    ck_assert_int_eq(r->allowed_fails, ROUTING_UNSET);
-    ck_assert_int_eq(r->retries.otherwise, ROUTING_UNSET);
+    ck_assert_int_eq(r->allowed_fails, FAIL_POLICY_UNSET);
+    ck_assert_int_eq(r->retries.otherwise, FAIL_POLICY_UNSET);
     ck_assert_uint_eq(r->cooldown_usec, 5 * USEC_PER_SEC);
     ck_assert(!r->has_no_cooldowns && !r->has_tag_filter && r->tags_match_any);
     ck_assert_uint_eq(r->max_fallbacks, 5);
@@ -78,12 +78,12 @@ START_TEST(every_routing_key)
     ck_assert_uint_eq(r->retry_after_usec, 1500 * USEC_PER_MSEC);
     ck_assert_int_eq(r->retries.by_cause[FAIL_TIMEOUT], 1);
     ck_assert_int_eq(r->retries.by_cause[FAIL_RATE_LIMIT], 0);
-    ck_assert_int_eq(r->retries.by_cause[FAIL_AUTHENTICATION], ROUTING_UNSET);
+    ck_assert_int_eq(r->retries.by_cause[FAIL_AUTHENTICATION], FAIL_POLICY_UNSET);
     ck_assert_int_eq(r->retries.otherwise, 7);
     ck_assert_uint_eq(r->n_group_policies, 1);
     ck_assert_str_eq(r->group_policies[0].group, "small");
     ck_assert_int_eq(r->group_policies[0].retries.by_cause[FAIL_BAD_REQUEST], 9);
-    ck_assert_int_eq(r->group_policies[0].retries.by_cause[FAIL_TIMEOUT], ROUTING_UNSET);
+    ck_assert_int_eq(r->group_policies[0].retries.by_cause[FAIL_TIMEOUT], FAIL_POLICY_UNSET);
     ck_assert_int_eq(r->allowed_fails, 3);
     ck_assert_int_eq(r->allowed_fails_by_cause.by_cause[FAIL_SERVER], 20);
     ck_assert_uint_eq(r->cooldown_usec, 30 * USEC_PER_SEC);

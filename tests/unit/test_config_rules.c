@@ -21,7 +21,7 @@ START_TEST(nothing_said)
     ck_assert(d->weight == 0 && d->rpm == 0 && d->tpm == 0);
     ck_assert_uint_eq(d->tags.n_items, 0);
     ck_assert(!d->is_local_only && !d->drops_params);
-    ck_assert_int_eq(d->max_retries, ROUTING_UNSET);
+    ck_assert_int_eq(d->max_retries, FAIL_POLICY_UNSET);
     ck_assert_uint_eq(d->cooldown_usec, USEC_NEVER);
     ck_assert_uint_eq(d->headers.n_items, 0);
     ck_assert_uint_eq(d->body.n_items, 0);

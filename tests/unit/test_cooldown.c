@@ -5,7 +5,7 @@
 
 #define SEC  USEC_PER_SEC
 #define NOW  (1000 * SEC)
-#define NONE ROUTING_UNSET
+#define NONE FAIL_POLICY_UNSET
 
 static struct cooldown_rules g_rules;
 static struct cooldown g_cooldown;

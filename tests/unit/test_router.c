@@ -208,7 +208,7 @@ START_TEST(reload_changes_terms_and_keeps_what_is_known)
                                      .tags = tags,
                                      .n_tags = 2,
                                      .cooldown_usec = SEC,
-                                     .max_retries = ROUTING_UNSET};
+                                     .max_retries = FAIL_POLICY_UNSET};
 
     router_init(&r);
     struct deployment *d = add(&plan, "m", "d", 1);

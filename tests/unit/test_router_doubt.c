@@ -26,8 +26,9 @@ static struct deployment *with(const char *id, unsigned order, const struct back
 {
     struct deployment *d = add(&g_plan, "m", id, 1);
 
-    plan_terms(d, (struct deployment_terms) {
-                      .order = order, .max_retries = ROUTING_UNSET, .cooldown_usec = USEC_NEVER});
+    plan_terms(d, (struct deployment_terms) {.order = order,
+                                             .max_retries = FAIL_POLICY_UNSET,
+                                             .cooldown_usec = USEC_NEVER});
     if (ops) {
         d->backend->ops = ops;
     }

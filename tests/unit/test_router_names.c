@@ -295,19 +295,19 @@ START_TEST(fallbacks_are_found_by_name_alias_group_and_star)
 }
 END_TEST
 
-static void unset(struct routing_policy *policy)
+static void unset(struct fail_policy *policy)
 {
     for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
-        policy->by_cause[i] = ROUTING_UNSET;
+        policy->by_cause[i] = FAIL_POLICY_UNSET;
     }
-    policy->otherwise = ROUTING_UNSET;
+    policy->otherwise = FAIL_POLICY_UNSET;
 }
 
 START_TEST(retries_of_group_policy_deployment_router)
 {
     struct deployment_terms terms = {.max_retries = 7};
     struct router_plan plan = {0};
-    struct routing_policy strict;
+    struct fail_policy strict;
     struct router r;
 
     unset(&strict);
@@ -374,7 +374,7 @@ static void fill_policy_once(void)
 {
     char one[] = "one", two[] = "two";
     char *const targets[] = {one, two};
-    struct routing_policy retries;
+    struct fail_policy retries;
     struct router_policy policy;
 
     unset(&retries);

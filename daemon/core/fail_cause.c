@@ -1,11 +1,11 @@
 /*
- * See routing.h: the words of LiteLLM's router_settings. Owns nothing, decides nothing.
+ * See fail_cause.h. Owns nothing, decides nothing.
  *
  * The causes follow LiteLLM's classes of exceptions, as its exception_mapping_utils makes them from
  * what a server answers: 401 and 403, 408 and time-outs of its own, 429, a 400 that names the
  * content policy, any other 4xx, 404, any other 5xx with a connection that fails, 503.
  */
-#include "core/routing.h"
+#include "core/fail_cause.h"
 
 #include <assert.h>
 
@@ -42,9 +42,17 @@ enum fail_cause fail_cause_of(enum errcode code)
     return (enum fail_cause)(causes[code] - 1);
 }
 
-int routing_policy_get(const struct routing_policy *policy, enum fail_cause cause)
+void fail_policy_unset(struct fail_policy *policy)
 {
-    int own = cause < _FAIL_CAUSE_MAX ? policy->by_cause[cause] : ROUTING_UNSET;
+    for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
+        policy->by_cause[i] = FAIL_POLICY_UNSET;
+    }
+    policy->otherwise = FAIL_POLICY_UNSET;
+}
 
-    return own != ROUTING_UNSET ? own : policy->otherwise;
+int fail_policy_get(const struct fail_policy *policy, enum fail_cause cause)
+{
+    int own = cause < _FAIL_CAUSE_MAX ? policy->by_cause[cause] : FAIL_POLICY_UNSET;
+
+    return own != FAIL_POLICY_UNSET ? own : policy->otherwise;
 }

@@ -1,5 +1,5 @@
-/* The words of router_settings: causes of failures, and numbers for them. */
-#include "core/routing.h"
+/* Causes of failures, and policies: a number for each cause. */
+#include "core/fail_cause.h"
 #include "support.h"
 
 START_TEST(causes)
@@ -42,19 +42,17 @@ END_TEST
 
 START_TEST(a_number_for_each_cause)
 {
-    struct routing_policy policy;
+    struct fail_policy policy;
 
-    for (int i = 0; i < _FAIL_CAUSE_MAX; i++) {
-        policy.by_cause[i] = ROUTING_UNSET;
-    }
-    policy.otherwise = ROUTING_UNSET;
+    fail_policy_unset(&policy);
+    ck_assert_int_eq(fail_policy_get(&policy, FAIL_TIMEOUT), FAIL_POLICY_UNSET);
     policy.by_cause[FAIL_TIMEOUT] = 0;
-    ck_assert_int_eq(routing_policy_get(&policy, FAIL_TIMEOUT), 0);
-    ck_assert_int_eq(routing_policy_get(&policy, FAIL_SERVER), ROUTING_UNSET);
+    ck_assert_int_eq(fail_policy_get(&policy, FAIL_TIMEOUT), 0);
+    ck_assert_int_eq(fail_policy_get(&policy, FAIL_SERVER), FAIL_POLICY_UNSET);
     policy.otherwise = 4;
-    ck_assert_int_eq(routing_policy_get(&policy, FAIL_TIMEOUT), 0);
-    ck_assert_int_eq(routing_policy_get(&policy, FAIL_SERVER), 4);
-    ck_assert_int_eq(routing_policy_get(&policy, _FAIL_CAUSE_MAX), 4);
+    ck_assert_int_eq(fail_policy_get(&policy, FAIL_TIMEOUT), 0);
+    ck_assert_int_eq(fail_policy_get(&policy, FAIL_SERVER), 4);
+    ck_assert_int_eq(fail_policy_get(&policy, _FAIL_CAUSE_MAX), 4);
 }
 END_TEST
 
@@ -63,4 +61,4 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, causes);
     tcase_add_test(tc, a_number_for_each_cause);
 }
-TEST_MAIN("routing", add_tests)
+TEST_MAIN("fail_cause", add_tests)
