@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "core/residency.h"
 #include "core/router_catalog.h"
-#include "frontend/rpc_load.h"
+#include "frontend/rpc_status_load.h"
 #include "frontend/rpc_output.h"
 #include "proto/frame.h"
 #include "wire/rpc_msg.h"
@@ -292,14 +292,14 @@ static int encode_status(const struct frontends *f, bool with_times, uint64_t no
         .n_spilled_wait = f->stats->n_spilled[SPILL_PREDICTED_WAIT],
         .n_spilled_room = f->stats->n_spilled[SPILL_NO_ROOM],
     };
-    struct rpc_load *load = calloc(1, sizeof *load);
+    struct rpc_status_load *load = calloc(1, sizeof *load);
     int r = load ? 0 : -ENOMEM;
 
     arena_init(&rows.arena, ROWS_MAX_BYTES);
     r = r < 0 ? r : list_deployments(&rows, f->router);
     if (r == 0) {
         add_memory(f->pressure, with_times, why, &status);
-        rpc_load_add(f, with_times, now_usec, load, &status);
+        rpc_status_load_add(f, with_times, now_usec, load, &status);
         add_models(f->router->residency, &status);
         status.deployments = rows.items;
         status.n_deployments = rows.n;

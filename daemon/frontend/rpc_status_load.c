@@ -1,8 +1,8 @@
 /*
- * See rpc_load.h. Callers are named as the table of callers has them, and nothing of their requests
+ * See rpc_status_load.h. Callers are named as the table of callers has them, and nothing of their requests
  * is told: who may connect may see who else uses the device, as ps(1) shows it.
  */
-#include "frontend/rpc_load.h"
+#include "frontend/rpc_status_load.h"
 
 #include "base/clock.h"
 
@@ -10,7 +10,7 @@
 #define CALLER_RECENT_USEC (60 * USEC_PER_SEC)
 
 static void list_classes(const struct admission *a, bool with_times, uint64_t now_usec,
-                         struct rpc_load *load)
+                         struct rpc_status_load *load)
 {
     for (int c = 0; c < _CLASS_MAX; c++) {
         load->classes[c] = (struct rpc_class) {.name = call_class_name((enum call_class) c),
@@ -30,7 +30,7 @@ static void list_classes(const struct admission *a, bool with_times, uint64_t no
 }
 
 static void list_callers(const struct admission *a, bool with_times, uint64_t now_usec,
-                         struct rpc_load *load)
+                         struct rpc_status_load *load)
 {
     for (size_t i = 0; i < CALLER_MAX; i++) {
         const struct caller_entry *c = &a->callers.entries[i];
@@ -54,8 +54,8 @@ static void list_callers(const struct admission *a, bool with_times, uint64_t no
     }
 }
 
-void rpc_load_add(const struct frontends *f, bool with_times, uint64_t now_usec,
-                  struct rpc_load *load, struct rpc_status *status)
+void rpc_status_load_add(const struct frontends *f, bool with_times, uint64_t now_usec,
+                         struct rpc_status_load *load, struct rpc_status *status)
 {
     list_classes(f->admission, with_times, now_usec, load);
     list_callers(f->admission, with_times, now_usec, load);
