@@ -70,6 +70,15 @@ def test_what_happened_before_and_after_does_not_count() -> None:
     assert found["refused_msec"] == {"p50": 2.0, "p99": 2.0}
 
 
+def test_the_time_that_good_answers_took() -> None:
+    half = intent(205, 205, first=209, end=211, n=2)  # its second token comes after the window
+    lost = intent(120, 120, first=126)  # too late
+    assert figures.good_seconds([half, lost], WINDOW, tokens_per_sec=10.0, prompt_sec=3.0) == pytest.approx(0.1 + 1.5)
+    capacity = overload.Capacity(tokens_per_sec=40.0, intents_per_sec=1.0, speed=80.0)
+    assert capacity.prompt_sec(80.0) == pytest.approx(0.5)  # 40 tokens take half of the second
+    assert capacity.prompt_sec(40.0) == pytest.approx(1.0)
+
+
 def test_a_share_is_no_more_than_all_and_of_nothing_none() -> None:
     early = [intent(105, 105, 111, first=112), intent(106, 106, 111, first=113)]
     found = figures.summary([*early, intent(150, 150, first=151)], WINDOW, 1.0, 0)
@@ -117,7 +126,7 @@ def test_arrivals_follow_from_the_seed() -> None:
 
 def test_the_report_takes_runs_with_nothing_in_them() -> None:
     run = figures.summary([], WINDOW, 1.0, 0)
-    run |= {"load": 2.0, "target": "nginx", "recovery_sec": None, "callers": {}}
+    run |= {"load": 2.0, "time_share": 0.5, "target": "nginx", "recovery_sec": None, "callers": {}}
     run["capacity_tokens_per_sec"] = [100.0, 80.0, 90.0]
     table = report.table({"seed": 1}, [run, {**run, "load": None, "callers": {"hog": figures.callers([intent(120, 120)], WINDOW)[""]}}])
     heads = [line for line in table.splitlines() if line.startswith("| load | target | good")]

@@ -52,6 +52,16 @@ def good_tokens(intents: Iterable[Intent], from_at: float, to_at: float) -> int:
     return sum(sum(from_at <= at < to_at for at in i.token_at) for i in intents if i.is_good)
 
 
+def good_seconds(intents: Iterable[Intent], window: Window, tokens_per_sec: float, prompt_sec: float) -> float:
+    """Of the model's time, those that good intents took in the window: their tokens while it generates, and their prompts."""
+    total = 0.0
+    for i in intents:
+        if i.is_good:
+            inside = sum(window.has(at) for at in i.token_at)
+            total += inside / tokens_per_sec + prompt_sec * inside / len(i.token_at)
+    return total
+
+
 def _class(intents: list[Intent], window: Window) -> dict[str, Any]:
     born = sum(window.has(i.born_at) for i in intents)
     ended = [i for i in intents if window.has(i.end_at)]

@@ -71,6 +71,11 @@ class Capacity:
         """Tokens per second, had the model been that fast."""
         return self.tokens_per_sec * speed / self.speed
 
+    def prompt_sec(self, speed: float) -> float:
+        """What an answer takes beside its tokens, had the model been that fast."""
+        tokens = self.tokens_per_sec / self.intents_per_sec
+        return tokens * (1 / self.at(speed) - 1 / speed)
+
 
 def arrivals(rng: random.Random, rate: float, seconds: float, caller: str = "", only: Optional[Kind] = None) -> list[Intent]:
     """A Poisson process; born_at counts from 0."""
@@ -154,7 +159,7 @@ class Bench:
         self.ollama.load(MODEL, self.model_cpu)
         after = await self.capacity(only)
         # what it could have done at the speed that it had while the load was on
-        speed = result.pop("speed") or before.speed
+        speed = result.pop("speed")
         during = (before.at(speed) + after.at(speed)) / 2
         result["capacity_share"] *= before.tokens_per_sec / during
         row = {"target": name, "version": rival.version(), "load": load}
@@ -199,7 +204,9 @@ class Bench:
         recovery = await self.recovery(client, window.end_at)
         await cancelled(tasks)
         result = figures.summary(intents, window, capacity.tokens_per_sec, did.generated)
-        result["speed"] = did.tokens_per_sec
+        speed = result["speed"] = did.tokens_per_sec or capacity.speed
+        spent = figures.good_seconds(intents, window, speed, max(0.0, capacity.prompt_sec(speed)))
+        result["time_share"] = spent / (window.end_at - window.warm_at)
         result["recovery_sec"] = recovery
         result["callers"] = figures.callers(intents, window)
         if self.args.json:
