@@ -50,13 +50,23 @@ static bool find_row(const sluice_call *models, size_t row, size_t *ret)
     return false;
 }
 
-static const char *mib(uint64_t bytes, char *out, size_t size)
+/* before: "", or "~" of what nobody has seen or said. */
+static const char *mib(const char *before, uint64_t bytes, char *out, size_t size)
 {
     if (bytes == 0) {
         return "-";
     }
-    (void) snprintf(out, size, "%llu MiB", (unsigned long long) (bytes >> 20));
+    (void) snprintf(out, size, "%s%llu MiB", before, (unsigned long long) (bytes >> 20));
     return out;
+}
+
+static const char *need_of(size_t row, char *out, size_t size)
+{
+    const char *source = sluice_call_row_text(status, row, SLUICE_FIELD_NEED_SOURCE);
+    bool is_guess = strcmp(source, "computed") == 0 || strcmp(source, "reported") == 0;
+
+    return mib(is_guess ? "~" : "", sluice_call_row_number(status, row, SLUICE_FIELD_NEED_BYTES),
+               out, size);
 }
 
 /* In words of at most 10 characters. */
@@ -82,9 +92,8 @@ static void print_rest(const sluice_call *call, size_t row)
     }
     (void) printf(
         "%-9s  %-9s  %-9s  %-7s  ", available,
-        mib(sluice_call_row_number(status, at, SLUICE_FIELD_FILE_BYTES), size, sizeof(size)),
-        mib(sluice_call_row_number(status, at, SLUICE_FIELD_NEED_BYTES), need, sizeof(need)),
-        text_of(at, SLUICE_FIELD_FITS));
+        mib("", sluice_call_row_number(status, at, SLUICE_FIELD_FILE_BYTES), size, sizeof(size)),
+        need_of(at, need, sizeof(need)), text_of(at, SLUICE_FIELD_FITS));
     term_print(stdout, text_of(at, SLUICE_FIELD_MEMORY_STATE));
 }
 

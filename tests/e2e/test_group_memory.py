@@ -64,7 +64,7 @@ def test_a_load_teaches_and_the_answers_after_it(env, is_v1: bool) -> None:
     assert chat(hidden.sluice, "a").status == 200
     hidden.learns("a", 570)
     shown = run(hidden.sluice, "models").stdout.decode()
-    assert "570" in shown and "resident" in shown, shown
+    assert " 570 MiB" in shown and "resident" in shown, shown
     assert b'"need_source":"learned-group"' in run(hidden.sluice, "models", "--json").stdout.replace(b": ", b":")
 
 

@@ -114,7 +114,7 @@ def test_models_tells_of_memory(env) -> None:
     shown = run(sluice, "models").stdout.decode().splitlines()
     assert shown[0].split() == ["MODEL", "PROVIDER", "AVAILABLE", "SIZE", "NEED", "FITS", "MEMORY"]
     rows = {line.split()[0]: line for line in shown[1:]}
-    assert "454 MiB" in rows["a"] and "699 MiB" in rows["a"] and "now" in rows["a"] and rows["a"].endswith("unloaded")
+    assert "454 MiB" in rows["a"] and " ~699 MiB" in rows["a"] and "now" in rows["a"] and rows["a"].endswith("unloaded")
     assert "never" in rows["huge"] and max(len(line) for line in shown) <= 80
     assert rows["o"].split()[2:] == ["1", "of", "1", "-", "-", "-", "-"]
     told = {m["name"]: m for m in json.loads(run(sluice, "models", "--json").stdout)["models"]}
