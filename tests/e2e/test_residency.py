@@ -427,6 +427,31 @@ def test_what_was_learned_outlives_a_restart(env) -> None:
     assert kept[0] == "sluice-footprints 2" and kept[1].startswith("a ")
 
 
+@pytest.mark.parametrize("size", [0, -1, 1, 1 << 41, (1 << 63) - 1, 1 << 63, 1 << 70, 1e300, "5", None], ids=repr)
+def test_a_server_that_lies_about_what_it_holds(env, size: Any) -> None:
+    """What it says of a size in memory is no reason to refuse, and none to load too much."""
+    device, upstream, sluice = start(env, {"a": 800, "b": 900})
+    upstream.on_list(lambda ex: ex.whole(200, {"models": [{"name": f"{m}:latest", "size": size, "size_vram": 0} for m in upstream.loaded]}))
+    for model in ("a", "b", "a", "b"):
+        answer = chat(sluice, model)
+        assert answer.status == 200, answer
+    assert device.least >= RESERVE, "they were in memory together"
+    needs = {d.upstream_model: d.need_bytes >> 20 for d in sluice.status().deployments}
+    assert 790 <= needs["a"] <= 800 and 890 <= needs["b"] <= 900, needs
+
+
+@pytest.mark.parametrize(("size", "status"), [(0, 200), (-1, 200), (1, 200), (1 << 62, 422), (1 << 70, 200), ("5", 200)], ids=repr)
+def test_a_server_that_lies_about_its_files(env, size: Any, status: int) -> None:
+    """Too much is refused with the numbers, by its own word; what is no number says nothing."""
+    device, upstream, sluice = start(env, {"a": 800})
+    upstream.on_tags(lambda ex: ex.whole(200, {"models": [{"name": "a:latest", "size": size}]}))
+    answer = chat(sluice, "a")
+    assert answer.status == status, answer
+    if status == 422:
+        assert answer.error["code"] == "model_exceeds_device"
+    assert chat(sluice, "a").status == status
+
+
 LINE = "a 4096 1 734003200 0 0 1000000 3 20000"  # 700 MiB
 
 
