@@ -43,7 +43,9 @@ struct driver_job {
     struct unload_sink unload;
     struct memory_job *memory_job; /* one of the two, or neither once it is told */
     struct unload_job *unload_job;
-    char *server, *name; /* owned */
+    struct unload_job handle;  /* of who asked for the unload; NULL: residency itself */
+    struct unload_sink *asker; /* borrowed */
+    char *server, *name;       /* owned */
 };
 
 /* ---------------------------------------------------------------- the device */
@@ -241,6 +243,7 @@ static void on_unloaded(struct unload_sink *sink, const struct unload_result *re
     struct driver_job *job = CONTAINER_OF(sink, struct driver_job, unload);
     struct residency_driver *d = job->driver;
     struct residency_model *m = model_of(d, job);
+    struct unload_sink *asker = TAKE(job->asker);
     bool is_gone = result->code == ERRCODE_NONE;
 
     if (m && !is_gone) {
@@ -250,6 +253,9 @@ static void on_unloaded(struct unload_sink *sink, const struct unload_result *re
         residency_unloaded(&d->residency, m, is_gone, clock_now_usec());
     }
     job_end(job);
+    if (asker) {
+        asker->on_unloaded(asker, result);
+    }
 }
 
 static struct driver_job *job_new(struct residency_driver *d, const struct residency_action *action)
@@ -289,6 +295,74 @@ static int start_job(struct driver_job *job, struct backend *b, bool makes_embed
         break;
     }
     return -EINVAL;
+}
+
+/* ---------------------------------------------------------------- an unload that somebody asks for */
+
+static void forget_asker(struct unload_job *handle)
+{
+    CONTAINER_OF(handle, struct driver_job, handle)->asker = NULL;
+}
+
+/* The unload of the model that is under way; NULL: none. */
+static struct driver_job *unload_of(const struct residency_driver *d,
+                                    const struct residency_model *m)
+{
+    list_for_each (l, &d->jobs) {
+        struct driver_job *job = CONTAINER_OF(l, struct driver_job, link);
+
+        if (job->verb == RESIDENCY_UNLOAD && strcmp(job->server, m->server) == 0 &&
+            strcmp(job->name, m->name) == 0) {
+            return job;
+        }
+    }
+    return NULL;
+}
+
+static int begin_unload(struct residency_driver *d, struct residency_model *m,
+                        struct driver_job **ret_job)
+{
+    const struct residency_action action = {.verb = RESIDENCY_UNLOAD, .model = m};
+    struct deployment *one = deployment_for(d, m->server, m->name);
+    struct driver_job *job = one ? job_new(d, &action) : NULL;
+    uint64_t now = clock_now_usec();
+    int r = one ? -ENOMEM : -ENOENT;
+
+    if (!job) {
+        return r;
+    }
+    r = start_job(job, one->backend, false);
+    if (r < 0) {
+        job_free(job);
+        return r;
+    }
+    residency_unload_began(m, now);
+    *ret_job = job;
+    return 0;
+}
+
+int residency_driver_unload(struct residency_driver *d, const struct deployment *of,
+                            const char *name, struct unload_sink *sink, struct unload_job **ret_job)
+{
+    struct residency_model *m = residency_of(&d->residency, of, name);
+    struct driver_job *job = m ? unload_of(d, m) : NULL;
+    int r = 0;
+
+    if (!m) {
+        return -EOPNOTSUPP;
+    }
+    if (job && job->asker) {
+        return -EBUSY;
+    }
+    r = job ? 0 : begin_unload(d, m, &job);
+    if (r < 0) {
+        return r;
+    }
+    job->handle.cancel = forget_asker;
+    job->asker = sink;
+    *ret_job = &job->handle;
+    d->on_change(d->ctx);
+    return 0;
 }
 
 /* Nobody could be asked: as if the answer had been nothing. */

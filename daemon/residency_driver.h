@@ -42,4 +42,14 @@ void residency_driver_end_run(struct residency_driver *d, uint64_t now_usec);
 /* For each sample of the pressure: what it must not take for memory that runs out. */
 struct pressure_claims residency_driver_claims(const struct residency_driver *d, uint64_t now_usec);
 
+/*
+ * Frees the model that of serves (name: as in residency_of()), whoever uses it, in the way of residency:
+ * no load begins beside it, and it is looked whether the model has gone. One under way is joined. 0: sink
+ * is told after that, unless *ret_job is cancelled, which lets the unload go on. -EBUSY: somebody waits
+ * for it already; -EOPNOTSUPP: its server keeps no models; -errno.
+ */
+int residency_driver_unload(struct residency_driver *d, const struct deployment *of,
+                            const char *name, struct unload_sink *sink,
+                            struct unload_job **ret_job) MUST_USE;
+
 void residency_driver_set_level(struct residency_driver *d, unsigned level, uint64_t now_usec);

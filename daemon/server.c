@@ -412,7 +412,7 @@ static int init_modules(struct server *s, struct config *config)
     quota_init(&s->quota);
     registry_init(&s->registry, &s->admission, &s->router, &s->stats, &hooks);
     s->registry.quota = &s->quota;
-    server_guards_init(&s->guards, s->event, &s->router, &s->registry, want_run, s);
+    server_guards_init(&s->guards, s->event, &s->router, &s->registry, &s->residency, want_run, s);
     upstream_hooks.on_stuck = on_stuck;
     upstream_hooks.on_checked = on_checked;
     s->config = config;

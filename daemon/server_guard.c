@@ -191,11 +191,11 @@ static void unload(struct server_guard *s, uint64_t now_usec)
     int r = -EOPNOTSUPP;
 
     /* of a server elsewhere others may hold more than is known here */
-    if (d && d->is_local && d->backend && d->backend->ops->unload) {
+    if (d && d->is_local && d->backend && d->backend->memory) {
         write_hung(s, d);
         deployment_hold(d, WHY_UNLOADING, s->state.until_usec);
-        r = d->backend->ops->unload(d->backend, s->model[0] ? s->model : NULL, &s->unloaded,
-                                    &s->unload);
+        r = residency_driver_unload(s->owner->residency, d, s->model[0] ? s->model : NULL,
+                                    &s->unloaded, &s->unload);
     }
     if (r < 0) {
         act(s, hang_guard_unloaded(&s->state, false, now_usec), now_usec);
@@ -334,10 +334,15 @@ static struct server_guard *guard_of(struct server_guards *g, const char *api_ba
 }
 
 void server_guards_init(struct server_guards *g, sd_event *event, struct router *router,
-                        struct call_registry *registry, void (*on_work)(void *ctx), void *ctx)
+                        struct call_registry *registry, struct residency_driver *residency,
+                        void (*on_work)(void *ctx), void *ctx)
 {
-    *g = (struct server_guards) {
-        .event = event, .router = router, .registry = registry, .on_work = on_work, .ctx = ctx};
+    *g = (struct server_guards) {.event = event,
+                                 .router = router,
+                                 .registry = registry,
+                                 .residency = residency,
+                                 .on_work = on_work,
+                                 .ctx = ctx};
     list_init(&g->guards);
 }
 

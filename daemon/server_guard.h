@@ -1,8 +1,9 @@
 #pragma once
 /*
  * Model servers that hang, and what is done about them: the deployment is taken out of rotation, its
- * model is unloaded, and where that does not help and the configuration names a unit
- * (sluice.upstreams.URL.restart_unit), that is restarted. What is decided when is core/hang_guard.h.
+ * model is unloaded in residency's way (confirmed, and no load beside it), and where that does not
+ * help and the configuration names a unit (sluice.upstreams.URL.restart_unit), that is restarted. What
+ * is decided when is core/hang_guard.h.
  */
 #include <systemd/sd-event.h>
 
@@ -10,11 +11,13 @@
 #include "base/macros.h"
 #include "core/call.h"
 #include "core/router.h"
+#include "residency_driver.h"
 
 struct server_guards {
-    sd_event *event; /* borrowed, as the next two */
+    sd_event *event; /* borrowed, as the next three */
     struct router *router;
     struct call_registry *registry;
+    struct residency_driver *residency;
     void (*on_work)(void *ctx); /* server_guards_turn() is wanted, and what waits may run */
     void *ctx;
     struct list guards; /* server_guard.link: of servers that ever hung, or have a unit */
@@ -28,7 +31,8 @@ struct server_unit {
 };
 
 void server_guards_init(struct server_guards *g, sd_event *event, struct router *router,
-                        struct call_registry *registry, void (*on_work)(void *ctx), void *ctx);
+                        struct call_registry *registry, struct residency_driver *residency,
+                        void (*on_work)(void *ctx), void *ctx);
 void server_guards_done(struct server_guards *g); /* accepts a zeroed struct */
 
 /*

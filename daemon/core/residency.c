@@ -434,6 +434,13 @@ bool residency_load_ended(struct residency *r, struct residency_model *m, enum r
 
 /* ---------------------------------------------------------------- unloads */
 
+void residency_unload_began(struct residency_model *m, uint64_t now_usec)
+{
+    if (m->state == RESIDENCY_RESIDENT || m->state == RESIDENCY_DRAINING) {
+        residency_set_state(m, RESIDENCY_UNLOADING, now_usec);
+    }
+}
+
 void residency_unloaded(struct residency *r, struct residency_model *m, bool is_gone,
                         uint64_t now_usec)
 {

@@ -323,6 +323,9 @@ enum residency_load {
 bool residency_load_ended(struct residency *r, struct residency_model *m, enum residency_load how,
                           uint64_t now_usec);
 
+/* Its server was told to free it, though residency_next() did not say so: it hangs. */
+void residency_unload_began(struct residency_model *m, uint64_t now_usec);
+
 /* is_gone: its server does not list it any more. Else it was asked, and still has it, or cannot say. */
 void residency_unloaded(struct residency *r, struct residency_model *m, bool is_gone,
                         uint64_t now_usec);

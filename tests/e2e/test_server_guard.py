@@ -42,6 +42,7 @@ def test_what_hangs_is_unloaded(env, ollama: Upstream) -> None:
     hang(sluice, ollama)
     ollama.wait_request(1, "unload")
     assert "hangs, and is being unloaded" in row(sluice).unavailable_reason
+    assert row(sluice).memory_state == "unloading", "in the way in which all models are"
     refused = sluice.post(CHAT, chat_body())
     assert (refused.status, refused.error["code"]) == (503, "upstream_breaker_open")
     assert refused.header("retry-after")
@@ -52,6 +53,8 @@ def test_what_hangs_is_unloaded(env, ollama: Upstream) -> None:
     assert hung["SLUICE_DEPLOYMENT"] == row(sluice).id
     wait_event(sluice, "model_evicted")
     assert not ollama.loaded
+    eventually(lambda: row(sluice).memory_state == "unloaded" and sluice.status().model_unloads == 1, "it is confirmed")
+    assert len(ollama.requests("unload")) == 1
     ollama.always(*say("Hello"))
     eventually(lambda: sluice.post(CHAT, chat_body()).status == 200, "it answers again", 20)
     assert not events(sluice, "unit_not_restarted")
@@ -107,6 +110,7 @@ def test_unloading_does_not_help_and_nobody_restarts_it(env, ollama: Upstream) -
     assert told["SLUICE_UNIT"] == "sluice-test-nobody.service"
     assert told["SLUICE_CALLS_CUT"] == "0" and told["SLUICE_REASON"].startswith("the service manager cannot be asked over D-Bus: ")
     assert int(told["SLUICE_NOT_BEFORE_USEC"]) > 290e6
+    assert sluice.status().unloads_stuck == 1 and row(sluice).memory_state == "resident"
     ollama.always(*say("Hello"))
     eventually(lambda: sluice.post(CHAT, chat_body()).status == 200, "it answers again", 20)
     assert row(sluice).available

@@ -105,8 +105,34 @@ START_TEST(a_lost_server_holds_nothing)
 }
 END_TEST
 
+/* One that hangs is freed while calls still hold its slots; nothing else begins beside that. */
+START_TEST(one_that_hangs_is_unloaded_in_use)
+{
+    for (int goes = 0; goes < 2; goes++) {
+        struct deployment *d;
+
+        load("a", SEC);
+        d = call("a");
+        ck_assert_ptr_nonnull(d);
+        residency_unload_began(model("a"), g_now);
+        assert_state("a", RESIDENCY_UNLOADING);
+        ck_assert_ptr_null(call("a"));
+        ck_assert_ptr_null(call("c")); /* would fit beside it */
+        residency_unloaded(&g_r, model("a"), goes, g_now);
+        assert_state("a", goes ? RESIDENCY_UNLOADED : RESIDENCY_RESIDENT);
+        residency_unload_began(model("c"), g_now);
+        assert_state("c", RESIDENCY_UNLOADED); /* it was not there */
+        release(d);
+        g_now += 100 * SEC;
+    }
+    ck_assert_uint_eq(g_r.n_evictions, 1);
+    ck_assert_uint_eq(g_r.n_stuck, 1);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, one_that_hangs_is_unloaded_in_use);
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_killed_load_is_quarantined);
     tcase_add_test(tc, one_failure_may_be_chance);
