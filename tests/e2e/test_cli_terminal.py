@@ -49,21 +49,6 @@ def test_terminal_counts_the_seconds_until_the_first_word(env) -> None:
     assert upstream.wait_request().peer_left.wait(10)
 
 
-def test_terminal_shows_what_embeddings_wait_for(env) -> None:
-    upstream = env.openai()
-    sluice = env.start({"m": upstream.deployment()})
-    gate = Gate()
-    upstream.next(wait_for(gate), *say("x"))
-    with sluice.rpc() as rpc:
-        rpc.stream("Chat", rpc.chat_request("m"))
-        upstream.wait_request()
-        t = terminal(env, sluice, "embed", "-m", "m", "a", "bbb")
-        t.wait_for("position 1")
-        gate.open()
-        assert t.wait_exit() == OK
-    assert "[1,97,0.5,-0.25]" in t.screen and "cosine similarity" in t.screen
-
-
 def test_summary_in_a_pipe_where_it_is_wanted(env) -> None:
     upstream = env.openai()
     sluice = env.start({"m": upstream.deployment()})
@@ -74,7 +59,15 @@ def test_summary_in_a_pipe_where_it_is_wanted(env) -> None:
         assert result.stderr.count(b"\n") == 1 and b"\x1b" not in result.stderr
 
 
-def test_terminal_shows_the_queue(env) -> None:
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("chat", "-m", "m", "x"), ["Hello world"]),
+        (("embed", "-m", "m", "a", "bbb"), ["[1,97,0.5,-0.25]", "cosine similarity"]),
+    ],
+    ids=["chat", "embed"],
+)
+def test_terminal_shows_the_queue(env, words: tuple[str, ...], shown: list[str]) -> None:
     upstream = env.openai()
     sluice = env.start({"m": upstream.deployment()})
     gate = Gate()
@@ -82,11 +75,11 @@ def test_terminal_shows_the_queue(env) -> None:
     with sluice.rpc() as rpc:
         rpc.stream("Chat", rpc.chat_request("m"))
         upstream.wait_request()
-        t = terminal(env, sluice, "chat", "-m", "m", "x")
+        t = terminal(env, sluice, *words)
         t.wait_for("position 1")
         gate.open()
         assert t.wait_exit() == OK
-    assert "Hello world" in t.screen
+    assert all(part in t.screen for part in shown)
 
 
 def test_control_characters_of_a_model_do_not_reach_the_terminal(env) -> None:
