@@ -260,8 +260,40 @@ START_TEST(tickets_come_home_from_everywhere_and_once)
 }
 END_TEST
 
+/* A device that slept, or a clock that was set: who waited for too long is told so, and all goes on. */
+START_TEST(a_clock_that_jumps)
+{
+    const uint64_t later = START + 86400 * SEC;
+    struct ticket runs = {0}, waits[2] = {0}, late = {0};
+    struct verdict v;
+    struct desk k;
+
+    desk_init(&k, 1, 8);
+    serve_one(&k, SEC);
+    let_in(&k, &runs, "a");
+    ck_assert_ptr_eq(admission_next(&k.admission, START), &runs);
+    let_in(&k, &waits[0], "a");
+    let_in(&k, &waits[1], "b");
+    ck_assert_ptr_null(admission_expire(&k.admission, START - 500 * SEC, &v)); /* back */
+    ck_assert_ptr_eq(admission_next(&k.admission, START - 500 * SEC), &waits[1]);
+    ck_assert_ptr_eq(admission_expire(&k.admission, later, &v), &waits[0]);
+    ck_assert_int_eq(v.code, ERRCODE_QUEUE_TIMEOUT);
+    ck_assert_uint_le(v.retry_after_usec, 60 * SEC);
+    ck_assert_ptr_null(admission_next(&k.admission, later));
+    ck_assert_uint_eq(admission_next_deadline(&k.admission), USEC_NEVER);
+    admission_note_end(&k.admission, &runs, ERRCODE_NONE, later);
+    admission_release(&k.admission, &runs, later);
+    admission_release(&k.admission, &waits[1], later);
+    let_in(&k, &late, "a"); /* at START, so back once more */
+    ck_assert_ptr_eq(admission_next(&k.admission, START), &late);
+    admission_release(&k.admission, &late, START);
+    desk_done(&k);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
+    tcase_add_test(tc, a_clock_that_jumps);
     tcase_add_test(tc, slots_go_in_order_of_arrival);
     tcase_add_test(tc, a_busy_group_does_not_block_another);
     tcase_add_test(tc, tickets_and_bytes_are_bounded);

@@ -182,7 +182,7 @@ class Daemon:
             last[:] = [s]
             held = [d.slots_in_use for d in s.deployments]
             is_quiet = not (s.calls_queued or s.calls_running or s.tickets or any(held))
-            return is_quiet and s.reservations == n_loads
+            return is_quiet and s.reservations == n_loads and (s.reserved_bytes == 0 or n_loads > 0)
 
         eventually(is_idle, f"no calls and no tickets once the clients are gone: {last}")
 
