@@ -443,23 +443,22 @@ static enum residency_answer ask_resident(const struct residency *r, const struc
     return !moving && residency_fits(r, m) ? RESIDENCY_SERVES : RESIDENCY_WAITS;
 }
 
-/* Its name may stand for another build by now (ollama pull), which its server is asked for again. */
-static void doubt_facts(struct residency_model *m, uint64_t now_usec)
+bool residency_doubts(struct residency_model *m, uint64_t now_usec)
 {
-    if (m->asked_at_usec > 0 && !m->is_asked &&
-        usec_since(now_usec, m->asked_at_usec) >= FACTS_USEC) {
+    if (m->asked_at_usec > 0 && usec_since(now_usec, m->asked_at_usec) >= FACTS_USEC) {
         m->is_told = false;
     }
+    return !m->is_told;
 }
 
 static enum residency_answer ask_unloaded(const struct residency *r, struct residency_model *m,
                                           uint64_t now_usec)
 {
-    doubt_facts(m, now_usec);
     if (!m->is_told || residency_moving(r) || !residency_level_allows(r, now_usec, NULL)) {
         return RESIDENCY_WAITS;
     }
-    return residency_fits(r, m) ? RESIDENCY_LOADS : RESIDENCY_WAITS;
+    return residency_fits(r, m) && !residency_doubts(m, now_usec) ? RESIDENCY_LOADS
+                                                                  : RESIDENCY_WAITS;
 }
 
 /* From L2 on one model works at a time: what a second one touches would have to be read again. */

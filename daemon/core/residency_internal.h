@@ -70,6 +70,12 @@ bool residency_level_allows(const struct residency *r, uint64_t now_usec, uint64
 uint64_t residency_turn_usec(const struct residency *r, const struct residency_model *w,
                              enum call_class class, uint64_t now_usec);
 
+/*
+ * Before its load: its server is to be asked for key and facts again, as they are not of this minute,
+ * and its name may stand for another build by now (ollama pull).
+ */
+bool residency_doubts(struct residency_model *m, uint64_t now_usec);
+
 /* The model of this device that is being loaded, reserved or unloaded; NULL: none. */
 const struct residency_model *residency_moving(const struct residency *r);
 

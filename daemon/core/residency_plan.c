@@ -405,6 +405,9 @@ static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_
                make_room(r, w, now_usec, ret);
     }
     if (w->is_load_wanted && w->wants.n == 0) { /* a call that waits loads it itself */
+        if (residency_doubts(w, now_usec)) {
+            return inquire(r, now_usec, ret);
+        }
         residency_set_state(w, RESIDENCY_RESERVED, now_usec);
         w->reserved_bytes = residency_asked(r, w);
         *ret = (struct residency_action) {

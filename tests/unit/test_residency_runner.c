@@ -366,6 +366,17 @@ START_TEST(a_load_of_today_by_facts_of_today)
     told("a", 0, 800);
     ck_assert_uint_eq(need("a").bytes / MIB, 1080);
     ck_assert_int_eq(residency_ask(&g_r, deployment("a"), NULL, g_now), RESIDENCY_LOADS);
+    /* the same for an operator */
+    g_now += 60 * SEC;
+    run("a", false);
+    model("a")->is_load_wanted = true;
+    ck_assert(residency_next(&g_r, g_now, &action));
+    ck_assert_int_eq(action.verb, RESIDENCY_INQUIRE);
+    ck_assert(!residency_next(&g_r, g_now, &action));
+    told("a", 0, 800);
+    ck_assert(residency_next(&g_r, g_now, &action));
+    ck_assert_int_eq(action.verb, RESIDENCY_LOAD);
+    ck_assert(!end_load("a", RESIDENCY_LOAD_UNKNOWN));
 }
 END_TEST
 
