@@ -502,14 +502,33 @@ static void arm(struct residency_driver *d, uint64_t now_usec)
 
     if (residency_is_moving(&d->residency)) {
         at = usec_add(now_usec, WATCH_USEC);
+    } else if (d->residency.freeing_bytes > 0) {
+        at = usec_add(now_usec, READ_USEC);
     }
     (void) sd_event_source_set_time(d->timer, at);
     (void) sd_event_source_set_enabled(d->timer,
                                        at == USEC_NEVER ? SD_EVENT_OFF : SD_EVENT_ONESHOT);
 }
 
+static void read_pressure(struct residency_driver *d)
+{
+    const struct pressure *p = d->monitor->pressure;
+
+    if (p) {
+        residency_set_pressure(&d->residency, &(struct residency_pressure) {
+                                                  .level = p->level,
+                                                  .acute = p->acute,
+                                                  .exhaustion_usec = p->exhaustion_usec,
+                                                  .fall_bytes_per_sec = p->fall_bytes_per_sec});
+    }
+}
+
 void residency_driver_begin_run(struct residency_driver *d, uint64_t now_usec)
 {
+    if (d->residency.freeing_bytes > 0) { /* a load may be waiting for nothing else */
+        memory_monitor_sample(d->monitor, now_usec);
+    }
+    read_pressure(d);
     read_memory(d, now_usec);
     residency_begin_run(&d->residency);
 }
@@ -548,12 +567,6 @@ struct pressure_claims residency_driver_claims(const struct residency_driver *d,
     bool is_loading = ollama_loader_any_since(d->upstreams, since_usec);
 
     return (struct pressure_claims) {.is_loading = is_loading, .is_planned = is_loading};
-}
-
-void residency_driver_set_level(struct residency_driver *d, unsigned level, uint64_t now_usec)
-{
-    residency_set_level(&d->residency, level, now_usec);
-    d->on_change(d->ctx);
 }
 
 /* ---------------------------------------------------------------- life */

@@ -51,5 +51,3 @@ struct pressure_claims residency_driver_claims(const struct residency_driver *d,
 int residency_driver_unload(struct residency_driver *d, const struct deployment *of,
                             const char *name, struct unload_sink *sink,
                             struct unload_job **ret_job) MUST_USE;
-
-void residency_driver_set_level(struct residency_driver *d, unsigned level, uint64_t now_usec);

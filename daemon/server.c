@@ -200,7 +200,6 @@ static void on_level(void *ctx, enum pressure_level from, enum pressure_level to
     struct server *s = ctx;
 
     announce_level(&s->pressure, from, to);
-    residency_driver_set_level(&s->residency, to, clock_now_usec());
     want_run(s); /* what a level closed opens again, and the other way round */
 }
 

@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "core/admission_internal.h"
+#include "core/residency.h"
 
 /* Any but 0: which spread a Retry-After gets need not be a secret, but must be the same in a replay. */
 #define SEED UINT32_C(2463534242)
@@ -49,7 +50,7 @@ void admission_done(struct admission *a)
 
 enum pressure_level admission_level(const struct admission *a)
 {
-    return a->pressure ? a->pressure->level : PRESSURE_L0;
+    return a->pressure ? pressure_level_for_calls(a->pressure) : PRESSURE_L0;
 }
 
 bool admission_is_loaded(const struct admission *a, const struct model_group *group,
@@ -61,6 +62,19 @@ bool admission_is_loaded(const struct admission *a, const struct model_group *gr
 
     return deployment_is_loaded(
         d, name.ptr ? router_upstream_model(a->router, group, d, name, text) : NULL, now_usec);
+}
+
+bool admission_is_returning(const struct admission *a, const struct model_group *group,
+                            const struct deployment *d, const struct router_wish *wish,
+                            uint64_t now_usec)
+{
+    char text[ROUTER_MODEL_BYTES];
+    struct str name = wish ? wish->name : STR_NONE;
+
+    return a->router->residency &&
+           residency_is_returning(
+               a->router->residency, d,
+               name.ptr ? router_upstream_model(a->router, group, d, name, text) : NULL, now_usec);
 }
 
 /* ---------------------------------------------------------------- in and out of the queue */

@@ -143,10 +143,14 @@ struct verdict admission_turn_away(struct admission *a, const struct ticket *t, 
 
 /* ---------------------------------------------------------------- the door */
 
+/* Or it was a moment ago, and will be again. */
 static bool is_resident(const struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
     for (size_t i = 0; i < p->group->n_deployments; i++) {
-        if (admission_is_loaded(a, p->group, p->group->deployments[i], p->wish, now_usec)) {
+        const struct deployment *d = p->group->deployments[i];
+
+        if (admission_is_loaded(a, p->group, d, p->wish, now_usec) ||
+            admission_is_returning(a, p->group, d, p->wish, now_usec)) {
             return true;
         }
     }

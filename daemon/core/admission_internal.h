@@ -14,6 +14,10 @@ enum pressure_level admission_level(const struct admission *a);
 bool admission_is_loaded(const struct admission *a, const struct model_group *group,
                          const struct deployment *d, const struct router_wish *wish,
                          uint64_t now_usec);
+/* Was its model unloaded for want of memory, and used so lately that it will be loaded again? */
+bool admission_is_returning(const struct admission *a, const struct model_group *group,
+                            const struct deployment *d, const struct router_wish *wish,
+                            uint64_t now_usec);
 
 /* ---------------------------------------------------------------- admission.c */
 

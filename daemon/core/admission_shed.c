@@ -5,7 +5,7 @@
  * they would wait, and each of them keeps its client, its connection and its body: they are told to
  * come back, instead of being held until their time is up.
  *
- *   L3   background, then batch; then interactive calls whose model is not there, as none is loaded
+ *   L3   background, then batch; then interactive calls whose model is not there, and will not be soon
  *   L4   all: nobody gets a slot
  *
  * Paced as what pressure_relief.h ends: one class at a time, from the lowest, and the next one a second
@@ -32,7 +32,9 @@ static bool serves_now(const struct admission *a, const struct ticket *t,
     }
     model = name.ptr ? router_upstream_model(a->router, t->group, d, name, text) : NULL;
     return deployment_is_loaded(d, model, now_usec) ||
-           (a->router->residency && residency_is_there(a->router->residency, d, model));
+           (a->router->residency &&
+            (residency_is_there(a->router->residency, d, model) ||
+             residency_is_returning(a->router->residency, d, model, now_usec)));
 }
 
 static bool is_served(struct admission *a, const struct ticket *t, uint64_t now_usec)

@@ -153,7 +153,7 @@ static void expire_running(struct call_registry *reg, uint64_t now_usec)
 static void relieve(struct call_registry *reg, uint64_t now_usec)
 {
     struct admission *a = reg->admission;
-    enum pressure_level level = a->pressure ? a->pressure->level : PRESSURE_L0;
+    enum pressure_level level = a->pressure ? pressure_level_for_calls(a->pressure) : PRESSURE_L0;
     struct ticket *t =
         pressure_relief_next(&reg->relief, a, reg->router->residency, level, now_usec);
 

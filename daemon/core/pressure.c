@@ -18,6 +18,8 @@
 #define FLAP_FORGET_USEC (5 * 60 * USEC_PER_SEC)
 #define FLAP_MAX_FACTOR  8
 
+#define CRITICAL_OVER_USEC (1 * USEC_PER_SEC) /* without a cell of L3 or L4: see the header */
+
 #define INTERVAL_ACTIVE_USEC   (500 * USEC_PER_MSEC)
 #define INTERVAL_RAISED_USEC   (250 * USEC_PER_MSEC)
 #define INTERVAL_CRITICAL_USEC (100 * USEC_PER_MSEC)
@@ -27,9 +29,8 @@
 
 /* Recovery: how long at level 0 until ... */
 #define BATCH_AFTER_USEC      (10 * USEC_PER_SEC)
-#define LOADS_AFTER_USEC      (15 * USEC_PER_SEC)
 #define BACKGROUND_AFTER_USEC (20 * USEC_PER_SEC)
-#define NORMAL_AFTER_USEC     (LOADS_AFTER_USEC + 2 * 60 * USEC_PER_SEC)
+#define NORMAL_AFTER_USEC     (135 * USEC_PER_SEC)
 
 void pressure_init(struct pressure *p)
 {
@@ -39,7 +40,9 @@ void pressure_init(struct pressure *p)
                             .full_since_usec = {USEC_NEVER, USEC_NEVER},
                             .calm_since_usec = USEC_NEVER,
                             .fell_at_usec = USEC_NEVER,
-                            .l0_since_usec = USEC_NEVER};
+                            .l0_since_usec = USEC_NEVER,
+                            .exhaustion_usec = USEC_NEVER,
+                            .critical_at_usec = USEC_NEVER};
 }
 
 void pressure_set_claims(struct pressure *p, const struct pressure_claims *claims)
@@ -78,14 +81,16 @@ static enum pressure_level highest(const struct pressure *p, enum pressure_level
 /* The level that this sample asks for, and why. PSI counts as far as the one before agrees. */
 static enum pressure_level level_wanted(struct pressure *p, struct pressure_cause *ret_cause)
 {
-    struct pressure_cause by_psi = {0}, by_others = {0};
-    enum pressure_level before = p->seen, confirmed, others;
+    struct pressure_cause by_psi = {0}, by_others = {0}, by_time = {0};
+    enum pressure_level before = p->seen, confirmed, others, time;
 
     p->seen = highest(p, PRESSURE_L4, pressure_psi_holds, &by_psi);
     confirmed = highest(p, p->seen < before ? p->seen : before, pressure_psi_holds, &by_psi);
     others = highest(p, PRESSURE_L4, pressure_others_hold, &by_others);
-    *ret_cause = others >= confirmed ? by_others : by_psi;
-    return others >= confirmed ? others : confirmed;
+    time = highest(p, PRESSURE_L4, pressure_time_holds, &by_time);
+    p->acute = others >= confirmed ? others : confirmed;
+    *ret_cause = time > p->acute ? by_time : others >= confirmed ? by_others : by_psi;
+    return time > p->acute ? time : p->acute;
 }
 
 static void rise(struct pressure *p, enum pressure_level to, uint64_t now_usec)
@@ -104,6 +109,7 @@ static void rise(struct pressure *p, enum pressure_level to, uint64_t now_usec)
 static bool is_kept(const struct pressure *p, struct pressure_cause *ret_cause)
 {
     return pressure_others_hold(p, p->level, true, ret_cause) ||
+           pressure_time_holds(p, p->level, true, ret_cause) ||
            pressure_psi_holds(p, p->level, true, ret_cause);
 }
 
@@ -145,13 +151,30 @@ bool pressure_is_due(const struct pressure *p, uint64_t now_usec)
 static void heal_clock(struct pressure *p, uint64_t now_usec)
 {
     uint64_t *const instants[] = {&p->full_since_usec[MEMORY_SYSTEM],
-                                  &p->full_since_usec[MEMORY_SERVER], &p->calm_since_usec,
-                                  &p->fell_at_usec, &p->l0_since_usec};
+                                  &p->full_since_usec[MEMORY_SERVER],
+                                  &p->calm_since_usec,
+                                  &p->fell_at_usec,
+                                  &p->l0_since_usec,
+                                  &p->critical_at_usec};
 
     for (size_t i = 0; i < ARRAY_LEN(instants); i++) {
         if (*instants[i] != USEC_NEVER && *instants[i] > now_usec) {
             *instants[i] = now_usec;
         }
+    }
+}
+
+static bool was_critical_lately(const struct pressure *p, uint64_t now_usec)
+{
+    return usec_since(now_usec, p->critical_at_usec) < CRITICAL_OVER_USEC;
+}
+
+/* The highest of the cells of L3 and L4 that held within the last second, and when. */
+static void note_critical(struct pressure *p, enum pressure_level wanted, uint64_t now_usec)
+{
+    if (wanted >= PRESSURE_L3 && (wanted >= p->critical || !was_critical_lately(p, now_usec))) {
+        p->critical = wanted;
+        p->critical_at_usec = now_usec;
     }
 }
 
@@ -168,6 +191,7 @@ enum pressure_level pressure_update(struct pressure *p, const struct memory_samp
     pressure_measure(p, s);
     time_full(p, s->at_usec);
     wanted = level_wanted(p, &cause);
+    note_critical(p, wanted, s->at_usec);
     if (wanted >= p->level && wanted > PRESSURE_L0) {
         p->cause = cause;
     }
@@ -206,6 +230,16 @@ uint64_t pressure_interval_usec(const struct pressure *p, bool is_active)
 
 /* ---------------------------------------------------------------- recovery */
 
+enum pressure_level pressure_level_for_calls(const struct pressure *p)
+{
+    if (p->level <= PRESSURE_L2 || p->critical == PRESSURE_L0) {
+        return p->level;
+    }
+    return !was_critical_lately(p, p->last_at_usec) ? PRESSURE_L2
+           : p->critical < p->level                 ? p->critical
+                                                    : p->level;
+}
+
 uint64_t pressure_calm_usec(const struct pressure *p, uint64_t now_usec)
 {
     if (p->level > PRESSURE_L0) {
@@ -224,10 +258,9 @@ enum pressure_stage pressure_stage(const struct pressure *p, uint64_t now_usec)
     if (calm < BATCH_AFTER_USEC && p->worst >= PRESSURE_L2) {
         return PRESSURE_STAGE_INTERACTIVE;
     }
-    return calm < LOADS_AFTER_USEC        ? PRESSURE_STAGE_BATCH
-           : calm < BACKGROUND_AFTER_USEC ? PRESSURE_STAGE_LOADS
-           : calm < NORMAL_AFTER_USEC     ? PRESSURE_STAGE_BACKGROUND
-                                          : PRESSURE_STAGE_NORMAL;
+    return calm < BACKGROUND_AFTER_USEC ? PRESSURE_STAGE_BATCH
+           : calm < NORMAL_AFTER_USEC   ? PRESSURE_STAGE_BACKGROUND
+                                        : PRESSURE_STAGE_NORMAL;
 }
 
 uint64_t pressure_stage_ends_at_usec(const struct pressure *p, uint64_t now_usec)
@@ -236,8 +269,6 @@ uint64_t pressure_stage_ends_at_usec(const struct pressure *p, uint64_t now_usec
     case PRESSURE_STAGE_INTERACTIVE:
         return p->l0_since_usec + BATCH_AFTER_USEC;
     case PRESSURE_STAGE_BATCH:
-        return p->l0_since_usec + LOADS_AFTER_USEC;
-    case PRESSURE_STAGE_LOADS:
         return p->l0_since_usec + BACKGROUND_AFTER_USEC;
     case PRESSURE_STAGE_BACKGROUND:
         return p->l0_since_usec + NORMAL_AFTER_USEC;

@@ -13,6 +13,7 @@
  *   swap free             < 25 %         < 10 %            < 5 %              -
  *                      and goes out   and H < 2 soft    and H < hard
  *   events              memory.high         -         limit hit, stalls    OOM kill
+ *                                                     and H < hard
  *   without PSI:
  *   refaults per s          10 %      30 %, reclaim        100 %              -
  *   swap-in per s           5 MB          20 MB              -                -
@@ -27,6 +28,11 @@
  * Up: at once, by any number of levels. Down: one level at a time, when for the hold time of the
  * level none of its cells held at relaxed values; the hold doubles (up to 8 times) when the level
  * rises again within a minute of a fall.
+ *
+ * So the level says two things, and where it stands by its hold alone the second is not so: that work
+ * which can wait should not come back yet, and that memory is short now. The hold is for the first.
+ * What memory is short for now goes by the cells of now: .acute and .exhaustion_usec (models that go,
+ * and loads: residency.h), pressure_level_for_calls() (who is turned away, whose call is ended).
  *
  * Who acts on it reads .level, .cause and pressure_stage(), and is called when one has changed
  * (memory_monitor.h).
@@ -125,9 +131,8 @@ enum pressure_stage {
     PRESSURE_STAGE_RAISED,      /* the level is above 0 */
     PRESSURE_STAGE_INTERACTIVE, /* level 0 just now: interactive calls */
     PRESSURE_STAGE_BATCH,       /* for 10 s: batch too */
-    PRESSURE_STAGE_LOADS,       /* for 15 s: a model may be loaded, at most one in 30 s */
     PRESSURE_STAGE_BACKGROUND,  /* for 20 s: background too */
-    PRESSURE_STAGE_NORMAL,      /* for 135 s, or there never was any: loads are not paced */
+    PRESSURE_STAGE_NORMAL,      /* for 135 s, or there never was any */
 };
 
 struct pressure_entry {
@@ -139,6 +144,7 @@ struct pressure {
     enum pressure_level level;
     struct pressure_cause cause; /* of the level; PRESSURE_CALM at level 0 */
     enum pressure_level worst;   /* of this time of pressure, and of the recovery after it */
+    enum pressure_level acute;   /* that the last sample asks for, without the row of time */
     enum pressure_rung rung;     /* told by who reads */
     struct pressure_claims claims;
 
@@ -150,7 +156,9 @@ struct pressure {
     uint64_t total_bytes;                  /* of the place with least room, see headroom_bytes */
     uint64_t available_bytes;              /* there, before claims */
     uint64_t headroom_bytes;               /* there; UINT64_MAX: not known */
-    struct pressure_reserves reserves;     /* there; a load fits if need <= headroom - soft */
+    uint64_t exhaustion_usec; /* where memory runs out first; USEC_NEVER: nowhere, or as planned */
+    uint64_t fall_bytes_per_sec;       /* there */
+    struct pressure_reserves reserves; /* there; a load fits if need <= headroom - soft */
 
     /* of the level machine */
     struct pressure_entry ring[PRESSURE_RING];
@@ -161,6 +169,8 @@ struct pressure {
     uint64_t calm_since_usec;                  /* the level could fall */
     uint64_t fell_at_usec;                     /* last fall */
     uint64_t l0_since_usec;                    /* level 0 after being above */
+    uint64_t critical_at_usec;                 /* the last cell of L3 or L4, ... */
+    enum pressure_level critical;              /* ... the higher one for a second; L0: none yet */
     unsigned hold_factor;                      /* 1, 2, 4, 8 */
 };
 
@@ -183,6 +193,13 @@ bool pressure_is_due(const struct pressure *p, uint64_t now_usec);
  * before the last one, and a counter that went backwards, restart the window.
  */
 enum pressure_level pressure_update(struct pressure *p, const struct memory_sample *s);
+
+/*
+ * What the level means for calls: one of L3 or L4 whose cells have not held for a second is an L2. An
+ * emergency is over when memory is there again; turning away for another minute whoever could be
+ * served protects nobody, and batch and background wait for the hold as before.
+ */
+enum pressure_level pressure_level_for_calls(const struct pressure *p);
 
 /*
  * The kernel says that level 1 began (a PSI trigger): the first of the two samples in a row that

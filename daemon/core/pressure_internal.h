@@ -17,3 +17,6 @@ bool pressure_psi_holds(const struct pressure *p, enum pressure_level level, boo
                         struct pressure_cause *ret_cause);
 bool pressure_others_hold(const struct pressure *p, enum pressure_level level, bool is_relaxed,
                           struct pressure_cause *ret_cause);
+/* The row of time: what would be, if memory went on falling as it does. */
+bool pressure_time_holds(const struct pressure *p, enum pressure_level level, bool is_relaxed,
+                         struct pressure_cause *ret_cause);

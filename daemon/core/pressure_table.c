@@ -8,8 +8,11 @@
  * Why PSI needs company: it is high as well when some small group thrashes against its own limit
  * while the machine has plenty. Why the events do, and refaults are not enough of it: a limit is hit
  * all the time by a group that reads files, thousands of times per second and with a stall of 1 %
- * (measured with a file of twice the limit on a fast disk). An OOM kill of some other group is none of ours
- * either, so the machine's count only while the machine is short.
+ * (measured with a file of twice the limit on a fast disk). So it says what headroom does not only
+ * where that is below R_hard: below twice R_soft, as it was first, each load into a small group was a
+ * level 3, by the pages of the model's file (measured: 5,600 hits in 2 s, a stall of 0.1 %, nothing
+ * lost). An OOM kill of some other group is none of ours either, so the machine's count only while
+ * the machine is short.
  */
 #include "base/clock.h"
 #include "core/pressure_internal.h"
@@ -142,18 +145,9 @@ static bool room_holds(const struct pressure_figures *f, enum memory_place place
     const uint64_t least[PRESSURE_N_LEVELS] = {0, r->soft_bytes, r->hard_bytes, r->critical_bytes,
                                                r->emergency_bytes};
     uint64_t limit = is_relaxed ? least[level] * RELAXED_ROOM_PERMILLE / 1000 : least[level];
-    uint64_t time = cells[level].exhaustion_usec * (is_relaxed ? RELAXED_EXHAUSTION : 1);
 
-    if (!f->has_room) {
-        return false;
-    }
-    if (f->headroom_bytes < limit) {
-        return says(ret, PRESSURE_HEADROOM, place, f->headroom_bytes, limit);
-    }
-    if (!f->is_planned && f->exhaustion_usec < time) {
-        return says(ret, PRESSURE_EXHAUSTION, place, f->exhaustion_usec, time);
-    }
-    return false;
+    return f->has_room && f->headroom_bytes < limit &&
+           says(ret, PRESSURE_HEADROOM, place, f->headroom_bytes, limit);
 }
 
 /* A full swap alone is no sign: only when it fills, or when there is little else. */
@@ -203,6 +197,9 @@ static bool events_hold(const struct pressure *p, enum memory_place place,
     if (level == PRESSURE_L1) {
         return f->n_throttled > 0 && says(ret, PRESSURE_THROTTLED, place, f->n_throttled, 0);
     }
+    if (room->has_room && room->headroom_bytes >= room->reserves.hard_bytes) {
+        return false;
+    }
     if (level == PRESSURE_L3 && f->n_limited > 0) {
         return says(ret, PRESSURE_LIMIT_HIT, place, f->n_limited, 0);
     }
@@ -244,4 +241,19 @@ bool pressure_others_hold(const struct pressure *p, enum pressure_level level, b
         }
     }
     return swap_holds(p, level, is_relaxed, ret_cause);
+}
+
+bool pressure_time_holds(const struct pressure *p, enum pressure_level level, bool is_relaxed,
+                         struct pressure_cause *ret_cause)
+{
+    uint64_t limit = cells[level].exhaustion_usec * (is_relaxed ? RELAXED_EXHAUSTION : 1);
+
+    for (enum memory_place place = MEMORY_SYSTEM; place < MEMORY_N_PLACES; place++) {
+        const struct pressure_figures *f = &p->figures[place];
+
+        if (f->has_room && !f->is_planned && f->exhaustion_usec < limit) {
+            return says(ret_cause, PRESSURE_EXHAUSTION, place, f->exhaustion_usec, limit);
+        }
+    }
+    return false;
 }

@@ -193,6 +193,8 @@ static void sum_up(struct pressure *p, const struct memory_sample *s)
     p->some_permille = p->full_permille = 0;
     p->total_bytes = p->available_bytes = 0;
     p->headroom_bytes = UINT64_MAX;
+    p->exhaustion_usec = USEC_NEVER;
+    p->fall_bytes_per_sec = 0;
     p->reserves = (struct pressure_reserves) {0};
     for (size_t i = 0; i < MEMORY_N_PLACES; i++) {
         const struct pressure_figures *f = &p->figures[i];
@@ -204,6 +206,10 @@ static void sum_up(struct pressure *p, const struct memory_sample *s)
         }
         if (f->full_permille > p->full_permille) {
             p->full_permille = f->full_permille;
+        }
+        if (f->has_room && !f->is_planned && f->exhaustion_usec < p->exhaustion_usec) {
+            p->exhaustion_usec = f->exhaustion_usec;
+            p->fall_bytes_per_sec = f->fall_bytes_per_sec;
         }
         if (f->has_room && left < least) {
             least = left;

@@ -28,7 +28,10 @@
 void residency_init(struct residency *r, const struct residency_params *params,
                     const struct router *router, struct footprints *footprints)
 {
-    *r = (struct residency) {.router = router, .footprints = footprints, .params = *params};
+    *r = (struct residency) {.router = router,
+                             .params = *params,
+                             .footprints = footprints,
+                             .pressure = {.exhaustion_usec = USEC_NEVER}};
     list_init(&r->models);
     list_init(&r->wishes);
 }
@@ -67,6 +70,7 @@ void residency_set_memory(struct residency *r, const struct residency_memory *me
     uint64_t mapped = residency_mapped_bytes(r);
 
     r->memory = *memory;
+    r->left_bytes = memory->available_bytes;
     r->memory.available_bytes =
         memory->available_bytes > mapped ? memory->available_bytes - mapped : 0;
     r->today = today;
@@ -76,14 +80,6 @@ void residency_set_memory(struct residency *r, const struct residency_memory *me
     if (now_usec < r->settled_at_usec && r->memory.available_bytes > r->settling_available_bytes) {
         r->memory.available_bytes = r->settling_available_bytes;
     }
-}
-
-void residency_set_level(struct residency *r, unsigned level, uint64_t now_usec)
-{
-    if (r->level > 0 && level == 0) {
-        r->calm_at_usec = now_usec;
-    }
-    r->level = level;
 }
 
 const char *residency_state_name(enum residency_state state)
@@ -394,7 +390,6 @@ static void note_success(struct residency *r, struct residency_model *m, uint64_
     }
     footprint_note_load(r->footprints, &m->key, took, r->today);
     r->settled_at_usec = m->reserved_bytes > 0 ? usec_add(now_usec, SETTLE_USEC) : 0;
-    r->loaded_at_usec = now_usec;
     r->n_loads++;
     residency_become_resident(r, m, now_usec);
 }
@@ -513,9 +508,11 @@ void residency_end_run(struct residency *r, uint64_t now_usec)
     list_for_each (l, &r->models) {
         struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
 
+        bool is_in_use = residency_model_is_in_use(r, m);
+
         m->wants = m->counting;
-        if (residency_model_is_in_use(r, m)) {
-            m->used_at_usec = now_usec;
+        residency_note_use(m, is_in_use, now_usec);
+        if (is_in_use) {
             residency_runner_used(m, now_usec);
         } else if (m->state == RESIDENCY_RESERVED) {
             residency_set_state(m, RESIDENCY_UNLOADED, now_usec); /* the call ended before it */

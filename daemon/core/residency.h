@@ -88,6 +88,11 @@ struct residency_model {
     uint64_t held_bytes; /* RESIDENT: what it takes, as last seen or as believed; LOADING: so far */
     uint64_t mapped_bytes;     /* RESIDENT: those of it that are pages of files, as last seen */
     uint64_t baseline_bytes;   /* RESIDENT: the same at its first look; 0: none yet */
+    uint64_t fresh_bytes;      /* the same of its last load that was looked at; 0: none */
+    uint64_t step_bytes;       /* what an answer makes it grow by, as seen lately */
+    uint64_t answer_usec;      /* how long it is used without a break, as seen lately */
+    uint64_t use_began_usec;   /* 0: nobody uses it */
+    unsigned n_uses;           /* since its last look */
     uint64_t resident_at_usec; /* when its last load was over */
     uint64_t used_at_usec;     /* a call went to it, or it was loaded */
     uint64_t asked_at_usec;    /* its server was asked for key and facts; 0: never */
@@ -120,6 +125,14 @@ struct residency_params {
     uint64_t max_wait_usec[_CLASS_MAX]; /* of the queue: nobody waits for more than half of it */
 };
 
+/* What core/pressure says, at its last sample. */
+struct residency_pressure {
+    unsigned level; /* 0 to 4 */
+    unsigned acute; /* as struct pressure's: without the hold, and without the row of time */
+    uint64_t exhaustion_usec;    /* until no memory is left, as it falls now; USEC_NEVER */
+    uint64_t fall_bytes_per_sec; /* where that is so */
+};
+
 struct residency {
     const struct router *router; /* borrowed */
     struct residency_params params;
@@ -128,11 +141,12 @@ struct residency {
     struct list models;            /* residency_model.link */
     struct list wishes;            /* model_load.link */
     size_t n_models;
-    struct residency_memory memory;
-    unsigned level;                    /* of pressure, 0 to 4 */
-    uint64_t calm_at_usec;             /* when the level came back to 0; 0: it was never above */
+    struct residency_memory memory; /* less what loads may not count on */
+    uint64_t left_bytes;            /* memory.available_bytes as the kernel says it */
+    struct residency_pressure pressure;
+    uint64_t pause_usec;               /* what is waited for before a load, ... */
+    uint64_t paused_until_usec;        /* ... as the last one came too early */
     uint64_t acted_at_usec;            /* the last unload was confirmed, or given up */
-    uint64_t loaded_at_usec;           /* the last load was over */
     uint64_t settled_at_usec;          /* from then on the numbers of the kernel hold its memory */
     uint64_t settling_available_bytes; /* until then no more than this is available */
     uint64_t freeing_bytes;            /* of a model that is gone, and not seen free yet */
@@ -156,7 +170,9 @@ void residency_memory_add(struct residency_memory *memory, const struct memory_p
 /* What the driver sees. today: as in footprint.h. */
 void residency_set_memory(struct residency *r, const struct residency_memory *memory,
                           uint32_t today, uint64_t now_usec);
-void residency_set_level(struct residency *r, unsigned level, uint64_t now_usec);
+void residency_set_pressure(struct residency *r, const struct residency_pressure *pressure);
+/* The same, where only a level is known: it is acute. */
+void residency_set_level(struct residency *r, unsigned level);
 
 /*
  * The model that d serves under this name, made where it is new; NULL: d is not managed, or no
@@ -263,6 +279,10 @@ bool residency_is_unloadable(const struct residency *r, const struct residency_m
 
 /* Would it be unloaded now if nobody used it, for the level's sake? */
 bool residency_would_unload(const struct residency *r, const struct residency_model *m,
+                            uint64_t now_usec);
+
+/* Was it used so lately that it will be loaded again, if it has to go? */
+bool residency_is_returning(const struct residency *r, const struct deployment *d, const char *name,
                             uint64_t now_usec);
 
 /* Is memory coming back: by an unload, one that is due, or one whose memory is not seen free yet? */

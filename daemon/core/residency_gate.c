@@ -23,9 +23,7 @@
 
 #define CACHE_SHARE       4 /* of the device, for a cache that nobody bounds */
 #define CACHE_MAX_BYTES   (1024 * RESIDENCY_MIB)
-#define CALM_USEC         (15 * USEC_PER_SEC)  /* before the first load after pressure */
-#define STAGED_USEC       (120 * USEC_PER_SEC) /* so long after it loads are spaced ... */
-#define SPACED_USEC       (30 * USEC_PER_SEC)  /* ... by so much */
+#define SHORT_USEC        (15 * USEC_PER_SEC) /* how long memory is short, as nobody knows */
 #define RETRY_BUDGET_USEC (15 * USEC_PER_SEC)
 #define FACTS_USEC        (60 * USEC_PER_SEC) /* so old may they be when a load begins */
 
@@ -120,13 +118,28 @@ uint64_t residency_asked(const struct residency *r, const struct residency_model
     return need.asked_bytes + cache_bytes(r);
 }
 
-/* What it takes for certain: of a guess the weights and the KV cache, of an ended load what it had. */
+uint64_t residency_fresh_bytes(const struct residency *r, const struct residency_model *m)
+{
+    uint64_t need = residency_need(r, m).bytes;
+
+    return m->fresh_bytes > 0 && m->fresh_bytes < need ? m->fresh_bytes : need;
+}
+
+/*
+ * What it takes for certain: of a guess the weights and the KV cache; of what was learned, what its last
+ * load took, as the rest is what it has kept of answers, and can be without; of an ended load what it
+ * had.
+ */
 static uint64_t least_of(const struct residency *r, const struct residency_model *m)
 {
     struct footprint_need need = residency_need(r, m);
     uint64_t least = m->facts.file_bytes + m->facts.kv_bytes;
 
-    return need.source == FOOTPRINT_COMPUTED && least < need.bytes ? least : need.sure_bytes;
+    if (need.source == FOOTPRINT_COMPUTED && least < need.bytes) {
+        return least;
+    }
+    return m->fresh_bytes > 0 && m->fresh_bytes < need.sure_bytes ? m->fresh_bytes
+                                                                  : need.sure_bytes;
 }
 
 bool residency_fits_after(const struct residency *r, const struct residency_model *m,
@@ -158,28 +171,6 @@ bool residency_fits(const struct residency *r, const struct residency_model *m)
 uint64_t residency_critical_bytes(const struct residency *r)
 {
     return residency_reserve_soft(r) / 5 * 2;
-}
-
-bool residency_level_allows(const struct residency *r, uint64_t now_usec, uint64_t *ret_at)
-{
-    uint64_t ignored, at = 0;
-
-    ret_at = ret_at ? ret_at : &ignored;
-    *ret_at = USEC_NEVER;
-    if (r->level > 0) {
-        return false;
-    }
-    if (r->calm_at_usec > 0) {
-        uint64_t spaced = usec_add(r->loaded_at_usec, SPACED_USEC);
-
-        at = usec_add(r->calm_at_usec, CALM_USEC);
-        if (r->loaded_at_usec > r->calm_at_usec && spaced > at &&
-            now_usec < usec_add(r->calm_at_usec, STAGED_USEC)) {
-            at = spaced;
-        }
-    }
-    *ret_at = at;
-    return now_usec >= at;
 }
 
 const struct residency_model *residency_moving(const struct residency *r)
@@ -251,8 +242,8 @@ struct residency_refusal residency_refusal_of(const struct residency *r,
     return (struct residency_refusal) {.code = ERRCODE_NONE};
 }
 
-static const struct residency_model *known(const struct residency *r, const struct deployment *d,
-                                           const char *name)
+const struct residency_model *residency_known(const struct residency *r, const struct deployment *d,
+                                              const char *name)
 {
     return d->backend && d->backend->memory
                ? residency_find(r, d->api_base, residency_name_of(d, name))
@@ -262,7 +253,7 @@ static const struct residency_model *known(const struct residency *r, const stru
 struct residency_refusal residency_refusal(const struct residency *r, const struct deployment *d,
                                            const char *name, uint64_t now_usec)
 {
-    const struct residency_model *m = known(r, d, name);
+    const struct residency_model *m = residency_known(r, d, name);
 
     return m ? residency_refusal_of(r, m, now_usec)
              : (struct residency_refusal) {.code = ERRCODE_NONE};
@@ -284,10 +275,11 @@ static uint64_t until_a_load(const struct residency *r, const struct residency_m
                              uint64_t now_usec)
 {
     const struct residency_model *moving = residency_moving(r);
+    bool is_freeing = r->freeing_bytes > 0 || (moving && moving->state == RESIDENCY_UNLOADING);
     uint64_t at, rest = 0;
 
-    if (!residency_level_allows(r, now_usec, &at)) {
-        return at == USEC_NEVER ? CALM_USEC : usec_since(at, now_usec);
+    if (!is_freeing && !residency_may_load(r, m, now_usec, &at)) {
+        return at == USEC_NEVER ? SHORT_USEC : usec_since(at, now_usec);
     }
     if (m->wants.n == 0) {
         return 0;
@@ -301,7 +293,7 @@ static uint64_t until_a_load(const struct residency *r, const struct residency_m
 uint64_t residency_wait(const struct residency *r, const struct deployment *d, const char *name,
                         enum call_class class, uint64_t now_usec)
 {
-    const struct residency_model *m = known(r, d, name);
+    const struct residency_model *m = residency_known(r, d, name);
     uint64_t before, turn, load;
 
     if (!m || !residency_has_budget(r, m)) {
@@ -329,7 +321,7 @@ uint64_t residency_wait(const struct residency *r, const struct deployment *d, c
 
 bool residency_is_there(const struct residency *r, const struct deployment *d, const char *name)
 {
-    const struct residency_model *m = known(r, d, name);
+    const struct residency_model *m = residency_known(r, d, name);
 
     return m && m->state != RESIDENCY_UNLOADED && m->state != RESIDENCY_UNLOADING &&
            m->state != RESIDENCY_FAILED;
@@ -375,7 +367,7 @@ const char *residency_describe(const struct residency *r, const struct deploymen
                                const char *name, uint64_t now_usec,
                                char ret_text[RESIDENCY_TEXT_BYTES])
 {
-    const struct residency_model *m = known(r, d, name);
+    const struct residency_model *m = residency_known(r, d, name);
 
     return m ? residency_describe_model(r, m, now_usec, ret_text) : NULL;
 }
@@ -399,7 +391,7 @@ static const char *fits(const struct residency *r, const struct residency_model 
 bool residency_view(const struct residency *r, const struct deployment *d, uint64_t now_usec,
                     struct residency_view *ret)
 {
-    const struct residency_model *m = known(r, d, NULL);
+    const struct residency_model *m = residency_known(r, d, NULL);
     struct footprint_need need;
 
     if (!m) {
@@ -454,7 +446,7 @@ bool residency_doubts(struct residency_model *m, uint64_t now_usec)
 static enum residency_answer ask_unloaded(const struct residency *r, struct residency_model *m,
                                           uint64_t now_usec)
 {
-    if (!m->is_told || residency_moving(r) || !residency_level_allows(r, now_usec, NULL)) {
+    if (!m->is_told || residency_moving(r) || !residency_may_load(r, m, now_usec, NULL)) {
         return RESIDENCY_WAITS;
     }
     return residency_fits(r, m) && !residency_doubts(m, now_usec) ? RESIDENCY_LOADS
@@ -464,7 +456,7 @@ static enum residency_answer ask_unloaded(const struct residency *r, struct resi
 /* From L2 on one model works at a time: what a second one touches would have to be read again. */
 static bool is_second(const struct residency *r, const struct residency_model *m)
 {
-    if (r->level < 2 || residency_model_is_in_use(r, m)) {
+    if (r->pressure.level < 2 || residency_model_is_in_use(r, m)) {
         return false;
     }
     list_for_each (l, &r->models) {
@@ -498,7 +490,9 @@ enum residency_answer residency_ask(struct residency *r, const struct deployment
     }
     switch (m->state) {
     case RESIDENCY_RESIDENT:
-        return is_second(r, m) ? RESIDENCY_WAITS : ask_resident(r, d, m, name, now_usec);
+        return is_second(r, m) || residency_must_rest(r, m, now_usec)
+                   ? RESIDENCY_WAITS
+                   : ask_resident(r, d, m, name, now_usec);
     case RESIDENCY_UNLOADED:
     case RESIDENCY_FAILED:
         return ask_unloaded(r, m, now_usec);

@@ -1,8 +1,8 @@
 #pragma once
 /*
  * What the parts of core/residency share: residency.c (models and their states), residency_gate.c
- * (the budget, and who is let in), residency_plan.c (whom room is made for). Nobody else includes
- * it.
+ * (the budget, and who is let in), residency_plan.c (whom room is made for), residency_pressure.c
+ * (who goes when memory is short). Nobody else includes it.
  */
 #include "base/clock.h"
 #include "core/deployment.h"
@@ -60,8 +60,39 @@ uint64_t residency_held(const struct residency *r, const struct residency_model 
 /* R_crit: a load that leaves less than this is stopped. */
 uint64_t residency_critical_bytes(const struct residency *r);
 
-/* May any load begin now, as far as the level and its recovery go? *ret_at (may be NULL): when. */
-bool residency_level_allows(const struct residency *r, uint64_t now_usec, uint64_t *ret_at);
+/* What it will take when it is loaded, before it grows by answers. */
+uint64_t residency_fresh_bytes(const struct residency *r, const struct residency_model *m);
+
+/* ---------------------------------------------------------------- residency_pressure.c */
+
+/* May a load of it begin now, as far as pressure goes? *ret_at (may be NULL): when; USEC_NEVER: not known. */
+bool residency_may_load(const struct residency *r, const struct residency_model *m,
+                        uint64_t now_usec, uint64_t *ret_at);
+/* May others be unloaded for it, which frees so much? */
+bool residency_may_make_room(const struct residency *r, const struct residency_model *m,
+                             uint64_t freed_bytes, uint64_t now_usec);
+/* Of those that should go for the sake of pressure, the one to go now; NULL: none. */
+struct residency_model *residency_too_many(const struct residency *r, uint64_t now_usec);
+/* Is memory so short that it goes as soon as nobody uses it? No call is begun at it until then. */
+bool residency_must_rest(const struct residency *r, const struct residency_model *m,
+                         uint64_t now_usec);
+/* It goes for the sake of pressure; why, as people are told: the level, or what it has grown by. */
+enum residency_reason residency_note_yield(struct residency *r, const struct residency_model *m,
+                                           uint64_t now_usec);
+/* With each run: is it used? */
+void residency_note_use(struct residency_model *m, bool is_in_use, uint64_t now_usec);
+/* Its runner was looked at again. */
+void residency_note_growth(struct residency_model *m, uint64_t was_bytes, uint64_t is_bytes);
+
+/* ---------------------------------------------------------------- residency_plan.c */
+
+uint64_t residency_load_time(const struct residency *r, const struct residency_model *m);
+/* Is it there, and can its server be told to free it? */
+bool residency_can_go(const struct residency *r, const struct residency_model *m,
+                      uint64_t now_usec);
+/* The higher, the sooner it goes. */
+double residency_score(const struct residency *r, const struct residency_model *m,
+                       uint64_t now_usec);
 
 /*
  * How long at least until a call of this class that asks now could begin a load of w: for the end of
@@ -86,3 +117,6 @@ const char *residency_describe_model(const struct residency *r, const struct res
                                      uint64_t now_usec, char ret_text[RESIDENCY_TEXT_BYTES]);
 
 const char *residency_name_of(const struct deployment *d, const char *name);
+/* The model that d serves under this name; NULL: not managed, or never heard of. */
+const struct residency_model *residency_known(const struct residency *r, const struct deployment *d,
+                                              const char *name);

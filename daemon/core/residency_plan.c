@@ -18,10 +18,9 @@
  * No such wait is longer than half of what the queue lets the waiting class stay: else every call for
  * the other model would expire before its turn. (So far the specification had 15 s for both.) A
  * model is there for the time of its load at least, so that at most half of all time is spent on
- * loads. From pressure level 2 on none of these hold.
+ * loads.
  *
- * What pressure asks for: from level 1 on no load begins, and who is idle for a minute goes; from
- * level 2 on everybody who is idle, largest first. A second passes between two unloads.
+ * What pressure asks for: see residency_pressure.c. A second passes between two unloads.
  *
  * Must not: read a clock, let calls in (residency_gate.c).
  */
@@ -32,7 +31,6 @@
 
 #define PACE_USEC        (1 * USEC_PER_SEC)
 #define POLL_USEC        (250 * USEC_PER_MSEC) /* while somebody waits for a turn */
-#define L1_IDLE_USEC     (60 * USEC_PER_SEC)
 #define CONTEST_AGE_USEC (15 * USEC_PER_SEC)
 #define LOOK_AGAIN_USEC  (10 * USEC_PER_SEC)
 #define KEPT_USEC        (301 * USEC_PER_SEC) /* Ollama's keep_alive by default, and then it is gone */
@@ -57,7 +55,7 @@ static bool is_idle(const struct residency *r, const struct residency_model *m)
     return m->wants.n == 0 && !residency_model_is_in_use(r, m);
 }
 
-static uint64_t load_time(const struct residency *r, const struct residency_model *m)
+uint64_t residency_load_time(const struct residency *r, const struct residency_model *m)
 {
     uint64_t usec = residency_need(r, m).load_usec;
 
@@ -159,8 +157,7 @@ static bool unload(struct residency_model *m, enum residency_reason reason,
     return true;
 }
 
-static bool can_be_asked_to_go(const struct residency *r, const struct residency_model *m,
-                               uint64_t now_usec)
+bool residency_can_go(const struct residency *r, const struct residency_model *m, uint64_t now_usec)
 {
     return (m->state == RESIDENCY_RESIDENT || m->state == RESIDENCY_DRAINING) &&
            residency_has_budget(r, m) && now_usec >= m->retry_unload_at_usec;
@@ -171,35 +168,11 @@ bool residency_is_unloadable(const struct residency *r, const struct residency_m
     return residency_has_budget(r, m) && residency_takes_memory(m);
 }
 
-bool residency_would_unload(const struct residency *r, const struct residency_model *m,
-                            uint64_t now_usec)
-{
-    return r->level >= 2 && m->wants.n == 0 && can_be_asked_to_go(r, m, now_usec);
-}
-
-/* The largest of those that the level wants gone; NULL: none. */
-static struct residency_model *too_many(const struct residency *r, uint64_t now_usec)
-{
-    struct residency_model *largest = NULL;
-
-    list_for_each (l, &r->models) {
-        struct residency_model *m = model_of(l);
-        bool goes = r->level >= 2 ||
-                    (r->level == 1 && usec_since(now_usec, m->used_at_usec) > L1_IDLE_USEC);
-
-        if (goes && can_be_asked_to_go(r, m, now_usec) && is_idle(r, m) &&
-            (!largest || m->held_bytes > largest->held_bytes)) {
-            largest = m;
-        }
-    }
-    return largest;
-}
-
 bool residency_is_freeing(const struct residency *r, uint64_t now_usec)
 {
     const struct residency_model *moving = residency_moving(r);
 
-    return r->freeing_bytes > 0 || too_many(r, now_usec) ||
+    return r->freeing_bytes > 0 || residency_too_many(r, now_usec) ||
            (moving && moving->state == RESIDENCY_UNLOADING);
 }
 
@@ -214,7 +187,7 @@ static struct residency_model *grown(struct residency *r, uint64_t now_usec)
 
         if (m->baseline_bytes > 0 &&
             m->held_bytes > m->baseline_bytes / 1000 * GROWN_PERMILLE + GROWN_BYTES &&
-            can_be_asked_to_go(r, m, now_usec) && is_idle(r, m)) {
+            residency_can_go(r, m, now_usec) && is_idle(r, m)) {
             return m;
         }
     }
@@ -262,18 +235,15 @@ static uint64_t at_most(uint64_t v, uint64_t max)
 static uint64_t hold_usec(const struct residency *r, const struct residency_model *m,
                           const struct residency_model *w)
 {
-    uint64_t load = load_time(r, m), longest = half_wait(r, w);
+    uint64_t load = residency_load_time(r, m), longest = half_wait(r, w);
 
-    if (r->level >= 2) {
-        return 0;
-    }
     return is_idle(r, m) ? load : at_most(HOLD_LOADS * load, longest > load ? longest : load);
 }
 
 static bool has_waited_enough(const struct residency *r, const struct residency_model *w,
                               uint64_t now_usec)
 {
-    uint64_t two = 2 * load_time(r, w);
+    uint64_t two = 2 * residency_load_time(r, w);
     uint64_t age = two > CONTEST_AGE_USEC ? two : CONTEST_AGE_USEC;
 
     return w->is_load_wanted ||
@@ -283,7 +253,7 @@ static bool has_waited_enough(const struct residency *r, const struct residency_
 static bool may_go(const struct residency *r, const struct residency_model *m,
                    const struct residency_model *w, uint64_t now_usec)
 {
-    if (m == w || !can_be_asked_to_go(r, m, now_usec)) {
+    if (m == w || !residency_can_go(r, m, now_usec)) {
         return false;
     }
     if (m->state == RESIDENCY_DRAINING) {
@@ -292,15 +262,14 @@ static bool may_go(const struct residency *r, const struct residency_model *m,
     if (usec_since(now_usec, m->resident_at_usec) < hold_usec(r, m, w)) {
         return false;
     }
-    return m->wants.n == 0 || w->wants.class < m->wants.class || r->level >= 2 ||
-           has_waited_enough(r, w, now_usec);
+    return m->wants.n == 0 || w->wants.class < m->wants.class || has_waited_enough(r, w, now_usec);
 }
 
-/* The higher, the sooner it goes. */
-static double score(const struct residency *r, const struct residency_model *m, uint64_t now_usec)
+double residency_score(const struct residency *r, const struct residency_model *m,
+                       uint64_t now_usec)
 {
     double idle = (double) usec_since(now_usec, m->used_at_usec) / USEC_PER_SEC + 1;
-    double load = (double) load_time(r, m) / USEC_PER_SEC + 0.1;
+    double load = (double) residency_load_time(r, m) / USEC_PER_SEC + 0.1;
 
     /* nobody in use goes while an idle one could */
     return (is_idle(r, m) ? 1e12 : 1) * (double) (residency_held(r, m) + 1) * idle / load;
@@ -314,9 +283,9 @@ static struct residency_model *next_to_go(struct residency *r, const struct resi
 
     list_for_each (l, &r->models) {
         struct residency_model *m = model_of(l);
-        double s = may_go(r, m, w, now_usec) ? score(r, m, now_usec) : below;
+        double s = may_go(r, m, w, now_usec) ? residency_score(r, m, now_usec) : below;
 
-        if (s < below && (!best || s > score(r, best, now_usec))) {
+        if (s < below && (!best || s > residency_score(r, best, now_usec))) {
             best = m;
         }
     }
@@ -325,7 +294,7 @@ static struct residency_model *next_to_go(struct residency *r, const struct resi
 
 /* The first of a plan that makes enough room; NULL: there is no such plan, or none is needed. */
 static struct residency_model *first_of_plan(struct residency *r, const struct residency_model *w,
-                                             uint64_t now_usec)
+                                             uint64_t now_usec, uint64_t *ret_freed_bytes)
 {
     struct residency_model *first = NULL, *m = NULL;
     size_t n_left = residency_n_others(r, w);
@@ -339,9 +308,10 @@ static struct residency_model *first_of_plan(struct residency *r, const struct r
         }
         first = first ? first : m;
         freed += residency_held(r, m);
-        below = score(r, m, now_usec);
+        below = residency_score(r, m, now_usec);
         n_left--;
     }
+    *ret_freed_bytes = freed;
     return first;
 }
 
@@ -349,9 +319,10 @@ static struct residency_model *first_of_plan(struct residency *r, const struct r
 static bool make_room(struct residency *r, struct residency_model *w, uint64_t now_usec,
                       struct residency_action *ret)
 {
-    struct residency_model *m = first_of_plan(r, w, now_usec);
+    uint64_t freed = 0;
+    struct residency_model *m = first_of_plan(r, w, now_usec, &freed);
 
-    if (!m) {
+    if (!m || !residency_may_make_room(r, w, freed, now_usec)) {
         return false;
     }
     if (residency_model_is_in_use(r, m)) {
@@ -397,14 +368,15 @@ static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_
     struct residency_model *w = whose_turn(r);
 
     end_drains(r, w, now_usec);
-    if (!w || !residency_level_allows(r, now_usec, NULL)) {
+    if (!w) {
         return false;
     }
     if (!residency_fits(r, w)) {
         return r->freeing_bytes == 0 && usec_since(now_usec, r->acted_at_usec) >= PACE_USEC &&
                make_room(r, w, now_usec, ret);
     }
-    if (w->is_load_wanted && w->wants.n == 0) { /* a call that waits loads it itself */
+    if (w->is_load_wanted && w->wants.n == 0 &&
+        residency_may_load(r, w, now_usec, NULL)) { /* a call that waits loads it itself */
         if (residency_doubts(w, now_usec)) {
             return inquire(r, now_usec, ret);
         }
@@ -543,9 +515,9 @@ bool residency_next(struct residency *r, uint64_t now_usec, struct residency_act
         return false;
     }
     if (r->acted_at_usec == 0 || usec_since(now_usec, r->acted_at_usec) >= PACE_USEC) {
-        m = too_many(r, now_usec);
+        m = residency_too_many(r, now_usec);
         if (m) {
-            return unload(m, RESIDENCY_FOR_LEVEL, NULL, now_usec, ret);
+            return unload(m, residency_note_yield(r, m, now_usec), NULL, now_usec, ret);
         }
         m = grown(r, now_usec);
         if (m) {
@@ -563,8 +535,8 @@ uint64_t residency_next_at(const struct residency *r, uint64_t now_usec)
         const struct residency_model *m = model_of(l);
         bool waits = is_wanted(m) && !residency_is_held(m);
 
-        if (residency_has_budget(r, m) &&
-            (waits || m->state == RESIDENCY_DRAINING || (r->level > 0 && residency_is_held(m)))) {
+        if (residency_has_budget(r, m) && (waits || m->state == RESIDENCY_DRAINING ||
+                                           (r->pressure.level > 0 && residency_is_held(m)))) {
             return usec_add(now_usec, POLL_USEC);
         }
         at = at_most(at, doubted_at(r, m));

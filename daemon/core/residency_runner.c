@@ -95,6 +95,7 @@ static void seen_by(struct residency *r, struct residency_model *m, uint64_t ano
                     uint64_t file_bytes, enum footprint_witness witness)
 {
     bool is_first = m->baseline_bytes == 0;
+    uint64_t was = m->held_bytes;
 
     if (!is_sane(anon_bytes, file_bytes)) {
         return;
@@ -108,7 +109,11 @@ static void seen_by(struct residency *r, struct residency_model *m, uint64_t ano
     }
     m->held_bytes = anon_bytes + file_bytes;
     m->mapped_bytes = file_bytes;
-    m->baseline_bytes = is_first ? m->held_bytes : m->baseline_bytes;
+    if (is_first) {
+        m->baseline_bytes = m->fresh_bytes = m->held_bytes;
+    } else {
+        residency_note_growth(m, was, m->held_bytes);
+    }
     if (!r->params.has_gpu || m->facts.told_bytes == 0) {
         footprint_note_run(r->footprints, &m->key, anon_bytes, file_bytes, witness, is_first,
                            r->today);

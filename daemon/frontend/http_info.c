@@ -107,10 +107,10 @@ static enum errcode answer_model_info(const struct frontends *f, const struct ht
 
 static enum errcode readiness(const struct frontends *f)
 {
-    return f->is_draining                      ? ERRCODE_DRAINING
-           : f->registry->unusable             ? ERRCODE_MISCONFIGURED
-           : f->pressure->level >= PRESSURE_L3 ? ERRCODE_MEMORY_PRESSURE
-                                               : ERRCODE_NONE;
+    return f->is_draining                                         ? ERRCODE_DRAINING
+           : f->registry->unusable                                ? ERRCODE_MISCONFIGURED
+           : pressure_level_for_calls(f->pressure) >= PRESSURE_L3 ? ERRCODE_MEMORY_PRESSURE
+                                                                  : ERRCODE_NONE;
 }
 
 /*

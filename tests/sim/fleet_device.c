@@ -256,9 +256,14 @@ static void on_sample(struct sim_event *e)
         .has_room = true, .total_bytes = f->total_bytes, .headroom_bytes = available(f)};
     claim(f);
     (void) pressure_update(&f->pressure, &s);
+    residency_set_pressure(
+        &f->residency,
+        &(struct residency_pressure) {.level = f->pressure.level,
+                                      .acute = f->pressure.acute,
+                                      .exhaustion_usec = f->pressure.exhaustion_usec,
+                                      .fall_bytes_per_sec = f->pressure.fall_bytes_per_sec});
     if (f->pressure.level != was) {
         f->n_rises += f->pressure.level > was;
-        residency_set_level(&f->residency, f->pressure.level, now_of(f));
         device_want_turn(&f->device, now_of(f));
     }
     interval = pressure_interval_usec(&f->pressure, f->device.registry.n_calls > 0);

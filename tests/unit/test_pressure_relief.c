@@ -152,7 +152,7 @@ static void begin(struct ticket *t)
 static void set_level(enum pressure_level level)
 {
     g_pressure.level = level;
-    residency_set_level(&g_residency, level, g_now);
+    residency_set_level(&g_residency, level);
 }
 
 static struct ticket *next(void)

@@ -315,13 +315,16 @@ START_TEST(events_count_where_memory_is_short)
 {
     static const struct {
         struct course course;
+        uint64_t headroom_mib; /* R_soft is 245, R_hard 163, R_crit 98 */
         enum pressure_level level;
         enum pressure_reason reason;
     } rows[] = {
-        {{.n_throttled = 8}, PRESSURE_L1, PRESSURE_THROTTLED},
-        {{.n_limited = 8, .n_scanned = 8}, PRESSURE_L3, PRESSURE_LIMIT_HIT},
-        {{.n_stalls = 8, .n_scanned = 8}, PRESSURE_L3, PRESSURE_STALLS},
-        {{.n_oom_kills = 8}, PRESSURE_L4, PRESSURE_OOM_KILL},
+        {{.n_throttled = 8}, 400, PRESSURE_L1, PRESSURE_THROTTLED},
+        {{.n_limited = 8, .n_scanned = 8}, 400, PRESSURE_L0, PRESSURE_CALM},
+        {{.n_limited = 8, .n_scanned = 8}, 170, PRESSURE_L1, PRESSURE_HEADROOM},
+        {{.n_limited = 8, .n_scanned = 8}, 150, PRESSURE_L3, PRESSURE_LIMIT_HIT},
+        {{.n_stalls = 8, .n_scanned = 8}, 150, PRESSURE_L3, PRESSURE_STALLS},
+        {{.n_oom_kills = 8}, 400, PRESSURE_L4, PRESSURE_OOM_KILL},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -330,12 +333,66 @@ START_TEST(events_count_where_memory_is_short)
 
             device_init(&d);
             d.s.at_usec += 3600 * USEC_PER_SEC;
-            d.s.place[MEMORY_SYSTEM].headroom_bytes = is_short ? 400 * MIB : 1200 * MIB;
+            d.s.place[MEMORY_SYSTEM].headroom_bytes =
+                is_short ? rows[i].headroom_mib * MIB : 1200 * MIB;
             pass(&d, MEMORY_SYSTEM, USEC_PER_SEC, rows[i].course);
             ck_assert_int_eq(d.p.level, is_short ? rows[i].level : PRESSURE_L0);
             ck_assert_int_eq(d.p.cause.reason, is_short ? rows[i].reason : PRESSURE_CALM);
         }
     }
+}
+END_TEST
+
+/* What stands by its hold alone: the level does, what is asked for now does not. */
+START_TEST(the_numbers_of_now_are_told_beside_the_level)
+{
+    struct device d;
+
+    device_init(&d);
+    pass(&d, MEMORY_SYSTEM, 2 * USEC_PER_SEC, (struct course) {.falls = 190000000});
+    ck_assert_int_eq(d.p.level, PRESSURE_L3);
+    ck_assert_int_eq(d.p.acute, PRESSURE_L0); /* by the row of time only */
+    ck_assert_uint_lt(d.p.exhaustion_usec, 5 * USEC_PER_SEC);
+    ck_assert_uint_gt(d.p.fall_bytes_per_sec, 150000000);
+    d.s.place[MEMORY_SYSTEM].headroom_bytes = 90 * MIB;
+    pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
+    ck_assert_int_eq(d.p.acute, PRESSURE_L3);
+    d.s.place[MEMORY_SYSTEM].headroom_bytes = 1200 * MIB;
+    pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
+    ck_assert_int_ge(d.p.level, PRESSURE_L3);
+    ck_assert_int_eq(d.p.acute, PRESSURE_L0);
+    ck_assert_uint_eq(d.p.exhaustion_usec, USEC_NEVER);
+    ck_assert_uint_eq(d.p.fall_bytes_per_sec, 0);
+}
+END_TEST
+
+START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
+{
+    struct device d;
+
+    device_init(&d);
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L0);
+    d.s.place[MEMORY_SYSTEM].headroom_bytes = 20 * MIB;
+    pass(&d, MEMORY_SYSTEM, USEC_PER_SEC, calm);
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L4);
+    d.s.place[MEMORY_SYSTEM].headroom_bytes = 90 * MIB; /* L3 */
+    pass(&d, MEMORY_SYSTEM, 3 * STEP_USEC, calm);
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L4);
+    pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
+    pass(&d, MEMORY_SYSTEM, 20 * USEC_PER_SEC, calm);
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
+    d.s.place[MEMORY_SYSTEM].headroom_bytes = 1200 * MIB;
+    pass(&d, MEMORY_SYSTEM, 3 * STEP_USEC, calm);
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
+    pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
+    ck_assert_int_ge(d.p.level, PRESSURE_L3);
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L2);
+    while (d.p.level > PRESSURE_L1) {
+        pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
+        ck_assert_int_le(pressure_level_for_calls(&d.p), PRESSURE_L2);
+    }
+    ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L1);
 }
 END_TEST
 
@@ -465,7 +522,6 @@ START_TEST(stages_reopen_in_order)
     ck_assert_int_eq(pressure_stage(&d.p, at), PRESSURE_STAGE_INTERACTIVE);
     ck_assert_uint_eq(pressure_stage_ends_at_usec(&d.p, at), at + 10 * USEC_PER_SEC);
     ck_assert_int_eq(pressure_stage(&d.p, at + 10 * USEC_PER_SEC), PRESSURE_STAGE_BATCH);
-    ck_assert_int_eq(pressure_stage(&d.p, at + 15 * USEC_PER_SEC), PRESSURE_STAGE_LOADS);
     ck_assert_int_eq(pressure_stage(&d.p, at + 20 * USEC_PER_SEC), PRESSURE_STAGE_BACKGROUND);
     ck_assert_int_eq(pressure_stage(&d.p, at + 135 * USEC_PER_SEC), PRESSURE_STAGE_NORMAL);
     /* a time of pressure that stayed at level 1 never closed batch */
@@ -505,6 +561,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, compressed_swap_raises_the_some_row);
     tcase_add_test(tc, swap_counts_when_it_fills_or_is_all_there_is);
     tcase_add_test(tc, events_count_where_memory_is_short);
+    tcase_add_test(tc, the_numbers_of_now_are_told_beside_the_level);
+    tcase_add_test(tc, an_emergency_is_over_for_calls_a_second_after_it);
     tcase_add_test(tc, a_kill_in_the_servers_group_is_level_4);
     tcase_add_test(tc, the_servers_group_has_its_own_reserves);
     tcase_add_test(tc, psi_of_the_servers_group_counts);

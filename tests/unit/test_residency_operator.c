@@ -81,7 +81,7 @@ START_TEST(an_operator_gives_up)
     model_load_cancel(&load);
     set_memory(2000, 1600);
     assert_nothing();
-    residency_set_level(&g_r, 1, g_now);
+    residency_set_level(&g_r, 1);
     wish(&load, "a");
     assert_nothing();
     g_now += 600 * SEC;
