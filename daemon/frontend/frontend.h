@@ -131,6 +131,12 @@ void frontends_close_idle(struct frontends *f, uint64_t now_usec);
  */
 size_t frontends_shed_idle(struct frontends *f, uint64_t now_usec);
 
+/*
+ * The limit of connections is reached: closes up to n_wanted of those over TCP, or of those over Unix
+ * sockets, that are between requests and whose clients come back by themselves, the oldest first.
+ */
+void frontends_make_room(struct frontends *f, bool is_tcp, size_t n_wanted, uint64_t now_usec);
+
 /* Is anything open besides listening sockets? */
 bool frontends_are_idle(const struct frontends *f);
 

@@ -156,6 +156,18 @@ size_t frontends_shed_idle(struct frontends *f, uint64_t now_usec)
     return n;
 }
 
+void frontends_make_room(struct frontends *f, bool is_tcp, size_t n_wanted, uint64_t now_usec)
+{
+    list_for_each_safe (l, &f->conns) {
+        struct conn *c = CONTAINER_OF(l, struct conn, link);
+
+        if (n_wanted > 0 && !c->is_kept && c->caller.has_uid != is_tcp && is_finished(c)) {
+            close_idle(c, now_usec);
+            n_wanted--;
+        }
+    }
+}
+
 bool frontends_are_idle(const struct frontends *f)
 {
     return f->n_conns == 0;

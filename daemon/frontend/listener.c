@@ -145,6 +145,7 @@ static int on_connection(sd_event_source *s, int listen_fd, uint32_t revents, vo
     for (int i = 0; i < ACCEPTS_PER_WAKEUP; i++) {
         if (l->frontends->n_conns >= connection_limit(l)) {
             pause_accepting(l, "the connection limit is reached");
+            frontends_make_room(l->frontends, l->is_tcp, ACCEPTS_PER_WAKEUP, clock_now_usec());
             return 0;
         }
 

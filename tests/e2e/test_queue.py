@@ -324,12 +324,12 @@ def test_interactive_calls_go_first(env, upstream: Upstream) -> None:
     assert got == ["running", "interactive", "batch", "background"]
 
 
-def test_two_hundred_connections_of_one_caller(env, upstream: Upstream) -> None:
-    """As many wait as may; the others are told so at once, and nothing stays behind."""
+def test_256_connections_of_one_caller(env, upstream: Upstream) -> None:
+    """As many wait as may; the others are told so at once and make room for the last ones, and nothing stays behind."""
     sluice = env.start({"m": upstream.deployment()})
     crowd = Crowd(sluice, upstream)
-    clients = [crowd.send(f"{i}") for i in range(200)]
-    eventually(lambda: sluice.status().calls_refused == 200 - 64, "64 wait, the others were refused")
+    clients = [crowd.send(f"{i}") for i in range(256)]
+    eventually(lambda: sluice.status().calls_refused == 256 - 64, "64 wait, the others were refused")
     assert sluice.status().calls_queued == 64
     with sluice.rpc() as rpc:
         call = rpc.chat("m")
