@@ -163,20 +163,40 @@ def test_idle_time_is_not_for_running_calls(env) -> None:
     bystander.check()
 
 
-def test_connection_limit(env) -> None:
-    """What is over the limit waits in the kernel; when one leaves, the next is served."""
-    sluice = env.start(sluice={"limits": {"connections": 6}})
+def test_connection_limit(env, upstream) -> None:
+    """What is over the limit waits in the kernel as long as all others are busy; when one leaves, the next is served."""
+    sluice = env.start({"m": upstream.deployment()}, sluice={"slots": 6, "limits": {"connections": 6}})
+    gate = Gate()
     open_ones = [sluice.http() for _ in range(6)]
     for http in open_ones:
-        assert http.request("GET", "/v1/models").status == 200
+        upstream.next(wait_for(gate), text("done"), end())
+        http.send_request("POST", CHAT, chat_body())
+        upstream.wait_request()
     late = sluice.http(timeout=0.5)
     late.send_request("GET", "/v1/models")
     with pytest.raises(TimeoutError):
         late.read_answer("GET")
-    assert open_ones[0].request("GET", "/v1/models").status == 200
     open_ones[0].close()
     late.sock.settimeout(10)
     assert late.read_answer("GET").status == 200
+    gate.open()
+    for http in open_ones[1:]:
+        assert http.read_answer().status == 200
+        http.close()
+
+
+def test_connections_between_requests_make_room(env) -> None:
+    """At the limit the oldest of them is closed for who knocks; one that is about to ask is not."""
+    sluice = env.start(sluice={"limits": {"connections": 6}})
+    open_ones = [sluice.http() for _ in range(6)]
+    for http in open_ones:
+        assert http.request("GET", "/v1/models").status == 200
+    open_ones[0].send("GET /v1/models HTTP/1.1\r\n")
+    with sluice.http() as late:
+        assert late.request("GET", "/v1/models").status == 200
+    open_ones[1].wait_closed(5)
+    open_ones[0].send("Host: localhost\r\n\r\n")
+    assert open_ones[0].read_answer("GET").status == 200
     for http in open_ones:
         http.close()
 
