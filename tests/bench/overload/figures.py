@@ -52,14 +52,15 @@ def good_tokens(intents: Iterable[Intent], from_at: float, to_at: float) -> int:
     return sum(sum(from_at <= at < to_at for at in i.token_at) for i in intents if i.is_good)
 
 
-def good_seconds(intents: Iterable[Intent], window: Window, tokens_per_sec: float, prompt_sec: float) -> float:
-    """Of the model's time, those that good intents took in the window: their tokens while it generates, and their prompts."""
-    total = 0.0
+def good_work(intents: Iterable[Intent], window: Window) -> tuple[int, float]:
+    """What of good intents came in the window: tokens, and answers, of which those that began or ended outside count in part."""
+    n_tokens, n_answers = 0, 0.0
     for i in intents:
         if i.is_good:
             inside = sum(window.has(at) for at in i.token_at)
-            total += inside / tokens_per_sec + prompt_sec * inside / len(i.token_at)
-    return total
+            n_tokens += inside
+            n_answers += inside / len(i.token_at)
+    return n_tokens, n_answers
 
 
 def _class(intents: list[Intent], window: Window) -> dict[str, Any]:

@@ -57,8 +57,9 @@ class Times:
 
 
 # Queues that are bounded in time need about that long to fill, and refused clients come back as late.
-FULL = Times(load_sec=180, warm_sec=60, capacity_sec=15)
-QUICK = Times(load_sec=90, warm_sec=40, capacity_sec=6)
+# A capacity of less than some twenty answers depends on how many of them happened to be short.
+FULL = Times(load_sec=180, warm_sec=60, capacity_sec=25)
+QUICK = Times(load_sec=90, warm_sec=40, capacity_sec=15)
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,19 @@ class Capacity:
         return tokens * (1 / self.at(speed) - 1 / speed)
 
 
-def arrivals(rng: random.Random, rate: float, seconds: float, caller: str = "", only: Optional[Kind] = None) -> list[Intent]:
-    """A Poisson process; born_at counts from 0."""
-    found, at = [], rng.expovariate(rate)
-    while at < seconds:
-        found.append(make(rng, only or rng.choice((INTERACTIVE, BATCH)), at, caller))
-        at += rng.expovariate(rate)
+def arrivals(rng: random.Random, rate: float, times: Times, caller: str = "", only: Optional[Kind] = None) -> list[Intent]:
+    """A Poisson process, given that as many come in the warm-up and in the rest as the rate says; half of them are of each kind.
+
+    Without that condition a draw is 5 % above or below the load that was meant, and the shares that can be good are so as well.
+    born_at counts from 0.
+    """
+    found: list[Intent] = []
+    for from_sec, to_sec in ((0.0, times.warm_sec), (times.warm_sec, times.load_sec)):
+        n = round(rate * (to_sec - from_sec))
+        kinds = [only or (INTERACTIVE, BATCH)[i % 2] for i in range(n)]
+        rng.shuffle(kinds)
+        born = sorted(rng.uniform(from_sec, to_sec) for _ in range(n))
+        found += [make(rng, kind, at, caller) for kind, at in zip(kinds, born)]
     return found
 
 
@@ -162,6 +170,9 @@ class Bench:
         speed = result.pop("speed")
         during = (before.at(speed) + after.at(speed)) / 2
         result["capacity_share"] *= before.tokens_per_sec / during
+        prompt_sec = max(0.0, (before.prompt_sec(speed) + after.prompt_sec(speed)) / 2)
+        n_tokens, n_answers = result.pop("good_work")
+        result["time_share"] = (n_tokens / speed + n_answers * prompt_sec) / (self.times.load_sec - self.times.warm_sec)
         row = {"target": name, "version": rival.version(), "load": load}
         row["capacity_tokens_per_sec"] = [before.tokens_per_sec, during, after.tokens_per_sec]
         row["capacity_intents_per_sec"] = before.intents_per_sec
@@ -182,12 +193,12 @@ class Bench:
     def offered(self, capacity: Capacity, load: Optional[float]) -> list[Intent]:
         """The same seed gives the same arrivals, but for the rate, which follows the capacity."""
         rng = random.Random(self.args.seed)
-        rate, seconds = capacity.intents_per_sec, self.times.load_sec
+        rate = capacity.intents_per_sec
         if load is not None:
-            return arrivals(rng, load * rate, seconds)
-        found = arrivals(rng, HOG_LOAD * rate, seconds, HOG, INTERACTIVE)
+            return arrivals(rng, load * rate, self.times)
+        found = arrivals(rng, HOG_LOAD * rate, self.times, HOG, INTERACTIVE)
         for victim in VICTIMS:
-            found += arrivals(rng, VICTIM_LOAD * rate, seconds, victim, INTERACTIVE)
+            found += arrivals(rng, VICTIM_LOAD * rate, self.times, victim, INTERACTIVE)
         return sorted(found, key=lambda intent: intent.born_at)
 
     async def measured(self, client: Client, intents: list[Intent], capacity: Capacity) -> dict[str, Any]:
@@ -204,9 +215,8 @@ class Bench:
         recovery = await self.recovery(client, window.end_at)
         await cancelled(tasks)
         result = figures.summary(intents, window, capacity.tokens_per_sec, did.generated)
-        speed = result["speed"] = did.tokens_per_sec or capacity.speed
-        spent = figures.good_seconds(intents, window, speed, max(0.0, capacity.prompt_sec(speed)))
-        result["time_share"] = spent / (window.end_at - window.warm_at)
+        result["speed"] = did.tokens_per_sec or capacity.speed
+        result["good_work"] = figures.good_work(intents, window)
         result["recovery_sec"] = recovery
         result["callers"] = figures.callers(intents, window)
         if self.args.json:
