@@ -22,7 +22,9 @@ struct device {
     struct residency_model *unloading;
     uint64_t unload_ends_at_usec, load_ends_at_usec, last_action_usec;
     struct residency_model *loading;
-    unsigned n_loads, n_served, n_unloads;
+    bool has_weather;
+    struct residency_pressure weather;
+    unsigned n_for_level, n_loads, n_served, n_unloads;
 };
 
 static const char *const names[] = {"a", "b", "c"};
@@ -54,6 +56,22 @@ static uint64_t available(const struct device *v)
     return 2000 * MIB - taken;
 }
 
+/* Pressure that comes and goes as it likes, with no regard to the memory there is; half of it is calm. */
+static void change_weather(struct device *v)
+{
+    unsigned acute = chance(v, 2) * chance(v, 5);
+    bool falls = acute > 0 && chance(v, 3) == 0;
+
+    if (v->has_weather && chance(v, 300) == 0) {
+        v->weather = (struct residency_pressure) {.level = acute + chance(v, 5 - acute),
+                                                  .acute = acute,
+                                                  .exhaustion_usec =
+                                                      falls ? chance(v, 60) * SEC : USEC_NEVER,
+                                                  .fall_bytes_per_sec = falls ? 20 * MIB : 0};
+        residency_set_pressure(&g_r, &v->weather);
+    }
+}
+
 static void look_at_memory(const struct device *v)
 {
     residency_set_memory(&g_r, &(struct residency_memory) {2000 * MIB, available(v), 0}, 1, g_now);
@@ -77,6 +95,7 @@ static void act(struct device *v)
             v->unloading = action.model;
             v->unload_ends_at_usec = g_now + 50 * MSEC + chance(v, 1000) * MSEC;
             v->n_unloads++;
+            v->n_for_level += action.reason == RESIDENCY_FOR_LEVEL;
             break;
         case RESIDENCY_INQUIRE:
         case RESIDENCY_LOAD:
@@ -98,6 +117,7 @@ static void begin_loads(struct device *v)
         ck_assert_ptr_null(v->unloading);
         /* the budget: what is reserved is there, and the reserve beside it */
         ck_assert_uint_ge(available(v), m->reserved_bytes + residency_reserve_soft(&g_r));
+        ck_assert_uint_eq(v->weather.acute, 0); /* no load while any cell of a level holds */
         residency_load_began(&g_r, m, g_now);
         v->loading = m;
         v->load_ends_at_usec = g_now + SEC + chance(v, 2000) * MSEC;
@@ -165,32 +185,27 @@ static void step(struct device *v, bool calls_come)
         }
     }
     look_at_memory(v);
+    change_weather(v);
     run(v);
 }
 
-/* Ten minutes of calls, then the quiet after them. Also with a neighbour that comes and goes. */
-START_TEST(nothing_is_ever_killed)
+/* A neighbour that comes and goes. */
+static void move_neighbour(struct device *v)
 {
-    struct device v = {.seed = (uint64_t) _i * 7919 + 1, .used_mib = 400};
+    if (chance(v, 2000) == 0) {
+        uint64_t room = available(v) / MIB;
 
-    for (unsigned i = 0; i < 12000; i++) {
-        if (chance(&v, 2000) == 0) {
-            uint64_t room = available(&v) / MIB;
+        v->used_mib = 300 + chance(v, 200);
+        v->used_mib = room < 300 ? 300 : v->used_mib;
+    }
+}
 
-            v.used_mib = 300 + chance(&v, 200);
-            v.used_mib = room < 300 ? 300 : v.used_mib;
-        }
-        step(&v, true);
-    }
-    ck_assert_uint_gt(v.n_served, 50);
-    ck_assert_uint_gt(v.n_unloads, 3);
-    /* a load takes 1 s at least, and what was loaded stays as long as that took */
-    ck_assert_uint_le(v.n_loads, 600 / 2);
-    for (unsigned i = 0; i < 20 * 700 && residency_n_reservations(&g_r) + v.n_loads > 0; i++) {
-        step(&v, false);
-    }
+/* Who waited has been served or has given up, nothing is held, and nobody is woken for nothing. */
+static void assert_at_rest(const struct device *v)
+{
+    ck_assert_uint_eq(residency_n_reservations(&g_r), 0);
     for (size_t i = 0; i < N_CALLS; i++) {
-        ck_assert(!v.calls[i].is_there);
+        ck_assert(!v->calls[i].is_there);
     }
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         ck_assert_uint_eq(deployment(names[i])->in_use, 0);
@@ -199,6 +214,42 @@ START_TEST(nothing_is_ever_killed)
     }
     ck_assert_uint_gt(residency_next_at(&g_r, g_now), g_now + SEC); /* nothing is polled */
 }
+
+/* Ten minutes of calls, then the quiet after them. */
+static void live(struct device *v)
+{
+    for (unsigned i = 0; i < 12000; i++) {
+        move_neighbour(v);
+        step(v, true);
+    }
+    ck_assert_uint_gt(v->n_served, 50);
+    ck_assert_uint_gt(v->n_unloads, 3);
+    /* a load takes 1 s at least, and what was loaded stays as long as that took */
+    ck_assert_uint_le(v->n_loads, 600 / 2);
+    v->has_weather = false;
+    v->weather = (struct residency_pressure) {.exhaustion_usec = USEC_NEVER};
+    residency_set_pressure(&g_r, &v->weather);
+    for (unsigned i = 0; i < 20 * 700; i++) {
+        step(v, false);
+    }
+    assert_at_rest(v);
+}
+
+START_TEST(nothing_is_ever_killed)
+{
+    struct device v = {.seed = (uint64_t) _i * 7919 + 1, .used_mib = 400};
+
+    live(&v);
+}
+END_TEST
+
+START_TEST(nor_under_any_pressure)
+{
+    struct device v = {.seed = (uint64_t) _i * 7907 + 3, .used_mib = 400, .has_weather = true};
+
+    live(&v);
+    ck_assert_uint_gt(v.n_for_level, 0);
+}
 END_TEST
 
 static void add_tests(TCase *tc)
@@ -206,6 +257,7 @@ static void add_tests(TCase *tc)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, nothing_is_ever_killed, 0, 12);
+    tcase_add_loop_test(tc, nor_under_any_pressure, 0, 12);
 }
 
 TEST_MAIN("residency_random", add_tests)
