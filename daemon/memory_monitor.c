@@ -162,6 +162,9 @@ static enum pressure_rung rung_of(const struct memory_monitor *m)
 
 static void say_rung(const struct memory_monitor *m)
 {
+    int error = m->reader.psi_error;
+    bool is_off = error == -ENOENT || error == -EOPNOTSUPP;
+
     switch (m->pressure->rung) {
     case PRESSURE_RUNG_TRIGGER:
     case PRESSURE_RUNG_PSI:
@@ -171,9 +174,10 @@ static void say_rung(const struct memory_monitor *m)
     case PRESSURE_RUNG_VMSTAT:
     case PRESSURE_RUNG_ROOM:
         log_printf(LOG_LEVEL_NOTICE,
-                   "memory is watched by %s only: the kernel tells no pressure (it needs "
-                   "CONFIG_PSI, and psi=1 where it is off by default)",
-                   pressure_rung_name(m->pressure->rung));
+                   "memory is watched by %s only: /proc/pressure/memory cannot be read (%s)%s",
+                   pressure_rung_name(m->pressure->rung), strerror(-error),
+                   is_off ? ": the kernel needs CONFIG_PSI, and psi=1 where it is off by default"
+                          : "");
         break;
     case PRESSURE_RUNG_NONE:
         log_printf(LOG_LEVEL_NOTICE,

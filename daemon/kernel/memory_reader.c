@@ -94,7 +94,9 @@ int memory_reader_init(struct memory_reader *r, const char *root)
         memory_reader_done(r);
         return n;
     }
-    r->has_psi = read_psi(r, &s.place[MEMORY_SYSTEM]) == 0;
+    n = read_psi(r, &s.place[MEMORY_SYSTEM]);
+    r->has_psi = n == 0;
+    r->psi_error = r->io_error ? r->io_error : n;
     r->has_meminfo = read_meminfo(r, &s) == 0;
     r->has_vmstat = read_vmstat(r, &s) == 0;
     return 0;

@@ -15,6 +15,7 @@ struct memory_reader {
     const char *root; /* borrowed */
     struct kernel_file psi, meminfo, vmstat, swaps;
     bool has_psi, has_meminfo, has_vmstat; /* could be read at the start */
+    int psi_error;                         /* why PSI could not, -errno */
     bool has_group;
     struct kernel_group group;
     unsigned epoch; /* of the group */

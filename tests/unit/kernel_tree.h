@@ -14,7 +14,7 @@ static void tree_make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        (void) mkdir(path, 0700);
+        (void) mkdir(path, 0755);
         *slash = '/';
     }
 }
@@ -54,6 +54,31 @@ static inline void tree_remove(const char *path)
 
     (void) snprintf(full, sizeof full, "%s%s", g_root, path);
     ck_assert_int_eq(nftw(full, tree_remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+}
+
+/* Nobody may read it; to be asked by tree_be_nobody(), as root may read all. */
+static inline void tree_forbid(const char *path)
+{
+    char full[512];
+
+    (void) snprintf(full, sizeof full, "%s%s", g_root, path);
+    ck_assert_int_eq(chmod(full, 0), 0);
+}
+
+#define TREE_NOBODY 65534
+
+/* From here on without root's rights, where we have them; what is opened meanwhile stays open. */
+static inline void tree_be_nobody(void)
+{
+    if (getuid() == 0) {
+        ck_assert_int_eq(chmod(g_root, 0755), 0);
+        ck_assert_int_eq(seteuid(TREE_NOBODY), 0);
+    }
+}
+
+static inline void tree_be_ourselves(void)
+{
+    ck_assert_int_eq(seteuid(getuid()), 0);
 }
 
 static void tree_setup(void)

@@ -230,6 +230,29 @@ START_TEST(each_rung_of_the_ladder)
 }
 END_TEST
 
+/* As in a sandbox: the file is there, and it is not for us. */
+START_TEST(what_may_not_be_read_is_a_rung_lower)
+{
+    static const struct {
+        const char *path, *rung;
+    } rows[] = {{"/proc/pressure/memory", "vmstat"},
+                {"/proc/vmstat", "meminfo"},
+                {"/proc/meminfo", "none"}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        tree_forbid(rows[i].path);
+        tree_be_nobody();
+        start(g_root, -1);
+        memory_monitor_set_active(&g_monitor, true, clock_now_usec() + USEC_PER_SEC);
+        tree_be_ourselves();
+        ck_assert_str_eq(pressure_rung_name(g_pressure.rung), rows[i].rung);
+        ck_assert_int_eq(g_pressure.level, PRESSURE_L0);
+        ck_assert(!g_monitor.is_incomplete);
+        memory_monitor_done(&g_monitor);
+    }
+}
+END_TEST
+
 START_TEST(not_watched_is_level_0)
 {
     start(NULL, -1);
@@ -354,6 +377,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_trigger_wakes_an_idle_daemon);
     tcase_add_test(tc, a_trigger_that_is_taken_away_does_not_wake_for_ever);
     tcase_add_test(tc, each_rung_of_the_ladder);
+    tcase_add_test(tc, what_may_not_be_read_is_a_rung_lower);
     tcase_add_test(tc, not_watched_is_level_0);
     tcase_add_test(tc, what_cannot_be_read_any_more_is_level_1);
     tcase_add_test(tc, ports_of_loopback);
