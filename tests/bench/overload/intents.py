@@ -103,13 +103,9 @@ class Intent:
         }
 
 
-THINGS = "river forest engine market garden violin harbour winter castle school desert island".split()
-
-
 def make(rng: random.Random, kind: Kind, born_at: float, caller: str = "") -> Intent:
-    """Prompts of equal length that differ from the beginning: no answer comes out of a cache of prompts."""
-    things = ", ".join(rng.choices(THINGS, k=4))
-    text = f"{rng.randrange(1000, 10000)}: write a long story about {things}. Use many words and never stop."
+    """Prompts of equal length that differ from the beginning: no answer comes out of a cache of prompts. Short, so that tokens are the work."""
+    text = f"{rng.randrange(1000, 10000)}: write a very long story"
     return Intent(kind, born_at, rng.randint(*kind.tokens), text, caller)
 
 

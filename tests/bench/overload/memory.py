@@ -41,7 +41,6 @@ for folder in ("tests/pressure", "tests/bench", "tests/bench/overload"):
 import httpx2  # noqa: E402
 import openai  # noqa: E402
 from group import Group, NotPossible  # noqa: E402
-from intents import THINGS  # noqa: E402
 from ollama import Ollama, settings  # noqa: E402
 from processes import BenchError, Process  # noqa: E402
 from rivals import KEY, Sluice  # noqa: E402
@@ -51,6 +50,7 @@ MODELS = ("first", "second")  # SmolLM2 under two names; a runner takes 150 MiB 
 ANSWER_SEC = 30.0  # a client's patience
 N_TOKENS = 32
 LONG_WORDS = 500  # of a prompt that fills a cache
+THINGS = "river forest engine market garden violin harbour winter castle school desert island".split()
 NEIGHBOUR_BYTES_PER_SEC = 20_000_000
 NEIGHBOUR_SEC = 12.0  # of growth: 240 MB
 ENTER = 'for f in $1; do echo $$ > "$f"; done; shift; exec "$@"'  # a process enters its group before it is what it shall be
