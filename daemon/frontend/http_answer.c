@@ -328,8 +328,24 @@ static int put_comment(struct http_conn *h)
     return put_chunk(h, str_from(text));
 }
 
+/*
+ * Does its call leave the queue by then? By default both come after 15 s, and the heartbeat first: its
+ * head would turn a refusal that clients obey into an error inside a stream, which ends them.
+ */
+static bool waits_until(const struct http_conn *h, uint64_t by_usec)
+{
+    return h->state == HTTP_WAITING && h->call && h->call->state == CALL_WAITING &&
+           h->call->ticket.deadline_at_usec <= by_usec;
+}
+
 void http_answer_heartbeat(struct http_conn *h, uint64_t now_usec)
 {
+    uint64_t soon = h->conn.frontends->params.heartbeat_usec / 10;
+
+    if (waits_until(h, usec_add(now_usec, soon))) {
+        conn_set_deadline(&h->conn, usec_add(h->call->ticket.deadline_at_usec, soon));
+        return;
+    }
     if (h->state == HTTP_WAITING) {
         send_stream_head(h);
     }

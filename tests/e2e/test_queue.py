@@ -263,6 +263,18 @@ def test_stream_that_times_out_after_a_heartbeat(env, upstream: Upstream) -> Non
     crowd.gate.open()
 
 
+def test_stream_whose_wait_ends_with_its_first_heartbeat(env, upstream: Upstream) -> None:
+    """As by default: the refusal comes first, with a status and a Retry-After that a client obeys."""
+    settings = {"queue": {"wait": {"interactive": "900ms"}}, "timeouts": {"heartbeat": "900ms"}}
+    sluice = env.start({"m": upstream.deployment()}, sluice=settings)
+    crowd = Crowd(sluice, upstream)
+    with sluice.http() as http:
+        answer = http.request("POST", CHAT, chat_body(stream=True))
+    assert answer.status == 503 and answer.json["error"]["code"] == "queue_timeout"
+    assert int(answer.header("Retry-After")) >= 1
+    crowd.gate.open()
+
+
 def test_stream_that_waits_and_is_served(env, upstream: Upstream) -> None:
     sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": {"heartbeat": "100ms"}})
     crowd = Crowd(sluice, upstream)
