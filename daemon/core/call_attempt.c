@@ -525,6 +525,19 @@ static void note_try(struct call *call, const struct deployment *d, bool is_last
         (struct router_try) {.serial = d->serial, .is_last = is_last};
 }
 
+/*
+ * May the same one be asked again? From memory level 2 on not on this device, where a failure is often
+ * memory's doing and each attempt takes more of it; another deployment or a fallback may still serve.
+ */
+static bool may_repeat(const struct call *call, const struct deployment *d, uint64_t now_usec)
+{
+    const struct admission *a = call->registry->admission;
+    bool is_short = a->pressure && pressure_level_for_calls(a->pressure) >= PRESSURE_L2;
+
+    return !(is_short && d && d->is_local) &&
+           retry_budget_can_take(budget_of(call, now_usec), now_usec);
+}
+
 /* d: where it failed, or NULL: its group refused it. The ticket is home. */
 static void go_on(struct call *call, const struct call_failure *f, const struct deployment *d,
                   uint64_t now_usec)
@@ -548,8 +561,7 @@ static void go_on(struct call *call, const struct call_failure *f, const struct 
     }
 
     struct attempt_decision decision =
-        attempts_decide(&call->attempts, &rules, &failure, &field,
-                        retry_budget_can_take(budget_of(call, now_usec), now_usec),
+        attempts_decide(&call->attempts, &rules, &failure, &field, may_repeat(call, d, now_usec),
                         call->deadline_at_usec, chance(reg), now_usec);
 
     switch (decision.next) {

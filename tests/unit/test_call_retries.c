@@ -355,6 +355,33 @@ START_TEST(no_new_attempt_while_draining_or_short_of_memory)
 }
 END_TEST
 
+/* At level 2 a person is still served, but a server here that has failed is not asked twice. */
+START_TEST(high_pressure_asks_nobody_here_again)
+{
+    for (int way = 0; way < 2; way++) {
+        bool is_far = way == 1;
+        struct cast c;
+
+        cast_init(&c);
+
+        struct actor *a = cast_add(&c, "a", (struct role) {.is_remote = is_far});
+
+        cast_open(&c);
+        cast_ask(&c, request("m", "r"));
+        c.w.pressure.level = PRESSURE_L2;
+        act_fail(&c, a, ERRCODE_UPSTREAM_ERROR, 0);
+        if (is_far) {
+            act_answer(&c, a);
+            cast_expect(&c, "STARTED m a\nSTARTED m a 1 0\n" HI);
+        } else {
+            cast_expect_failure(&c, ERRCODE_UPSTREAM_ERROR);
+            ck_assert_uint_eq(a->n_started, 1);
+        }
+        cast_done(&c);
+    }
+}
+END_TEST
+
 START_TEST(the_request_says_how_often_and_how_long)
 {
     for (unsigned n = 0; n < 4; n++) {
@@ -514,6 +541,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_reload_during_a_pause);
     tcase_add_test(tc, a_reload_during_an_attempt);
     tcase_add_test(tc, no_new_attempt_while_draining_or_short_of_memory);
+    tcase_add_test(tc, high_pressure_asks_nobody_here_again);
     tcase_add_test(tc, the_request_says_how_often_and_how_long);
     tcase_add_test(tc, who_left_is_not_tried_again_for);
     tcase_add_test(tc, a_dead_server_gets_little_more_than_its_calls);
