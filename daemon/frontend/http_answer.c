@@ -36,7 +36,7 @@ static bool put(struct http_conn *h, int r)
 /* What a page may read of an answer beside its body. */
 #define EXPOSED_HEADERS                                                                                              \
     "x-request-id, x-litellm-call-id, x-litellm-model-id, x-litellm-model-group, x-sluice-spilled, x-should-retry, " \
-    "retry-after, retry-after-ms, "                                                                                  \
+    "retry-after, retry-after-ms, x-sluice-level, "                                                                  \
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "                       \
     "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "                             \
     "x-litellm-key-rpm-limit, x-litellm-key-tpm-limit"
@@ -214,6 +214,7 @@ static void answer_error(struct http_conn *h, const struct http_failure *f, uint
     if (r == 0 && is_repeated(info->http_status)) {
         r = write_retry_after(out, info->is_retryable && !f->is_last,
                               info->is_retryable ? f->retry_after_usec : 0);
+        r = r < 0 ? r : write_number(out, "x-sluice-level", h->conn.frontends->pressure->level);
     }
     r = r < 0 ? r : write_allow(h, out, f->code);
     if (r == 0 && (f->code == ERRCODE_INVALID_API_KEY || f->code == ERRCODE_KEY_EXPIRED)) {

@@ -126,7 +126,7 @@ def test_cors_for_allowed_origins(env) -> None:
         answer = http.request("POST", CHAT, chat_body(), headers={"Origin": "https://app.example"})
         assert answer.header("access-control-allow-origin") == "https://app.example"
         exposed = (answer.header("access-control-expose-headers") or "").split(", ")
-        assert {"x-request-id", "retry-after", "retry-after-ms", "x-should-retry"} <= set(exposed)
+        assert {"x-request-id", "retry-after", "retry-after-ms", "x-should-retry", "x-sluice-level"} <= set(exposed)
 
 
 def test_a_page_may_read_the_limits(env) -> None:

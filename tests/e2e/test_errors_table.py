@@ -332,8 +332,9 @@ def test_row(env, name: str) -> None:
     assert answer.header("x-request-id")
     if status in (408, 409) or status >= 429:  # what the packages of OpenAI repeat by themselves
         assert answer.header("x-should-retry") == ("true" if is_retryable else "false")
+        assert answer.header("x-sluice-level") in ("0", "1", "2", "3", "4")
     else:
-        assert answer.header("x-should-retry") is None
+        assert answer.header("x-should-retry") is None and answer.header("x-sluice-level") is None
     after, after_ms = answer.header("retry-after"), answer.header("retry-after-ms")
     assert (after is None) == (after_ms is None)
     if after is not None and after_ms is not None:

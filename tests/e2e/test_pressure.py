@@ -92,6 +92,7 @@ def test_critical_pressure_refuses_and_recovers(env, kernel: Kernel) -> None:
         answer = sluice.post(CHAT, chat_body())
         assert answer.error["code"] == "memory_pressure"
         assert 1 <= float(answer.header("retry-after") or "0") <= 60
+        assert answer.header("x-sluice-level") in ("3", "4")
         with sluice.rpc() as rpc, pytest.raises(RpcError) as e:
             list(rpc.chat("m"))
         assert e.value.code == ttrpc.UNAVAILABLE and e.value.detail.code == "memory_pressure"
