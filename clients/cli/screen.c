@@ -122,20 +122,28 @@ static size_t cut(const char *line, size_t n, size_t n_columns)
     return n;
 }
 
-bool screen_show(const char *text, struct screen_size size)
+/* The first n bytes of line, as far as they fit. */
+static void show_line(const char *line, size_t n, size_t n_columns)
+{
+    bool is_bold = *line == SCREEN_BOLD;
+
+    (void) printf("%s%.*s\033[0m\033[K", is_bold ? "\033[1m" : "",
+                  (int) cut(line + is_bold, n - is_bold, n_columns), line + is_bold);
+}
+
+bool screen_show(const char *text, const char *foot, struct screen_size size)
 {
     const char *at = text;
 
     (void) fputs("\033[H", stdout);
-    for (size_t row = 0; row < size.rows && *at != '\0'; row++) {
-        bool is_bold = *at == SCREEN_BOLD;
+    for (size_t row = 1; row < size.rows && *at != '\0'; row++) {
         size_t n = strcspn(at, "\n");
 
-        /* no newline behind the last row: it would scroll the page */
-        (void) printf("%s%s%.*s\033[0m\033[K", row > 0 ? "\n" : "", is_bold ? "\033[1m" : "",
-                      (int) cut(at + is_bold, n - is_bold, size.columns), at + is_bold);
+        show_line(at, n, size.columns);
+        (void) fputc('\n', stdout);
         at += n + (at[n] == '\n');
     }
+    show_line(foot, strlen(foot), size.columns); /* no newline: it would scroll the page */
     (void) fputs("\033[J", stdout);
     return fflush(stdout) == 0;
 }

@@ -17,10 +17,10 @@ struct screen_size {
 };
 struct screen_size screen_size(void);
 
-/* Shows text as the page: what does not fit is cut, at the right and at the bottom. A line that begins with SCREEN_BOLD is bold.
- * False: the terminal takes no more. */
+/* Shows text as the page, and foot, a line, as its last one: what of text does not fit above that is cut, at the right and at
+ * the bottom. A line that begins with SCREEN_BOLD is bold. False: the terminal takes no more. */
 #define SCREEN_BOLD '\001'
-bool screen_show(const char *text, struct screen_size size);
+bool screen_show(const char *text, const char *foot, struct screen_size size);
 
 enum screen_event {
     SCREEN_TIME,    /* until_usec is there */

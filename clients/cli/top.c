@@ -24,7 +24,8 @@
 #define MAX_INTERVAL_USEC     UINT64_C(60000000)
 #define ANSWER_LIMIT_USEC     UINT64_C(5000000)
 #define MAX_ROWS              512 /* of a table: 256 deployments at most, 64 callers */
-#define FIXED_ROWS            9   /* head, classes, blank lines, the line of keys */
+#define FIXED_ROWS            9   /* head, classes, and the blank line in front of each table */
+#define TABLE_MIN_ROWS        2   /* a title, and a row or how many there are */
 
 enum sort_key { SORT_WAITING, SORT_RUNNING, SORT_NAME, SORT_IDLE };
 
@@ -308,15 +309,19 @@ static void put_caller(const struct top *t, FILE *f, size_t row)
                    cell(s, row, SLUICE_FIELD_ROW_RUNNING), cell(s, row, SLUICE_FIELD_WEIGHT), idle);
 }
 
-/* At most n_room lines, the title and "more" included. Lines that were used. */
+/* At most n_room lines, the title and "more" included; none where a title is all that would fit. What is left out is more
+ * than one row, as one fits where "more" does. Lines that were used. */
 static size_t put_table(struct top *t, FILE *f, bool is_callers, size_t n_room)
 {
     size_t rows[MAX_ROWS];
     size_t n, n_shown;
 
+    if (n_room < TABLE_MIN_ROWS) {
+        return 0;
+    }
     sluice_call_select_rows(t->status, is_callers ? SLUICE_ROWS_CALLERS : SLUICE_ROWS_OWN);
     n = sort_rows(t, is_callers, rows);
-    n_shown = n + 1 <= n_room ? n : n_room > 2 ? n_room - 2 : 0;
+    n_shown = n + 1 <= n_room ? n : n_room - TABLE_MIN_ROWS;
     put_title(t, f,
               is_callers ? "CALLER                    WAITING  RUNNING  WEIGHT  ASKED AGO"
                          : "MODEL                     SLOTS  MEMORY  STATE");
@@ -344,20 +349,29 @@ static size_t n_rows_of(struct top *t, int rows)
     return n;
 }
 
-/* n_lines: of the whole page. Callers have what deployments leave, and at least half of it where they need it. */
+/* Lines of n_room that are kept for the callers: half of them where they need those, none where a title is all that would fit. */
+static size_t n_kept_for_callers(struct top *t, size_t n_room)
+{
+    size_t n_callers = n_rows_of(t, SLUICE_ROWS_CALLERS) + 1;
+    size_t n = n_callers < n_room / 2 ? n_callers : n_room / 2;
+
+    return n < TABLE_MIN_ROWS ? 0 : n;
+}
+
+/* n_lines: of the page without the line of keys. Callers have what deployments leave, and what is kept for them. Where there is
+ * room for no table it is longer than n_lines. */
 static void put_page(struct top *t, FILE *f, size_t n_lines)
 {
     size_t n_fixed = FIXED_ROWS + (t->now.spilled > 0);
     size_t n_room = n_lines > n_fixed ? n_lines - n_fixed : 0;
-    size_t n_callers = n_rows_of(t, SLUICE_ROWS_CALLERS) + 1;
-    size_t n_kept = n_callers < n_room / 2 ? n_callers : n_room / 2;
+    size_t n_used;
 
     put_head(t, f);
     put_classes(t, f);
     (void) fputc('\n', f);
-    n_room -= put_table(t, f, false, n_room - n_kept) + 1;
+    n_used = put_table(t, f, false, n_room - n_kept_for_callers(t, n_room));
     (void) fputc('\n', f);
-    (void) put_table(t, f, true, n_room);
+    (void) put_table(t, f, true, n_room - n_used);
 }
 
 static int draw(struct top *t)
@@ -372,12 +386,11 @@ static int draw(struct top *t)
         return complain_errno("top", -ENOMEM);
     }
     put_page(t, f, size.rows - 1);
-    (void) fputs("q quit  order by: w waiting  r running  n name  i idle", f);
     if (fclose(f) != 0) {
         free(text);
         return complain_errno("top", -ENOMEM);
     }
-    is_shown = screen_show(text, size);
+    is_shown = screen_show(text, "q quit  order by: w waiting  r running  n name  i idle", size);
     free(text);
     return is_shown ? EXIT_OK : EXIT_FAILED;
 }

@@ -10,6 +10,7 @@ import termios
 from typing import Any
 
 import pytest
+from test_keys import bearer, key
 from testenv.cli import INTERRUPTED, OK, UNREACHABLE, USAGE, run, said, terminal
 from testenv.daemon import mock
 from testenv.http import Http, chat_body
@@ -18,11 +19,20 @@ from testenv.upstream import Gate, Upstream, say, wait_for
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
+KEYS = "q quit  order by: w waiting  r running  n name  i idle"
 ENTER, LEAVE = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"
 
 
-def resize(shown: Terminal, rows: int, columns: int) -> None:
+def resized(shown: Terminal, rows: int, columns: int) -> list[str]:
+    """The page after that, which the kernel tells with a SIGWINCH; with a long --interval nothing else draws one."""
+    n = len(pages(shown))
     fcntl.ioctl(shown.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    while len(pages(shown)) == n:
+        assert shown._read(10), "it is drawn anew"
+    page = pages(shown)[n]
+    assert len(page) <= rows and all(len(line) <= columns for line in page), page
+    assert page[-1] == KEYS[:columns]
+    return page
 
 
 def pages(shown: Terminal) -> list[list[str]]:
@@ -130,21 +140,53 @@ def stat_of(pid: int) -> str:
 
 @pytest.mark.parametrize("rows, columns", [(24, 80), (10, 40), (3, 10), (1, 1), (200, 300)])
 def test_sizes(env, rows: int, columns: int) -> None:
-    """Never more rows or columns than there are, whatever there is to show, at the start and after a change."""
+    """Never more rows or columns than there are, whatever there is to show, and the keys below it."""
     sluice = env.start({f"model-{i:02}-with-a-long-name": mock() for i in range(40)})
     assert sluice.post(CHAT, chat_body("model-00-with-a-long-name")).status == 200
     shown = terminal(env, sluice, "top", "-i", "60s")
     shown.wait_for("\033[J")
-    resize(shown, rows, columns)
-    shown.process.send_signal(signal.SIGWINCH)
-    n = len(pages(shown))
-    while len(pages(shown)) == n and len(pages(shown)[-1]) > rows:
-        assert shown._read(10)
-    page = pages(shown)[-1]
-    assert len(page) <= rows and all(len(line) <= columns for line in page), page
-    if (rows, columns) == (24, 80):
-        assert any(line.startswith("CALLER") for line in page) and any("more" in line for line in page)
-        assert page[-1].startswith("q quit")
+    page = resized(shown, rows, columns)
+    if rows >= 24:
+        assert any(line.startswith("others ") for line in page), "who calls"
+        assert any(line.startswith("... and ") for line in page) == (rows == 24)
+        assert (len(page) == rows) == (rows == 24), "all of it is used where it is not enough"
+    shown.type("q")
+    assert shown.wait_exit() == OK
+
+
+def check_rows(page: list[str], title: str, name: str, n: int) -> int:
+    """Of a table with n rows: those that are told to be missing are; the number of rows shown, -1 where there is no table."""
+    at = [i for i, line in enumerate(page) if line.startswith(title + "  ")]
+    n_shown = sum(line.startswith(name) for line in page)
+    if not at:
+        assert n_shown == 0
+        return -1
+    after = page[at[0] + 1 + n_shown]
+    assert n_shown == n or after == f"... and {n - n_shown} more", page
+    assert n - n_shown != 1, "one row fits where the line does that says how many are missing"
+    return n_shown
+
+
+@pytest.mark.parametrize("n_models, n_callers", [(1, 1), (11, 1), (12, 1), (40, 1), (3, 5), (40, 5)])
+def test_every_height(env, n_models: int, n_callers: int) -> None:
+    keys = [key(f"caller-{i}", f"slu_{i}_0123456789abcdef") for i in range(n_callers)]
+    sluice = env.start({f"model-{i:02}": mock() for i in range(n_models)}, sluice={"keys": keys})
+    for i in range(n_callers):
+        headers = bearer(f"slu_{i}_0123456789abcdef")
+        assert sluice.post(CHAT, chat_body("model-00"), headers=headers).status == 200
+    shown = terminal(env, sluice, "top", "-i", "60s")
+    shown.wait_for("\033[J")
+    most_models = most_callers = -1
+    for rows in range(1, 60):
+        page = resized(shown, rows, 80)
+        models = check_rows(page, "MODEL", "model-", n_models)
+        callers = check_rows(page, "CALLER", "key caller-", n_callers)
+        assert callers >= most_callers and models + callers >= most_models + most_callers, "a row more shows no less"
+        most_models, most_callers = models, callers
+        if rows >= 24:
+            assert callers >= min(n_callers, 5)
+            assert len(page) == rows or (models, callers) == (n_models, n_callers)
+    assert (most_models, most_callers) == (n_models, n_callers)
     shown.type("q")
     assert shown.wait_exit() == OK
 
