@@ -32,30 +32,85 @@ static unsigned long long number(const sluice_call *call, int field)
     return sluice_call_reply_number(call, field);
 }
 
-static void look_at_deployments(struct doctor *d, const sluice_call *call)
+/* Ollamas of its deployments, to be looked at. */
+static void note_servers(struct doctor *d, const sluice_call *call)
 {
-    size_t n_off = 0;
+    size_t n_others = 0;
+    const char *other = "";
 
     for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
         const char *base = sluice_call_row_text(call, i, SLUICE_FIELD_API_BASE);
 
-        if (!d->ollama_url &&
-            strncmp(sluice_call_row_text(call, i, SLUICE_FIELD_PROVIDER), "ollama", 6) == 0 &&
-            !doctor_add_server(d, base, sluice_call_row_number(call, i, SLUICE_FIELD_SLOTS))) {
-            doctor_tell(d, "ollama", DOCTOR_UNKNOWN,
-                        "%s is not looked at: only http is spoken here", base);
-        }
-        if (!sluice_call_row_number(call, i, SLUICE_FIELD_AVAILABLE)) {
-            n_off++;
-            doctor_tell(d, "models", DOCTOR_FINDING, "a deployment of %s is off: %s",
-                        sluice_call_row_text(call, i, SLUICE_FIELD_MODEL),
-                        sluice_call_row_text(call, i, SLUICE_FIELD_UNAVAILABLE_REASON));
-            doctor_fix(d, "sluicectl check-config");
+        if (strncmp(sluice_call_row_text(call, i, SLUICE_FIELD_PROVIDER), "ollama", 6) == 0 &&
+            !doctor_add_server(d, base, sluice_call_row_number(call, i, SLUICE_FIELD_SLOTS)) &&
+            strcmp(base, other) != 0) {
+            n_others++;
+            other = base;
         }
     }
-    if (n_off == 0) {
+    if (n_others > 0) {
+        doctor_tell(d, "ollama", DOCTOR_UNKNOWN, "%s%s not looked at: only http is spoken here",
+                    other, n_others > 1 ? " and others are" : " is");
+    }
+}
+
+enum use { USE_ALL, USE_PAUSED, USE_OFF };
+
+/* What pauses is asked again by itself: a breaker is open, it cools down, its rate is used up. */
+static enum use use_of(const sluice_call *call, size_t row)
+{
+    return sluice_call_row_number(call, row, SLUICE_FIELD_AVAILABLE)         ? USE_ALL
+           : sluice_call_row_number(call, row, SLUICE_FIELD_PAUSED_USEC) > 0 ? USE_PAUSED
+                                                                             : USE_OFF;
+}
+
+/* Nothing that its configuration could mend. What led to it is in the records of its calls and of its
+ * server; an id that a shell would take apart gets no command. */
+static void tell_pause(struct doctor *d, const sluice_call *call, size_t row)
+{
+    const char *id = sluice_call_row_text(call, row, SLUICE_FIELD_DEPLOYMENT);
+
+    doctor_tell(d, "models", DOCTOR_UNKNOWN, "a deployment of %s pauses: %s",
+                sluice_call_row_text(call, row, SLUICE_FIELD_MODEL),
+                sluice_call_row_text(call, row, SLUICE_FIELD_UNAVAILABLE_REASON));
+    if (!strchr(id, '\'')) {
+        doctor_fix(d, "journalctl -n 20 SLUICE_DEPLOYMENT='%s' # shows what led to it", id);
+    }
+}
+
+static void tell_off(struct doctor *d, const sluice_call *call, size_t row)
+{
+    doctor_tell(d, "models", DOCTOR_FINDING, "a deployment of %s is off: %s",
+                sluice_call_row_text(call, row, SLUICE_FIELD_MODEL),
+                sluice_call_row_text(call, row, SLUICE_FIELD_UNAVAILABLE_REASON));
+    doctor_fix(d, "sluicectl check-config");
+}
+
+/* Those that are to be told of: their number. */
+static size_t tell_deployments(struct doctor *d, const sluice_call *call, enum use use)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
+        if (use_of(call, i) == use) {
+            n++;
+            (use == USE_OFF ? tell_off : tell_pause)(d, call, i);
+        }
+    }
+    return n;
+}
+
+static void look_at_deployments(struct doctor *d, const sluice_call *call)
+{
+    size_t n_off = tell_deployments(d, call, USE_OFF);
+    size_t n_paused = tell_deployments(d, call, USE_PAUSED);
+
+    if (n_off + n_paused == 0) {
         doctor_tell(d, "models", DOCTOR_FINE, "all %zu deployments can be used",
                     sluice_call_n_rows(call));
+    }
+    if (!d->ollama_url) {
+        note_servers(d, call);
     }
 }
 

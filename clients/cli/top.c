@@ -292,7 +292,7 @@ static void put_deployment(const struct top *t, FILE *f, size_t row)
     if (cell(s, row, SLUICE_FIELD_AVAILABLE)) {
         (void) fprintf(f, "available\n");
     } else {
-        (void) fprintf(f, "off: ");
+        (void) fprintf(f, "%s: ", cell(s, row, SLUICE_FIELD_PAUSED_USEC) > 0 ? "paused" : "off");
         term_print(f, sluice_call_row_text(s, row, SLUICE_FIELD_UNAVAILABLE_REASON));
         (void) fprintf(f, "\n");
     }

@@ -332,6 +332,24 @@ def test_a_deployment_that_is_off(env, machine, server) -> None:
     assert finding["check"] == "models" and "NOT_SET_HERE" in finding["text"]
 
 
+def test_a_deployment_that_pauses(env, machine, server) -> None:
+    """Its rate is used up: that passes, and nothing that is configured is wrong. Another one is off."""
+    off = {"model": "openai/x", "api_base": server.url, "api_key": "os.environ/NOT_SET_HERE"}
+    models = {"it's": env.openai().deployment(rpm=1), "far": off}
+    config = env.config(models, router={"optional_pre_call_checks": ["enforce_model_rate_limits"]})
+    config["model_list"][0]["model_info"] = {"id": "the-one"}
+    sluice = env.start(to_yaml(config))
+    machine.ollama(port_of(server), GOOD_ENVIRONMENT)
+    assert Doctor(sluice, machine, "--ollama", server.url).finding()["text"].startswith("a deployment of far is off")
+    assert sluice.post("/v1/chat/completions", chat_body("it's")).status == 200
+    doctor = Doctor(sluice, machine, "--ollama", server.url)
+    assert doctor.finding()["text"].startswith("a deployment of far is off")
+    (paused,) = [c for c in doctor.of("models") if c["state"] == "unknown"]
+    assert paused["text"] == "a deployment of it's pauses: its rpm or tpm are used up"
+    assert paused["fix"].startswith("journalctl -n 20 SLUICE_DEPLOYMENT='the-one' #")
+    assert "paused: its rpm or tpm are used up" in run(sluice, "top", "-n", "1").stdout.decode()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 def test_who_may_connect(env, machine, server) -> None:
     """The group of the socket, and the command that adds the caller to it."""
