@@ -44,6 +44,8 @@ void doctor_tell(struct doctor *d, const char *check, enum doctor_state state, c
     va_list ap;
 
     if (d->n == DOCTOR_MAX_FINDINGS) {
+        d->n_untold++;
+        d->n_untold_findings += state == DOCTOR_FINDING;
         return;
     }
     d->n++;
@@ -60,9 +62,28 @@ void doctor_fix(struct doctor *d, const char *fmt, ...)
     struct doctor_entry *e = &d->entries[d->n - 1];
     va_list ap;
 
+    if (d->n_untold > 0) {
+        return; /* it is not that of the last entry */
+    }
     va_start(ap, fmt);
     (void) vsnprintf(e->fix, sizeof(e->fix), fmt, ap);
     va_end(ap);
+}
+
+/* What the list had no place for, in the place that is kept for that. */
+static void tell_untold(struct doctor *d)
+{
+    struct doctor_entry *e = &d->entries[d->n];
+
+    if (d->n_untold > 0) {
+        d->n++;
+        *e = (struct doctor_entry) {.check = "more", .state = DOCTOR_UNKNOWN};
+        e->state = d->n_untold_findings > 0 ? DOCTOR_FINDING : DOCTOR_UNKNOWN;
+        (void) snprintf(
+            e->text, sizeof(e->text),
+            "left out here: %zu, of which are to fix: %zu; mend the others, and look again",
+            d->n_untold, d->n_untold_findings);
+    }
 }
 
 /* ---------------------------------------------------------------- which Ollamas */
@@ -193,6 +214,7 @@ static int examine(const struct doctor_options *options, struct doctor *d)
         (void) doctor_add_server(d, "http://127.0.0.1:11434", 0);
     }
     doctor_check_ollama(d);
+    tell_untold(d);
     if (options->common.is_json) {
         print_document(d);
     } else {

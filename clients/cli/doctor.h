@@ -60,17 +60,19 @@ struct doctor {
     uint64_t memory_bytes;    /* MemTotal; 0: not known */
     uint64_t available_bytes; /* MemAvailable */
     bool has_disk_swap;       /* and not only zram */
-    struct doctor_entry entries[DOCTOR_MAX_FINDINGS];
+    /* and one that tells of those that had no place */
+    struct doctor_entry entries[DOCTOR_MAX_FINDINGS + 1];
     size_t n;
+    size_t n_untold, n_untold_findings; /* the latter are counted in both */
 };
 
 /* ---------------------------------------------------------------- telling (doctor.c) */
 
-/* The next entry of the list. Beyond the last place nothing is told any more. */
+/* The next entry of the list. Beyond its last place entries are only counted. */
 void doctor_tell(struct doctor *d, const char *check, enum doctor_state state, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* The command that mends the entry told last. */
+/* The command that mends the entry told last; nothing where that one was only counted. */
 void doctor_fix(struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Host and port out of an address. False: as below. */

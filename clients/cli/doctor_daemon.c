@@ -12,6 +12,7 @@
 #include "doctor.h"
 
 #define MIN_FILES 1024 /* connections (256), and two for each call that runs */
+#define MAX_NAMED 8    /* deployments that are off, and that pause: of up to 256 */
 
 /* The command that advice has between backquotes. */
 static void fix_as_advised(struct doctor *d, const char *advice)
@@ -86,16 +87,21 @@ static void tell_off(struct doctor *d, const sluice_call *call, size_t row)
     doctor_fix(d, "sluicectl check-config");
 }
 
-/* Those that are to be told of: their number. */
+/* The first of them by name, and how many more: their number. */
 static size_t tell_deployments(struct doctor *d, const sluice_call *call, enum use use)
 {
     size_t n = 0;
 
     for (size_t i = 0; i < sluice_call_n_rows(call); i++) {
-        if (use_of(call, i) == use) {
-            n++;
+        if (use_of(call, i) == use && n++ < MAX_NAMED) {
             (use == USE_OFF ? tell_off : tell_pause)(d, call, i);
         }
+    }
+    if (n > MAX_NAMED) {
+        doctor_tell(d, "models", use == USE_OFF ? DOCTOR_FINDING : DOCTOR_UNKNOWN,
+                    "further deployments that %s: %zu", use == USE_OFF ? "are off" : "pause",
+                    n - MAX_NAMED);
+        doctor_fix(d, "sluicectl status # shows which, and why");
     }
     return n;
 }

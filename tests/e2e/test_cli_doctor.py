@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from typing import Any, Callable
 
@@ -330,6 +331,35 @@ def test_a_deployment_that_is_off(env, machine, server) -> None:
     machine.ollama(port_of(server), GOOD_ENVIRONMENT)
     finding = Doctor(sluice, machine).finding()
     assert finding["check"] == "models" and "NOT_SET_HERE" in finding["text"]
+
+
+def test_many_deployments_that_are_off(env, machine, server) -> None:
+    """The first are named, the others counted, and what comes behind them is still told."""
+    off = {"model": "openai/x", "api_base": server.url, "api_key": "os.environ/NOT_SET_HERE"}
+    sluice = env.start({f"n{i:03}": off for i in range(100)})
+    server.on_tags(raw(tags(("big:70b", 40 * GIB))), fin())
+    machine.ollama(port_of(server), GOOD_ENVIRONMENT)
+    doctor = Doctor(sluice, machine, "--ollama", server.url)
+    named = [f"a deployment of n{i:03} is off" for i in range(8)]
+    assert [c["text"].split(":")[0] for c in doctor.findings] == [*named, "further deployments that are off", "big"]
+    assert doctor.findings[8]["text"].endswith(": 92")
+    assert [c["fix"].split(" #")[0] for c in doctor.findings[7:]] == ["sluicectl check-config", "sluicectl status", "ollama rm 'big:70b'"]
+
+
+def test_more_than_the_list_takes(env, machine) -> None:
+    """Seven Ollamas, on each more models than memory: findings are counted that are not shown, and no command gets to another's entry."""
+    models = [(f"m{i:02}", 40 * GIB) for i in range(16)]
+    servers = [env.ollama() for _ in range(7)]
+    for server in servers:
+        server.on_tags(raw(tags(*models)), fin())
+    sluice = env.start({f"s{i}": server.deployment() for i, server in enumerate(servers)})
+    doctor = Doctor(sluice, machine)
+    assert len(doctor.checks) == 97 and doctor.checks[-1]["check"] == "more"
+    last, more = doctor.findings[-2:]
+    assert f"ollama rm '{last['text'].split()[0]}'" in last["fix"]
+    n_shown = len(doctor.findings) - 1
+    n_left, n_findings = [int(n) for n in re.findall("[0-9]+", more["text"])]
+    assert n_findings == 7 * 16 - n_shown and n_left > n_findings, "also what is said of the last server itself"
 
 
 def test_a_deployment_that_pauses(env, machine, server) -> None:
