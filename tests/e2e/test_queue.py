@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Optional
 
 import pytest
+from test_keys import ONE, TWO, bearer, key
 from testenv import ttrpc
 from testenv.http import Answer, Http, chat_body, contents
 from testenv.rules import check_broken, check_complete
@@ -157,11 +158,15 @@ def test_classes_wait_differently(env, upstream: Upstream) -> None:
     assert classes == ["batch", "batch", "interactive", "interactive"]
 
 
-def test_unknown_class(env) -> None:
-    """A word that nobody knows is the default, and never an error."""
-    sluice = env.start()
-    assert sluice.post(CHAT, chat_body(), headers={"X-Sluice-Class": "royal"}).status == 200
-    assert sluice.wait_call_records(1)[0]["SLUICE_CLASS"] == "interactive"
+@pytest.mark.parametrize("word", ["royal", "", "BATCH", "batch, background", "1", "b" * 200, "b\xe4tch", None])
+def test_unknown_class(env, word: Optional[str]) -> None:
+    """What is no class is passed over, and never an error: the class is that of the caller, and no ceiling is lifted."""
+    sluice = env.start(sluice={"keys": [key("all", ONE), key("low", TWO, **{"class": "batch"})]})
+    headers = {} if word is None else {"X-Sluice-Class": word}
+    for text in (ONE, TWO):
+        assert sluice.post(CHAT, chat_body(), headers={**bearer(text), **headers}).status == 200
+    records = [(r["SLUICE_KEY_ID"], r["SLUICE_CLASS"]) for r in sluice.wait_call_records(2)]
+    assert records == [("all", "interactive"), ("low", "batch")]
 
 
 def test_bytes_of_the_queue(env, upstream: Upstream) -> None:
