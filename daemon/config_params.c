@@ -77,6 +77,39 @@ int config_params_callers(const struct config *c, struct caller_rule **ret, size
     return 0;
 }
 
+/* Keys have theirs in sluice.keys alone: one in sluice.callers has none (config_callers.c). */
+int config_params_quotas(const struct config *c, struct quota_limit **ret, size_t *ret_n)
+{
+    size_t n_max = c->n_keys + c->n_callers, n = 0;
+    struct quota_limit *limits = n_max > 0 ? calloc(n_max, sizeof *limits) : NULL;
+
+    if (n_max > 0 && !limits) {
+        return -ENOMEM;
+    }
+    for (size_t i = 0; i < c->n_keys; i++) {
+        const struct config_access_key *k = &c->keys[i];
+
+        limits[n++] = (struct quota_limit) {.owner = {.kind = CALLER_KEY, .name = k->id},
+                                            .rpm = k->rpm,
+                                            .tpm = k->tpm,
+                                            .max_parallel = k->max_parallel};
+    }
+    for (size_t i = 0; i < c->n_callers; i++) {
+        const struct config_caller *from = &c->callers[i];
+
+        if (from->rpm > 0 || from->tpm > 0 || from->max_parallel > 0) {
+            limits[n++] = (struct quota_limit) {
+                .owner = {.kind = from->kind, .uid = from->uid, .name = from->name},
+                .rpm = from->rpm,
+                .tpm = from->tpm,
+                .max_parallel = from->max_parallel};
+        }
+    }
+    *ret = limits;
+    *ret_n = n;
+    return 0;
+}
+
 /* A device with one of these may hold models in memory of its own. NVIDIA's, AMD's. */
 static bool has_gpu(const char *root)
 {
@@ -145,9 +178,6 @@ int config_params_keys(const struct config *c, struct access_key **ret)
             .n_models = k->models.n_items,
             .class = k->class,
             .expires_at_sec = k->expires_at_sec,
-            .rpm = k->rpm,
-            .tpm = k->tpm,
-            .max_parallel = k->max_parallel,
         };
     }
     *ret = keys;

@@ -4,6 +4,7 @@
  */
 #include "config/config.h"
 #include "core/admission.h"
+#include "core/quota.h"
 #include "core/residency.h"
 #include "frontend/frontend.h"
 #include "model_server.h"
@@ -34,3 +35,9 @@ const char *config_params_kernel_root(const struct config *c);
 
 /* Where the model server of this device is, or may be. */
 struct model_server_spec config_params_model_server(const struct config *c);
+
+/*
+ * The accounts of keys, and of the callers that sluice.callers gives limits, in an array of *ret_n
+ * that the caller frees; borrows from c. 0 or -ENOMEM.
+ */
+int config_params_quotas(const struct config *c, struct quota_limit **ret, size_t *ret_n) MUST_USE;

@@ -408,7 +408,7 @@ static int init_modules(struct server *s, struct config *config)
     pressure_init(&s->pressure);
     admission_init(&s->admission, &params, &s->router,
                    config->pressure_enabled ? &s->pressure : NULL);
-    quota_init(&s->quota);
+    quota_init(&s->quota, &s->admission.callers);
     registry_init(&s->registry, &s->admission, &s->router, &s->stats, &hooks);
     s->registry.quota = &s->quota;
     server_guards_init(&s->guards, s->event, &s->router, &s->registry, &s->residency, want_run, s);

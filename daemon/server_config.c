@@ -22,6 +22,18 @@
 #include "server_internal.h"
 #include "upstream/health_check.h"
 
+/* Who may use how much. What was taken stays taken. Where it fails nothing has changed. */
+static int set_quotas(struct server *s, const struct config *c)
+{
+    struct quota_limit *limits = NULL;
+    size_t n = 0;
+    int r = config_params_quotas(c, &limits, &n);
+
+    r = r < 0 ? r : quota_set(&s->quota, limits, n, clock_now_usec());
+    free(limits);
+    return r;
+}
+
 int server_adopt_config(struct server *s, struct config *c)
 {
     struct router_plan plan = {0};
@@ -43,7 +55,7 @@ int server_adopt_config(struct server *s, struct config *c)
         r = plan_units(c, &s->guards);
     }
     if (r >= 0) {
-        r = quota_set_keys(&s->quota, keys, c->n_keys, clock_now_usec());
+        r = set_quotas(s, c);
     }
     if (r < 0) {
         router_plan_done(&plan);

@@ -162,6 +162,8 @@ struct config_caller {
     unsigned weight;       /* its share; 1 where none is given */
     unsigned max_running;  /* 0: no limit of its own */
     unsigned max_queued;   /* 0: as everybody */
+    uint64_t rpm, tpm;     /* 0: no limit; of a key always */
+    unsigned max_parallel; /* 0: no limit; of a key always */
 };
 
 struct config_listen {

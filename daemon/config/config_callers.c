@@ -11,6 +11,7 @@
 
 #include "base/macros.h"
 #include "base/num.h"
+#include "config/config_access.h"
 
 struct field {
     const char *name;
@@ -128,10 +129,28 @@ static void read_queued(struct config_reader *r, const struct config_node *at,
     read_unsigned(r, at, CONFIG_CALLER_QUEUED_MAX, &c->max_queued);
 }
 
+static void read_rpm(struct config_reader *r, const struct config_node *at, struct config_caller *c)
+{
+    (void) read_number(r, at, 1, CONFIG_KEY_RATE_MAX, &c->rpm);
+}
+
+static void read_tpm(struct config_reader *r, const struct config_node *at, struct config_caller *c)
+{
+    (void) read_number(r, at, 1, CONFIG_KEY_RATE_MAX, &c->tpm);
+}
+
+static void read_parallel(struct config_reader *r, const struct config_node *at,
+                          struct config_caller *c)
+{
+    read_unsigned(r, at, CONFIG_KEY_PARALLEL_MAX, &c->max_parallel);
+}
+
 static const struct field fields[] = {
-    {"uid", read_uid},       {"unit", read_unit},   {"key", read_key},
-    {"weight", read_weight}, {"class", read_class}, {"running", read_running},
-    {"queued", read_queued},
+    {"uid", read_uid},       {"unit", read_unit},
+    {"key", read_key},       {"weight", read_weight},
+    {"class", read_class},   {"running", read_running},
+    {"queued", read_queued}, {"rpm", read_rpm},
+    {"tpm", read_tpm},       {"max_parallel", read_parallel},
 };
 
 static void read_field(struct config_reader *r, const struct config_node *at,
@@ -145,7 +164,7 @@ static void read_field(struct config_reader *r, const struct config_node *at,
     }
     config_reader_error_at_key(r, at, true,
                                "unknown key \"%.64s\"; a caller has uid, unit or key, and weight, "
-                               "class, running, queued",
+                               "class, running, queued, rpm, tpm, max_parallel",
                                at->key);
 }
 
@@ -202,6 +221,21 @@ static void refuse_twins(struct config_reader *r, const struct config_node *at,
     }
 }
 
+/* Its account is that of sluice.keys: of two limits nobody could say which holds. */
+static void refuse_limits_of_key(struct config_reader *r, const struct config_node *at)
+{
+    static const char *const names[] = {"rpm", "tpm", "max_parallel"};
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const struct config_node *member = config_node_find(at, names[i]);
+
+        if (member) {
+            config_reader_error_at_key(r, member, true,
+                                       "how much a key may use is said with it, in sluice.keys");
+        }
+    }
+}
+
 static void read_entry(struct config_reader *r, const struct config_node *at)
 {
     enum caller_kind kind;
@@ -223,6 +257,9 @@ static void read_entry(struct config_reader *r, const struct config_node *at)
     config_node_for_each(member, at)
     {
         read_field(r, member, c);
+    }
+    if (kind == CALLER_KEY) {
+        refuse_limits_of_key(r, at);
     }
     refuse_twins(r, at, c);
 }

@@ -1,7 +1,8 @@
 #pragma once
 /*
  * sluice.callers: weights, classes and limits of callers that are no keys, or of keys beside what
- * sluice.keys says. A list of maps, each with one of uid, unit and key.
+ * sluice.keys says. A list of maps, each with one of uid, unit and key. How much a key may use
+ * (rpm, tpm, max_parallel) is said in sluice.keys only.
  */
 #include "config/config_reader.h"
 

@@ -1,7 +1,8 @@
 #pragma once
 /*
- * An API key as everybody but the configuration sees it: what it is called, what it may do, how
- * much of it. Filled by the composition; everything is borrowed from the configuration.
+ * An API key as everybody but the configuration sees it: what it is called and what it may do; how
+ * much of it, core/quota.h knows. Filled by the composition; everything is borrowed from the
+ * configuration.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -17,8 +18,6 @@ struct access_key {
     size_t n_models;         /* 0: every model */
     enum call_class class;   /* the highest that its calls may have */
     uint64_t expires_at_sec; /* Unix time; 0: never */
-    uint64_t rpm, tpm;       /* a minute; 0: no limit */
-    unsigned max_parallel;   /* 0: no limit */
 };
 
 /*

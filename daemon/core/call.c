@@ -141,7 +141,7 @@ void call_remember(struct call *call, const struct call_failure *f)
 }
 
 /*
- * What a call has cost its key: as the model server counted; as was guessed where it did not, though
+ * What a call has cost its caller: as the model server counted; as was guessed where it did not, though
  * an answer came; else nothing.
  */
 static uint64_t tokens_used(const struct call *call)

@@ -52,7 +52,7 @@ struct call {
     struct event_sink *sink; /* borrowed; NULL once detached or told the end */
     struct event_sink inlet; /* what the backend delivers to */
     struct ticket ticket;
-    struct quota_charge charge;              /* of its caller's API key; home from ENDING on */
+    struct quota_charge charge;              /* of its caller's account; home from ENDING on */
     struct router_wish wish;                 /* what the ticket points to */
     struct router_try tried[CALL_MAX_TRIED]; /* wish.tried */
     struct attempts attempts;
@@ -103,7 +103,7 @@ struct call_registry {
     struct admission *admission; /* borrowed */
     struct router *router;       /* borrowed */
     struct stats *stats;         /* borrowed */
-    struct quota *quota; /* borrowed; set after registry_init(); NULL: no API key has limits */
+    struct quota *quota;         /* borrowed; set after registry_init(); NULL: nobody has limits */
     struct retry_budgets budgets;
     struct pressure_relief relief;
     uint32_t random; /* state of the generator of jitter; never 0 */

@@ -79,7 +79,7 @@ static void complete_wish(struct call *call, const struct model_group *group)
     call_bind(call, group);
 }
 
-/* Charges the key that the call came with. False: it may not, and has ended. */
+/* Charges the caller. False: he may not, and the call has ended. */
 static bool charge(struct call *call, uint64_t now_usec)
 {
     struct quota *quota = call->registry->quota;

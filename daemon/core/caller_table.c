@@ -130,7 +130,7 @@ struct caller_name caller_name_of(const struct caller_table *t, const struct cal
     return (struct caller_name) {.kind = CALLER_OTHERS};
 }
 
-/* ---------------------------------------------------------------- rules */
+/* ---------------------------------------------------------------- names */
 
 static bool is_same(enum caller_kind kind, uint32_t uid, const char *name,
                     const struct caller_name *other)
@@ -149,6 +149,32 @@ static bool is_same(enum caller_kind kind, uint32_t uid, const char *name,
     }
     return false;
 }
+
+bool caller_name_is_same(const struct caller_name *a, const struct caller_name *b)
+{
+    return is_same(a->kind, a->uid, a->name, b);
+}
+
+const char *caller_name_describe(const struct caller_name *name,
+                                 char ret_text[CALLER_DESCRIPTION_BYTES])
+{
+    switch (name->kind) {
+    case CALLER_OTHERS:
+        break;
+    case CALLER_UID:
+        (void) snprintf(ret_text, CALLER_DESCRIPTION_BYTES, "uid %u", (unsigned) name->uid);
+        return ret_text;
+    case CALLER_UNIT:
+        (void) snprintf(ret_text, CALLER_DESCRIPTION_BYTES, "unit %s", name->name);
+        return ret_text;
+    case CALLER_KEY:
+        (void) snprintf(ret_text, CALLER_DESCRIPTION_BYTES, "key %s", name->name);
+        return ret_text;
+    }
+    return "others";
+}
+
+/* ---------------------------------------------------------------- rules */
 
 static const struct caller_rule *rule_of(const struct caller_table *t,
                                          const struct caller_name *name)
@@ -286,22 +312,11 @@ struct caller_entry *caller_table_take(struct caller_table *t, const struct call
 }
 
 const char *caller_entry_describe(const struct caller_entry *c,
-                                  char ret_text[CALLER_NAME_BYTES + 8])
+                                  char ret_text[CALLER_DESCRIPTION_BYTES])
 {
-    switch (c->kind) {
-    case CALLER_OTHERS:
-        break;
-    case CALLER_UID:
-        (void) snprintf(ret_text, CALLER_NAME_BYTES + 8, "uid %u", (unsigned) c->uid);
-        return ret_text;
-    case CALLER_UNIT:
-        (void) snprintf(ret_text, CALLER_NAME_BYTES + 8, "unit %s", c->name);
-        return ret_text;
-    case CALLER_KEY:
-        (void) snprintf(ret_text, CALLER_NAME_BYTES + 8, "key %s", c->name);
-        return ret_text;
-    }
-    return "others";
+    struct caller_name name = name_of(c);
+
+    return caller_name_describe(&name, ret_text);
 }
 
 /* ---------------------------------------------------------------- what is known of it */

@@ -28,6 +28,8 @@
 #define CALLER_PROMISES   8
 #define CALLER_NAME_BYTES (REQUEST_UNIT_MAX + 1)
 
+#define CALLER_DESCRIPTION_BYTES (CALLER_NAME_BYTES + 8) /* "unit " and the like before it */
+
 enum caller_kind { CALLER_OTHERS, CALLER_UID, CALLER_UNIT, CALLER_KEY };
 
 /* What the configuration says about one caller. */
@@ -107,6 +109,12 @@ bool caller_unit_parse(struct str cgroup, char ret_unit[CALLER_NAME_BYTES], bool
 /* What who came with a request counts as, under the rules. Borrowed from who. */
 struct caller_name caller_name_of(const struct caller_table *t, const struct caller *who);
 
+bool caller_name_is_same(const struct caller_name *a, const struct caller_name *b);
+
+/* "uid 1000", "unit x.service", "key ci", "others". */
+const char *caller_name_describe(const struct caller_name *name,
+                                 char ret_text[CALLER_DESCRIPTION_BYTES]);
+
 /* ---------------------------------------------------------------- the table */
 
 void caller_table_init(struct caller_table *t);
@@ -124,9 +132,9 @@ struct caller_entry *caller_table_find(struct caller_table *t, const struct call
 
 unsigned caller_entry_n_queued(const struct caller_entry *c);
 
-/* "uid 1000", "unit x.service", "key ci", "others". */
+/* As caller_name_describe(). */
 const char *caller_entry_describe(const struct caller_entry *c,
-                                  char ret_text[CALLER_NAME_BYTES + 8]);
+                                  char ret_text[CALLER_DESCRIPTION_BYTES]);
 
 /* ---------------------------------------------------------------- what is known of it */
 

@@ -1,5 +1,5 @@
 /*
- * Accounts of API keys.
+ * Accounts of callers.
  *
  * All that one request is asked is looked at before anything is taken, so a refusal costs nothing.
  * Invariants: an account's n_charges is the number of charges that point to it; an account is
@@ -13,21 +13,24 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/num.h"
 
 /* English text has about four bytes a token, in the tokenizers of today; code somewhat fewer. */
 #define BYTES_PER_TOKEN 4
-/* a model server that counts nonsense must not shut a key out for longer than an hour */
+/* a model server that counts nonsense must not shut a caller out for longer than an hour */
 #define MAX_MINUTES_PER_CALL 60
 /* what clients take for a Retry-After (node drops longer ones); the text says the true time */
 #define RETRY_MIN_USEC USEC_PER_SEC
 #define RETRY_MAX_USEC (60 * USEC_PER_SEC)
+#define OWNER_BYTES    (CALLER_NAME_BYTES + 16)
 
-void quota_init(struct quota *q)
+void quota_init(struct quota *q, const struct caller_table *callers)
 {
     list_init(&q->accounts);
+    q->callers = callers;
 }
 
 static void account_free(struct quota_account *a)
@@ -46,24 +49,49 @@ void quota_done(struct quota *q)
 
 /* ---------------------------------------------------------------- accounts */
 
-static struct quota_account *find(const struct quota *q, const char *key_id)
+static struct caller_name owner_of(const struct quota_account *a)
+{
+    return (struct caller_name) {.kind = a->kind, .uid = a->uid, .name = a->name};
+}
+
+static struct quota_account *find(const struct quota *q, const struct caller_name *owner)
 {
     list_for_each (l, &q->accounts) {
         struct quota_account *a = CONTAINER_OF(l, struct quota_account, link);
+        struct caller_name own = owner_of(a);
 
-        if (strcmp(a->id, key_id) == 0) {
+        if (caller_name_is_same(&own, owner)) {
             return a;
         }
     }
     return NULL;
 }
 
-const struct quota_account *quota_find(const struct quota *q, const char *key_id)
+static struct quota_account *account_of(const struct quota *q, const struct caller *who)
 {
-    return find(q, key_id);
+    struct caller_name name;
+
+    if (list_is_empty(&q->accounts)) { /* as nearly everywhere: no rules to look through */
+        return NULL;
+    }
+    name = caller_name_of(q->callers, who);
+    return find(q, &name);
 }
 
-/* Accounts without a key and without a charge. */
+const struct quota_account *quota_find(const struct quota *q, const struct caller *who)
+{
+    return account_of(q, who);
+}
+
+const char *quota_account_describe(const struct quota_account *a,
+                                   char ret_text[CALLER_DESCRIPTION_BYTES])
+{
+    struct caller_name owner = owner_of(a);
+
+    return caller_name_describe(&owner, ret_text);
+}
+
+/* Accounts that nobody names, without a charge. */
 static void sweep(struct quota *q)
 {
     list_for_each_safe (l, &q->accounts) {
@@ -76,24 +104,31 @@ static void sweep(struct quota *q)
 }
 
 /* Accounts for those that have none yet, unplanned. */
-static int add_missing(struct quota *q, const struct access_key *keys, size_t n_keys)
+static int add_missing(struct quota *q, const struct quota_limit *limits, size_t n_limits)
 {
-    for (size_t i = 0; i < n_keys; i++) {
-        struct quota_account *a = find(q, keys[i].id) ? NULL : calloc(1, sizeof *a);
+    for (size_t i = 0; i < n_limits; i++) {
+        const struct caller_name *owner = &limits[i].owner;
+        struct quota_account *a;
 
-        if (a) {
-            (void) snprintf(a->id, sizeof a->id, "%s", keys[i].id);
-            list_append(&q->accounts, &a->link);
-        } else if (!find(q, keys[i].id)) {
+        assert(owner->kind != CALLER_OTHERS);
+        if (find(q, owner)) {
+            continue;
+        }
+        a = calloc(1, sizeof *a);
+        if (!a) {
             return -ENOMEM;
         }
+        a->kind = owner->kind;
+        a->uid = owner->uid;
+        (void) snprintf(a->name, sizeof a->name, "%s", owner->name ? owner->name : "");
+        list_append(&q->accounts, &a->link);
     }
     return 0;
 }
 
-int quota_set_keys(struct quota *q, const struct access_key *keys, size_t n_keys, uint64_t now_usec)
+int quota_set(struct quota *q, const struct quota_limit *limits, size_t n_limits, uint64_t now_usec)
 {
-    int r = add_missing(q, keys, n_keys);
+    int r = add_missing(q, limits, n_limits);
 
     if (r < 0) {
         sweep(q); /* those that were just made: all others are planned, or charged */
@@ -102,12 +137,12 @@ int quota_set_keys(struct quota *q, const struct access_key *keys, size_t n_keys
     list_for_each (l, &q->accounts) {
         CONTAINER_OF(l, struct quota_account, link)->is_planned = false;
     }
-    for (size_t i = 0; i < n_keys; i++) {
-        struct quota_account *a = find(q, keys[i].id);
+    for (size_t i = 0; i < n_limits; i++) {
+        struct quota_account *a = find(q, &limits[i].owner);
 
-        gcra_set_rate(&a->requests, keys[i].rpm, now_usec);
-        gcra_set_rate(&a->tokens, keys[i].tpm, now_usec);
-        a->max_parallel = keys[i].max_parallel;
+        gcra_set_rate(&a->requests, limits[i].rpm, now_usec);
+        gcra_set_rate(&a->tokens, limits[i].tpm, now_usec);
+        a->max_parallel = limits[i].max_parallel;
         a->is_planned = true;
     }
     sweep(q);
@@ -155,10 +190,31 @@ uint64_t quota_guess_tokens(const struct request *req)
 
 /* ---------------------------------------------------------------- charges */
 
+/* For clients, in a sentence: the key "ci", uid 1000, the unit "x.service". */
+static const char *put_owner(const struct quota_account *a, char ret_text[OWNER_BYTES])
+{
+    switch (a->kind) {
+    case CALLER_OTHERS:
+        break; /* has no account */
+    case CALLER_UID:
+        (void) snprintf(ret_text, OWNER_BYTES, "uid %u", (unsigned) a->uid);
+        return ret_text;
+    case CALLER_UNIT:
+        (void) snprintf(ret_text, OWNER_BYTES, "the unit \"%s\"", a->name);
+        return ret_text;
+    case CALLER_KEY:
+        (void) snprintf(ret_text, OWNER_BYTES, "the key \"%s\"", a->name);
+        return ret_text;
+    }
+    return "this caller";
+}
+
 static enum errcode refuse_parallel(const struct quota_account *a, struct quota_refusal *ret)
 {
-    (void) snprintf(ret->text, sizeof ret->text,
-                    "limit of the key \"%s\" reached: %u calls at a time", a->id, a->max_parallel);
+    char owner[OWNER_BYTES];
+
+    (void) snprintf(ret->text, sizeof ret->text, "limit of %s reached: %u calls at a time",
+                    put_owner(a, owner), a->max_parallel);
     ret->retry_after_usec = RETRY_MIN_USEC;
     return ret->code = ERRCODE_KEY_RATE_LIMITED;
 }
@@ -169,10 +225,12 @@ static enum errcode refuse_rate(const struct quota_account *a, const char *what,
                                 struct quota_refusal *ret)
 {
     uint64_t wait_sec = (wait_usec + USEC_PER_SEC - 1) / USEC_PER_SEC;
+    char owner[OWNER_BYTES];
 
     (void) snprintf(ret->text, sizeof ret->text,
-                    "limit of the key \"%s\" reached: %llu %s a minute; try again in %llus", a->id,
-                    (unsigned long long) rate->per_min, what, (unsigned long long) wait_sec);
+                    "limit of %s reached: %llu %s a minute; try again in %llus",
+                    put_owner(a, owner), (unsigned long long) rate->per_min, what,
+                    (unsigned long long) wait_sec);
     ret->retry_after_usec = num_clamp_u64(wait_usec, RETRY_MIN_USEC, RETRY_MAX_USEC);
     return ret->code = ERRCODE_KEY_RATE_LIMITED;
 }
@@ -180,9 +238,12 @@ static enum errcode refuse_rate(const struct quota_account *a, const char *what,
 static enum errcode refuse_size(const struct quota_account *a, uint64_t n_tokens,
                                 struct quota_refusal *ret)
 {
+    char owner[OWNER_BYTES];
+
     (void) snprintf(ret->text, sizeof ret->text,
-                    "this request may use about %llu tokens, and the key \"%s\" has %llu a minute",
-                    (unsigned long long) n_tokens, a->id, (unsigned long long) a->tokens.per_min);
+                    "this request may use about %llu tokens, and %s has %llu a minute",
+                    (unsigned long long) n_tokens, put_owner(a, owner),
+                    (unsigned long long) a->tokens.per_min);
     return ret->code = ERRCODE_INSUFFICIENT_QUOTA;
 }
 
@@ -192,35 +253,51 @@ static enum errcode refuse_unknown(struct quota_refusal *ret)
     return ret->code = ERRCODE_INVALID_API_KEY;
 }
 
-enum errcode quota_take(struct quota *q, struct quota_charge *charge, const struct request *req,
-                        uint64_t now_usec, struct quota_refusal *ret_refusal)
+/* May an account be charged with a call of that many tokens? Nothing is taken. */
+static enum errcode refuse(const struct quota_account *a, uint64_t n_tokens, uint64_t now_usec,
+                           struct quota_refusal *ret)
 {
-    const char *key_id = req->caller.key_id;
-    struct quota_account *a = key_id[0] ? find(q, key_id) : NULL;
-    uint64_t n_tokens, wait_usec;
+    uint64_t wait_usec;
 
-    assert(!charge->account);
-    *ret_refusal = (struct quota_refusal) {.code = ERRCODE_NONE};
-    if (!key_id[0]) {
-        return ERRCODE_NONE;
-    }
-    if (!a || !a->is_planned) {
-        return refuse_unknown(ret_refusal);
-    }
-    n_tokens = a->tokens.per_min > 0 ? quota_guess_tokens(req) : 0;
-    if (n_tokens > a->tokens.per_min) {
-        return refuse_size(a, n_tokens, ret_refusal);
+    if (a->tokens.per_min > 0 && n_tokens > a->tokens.per_min) {
+        return refuse_size(a, n_tokens, ret);
     }
     if (a->max_parallel > 0 && a->n_charges >= a->max_parallel) {
-        return refuse_parallel(a, ret_refusal);
+        return refuse_parallel(a, ret);
     }
     wait_usec = gcra_wait_usec(&a->requests, 1, now_usec);
     if (wait_usec > 0) {
-        return refuse_rate(a, "requests", &a->requests, wait_usec, ret_refusal);
+        return refuse_rate(a, "requests", &a->requests, wait_usec, ret);
     }
     wait_usec = gcra_wait_usec(&a->tokens, n_tokens, now_usec);
     if (wait_usec > 0) {
-        return refuse_rate(a, "tokens", &a->tokens, wait_usec, ret_refusal);
+        return refuse_rate(a, "tokens", &a->tokens, wait_usec, ret);
+    }
+    return ERRCODE_NONE;
+}
+
+enum errcode quota_look(const struct quota *q, const struct caller *who, uint64_t n_tokens,
+                        uint64_t now_usec, struct quota_refusal *ret_refusal)
+{
+    const struct quota_account *a = account_of(q, who);
+
+    *ret_refusal = (struct quota_refusal) {.code = ERRCODE_NONE};
+    if (a && a->is_planned) {
+        return refuse(a, n_tokens, now_usec, ret_refusal);
+    }
+    return who->key_id[0] ? refuse_unknown(ret_refusal) : ERRCODE_NONE;
+}
+
+enum errcode quota_take(struct quota *q, struct quota_charge *charge, const struct request *req,
+                        uint64_t now_usec, struct quota_refusal *ret_refusal)
+{
+    struct quota_account *a = account_of(q, &req->caller);
+    uint64_t n_tokens = a && a->tokens.per_min > 0 ? quota_guess_tokens(req) : 0;
+    enum errcode code = quota_look(q, &req->caller, n_tokens, now_usec, ret_refusal);
+
+    assert(!charge->account);
+    if (code != ERRCODE_NONE || !a || !a->is_planned) {
+        return code;
     }
     gcra_take(&a->requests, 1, now_usec);
     gcra_take(&a->tokens, n_tokens, now_usec);

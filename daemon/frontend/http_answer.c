@@ -78,6 +78,14 @@ static int write_number(struct buf *out, const char *name, unsigned value)
     return http1_write_header(out, name, num_format_u64(value, text));
 }
 
+static int write_limits(const struct http_conn *h, struct buf *out)
+{
+    struct caller who = h->conn.caller;
+
+    str_copy(str_from(h->key_id), who.key_id, sizeof who.key_id);
+    return http_rate_headers_write(h->conn.frontends, &who, clock_now_usec(), out);
+}
+
 /* Headers that every answer has, those that LiteLLM's clients look for included. */
 static int write_common(struct http_conn *h, struct buf *out)
 {
@@ -103,9 +111,7 @@ static int write_common(struct http_conn *h, struct buf *out)
                   : http1_write_header(out, "x-litellm-overhead-duration-ms",
                                        (struct str) {overhead, (size_t) n});
     }
-    if (r == 0 && h->key_id[0]) {
-        r = http_rate_headers_write(h->conn.frontends, h->key_id, clock_now_usec(), out);
-    }
+    r = r < 0 ? r : write_limits(h, out);
     r = r < 0 ? r : write_cors(h, out);
     if (r < 0 || (h->keep_alive && !h->conn.frontends->is_draining)) {
         return r;

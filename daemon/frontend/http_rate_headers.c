@@ -57,11 +57,12 @@ static int write_number(struct buf *out, const char *name, uint64_t value)
 }
 
 struct names {
-    const char *limit, *remaining, *reset, *litellm;
+    const char *limit, *remaining, *reset;
+    const char *litellm; /* of keys only */
 };
 
 static int write_rate(struct buf *out, const struct names *names, const struct gcra *rate,
-                      uint64_t now_usec)
+                      bool is_of_key, uint64_t now_usec)
 {
     char reset[HTTP_RATE_RESET_BYTES];
     int r;
@@ -75,10 +76,10 @@ static int write_rate(struct buf *out, const struct names *names, const struct g
               : http1_write_header(
                     out, names->reset,
                     str_from(http_rate_format_reset(gcra_full_usec(rate, now_usec), reset)));
-    return r < 0 ? r : write_number(out, names->litellm, rate->per_min);
+    return r < 0 || !is_of_key ? r : write_number(out, names->litellm, rate->per_min);
 }
 
-int http_rate_headers_write(const struct frontends *f, const char *key_id, uint64_t now_usec,
+int http_rate_headers_write(const struct frontends *f, const struct caller *who, uint64_t now_usec,
                             struct buf *out)
 {
     static const struct names requests = {"x-ratelimit-limit-requests",
@@ -87,12 +88,13 @@ int http_rate_headers_write(const struct frontends *f, const char *key_id, uint6
     static const struct names tokens = {"x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens",
                                         "x-ratelimit-reset-tokens", "x-litellm-key-tpm-limit"};
     const struct quota *quota = f->registry->quota;
-    const struct quota_account *a = quota && key_id[0] ? quota_find(quota, key_id) : NULL;
+    const struct quota_account *a = quota ? quota_find(quota, who) : NULL;
+    bool is_of_key = a && a->kind == CALLER_KEY;
     int r;
 
     if (!a) {
         return 0;
     }
-    r = write_rate(out, &requests, &a->requests, now_usec);
-    return r < 0 ? r : write_rate(out, &tokens, &a->tokens, now_usec);
+    r = write_rate(out, &requests, &a->requests, is_of_key, now_usec);
+    return r < 0 ? r : write_rate(out, &tokens, &a->tokens, is_of_key, now_usec);
 }

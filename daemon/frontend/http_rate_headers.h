@@ -1,16 +1,15 @@
 #pragma once
 /*
- * How much an API key has left, in the headers of every answer to it: OpenAI's x-ratelimit-* and
- * LiteLLM's x-litellm-key-*-limit.
+ * How much a caller has left, in the headers of every answer to him: OpenAI's x-ratelimit-*, and
+ * for an API key LiteLLM's x-litellm-key-*-limit.
  */
 #include "base/buf.h"
 #include "frontend/frontend.h"
 
 /*
- * Writes those of the limits that the key of that id has; nothing for "", which is no key. 0 or
- * -errno of buf.
+ * Writes those of the limits that the caller has; nothing for who has no account. 0 or -errno of buf.
  */
-int http_rate_headers_write(const struct frontends *f, const char *key_id, uint64_t now_usec,
+int http_rate_headers_write(const struct frontends *f, const struct caller *who, uint64_t now_usec,
                             struct buf *out) MUST_USE;
 
 #define HTTP_RATE_RESET_BYTES 32

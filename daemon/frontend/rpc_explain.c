@@ -3,8 +3,8 @@
  * (admission_explain()), the router's look ahead, what pauses a deployment. So an explanation cannot
  * say another thing than what happens; only the moment is another.
  *
- * Other callers are told of by class, never by name or request. What is left of a key's quota is
- * told of a call that was charged to it: callers of the RPC, whose models are asked for, have none.
+ * Other callers are told of by class, never by name or request. What is left of a quota is told of
+ * a call that was charged to it; of a model, the quota of who asks.
  */
 #include "frontend/rpc_explain.h"
 
@@ -184,6 +184,43 @@ static int put_memory(const struct pressure *p, struct buf *out)
     return r < 0 ? r : buf_append_char(out, '\n');
 }
 
+/* "uid 1000, 59 of 60 requests a minute left, 1 of at most 3 calls at a time" */
+static int put_quota(const struct quota_account *a, uint64_t now_usec, struct buf *out)
+{
+    char owner[CALLER_DESCRIPTION_BYTES];
+    int r = buf_append_z(out, quota_account_describe(a, owner));
+
+    r = r < 0 ? r : put_rate(&a->requests, "requests", now_usec, out);
+    r = r < 0 ? r : put_rate(&a->tokens, "tokens", now_usec, out);
+    return r < 0 || a->max_parallel == 0 ? r
+                                         : buf_printf(out, ", %u of at most %u calls at a time",
+                                                      a->n_charges, a->max_parallel);
+}
+
+/* What who asks has left, where he has limits: a call is charged before anything else is asked. */
+static int explain_quota(const struct conn *c, uint64_t now_usec, struct rpc_explanation *e,
+                         struct buf *out)
+{
+    const struct quota *quota = c->frontends->registry->quota;
+    const struct quota_account *a = quota ? quota_find(quota, &c->caller) : NULL;
+    struct quota_refusal why;
+    int r;
+
+    if (!a || !a->is_planned) {
+        return 0;
+    }
+    if (quota_look(quota, &c->caller, 1, now_usec, &why) != ERRCODE_NONE) { /* the shortest */
+        e->verdict = "refused";
+        e->code = errcode_info(why.code)->openai_code;
+        r = buf_printf(out, "but first of all it would be refused: %s\n", why.text);
+        if (r < 0) {
+            return r;
+        }
+    }
+    r = put_quota(a, now_usec, out);
+    return r < 0 ? r : buf_append_char(out, '\n');
+}
+
 /* Would it leave the device instead of what was said so far, and for where? */
 static int explain_spill(const struct frontends *f, struct str name, const struct model_group *g,
                          const struct admission_ask *ask, uint64_t now_usec,
@@ -238,6 +275,7 @@ static int explain_model(const struct conn *c, const struct model_group *g,
     r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
     r = r < 0 ? r : put_entry(&o, text);
     r = r < 0 ? r : explain_spill(f, str_from(req->model), g, &ask, now_usec, e, text);
+    r = r < 0 ? r : explain_quota(c, now_usec, e, text);
     r = r < 0 || o.service_usec == 0 ? r
                                      : buf_append_z(text, "such a call holds a slot for about ");
     r = r < 0 || o.service_usec == 0 ? r : put_time(text, o.service_usec);
@@ -299,18 +337,6 @@ static int put_wishes(const struct call *call, struct buf *out)
                                               : buf_append_z(out, ", must not leave the device");
 }
 
-static int put_quota(const struct quota_account *a, uint64_t now_usec, struct buf *out)
-{
-    int r = a ? buf_printf(out, "\nkey %s", a->id) : 0;
-
-    r = r < 0 || !a ? r : put_rate(&a->requests, "requests", now_usec, out);
-    r = r < 0 || !a ? r : put_rate(&a->tokens, "tokens", now_usec, out);
-    return r < 0 || !a || a->max_parallel == 0
-               ? r
-               : buf_printf(out, ", %u of at most %u calls at a time", a->n_charges,
-                            a->max_parallel);
-}
-
 static int explain_call(const struct frontends *f, const struct call *call, uint64_t now_usec,
                         struct rpc_explanation *e, struct buf *text)
 {
@@ -322,7 +348,10 @@ static int explain_call(const struct frontends *f, const struct call *call, uint
     r = r < 0 ? r : put_time(text, usec_since(now_usec, call->arrived_at_usec));
     r = r < 0 ? r : buf_printf(text, " ago, class %s", call_class_name(t->class));
     r = r < 0 ? r : put_wishes(call, text);
-    r = r < 0 ? r : put_quota(call->charge.account, now_usec, text);
+    if (r == 0 && call->charge.account) {
+        r = buf_append_char(text, '\n');
+        r = r < 0 ? r : put_quota(call->charge.account, now_usec, text);
+    }
     if (r == 0 && is_waiting) {
         e->position = t->told_position;
         e->wait_usec = usec_since(now_usec, t->queued_at_usec);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from test_keys import ONE, bearer, key
@@ -155,6 +156,28 @@ def test_quotas_of_key_and_deployment(env) -> None:
         assert ", 8 of 9 requests a minute left" in explain(sluice, "m")["text"]
         gate.open()
         assert http.read_answer().status == 200
+
+
+def test_quota_of_who_asks(env) -> None:
+    upstream, gate = env.openai(), Gate()
+    upstream.next(wait_for(gate), *say("first"))
+    callers = [{"uid": os.getuid(), "rpm": 1, "tpm": 5000, "max_parallel": 3}]
+    sluice = env.start({"m": upstream.deployment()}, sluice={"callers": callers})
+    mine = f"\nuid {os.getuid()}, "
+    before = explain(sluice, "m")
+    assert before["verdict"] == "admitted"
+    assert f"{mine}1 of 1 requests a minute left, 5000 of 5000 tokens a minute left, 0 of at most 3 calls at a time\n" in before["text"]
+    with sluice.http_unix() as http:
+        http.send_request("POST", CHAT, chat_body(), headers={"x-request-id": "mine"})
+        upstream.wait_request()
+        assert f"{mine}0 of 1 requests a minute left, " in explain(sluice, "mine")["text"]
+        after = explain(sluice, "m")
+        assert (after["verdict"], after["code"]) == ("refused", "rate_limit_exceeded")
+        assert "it would be refused: limit of uid " in after["text"] and ", 1 of at most 3 calls at a time\n" in after["text"]
+        gate.open()
+        assert http.read_answer().status == 200
+        refused = http.request("POST", CHAT, chat_body())
+    assert (refused.status, refused.error["code"]) == (429, after["code"])
 
 
 def test_unknown_and_bad(env) -> None:

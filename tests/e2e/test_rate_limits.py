@@ -1,15 +1,18 @@
-"""What a key may use. Rates are so low that a test ends before anything comes back, or so high that nothing is missed."""
+"""What a key, or a uid, may use. Rates are so low that a test ends before anything comes back, or so high that nothing is missed."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
 import openai
 import pytest
 from test_keys import CHAT, ONE, PAST, TWO, bearer, key, reload
+from testenv import ttrpc
 from testenv.daemon import Daemon, mock
 from testenv.http import Answer, chat_body
+from testenv.ttrpc import RpcError, text_of
 from testenv.upstream import Gate, Upstream, end, say, stall, text, wait_for, whole
 from testenv.waiting import eventually
 
@@ -204,6 +207,73 @@ def test_huge_limits(env) -> None:
     for _ in range(20):
         assert ask(sluice, max_tokens=10**9 - 100).status == 200
     assert ask(sluice, max_tokens=2**31 - 1).error["code"] == "insufficient_quota"
+
+
+# ---------------------------------------------------------------------------------------------- callers without a key
+
+
+def me(**limits: Any) -> dict[str, Any]:
+    return {"callers": [{"uid": os.getuid(), **limits}]}
+
+
+def test_requests_a_minute_of_a_uid(env, upstream: Upstream) -> None:
+    sluice = env.start({"m": upstream.deployment()}, sluice=me(rpm=2))
+    with sluice.rpc() as rpc:
+        for _ in range(2):
+            assert text_of(list(rpc.chat("m"))) == "Hello world"
+        with pytest.raises(RpcError) as refused:
+            list(rpc.chat("m"))
+    assert refused.value.code == ttrpc.RESOURCE_EXHAUSTED
+    detail = refused.value.detail
+    assert detail.code == "rate_limit_exceeded" and 1_000_000 <= detail.retry_after_usec <= 30_000_000
+    assert f"limit of uid {os.getuid()} reached: 2 requests a minute; try again in " in refused.value.message
+    with sluice.http_unix() as http:
+        answer = http.request("POST", CHAT, chat_body())
+    assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded"), "another socket, the same uid"
+    assert 1 <= int(answer.header("retry-after") or "0") <= 30
+    assert answer.header("x-ratelimit-limit-requests") == "2" and answer.header("x-ratelimit-remaining-requests") == "0"
+    assert answer.header("x-litellm-key-rpm-limit") is None, "it is no key"
+    assert len(upstream.requests()) == 2
+    for _ in range(3):
+        answer = sluice.post(CHAT, chat_body())
+        assert answer.status == 200, "who comes over TCP is another caller"
+        assert answer.header("x-ratelimit-limit-requests") is None
+    outcomes = [r["SLUICE_OUTCOME"] for r in sluice.wait_call_records(7)]
+    assert outcomes == ["completed"] * 2 + ["rate_limit_exceeded"] * 2 + ["completed"] * 3
+
+
+def test_other_limits_of_a_uid(env, upstream: Upstream) -> None:
+    gate = Gate()
+    upstream.next(text("a"), wait_for(gate), *say("b"))
+    sluice = env.start({"m": upstream.deployment()}, sluice={**me(tpm=1000, max_parallel=1), "slots": 4})
+    with sluice.rpc() as first, sluice.rpc() as second:
+        events = first.chat("m")
+        assert any(e.WhichOneof("kind") == "text" for e in events)
+        with pytest.raises(RpcError) as refused:
+            list(second.chat("m"))
+        assert refused.value.detail.code == "rate_limit_exceeded" and "1 calls at a time" in refused.value.message
+        gate.open()
+        list(events)
+        with pytest.raises(RpcError) as refused:
+            list(second.chat("m", "x" * 8000))
+        assert refused.value.code == ttrpc.RESOURCE_EXHAUSTED
+        assert (refused.value.detail.code, refused.value.detail.retry_after_usec) == ("insufficient_quota", 0)
+        assert text_of(list(second.chat("m"))) == "Hello world"
+
+
+def test_reload_keeps_the_account_of_a_uid(env, upstream: Upstream) -> None:
+    models = {"m": upstream.deployment()}
+    sluice = env.start(models, sluice=me(rpm=1))
+
+    def status() -> int:
+        with sluice.http_unix() as http:
+            return http.request("POST", CHAT, chat_body()).status
+
+    assert status() == 200
+    reload(sluice, env.config(models, me(rpm=1, weight=3)))
+    assert status() == 429, "a reload is no new minute"
+    reload(sluice, env.config(models, {}))
+    assert [status(), status()] == [200, 200], "nobody has limits now"
 
 
 # ---------------------------------------------------------------------------------------------- what OpenAI's package makes of it

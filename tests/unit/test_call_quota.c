@@ -1,5 +1,5 @@
 /*
- * A call and the account of its API key: it is charged once, before it waits, and however it ends
+ * A call and the account of its caller: it is charged once, before it waits, and however it ends
  * the charge comes home with what was used. The account itself: test_quota.c.
  */
 #include "call_cast.h"
@@ -10,19 +10,26 @@ struct bank {
     struct quota quota;
 };
 
-static void bank_init(struct bank *b, unsigned slots, size_t max_queued, struct access_key key)
+#define OWNER ((struct caller_name) {.kind = CALLER_KEY, .name = "k"})
+
+static const struct quota_account *account_of(const struct quota *q)
 {
-    key.id = "k";
+    return quota_find(q, &(struct caller) {.key_id = "k"});
+}
+
+static void bank_init(struct bank *b, unsigned slots, size_t max_queued, struct quota_limit limit)
+{
+    limit.owner = OWNER;
     world_init(&b->w, slots, max_queued);
-    quota_init(&b->quota);
-    ck_assert_int_eq(quota_set_keys(&b->quota, &key, 1, b->w.now), 0);
+    quota_init(&b->quota, &b->w.admission.callers);
+    ck_assert_int_eq(quota_set(&b->quota, &limit, 1, b->w.now), 0);
     b->w.registry.quota = &b->quota;
 }
 
 static void bank_done(struct bank *b)
 {
     world_done(&b->w);
-    ck_assert_uint_eq(quota_find(&b->quota, "k")->n_charges, 0);
+    ck_assert_uint_eq(account_of(&b->quota)->n_charges, 0);
     quota_done(&b->quota);
 }
 
@@ -39,20 +46,20 @@ static struct request *asked_by_key(const char *model)
 
 static unsigned n_charges(const struct bank *b)
 {
-    return quota_find(&b->quota, "k")->n_charges;
+    return account_of(&b->quota)->n_charges;
 }
 
 static uint64_t tokens_left(const struct bank *b)
 {
-    return gcra_left(&quota_find(&b->quota, "k")->tokens, b->w.now);
+    return gcra_left(&account_of(&b->quota)->tokens, b->w.now);
 }
 
 static uint64_t requests_left(const struct bank *b)
 {
-    return gcra_left(&quota_find(&b->quota, "k")->requests, b->w.now);
+    return gcra_left(&account_of(&b->quota)->requests, b->w.now);
 }
 
-#define LIMITS ((struct access_key) {.rpm = 10, .tpm = 100, .max_parallel = 3})
+#define LIMITS ((struct quota_limit) {.rpm = 10, .tpm = 100, .max_parallel = 3})
 
 /* Starts one call, lets `end` end it, and says how many tokens it has cost. */
 static uint64_t cost_of(void (*end)(struct bank *b, struct call *call))
@@ -131,7 +138,7 @@ START_TEST(refusals_are_told)
     struct bank b;
     struct recording_sink s[3];
 
-    bank_init(&b, 4, 8, (struct access_key) {.rpm = 1});
+    bank_init(&b, 4, 8, (struct quota_limit) {.rpm = 1});
     for (int i = 0; i < 2; i++) {
         submit(&b.w, asked_by_key("m"), &s[i]);
         run(&b.w);
@@ -159,7 +166,7 @@ START_TEST(calls_that_never_run)
     struct recording_sink s[5];
     struct call *waiting;
 
-    bank_init(&b, 1, 2, (struct access_key) {.tpm = 1000});
+    bank_init(&b, 1, 2, (struct quota_limit) {.tpm = 1000});
     submit(&b.w, asked_by_key("m"), &s[0]);
     run(&b.w);
     submit(&b.w, asked_by_key("m"), &s[1]);
@@ -218,12 +225,12 @@ START_TEST(a_key_that_goes_with_its_call_at_work)
     bank_init(&b, 1, 8, LIMITS);
     submit(&b.w, asked_by_key("m"), &s);
     run(&b.w);
-    ck_assert_int_eq(quota_set_keys(&b.quota, NULL, 0, b.w.now), 0);
+    ck_assert_int_eq(quota_set(&b.quota, NULL, 0, b.w.now), 0);
     tell(b.w.puppet->jobs[0]->sink, EVENT_TEXT, b.w.now);
     finish(&b.w, 0, EVENT_END);
     run(&b.w);
     ck_assert_int_eq(b.w.last_outcome, ERRCODE_NONE);
-    ck_assert_ptr_null(quota_find(&b.quota, "k"));
+    ck_assert_ptr_null(account_of(&b.quota));
     recording_sink_done(&s);
     world_done(&b.w);
     quota_done(&b.quota);
@@ -281,15 +288,16 @@ static void go_out(struct cast *c, struct actor *a, enum way_out way)
 /* Retries, a pause and a fallback: one call all the time, and none afterwards. */
 START_TEST(a_call_that_is_tried_again_is_one_call)
 {
-    static const struct access_key key = {.id = "k", .rpm = 100, .max_parallel = 1};
+    static const struct quota_limit limit = {
+        .owner = {.kind = CALLER_KEY, .name = "k"}, .rpm = 100, .max_parallel = 1};
 
     for (int way = 0; way < _WAY_OUT_MAX; way++) {
         struct quota quota;
         struct cast c;
 
         cast_init(&c);
-        quota_init(&quota);
-        ck_assert_int_eq(quota_set_keys(&quota, &key, 1, c.w.now), 0);
+        quota_init(&quota, &c.w.admission.callers);
+        ck_assert_int_eq(quota_set(&quota, &limit, 1, c.w.now), 0);
         c.w.registry.quota = &quota;
         cast_fallback(&c, FALLBACK_GENERAL, "m", "n", NULL);
 
@@ -302,7 +310,7 @@ START_TEST(a_call_that_is_tried_again_is_one_call)
         cast_ask(&c, asked_by_key("m"));
         for (size_t i = 0; i < ARRAY_LEN(failing); i++) {
             ck_assert_int_eq(second_call(&c), ERRCODE_KEY_RATE_LIMITED);
-            ck_assert_uint_eq(quota_find(&quota, "k")->n_charges, 1);
+            ck_assert_uint_eq(account_of(&quota)->n_charges, 1);
             act_fail(&c, failing[i], ERRCODE_UPSTREAM_RATE_LIMITED, 2 * SEC);
         }
         ck_assert(!c.sink.is_over); /* it pauses, for n */
@@ -310,8 +318,8 @@ START_TEST(a_call_that_is_tried_again_is_one_call)
         ck_assert_int_eq(second_call(&c), ERRCODE_KEY_RATE_LIMITED);
         go_out(&c, n, way);
         ck_assert_uint_eq(c.w.registry.n_calls, 0);
-        ck_assert_uint_eq(quota_find(&quota, "k")->n_charges, 0);
-        ck_assert_uint_ge(gcra_left(&quota_find(&quota, "k")->requests, c.w.now), 99);
+        ck_assert_uint_eq(account_of(&quota)->n_charges, 0);
+        ck_assert_uint_ge(gcra_left(&account_of(&quota)->requests, c.w.now), 99);
         cast_done(&c);
         quota_done(&quota);
     }

@@ -11,6 +11,9 @@ START_TEST(all_members)
         parse(CALLERS("  - {uid: 0, weight: 3, class: batch, running: 2, queued: 8}\n"
                       "  - unit: backup.service\n"
                       "    class: background\n"
+                      "    rpm: 60\n"
+                      "    tpm: 1000000000\n"
+                      "    max_parallel: 65536\n"
                       "  - key: ci\n"));
 
     ck_assert_uint_eq(c->n_callers, 3);
@@ -20,10 +23,14 @@ START_TEST(all_members)
     ck_assert_int_eq(c->callers[0].class, CLASS_BATCH);
     ck_assert_uint_eq(c->callers[0].max_running, 2);
     ck_assert_uint_eq(c->callers[0].max_queued, 8);
+    ck_assert_uint_eq(c->callers[0].rpm + c->callers[0].tpm + c->callers[0].max_parallel, 0);
     ck_assert_int_eq(c->callers[1].kind, CALLER_UNIT);
     ck_assert_str_eq(c->callers[1].name, "backup.service");
     ck_assert_int_eq(c->callers[1].class, CLASS_BACKGROUND);
     ck_assert_uint_eq(c->callers[1].weight, 1);
+    ck_assert_uint_eq(c->callers[1].rpm, 60);
+    ck_assert_uint_eq(c->callers[1].tpm, 1000000000);
+    ck_assert_uint_eq(c->callers[1].max_parallel, 65536);
     ck_assert_int_eq(c->callers[2].kind, CALLER_KEY);
     ck_assert_str_eq(c->callers[2].name, "ci");
     ck_assert_int_eq(c->callers[2].class, CLASS_INTERACTIVE);
@@ -61,6 +68,20 @@ START_TEST(every_mistake_refuses_the_file)
          "f:4:21: error: sluice.callers[0].class: expected"},
         {CALLERS("  - {uid: 1, wieght: 2}\n"),
          "f:4:14: error: sluice.callers[0].wieght: unknown key"},
+        {CALLERS("  - {uid: 1, rpm: 0}\n"),
+         "f:4:19: error: sluice.callers[0].rpm: must be from 1 to 1000000000"},
+        {CALLERS("  - {uid: 1, rpm: 1.5}\n"),
+         "f:4:19: error: sluice.callers[0].rpm: expected a whole number, found a number"},
+        {CALLERS("  - {uid: 1, tpm: 1000000001}\n"),
+         "f:4:19: error: sluice.callers[0].tpm: must be from 1 to 1000000000"},
+        {CALLERS("  - {uid: 1, max_parallel: 65537}\n"),
+         "f:4:28: error: sluice.callers[0].max_parallel: must be from 1 to 65536"},
+        {CALLERS("  - {rpm: 1, key: a}\n"),
+         "f:4:6: error: sluice.callers[0].rpm: how much a key may use is said with it, in "
+         "sluice.keys"},
+        {CALLERS("  - {key: a, tpm: 1}\n"), "f:4:14: error: sluice.callers[0].tpm: how much a key"},
+        {CALLERS("  - {key: a, max_parallel: 1}\n"),
+         "f:4:14: error: sluice.callers[0].max_parallel: how much a key"},
         {CALLERS("  - uid: 1\n  - uid: 1\n"),
          "f:5:5: error: sluice.callers[1]: this caller stands"},
         {CALLERS("  - key: a\n  - key: a\n"),

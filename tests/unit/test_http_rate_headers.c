@@ -42,20 +42,33 @@ START_TEST(durations)
 }
 END_TEST
 
-static void expect(const struct frontends *f, const char *key_id, const char *headers)
+static void expect_for(const struct frontends *f, const struct caller *who, const char *headers)
 {
     struct buf out;
 
     buf_init(&out, 4096);
-    ck_assert_int_eq(http_rate_headers_write(f, key_id, START, &out), 0);
+    ck_assert_int_eq(http_rate_headers_write(f, who, START, &out), 0);
     ck_assert_str_is(buf_str(&out), headers);
     buf_done(&out);
 }
 
+static void expect(const struct frontends *f, const char *key_id, const char *headers)
+{
+    struct caller who = {.has_uid = false};
+
+    str_copy(str_from(key_id), who.key_id, sizeof who.key_id);
+    expect_for(f, &who, headers);
+}
+
 START_TEST(headers)
 {
-    static const struct access_key keys[] = {
-        {.id = "both", .rpm = 60, .tpm = 1000}, {.id = "none"}, {.id = "rpm", .rpm = 1}};
+    static const struct quota_limit limits[] = {
+        {.owner = {.kind = CALLER_KEY, .name = "both"}, .rpm = 60, .tpm = 1000},
+        {.owner = {.kind = CALLER_KEY, .name = "none"}},
+        {.owner = {.kind = CALLER_KEY, .name = "rpm"}, .rpm = 1},
+        {.owner = {.kind = CALLER_UID, .uid = 7}, .rpm = 2},
+    };
+    static struct caller_table callers;
     struct quota quota;
     struct call_registry registry = {.quota = NULL};
     struct frontends f = {.registry = &registry};
@@ -65,9 +78,10 @@ START_TEST(headers)
     struct buf small;
 
     expect(&f, "both", "");
-    quota_init(&quota);
+    caller_table_init(&callers);
+    quota_init(&quota, &callers);
     registry.quota = &quota;
-    ck_assert_int_eq(quota_set_keys(&quota, keys, ARRAY_LEN(keys), START), 0);
+    ck_assert_int_eq(quota_set(&quota, limits, ARRAY_LEN(limits), START), 0);
     (void) snprintf(req.caller.key_id, sizeof req.caller.key_id, "both");
     ck_assert_int_eq(quota_take(&quota, &charge, &req, START, &why), ERRCODE_NONE);
     expect(&f, "", "");
@@ -81,8 +95,14 @@ START_TEST(headers)
            "x-ratelimit-reset-requests: 1s\r\nx-litellm-key-rpm-limit: 60\r\n"
            "x-ratelimit-limit-tokens: 1000\r\nx-ratelimit-remaining-tokens: 998\r\n"
            "x-ratelimit-reset-tokens: 120ms\r\nx-litellm-key-tpm-limit: 1000\r\n");
+    expect_for(&f, &(struct caller) {.has_uid = true, .uid = 7}, /* no key: none of LiteLLM's */
+               "x-ratelimit-limit-requests: 2\r\nx-ratelimit-remaining-requests: 2\r\n"
+               "x-ratelimit-reset-requests: 0s\r\n");
+    expect_for(&f, &(struct caller) {.has_uid = true, .uid = 8}, "");
+    expect_for(&f, &(struct caller) {.uid = 7}, ""); /* over TCP */
     buf_init(&small, 64);
-    ck_assert_int_eq(http_rate_headers_write(&f, "both", START, &small), -ENOBUFS);
+    ck_assert_int_eq(
+        http_rate_headers_write(&f, &(struct caller) {.key_id = "both"}, START, &small), -ENOBUFS);
     buf_done(&small);
     quota_settle(&quota, &charge, 2, START);
     quota_done(&quota);

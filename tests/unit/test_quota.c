@@ -1,6 +1,6 @@
 /*
- * quota: accounts of API keys under a clock of the test. What is charged, what comes home, what a
- * reload keeps, and what a client is told.
+ * quota: accounts of keys, uids and units under a clock of the test. What is charged, what comes
+ * home, what a reload keeps, and what a client is told.
  */
 #include "core/quota.h"
 
@@ -14,11 +14,17 @@
 #define MIN   (60 * SEC)
 #define START (1000 * SEC)
 
+#define KEY(id)     {.kind = CALLER_KEY, .name = (id)}
+#define UID(number) {.kind = CALLER_UID, .uid = (number)}
+#define UNIT(id)    {.kind = CALLER_UNIT, .name = (id)}
+
+static struct caller_table g_callers;
 static struct quota g_quota;
 
 static void setup(void)
 {
-    quota_init(&g_quota);
+    caller_table_init(&g_callers);
+    quota_init(&g_quota, &g_callers);
 }
 
 static void teardown(void)
@@ -29,9 +35,18 @@ static void teardown(void)
 /* One key, called "k". */
 static void set_key(uint64_t rpm, uint64_t tpm, unsigned max_parallel, uint64_t now)
 {
-    struct access_key key = {.id = "k", .rpm = rpm, .tpm = tpm, .max_parallel = max_parallel};
+    struct quota_limit limit = {
+        .owner = KEY("k"), .rpm = rpm, .tpm = tpm, .max_parallel = max_parallel};
 
-    ck_assert_int_eq(quota_set_keys(&g_quota, &key, 1, now), 0);
+    ck_assert_int_eq(quota_set(&g_quota, &limit, 1, now), 0);
+}
+
+static const struct quota_account *account_of(const char *key_id)
+{
+    struct caller who = {.has_uid = false};
+
+    str_copy(str_from(key_id), who.key_id, sizeof who.key_id);
+    return quota_find(&g_quota, &who);
 }
 
 /* A request of that key with so many bytes of text, and max_tokens (0: none named). */
@@ -75,10 +90,10 @@ static enum errcode call(size_t n_bytes, uint32_t max_tokens, uint64_t n_used, u
 
 static uint64_t tokens_left(uint64_t now)
 {
-    return gcra_left(&quota_find(&g_quota, "k")->tokens, now);
+    return gcra_left(&account_of("k")->tokens, now);
 }
 
-START_TEST(callers_without_a_key_have_no_limits)
+START_TEST(who_is_not_named_has_no_limits)
 {
     struct request req = request_of("", 1000, 0);
     struct quota_charge charge = {.account = NULL};
@@ -145,7 +160,7 @@ START_TEST(refusals_cost_nothing)
     const struct quota_account *a;
 
     set_key(10, 100, 0, START);
-    a = quota_find(&g_quota, "k");
+    a = account_of("k");
     ck_assert_int_eq(call(0, 100, 100, START), ERRCODE_NONE);
     for (int i = 0; i < 100; i++) {
         ck_assert_int_eq(call(0, 100, 100, START), ERRCODE_KEY_RATE_LIMITED);
@@ -239,15 +254,15 @@ START_TEST(a_key_that_goes)
 
     set_key(1, 0, 0, START);
     ck_assert_int_eq(take(&charge, 0, 0, START), ERRCODE_NONE);
-    ck_assert_int_eq(quota_set_keys(&g_quota, NULL, 0, START), 0);
-    ck_assert_ptr_nonnull(quota_find(&g_quota, "k")); /* a call holds it */
+    ck_assert_int_eq(quota_set(&g_quota, NULL, 0, START), 0);
+    ck_assert_ptr_nonnull(account_of("k")); /* a call holds it */
     ck_assert_int_eq(take(&(struct quota_charge) {.account = NULL}, 0, 0, START),
                      ERRCODE_INVALID_API_KEY);
     set_key(1, 0, 0, START); /* and back: the same account */
     ck_assert_int_eq(call(0, 0, 0, START), ERRCODE_KEY_RATE_LIMITED);
-    ck_assert_int_eq(quota_set_keys(&g_quota, NULL, 0, START), 0);
+    ck_assert_int_eq(quota_set(&g_quota, NULL, 0, START), 0);
     quota_settle(&g_quota, &charge, 0, START);
-    ck_assert_ptr_null(quota_find(&g_quota, "k"));
+    ck_assert_ptr_null(account_of("k"));
     ck_assert_int_eq(call(0, 0, 0, START), ERRCODE_INVALID_API_KEY);
 }
 END_TEST
@@ -276,18 +291,132 @@ START_TEST(huge_values)
 }
 END_TEST
 
+/* A call of that caller now, home at once. */
+static enum errcode call_of(const struct caller *who, uint64_t now)
+{
+    struct request req = {.kind = REQUEST_COMPLETE, .caller = *who};
+    struct quota_charge charge = {.account = NULL};
+    enum errcode looked = quota_look(&g_quota, who, 0, now, &g_why);
+    enum errcode code = quota_take(&g_quota, &charge, &req, now, &g_why);
+
+    ck_assert_int_eq(looked, code); /* which took nothing */
+    quota_settle(&g_quota, &charge, 0, now);
+    return code;
+}
+
+static const struct caller user = {.has_uid = true, .uid = 7},
+                           neighbour = {.has_uid = true, .uid = 8},
+                           service = {.has_uid = true,
+                                      .uid = 7,
+                                      .unit = "x.service",
+                                      .is_system_unit = true},
+                           app = {.has_uid = true, .uid = 7, .unit = "app.scope"},
+                           remote = {.uid = 7}; /* over TCP: nobody says who it is */
+
+START_TEST(uids_and_units_have_accounts_of_their_own)
+{
+    static const struct quota_limit limits[] = {
+        {.owner = UID(7), .rpm = 2}, {.owner = UNIT("x.service"), .rpm = 1}, {.owner = KEY("7")}};
+    char text[CALLER_DESCRIPTION_BYTES];
+
+    ck_assert_int_eq(quota_set(&g_quota, limits, ARRAY_LEN(limits), START), 0);
+    ck_assert_int_eq(call_of(&user, START), ERRCODE_NONE);
+    ck_assert_int_eq(call_of(&app, START), ERRCODE_NONE); /* no system service: its user's */
+    ck_assert_int_eq(call_of(&user, START), ERRCODE_KEY_RATE_LIMITED);
+    ck_assert_str_eq(g_why.text, "limit of uid 7 reached: 2 requests a minute; try again in 30s");
+    ck_assert_uint_eq(g_why.retry_after_usec, 30 * SEC);
+    ck_assert_int_eq(call_of(&app, START), ERRCODE_KEY_RATE_LIMITED);
+
+    ck_assert_int_eq(call_of(&service, START), ERRCODE_NONE);
+    ck_assert_int_eq(call_of(&service, START), ERRCODE_KEY_RATE_LIMITED);
+    ck_assert_str_eq(
+        g_why.text,
+        "limit of the unit \"x.service\" reached: 1 requests a minute; try again in 60s");
+
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(call_of(&neighbour, START), ERRCODE_NONE);
+        ck_assert_int_eq(call_of(&remote, START), ERRCODE_NONE);
+        ck_assert_int_eq(call_of(&(struct caller) {.key_id = "7"}, START), ERRCODE_NONE);
+    }
+    ck_assert_str_eq(quota_account_describe(quota_find(&g_quota, &user), text), "uid 7");
+    ck_assert_str_eq(quota_account_describe(quota_find(&g_quota, &service), text),
+                     "unit x.service");
+    ck_assert_str_eq(quota_account_describe(account_of("7"), text), "key 7");
+    ck_assert_ptr_null(quota_find(&g_quota, &remote));
+}
+END_TEST
+
+/* A unit of a user that sluice.callers names is a caller of its own, as it is for the slots. */
+START_TEST(a_unit_of_a_user_that_is_named)
+{
+    static const struct caller_rule rule = {.kind = CALLER_UNIT, .name = "app.scope"};
+    static const struct quota_limit limits[] = {{.owner = UID(7), .rpm = 1},
+                                                {.owner = UNIT("app.scope"), .rpm = 1}};
+
+    caller_table_set_rules(&g_callers, &rule, 1);
+    ck_assert_int_eq(quota_set(&g_quota, limits, ARRAY_LEN(limits), START), 0);
+    ck_assert_int_eq(call_of(&app, START), ERRCODE_NONE);
+    ck_assert_int_eq(call_of(&app, START), ERRCODE_KEY_RATE_LIMITED);
+    ck_assert_int_eq(call_of(&user, START), ERRCODE_NONE);
+    ck_assert_int_eq(call_of(&user, START), ERRCODE_KEY_RATE_LIMITED);
+}
+END_TEST
+
+/* Other than of a key, nobody misses an account that goes. */
+START_TEST(a_uid_that_goes)
+{
+    static const struct quota_limit limit = {.owner = UID(7), .rpm = 1, .max_parallel = 1};
+    struct request req = {.kind = REQUEST_COMPLETE, .caller = user};
+    struct quota_charge charge = {.account = NULL};
+
+    ck_assert_int_eq(quota_set(&g_quota, &limit, 1, START), 0);
+    ck_assert_int_eq(quota_take(&g_quota, &charge, &req, START, &g_why), ERRCODE_NONE);
+    ck_assert_int_eq(quota_set(&g_quota, NULL, 0, START), 0);
+    ck_assert_ptr_nonnull(quota_find(&g_quota, &user)); /* a call holds it */
+    ck_assert_int_eq(call_of(&user, START), ERRCODE_NONE);
+    ck_assert_uint_eq(charge.account->n_charges, 1);
+    ck_assert_int_eq(quota_set(&g_quota, &limit, 1, START), 0); /* back: the same account */
+    ck_assert_int_eq(call_of(&user, START), ERRCODE_KEY_RATE_LIMITED);
+    ck_assert_str_eq(g_why.text, "limit of uid 7 reached: 1 calls at a time");
+    quota_settle(&g_quota, &charge, 0, START);
+    ck_assert_int_eq(call_of(&user, START), ERRCODE_KEY_RATE_LIMITED); /* its request is counted */
+    ck_assert_int_eq(quota_set(&g_quota, NULL, 0, START), 0);
+    ck_assert_ptr_null(quota_find(&g_quota, &user));
+}
+END_TEST
+
+/* The longest name of a unit and the largest numbers: nothing is cut. */
+START_TEST(the_longest_text)
+{
+    char unit[CALLER_NAME_BYTES];
+    struct quota_limit limit = {.owner = UNIT(unit), .tpm = GCRA_MAX};
+    struct caller who = {.is_system_unit = true};
+
+    memset(unit, 'u', sizeof unit - 1);
+    unit[sizeof unit - 1] = '\0';
+    str_copy(str_from(unit), who.unit, sizeof who.unit);
+    ck_assert_int_eq(quota_set(&g_quota, &limit, 1, START), 0);
+    ck_assert_int_eq(quota_look(&g_quota, &who, UINT64_MAX, START, &g_why),
+                     ERRCODE_INSUFFICIENT_QUOTA);
+    ck_assert_ptr_nonnull(strstr(g_why.text, "\" has 1000000000 a minute"));
+}
+END_TEST
+
 static void reload_once(void)
 {
-    static const struct access_key keys[] = {{.id = "k", .rpm = 1}, {.id = "l"}, {.id = "m"}};
+    static const struct quota_limit limits[] = {
+        {.owner = KEY("k"), .rpm = 1}, {.owner = UID(1), .rpm = 1}, {.owner = UNIT("m"), .rpm = 1}};
+    static const struct caller k = {.key_id = "k"}, uid = {.has_uid = true, .uid = 1},
+                               unit = {.unit = "m", .is_system_unit = true};
     struct quota q;
     int r;
 
-    quota_init(&q);
-    r = quota_set_keys(&q, keys, 1, START);
-    if (r == 0 && quota_set_keys(&q, keys, 3, START) < 0) {
-        ck_assert_ptr_nonnull(quota_find(&q, "k"));
-        ck_assert_ptr_null(quota_find(&q, "l")); /* all or nothing */
-        ck_assert_ptr_null(quota_find(&q, "m"));
+    quota_init(&q, &g_callers);
+    r = quota_set(&q, limits, 1, START);
+    if (r == 0 && quota_set(&q, limits, 3, START) < 0) {
+        ck_assert_ptr_nonnull(quota_find(&q, &k));
+        ck_assert_ptr_null(quota_find(&q, &uid)); /* all or nothing */
+        ck_assert_ptr_null(quota_find(&q, &unit));
     }
     quota_done(&q);
 }
@@ -301,7 +430,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_test(tc, callers_without_a_key_have_no_limits);
+    tcase_add_test(tc, who_is_not_named_has_no_limits);
     tcase_add_test(tc, keys_without_limits_have_none);
     tcase_add_test(tc, requests_a_minute);
     tcase_add_test(tc, tokens_are_guessed_and_settled);
@@ -313,6 +442,10 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_key_that_goes);
     tcase_add_test(tc, the_clock_may_jump);
     tcase_add_test(tc, huge_values);
+    tcase_add_test(tc, uids_and_units_have_accounts_of_their_own);
+    tcase_add_test(tc, a_unit_of_a_user_that_is_named);
+    tcase_add_test(tc, a_uid_that_goes);
+    tcase_add_test(tc, the_longest_text);
     tcase_add_test(tc, out_of_memory);
 }
 
