@@ -111,13 +111,11 @@ static void read_memory(struct residency_driver *d, uint64_t now_usec)
     residency_set_memory(&d->residency, &memory, today, now_usec);
 }
 
-/* A deployment through which this server and model can be spoken of; NULL: none is left. */
-static struct deployment *deployment_for(struct residency_driver *d, const char *server,
-                                         const char *name)
+static struct deployment *find_deployment(struct list *list, const char *server, const char *name)
 {
     struct deployment *wildcard = NULL;
 
-    list_for_each (l, &d->router->deployments) {
+    list_for_each (l, list) {
         struct deployment *one = CONTAINER_OF(l, struct deployment, link);
 
         if (!one->backend || !one->backend->memory || strcmp(one->api_base, server) != 0) {
@@ -129,6 +127,18 @@ static struct deployment *deployment_for(struct residency_driver *d, const char 
         wildcard = strchr(one->upstream_model, '*') ? one : wildcard;
     }
     return wildcard;
+}
+
+/*
+ * A deployment through which this server and model can be spoken of; NULL: none is left. One that a
+ * reload has taken away will do while a call uses it: its load may have to be stopped.
+ */
+static struct deployment *deployment_for(struct residency_driver *d, const char *server,
+                                         const char *name)
+{
+    struct deployment *one = find_deployment(&d->router->deployments, server, name);
+
+    return one ? one : find_deployment(&d->router->retired, server, name);
 }
 
 static struct residency_model *model_of(struct residency_driver *d, const struct driver_job *job)
@@ -609,6 +619,7 @@ void residency_driver_done(struct residency_driver *d)
     d->timer = sd_event_source_disable_unref(d->timer);
     footprint_file_write(&d->footprints);
     d->router->residency = NULL;
+    d->upstreams->memory = (struct model_hooks) {.ctx = NULL};
     residency_done(&d->residency);
     free(d->kernel_root);
 }

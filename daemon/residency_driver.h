@@ -14,11 +14,11 @@
 struct residency_driver {
     struct residency residency;
     struct footprints footprints;
-    struct router *router;             /* borrowed */
-    const struct upstreams *upstreams; /* borrowed */
-    struct memory_monitor *monitor;    /* borrowed */
-    char *kernel_root;                 /* owned: what stands in front of /proc */
-    void (*on_change)(void *ctx);      /* calls that wait are to be looked at again */
+    struct router *router;          /* borrowed */
+    struct upstreams *upstreams;    /* borrowed */
+    struct memory_monitor *monitor; /* borrowed */
+    char *kernel_root;              /* owned: what stands in front of /proc */
+    void (*on_change)(void *ctx);   /* calls that wait are to be looked at again */
     void *ctx;
     sd_event_source *timer;
     struct list jobs;      /* driver_job.link: what is under way */
@@ -27,8 +27,8 @@ struct residency_driver {
 };
 
 /*
- * 0 or -errno. After router_init() and upstreams_init(); sets their borrowed ports. monitor need not be
- * set up yet.
+ * 0 or -errno. After router_init() and upstreams_init(); sets their borrowed ports, which done() takes
+ * back: loads may end later, with the deployments. monitor need not be set up yet.
  */
 int residency_driver_init(struct residency_driver *d, sd_event *event, struct router *router,
                           struct upstreams *up, struct memory_monitor *monitor,

@@ -2,7 +2,9 @@
  * One load at a time for each Ollama server.
  *
  * Owns: the models it has heard of (a small table), the load under way, those that wait. A loader
- * lives as long as a deployment refers to it; a load under way is cancelled only with its loader.
+ * lives as long as a deployment refers to it; a load under way is cancelled only with its loader,
+ * and then whoever waits, and who decides what is in memory, is told so: a reload may drop a server
+ * at any moment.
  */
 #include "upstream/ollama_loader.h"
 
@@ -73,24 +75,6 @@ static void load_free(struct load *m)
     free(m);
 }
 
-struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
-{
-    if (!l || --l->n_refs > 0) {
-        return NULL;
-    }
-    transfer_cancel(l->transfer);
-    sd_event_source_disable_unref(l->timer);
-    list_for_each_safe (pos, &l->models) {
-        load_free(CONTAINER_OF(pos, struct load, link));
-    }
-    list_remove(&l->link);
-    ollama_watch_free(l->watch);
-    server_state_unref(l->server);
-    buf_done(&l->answer);
-    free(l);
-    return NULL;
-}
-
 static bool is_trusted(const struct ollama_loader *l, const struct load *m, uint64_t now_usec)
 {
     return !m->is_wanted && now_usec < m->trusted_until_usec &&
@@ -149,12 +133,29 @@ static void follow_load(struct ollama_loader *l, const struct load *m, uint64_t 
     ollama_watch_contact(l->watch, &terms, now_usec);
 }
 
-/* The load is over: everybody who waits is told. They may come back with another wish at once. */
+/* Everybody who waits for it. They may come back with another wish at once. */
+static void tell_waiters(struct load *m, const struct problem *problem, uint64_t retry_after_usec)
+{
+    struct list told, *w;
+
+    list_init(&told);
+    while ((w = list_first(&m->waiters))) {
+        list_remove(w);
+        list_append(&told, w);
+    }
+    while ((w = list_first(&told))) {
+        struct load_waiter *waiter = CONTAINER_OF(w, struct load_waiter, link);
+
+        list_remove(w);
+        waiter->on_loaded(waiter, problem, retry_after_usec);
+    }
+}
+
+/* The load is over. */
 static void finish(struct ollama_loader *l, const struct problem *problem,
                    uint64_t retry_after_usec)
 {
     struct load *m = TAKE(l->current);
-    struct list told;
 
     l->transfer = NULL;
     l->ended_at_usec = clock_now_usec();
@@ -169,22 +170,7 @@ static void finish(struct ollama_loader *l, const struct problem *problem,
         trust(l, m, clock_now_usec());
         follow_load(l, m, clock_now_usec());
     }
-    list_init(&told);
-    while (!list_is_empty(&m->waiters)) {
-        struct list *w = list_first(&m->waiters);
-
-        list_remove(w);
-        list_append(&told, w);
-    }
-
-    struct list *w;
-
-    while ((w = list_first(&told))) {
-        struct load_waiter *waiter = CONTAINER_OF(w, struct load_waiter, link);
-
-        list_remove(w);
-        waiter->on_loaded(waiter, problem, retry_after_usec);
-    }
+    tell_waiters(m, problem, retry_after_usec);
     start_next(l);
 }
 
@@ -545,6 +531,48 @@ void ollama_loader_saw(struct ollama_loader *l, const char *model, bool answered
             m->trusted_until_usec = 0;
         }
     }
+}
+
+/* What is not told to the log: nothing went wrong, and at the end of the daemon nobody reads it. */
+static void abandon(struct ollama_loader *l, struct load *m)
+{
+    const struct model_hooks *memory = &l->up->memory;
+    struct str model = str_clip(str_from(m->model), NAME_SHOWN_MAX);
+    struct problem p = {.code = ERRCODE_UPSTREAM_UNREACHABLE};
+
+    (void) snprintf(p.text, sizeof p.text,
+                    "loading model \"%.*s\" was given up: its server left the configuration",
+                    STR_ARG(model));
+    m->is_wanted = false;
+    if (l->current == m) {
+        l->current = NULL;
+        if (memory->on_load_ended) {
+            memory->on_load_ended(memory->ctx, server_state_name(l->server), m->model, &p);
+        }
+    }
+    tell_waiters(m, &p, 0);
+}
+
+struct ollama_loader *ollama_loader_unref(struct ollama_loader *l)
+{
+    if (!l || --l->n_refs > 0) {
+        return NULL;
+    }
+    l->n_refs = 1; /* whoever is told now may still ask it something */
+    l->transfer = transfer_cancel(l->transfer);
+    list_for_each (pos, &l->models) {
+        abandon(l, CONTAINER_OF(pos, struct load, link));
+    }
+    sd_event_source_disable_unref(l->timer);
+    list_for_each_safe (pos, &l->models) {
+        load_free(CONTAINER_OF(pos, struct load, link));
+    }
+    list_remove(&l->link);
+    ollama_watch_free(l->watch);
+    server_state_unref(l->server);
+    buf_done(&l->answer);
+    free(l);
+    return NULL;
 }
 
 struct ollama_loader *ollama_loader_retain(struct ollama_loader *l)

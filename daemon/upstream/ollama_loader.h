@@ -33,15 +33,19 @@ struct ollama_loader;
  */
 int ollama_loader_ref(struct upstreams *up, const char *api_base,
                       struct ollama_loader **ret) MUST_USE;
-struct ollama_loader *ollama_loader_unref(struct ollama_loader *l); /* accepts NULL, returns NULL */
+/*
+ * Accepts NULL, returns NULL. With the last reference its load ends: memory.on_load_ended and whoever
+ * waits are told upstream_unreachable before this returns. Not from within a load_waiter's callback.
+ */
+struct ollama_loader *ollama_loader_unref(struct ollama_loader *l);
 
 struct ollama_loader *ollama_loader_retain(struct ollama_loader *l); /* one more reference */
 
 struct load_waiter {
     struct list link; /* load.waiters */
     /*
-     * The load is over; problem NULL: the model is there. From the loop, never from within
-     * loader_want(). The waiter is off all lists.
+     * The load is over; problem NULL: the model is there. From the loop or the last unref(), never
+     * from within loader_want(). The waiter is off all lists.
      */
     void (*on_loaded)(struct load_waiter *w, const struct problem *problem,
                       uint64_t retry_after_usec);
