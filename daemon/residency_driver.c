@@ -113,7 +113,7 @@ static void read_memory(struct residency_driver *d, uint64_t now_usec)
 
 static struct deployment *find_deployment(struct list *list, const char *server, const char *name)
 {
-    struct deployment *wildcard = NULL;
+    struct deployment *other = NULL;
 
     list_for_each (l, list) {
         struct deployment *one = CONTAINER_OF(l, struct deployment, link);
@@ -124,14 +124,15 @@ static struct deployment *find_deployment(struct list *list, const char *server,
         if (strcmp(one->upstream_model, name) == 0) {
             return one;
         }
-        wildcard = strchr(one->upstream_model, '*') ? one : wildcard;
+        other = !other || strchr(one->upstream_model, '*') ? one : other;
     }
-    return wildcard;
+    return other;
 }
 
 /*
- * A deployment through which this server and model can be spoken of; NULL: none is left. One that a
- * reload has taken away will do while a call uses it: its load may have to be stopped.
+ * A deployment through which this server and model can be spoken of; NULL: none is left. What a server
+ * holds for a name that a reload has taken away can be asked and told by way of another name. A
+ * deployment that a reload has taken away will do while a call uses it: its load may have to be stopped.
  */
 static struct deployment *deployment_for(struct residency_driver *d, const char *server,
                                          const char *name)
@@ -547,6 +548,9 @@ void residency_driver_end_run(struct residency_driver *d, uint64_t now_usec)
 {
     struct residency_action action;
 
+    if (residency_forget_servers(&d->residency, now_usec)) {
+        d->on_change(d->ctx);
+    }
     residency_end_run(&d->residency, now_usec);
     if (runner_look_turn(&d->residency, d->monitor, d->kernel_root, now_usec)) {
         footprint_file_write(&d->footprints);

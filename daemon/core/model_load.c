@@ -79,7 +79,9 @@ static void look_at(struct residency *r, struct model_load *load, uint64_t now_u
     struct residency_model *m = load->model;
     char text[RESIDENCY_TEXT_BYTES];
 
-    if (is_surely_there(r, load)) {
+    if (!residency_has_server(r, m)) {
+        end(load, ERRCODE_UPSTREAM_UNREACHABLE, "its server left the configuration");
+    } else if (is_surely_there(r, load)) {
         end(load, ERRCODE_NONE, "");
     } else if (residency_describe_model(r, m, now_usec, text)) {
         end(load, residency_refusal_of(r, m, now_usec).code, text);

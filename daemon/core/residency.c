@@ -475,6 +475,53 @@ void residency_server_lost(struct residency *r, const char *server, uint64_t now
     }
 }
 
+bool residency_has_server(const struct residency *r, const struct residency_model *m)
+{
+    const struct list *const lists[] = {&r->router->deployments, &r->router->retired};
+
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        list_for_each (l, lists[i]) {
+            const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
+
+            if (d->backend && d->backend->memory && strcmp(d->api_base, m->server) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Questions to its server that are under way find it as if they had not been asked. */
+static bool forget(struct residency_model *m, uint64_t now_usec)
+{
+    m->is_told = m->is_asked = m->is_looked_for = m->is_stopping = false;
+    m->is_load_wanted = m->is_fact_wanted = false;
+    m->asked_at_usec = m->looked_at_usec = m->retry_unload_at_usec = 0;
+    if (m->state == RESIDENCY_UNLOADED || m->state == RESIDENCY_FAILED) {
+        return false;
+    }
+    residency_set_state(m, RESIDENCY_UNLOADED, now_usec);
+    return true;
+}
+
+bool residency_forget_servers(struct residency *r, uint64_t now_usec)
+{
+    bool has_forgotten = false;
+
+    if (r->router->n_gone == r->n_gone_seen) {
+        return false;
+    }
+    r->n_gone_seen = r->router->n_gone;
+    list_for_each (l, &r->models) {
+        struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+        if (!residency_has_server(r, m) && forget(m, now_usec)) {
+            has_forgotten = true;
+        }
+    }
+    return has_forgotten;
+}
+
 /* ---------------------------------------------------------------- runs of the registry */
 
 void residency_begin_run(struct residency *r)

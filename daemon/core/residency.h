@@ -153,7 +153,8 @@ struct residency {
     uint64_t freeing_goal_bytes;       /* available then: most of them are free */
     uint64_t freeing_until_usec;       /* not waited for any longer */
     uint64_t n_loads, n_evictions, n_aborts, n_stuck, n_quarantined;
-    uint32_t today; /* for what is learned */
+    uint32_t n_gone_seen; /* router.n_gone, when servers were forgotten last */
+    uint32_t today;       /* for what is learned */
 };
 
 void residency_init(struct residency *r, const struct residency_params *params,
@@ -352,6 +353,13 @@ void residency_unloaded(struct residency *r, struct residency_model *m, bool is_
 
 /* Whoever answers at this address now holds nothing of what was there. */
 void residency_server_lost(struct residency *r, const char *server, uint64_t now_usec);
+
+/*
+ * With each run, as a reload takes servers away, at once or when the last call there is over: of a
+ * server that no deployment leads to any more nothing is known but quarantines, as nobody could ask it
+ * or tell it anything. true: models were forgotten, so calls that wait may be let in.
+ */
+bool residency_forget_servers(struct residency *r, uint64_t now_usec);
 
 /* ---------------------------------------------------------------- to be shown */
 

@@ -14,6 +14,9 @@
 /* A look at what a server holds is as good as new for so long. */
 #define RESIDENCY_LOOK_FRESH_USEC (2 * USEC_PER_SEC)
 
+/* Does a deployment lead to its server, if only one that a reload has taken away and calls still use? */
+bool residency_has_server(const struct residency *r, const struct residency_model *m);
+
 /* It is used, so its runner may grow. */
 void residency_runner_used(struct residency_model *m, uint64_t now_usec);
 /* What of the available memory is pages of files that our models have mapped: no load may take it. */

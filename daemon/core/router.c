@@ -196,6 +196,7 @@ static void retire_unplanned(struct router *r)
         }
         if (d->in_use == 0) {
             deployment_free(d);
+            r->n_gone++;
         } else {
             list_remove(&d->link);
             list_append(&r->retired, &d->link);
@@ -331,6 +332,7 @@ void router_reap(struct router *r)
 
         if (d->in_use == 0) {
             deployment_free(d);
+            r->n_gone++;
         }
     }
 }

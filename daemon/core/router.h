@@ -74,6 +74,7 @@ struct router {
     struct list deployments; /* deployment.link */
     struct list retired;     /* deployment.link */
     uint32_t last_serial;
+    uint32_t n_gone; /* deployments that were freed: their servers may not be spoken to any more */
     enum pressure_level level; /* of memory, told by admission: deployments use fewer slots */
     uint64_t random; /* state of the generator; set by the composition, so that core stays pure */
     /*

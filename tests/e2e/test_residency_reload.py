@@ -143,3 +143,31 @@ def test_the_daemon_stops_during_a_load(env) -> None:
     sluice.expect_idle(n_loads=1)
     sluice.signal(15)
     assert sluice.wait_exit() == 0
+
+
+# ---------------------------------------------------------------------------------------------- what it held
+
+
+def test_what_a_server_held_that_left(env) -> None:
+    """The same server by another address: what was known of the first one stands in nobody's way, and nobody asks after it."""
+    device, upstream, _, sluice = two_servers(env, a=700, big=1500)
+    assert chat(sluice, "a").status == 200
+    port = upstream.url.rpartition(":")[2]
+    names = {n: {**upstream.deployment(n), "api_base": f"http://localhost:{port}"} for n in ("a", "big")}
+    sluice.write_config(env.config(names, sluice=settings(env)))
+    with sluice.rpc() as rpc:
+        rpc.unary(CONTROL, "Reload", rpc.schema.ReloadRequest(), "ReloadResponse")
+    upstream.loaded.clear()
+    # it takes 1500 of 1600 MiB: only a model that is alone on the device may leave as little as that
+    eventually(lambda: chat(sluice, "big").status == 200, "it is loaded")
+    assert calls(upstream, "load") == ["a", "big"] and not upstream.requests("unload")
+
+
+def test_a_name_that_left(env) -> None:
+    """Its server is asked by another name what became of the model, and told to free it."""
+    device, upstream, _, sluice = two_servers(env, a=800, b=900)
+    assert chat(sluice, "a").status == 200
+    move(env, sluice, upstream, "b")
+    assert chat(sluice, "b").status == 200
+    assert calls(upstream, "unload") == ["a"]
+    assert device.least >= 240

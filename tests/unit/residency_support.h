@@ -31,7 +31,7 @@ static const struct residency_params params = {
 };
 
 /* Models of one server on this device: the group "a" serves "ua", with two slots. */
-static inline void plan_models(const char *const *names, size_t n)
+static inline void plan_models_at(const char *api_base, const char *const *names, size_t n)
 {
     struct router_plan plan = {0};
 
@@ -48,7 +48,7 @@ static inline void plan_models(const char *const *names, size_t n)
                                                                          .fingerprint = names[i],
                                                                          .provider = "ollama",
                                                                          .upstream_model = upstream,
-                                                                         .api_base = "here",
+                                                                         .api_base = api_base,
                                                                          .slots = 2,
                                                                          .is_local = true},
                                               b);
@@ -57,6 +57,11 @@ static inline void plan_models(const char *const *names, size_t n)
         ck_assert_int_eq(router_plan_add(&plan, names[i], d), 0);
     }
     router_commit(&g_router, &plan);
+}
+
+static inline void plan_models(const char *const *names, size_t n)
+{
+    plan_models_at("here", names, n);
 }
 
 static inline struct deployment *deployment(const char *name)
