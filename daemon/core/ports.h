@@ -93,6 +93,8 @@ struct memory_ops {
     int (*ask_held)(struct backend *b, struct memory_sink *sink, struct memory_job **ret_job);
     int (*load)(struct backend *b, const char *model, bool makes_embeddings,
                 struct memory_sink *sink, struct memory_job **ret_job);
+    /* Optional. Is a load of the model under way there, or waited for? */
+    bool (*is_loading)(const struct backend *b, const char *model);
     /* Ends the load of the model that is under way, if there is one; why: for those who wait. */
     void (*stop_load)(struct backend *b, const char *model, const char *why);
 };

@@ -475,7 +475,8 @@ void residency_server_lost(struct residency *r, const char *server, uint64_t now
     }
 }
 
-bool residency_has_server(const struct residency *r, const struct residency_model *m)
+/* One that leads to its server, also of those that a reload has taken away while calls use them. */
+static const struct deployment *deployment_at(const struct residency *r, const char *server)
 {
     const struct list *const lists[] = {&r->router->deployments, &r->router->retired};
 
@@ -483,12 +484,17 @@ bool residency_has_server(const struct residency *r, const struct residency_mode
         list_for_each (l, lists[i]) {
             const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
 
-            if (d->backend && d->backend->memory && strcmp(d->api_base, m->server) == 0) {
-                return true;
+            if (d->backend && d->backend->memory && strcmp(d->api_base, server) == 0) {
+                return d;
             }
         }
     }
-    return false;
+    return NULL;
+}
+
+bool residency_has_server(const struct residency *r, const struct residency_model *m)
+{
+    return deployment_at(r, m->server) != NULL;
 }
 
 /* Questions to its server that are under way find it as if they had not been asked. */
@@ -550,6 +556,20 @@ void residency_want(struct residency *r, const struct deployment *d, const char 
     w->n++;
 }
 
+/*
+ * A load begins with the call that was let in for it, or waits its turn at its server's loader. A call
+ * can also be refused there before that (a parameter that such servers do not have), and that it was
+ * there is not seen by who uses the deployment: a wildcard's other calls use it all the time.
+ */
+static bool is_load_ahead(const struct residency *r, const struct residency_model *m,
+                          bool is_in_use)
+{
+    const struct deployment *d = deployment_at(r, m->server);
+    const struct memory_ops *ops = d ? d->backend->memory : NULL;
+
+    return ops && ops->is_loading ? ops->is_loading(d->backend, m->name) : is_in_use;
+}
+
 void residency_end_run(struct residency *r, uint64_t now_usec)
 {
     list_for_each (l, &r->models) {
@@ -559,10 +579,10 @@ void residency_end_run(struct residency *r, uint64_t now_usec)
 
         m->wants = m->counting;
         residency_note_use(m, is_in_use, now_usec);
-        if (is_in_use) {
-            residency_runner_used(m, now_usec);
-        } else if (m->state == RESIDENCY_RESERVED) {
+        if (m->state == RESIDENCY_RESERVED && !is_load_ahead(r, m, is_in_use)) {
             residency_set_state(m, RESIDENCY_UNLOADED, now_usec); /* the call ended before it */
+        } else if (is_in_use) {
+            residency_runner_used(m, now_usec);
         }
     }
 }

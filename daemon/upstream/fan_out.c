@@ -441,6 +441,12 @@ static int fan_out_load(struct backend *b, const char *model, bool makes_embeddi
     return memory_of(b)->load(inner_of(b), model, makes_embeddings, sink, ret_job);
 }
 
+static bool fan_out_is_loading(const struct backend *b, const char *model)
+{
+    return memory_of(b)->is_loading &&
+           memory_of(b)->is_loading(CONTAINER_OF(b, struct fan_out, backend)->inner, model);
+}
+
 static void fan_out_stop_load(struct backend *b, const char *model, const char *why)
 {
     memory_of(b)->stop_load(inner_of(b), model, why);
@@ -452,6 +458,7 @@ static const struct memory_ops memory = {
     .ask_facts = fan_out_ask_facts,
     .ask_held = fan_out_ask_held,
     .load = fan_out_load,
+    .is_loading = fan_out_is_loading,
     .stop_load = fan_out_stop_load,
 };
 

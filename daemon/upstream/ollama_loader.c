@@ -489,7 +489,8 @@ bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model)
     list_for_each (pos, &l->models) {
         const struct load *m = CONTAINER_OF(pos, struct load, link);
 
-        if (strcmp(m->model, model) == 0 && m->is_wanted) {
+        if (strcmp(m->model, model) == 0 && m->is_wanted &&
+            (m == l->current || !list_is_empty(&m->waiters))) {
             return true;
         }
     }

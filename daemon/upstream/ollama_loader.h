@@ -90,7 +90,7 @@ void ollama_loader_stop(struct ollama_loader *l, const char *model, const char *
 /* With any options? */
 bool ollama_loader_trusts_any(const struct ollama_loader *l, const char *model, uint64_t now_usec);
 
-/* Is a load of it under way, or waited for? With any options. */
+/* Is a load of it under way, or does somebody wait for one? With any options. */
 bool ollama_loader_is_loading(const struct ollama_loader *l, const char *model);
 
 /* Does a server of this machine load a model for us, or did one at since_usec or later? */

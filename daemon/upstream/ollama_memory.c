@@ -309,10 +309,17 @@ static bool is_trusted(const struct backend *backend, const char *model, uint64_
                : ollama_loader_trusts_any(b->loader, model, now_usec);
 }
 
+static bool is_loading(const struct backend *backend, const char *model)
+{
+    return ollama_loader_is_loading(CONTAINER_OF(backend, struct http_backend, backend)->loader,
+                                    model);
+}
+
 const struct memory_ops ollama_memory_ops = {
     .is_trusted = is_trusted,
     .ask_facts = ask_facts,
     .ask_held = ask_held,
     .load = load,
+    .is_loading = is_loading,
     .stop_load = stop_load,
 };

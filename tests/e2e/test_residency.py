@@ -269,6 +269,25 @@ def test_a_server_that_dies_during_a_load(env) -> None:
     assert sluice.status().quarantines == 1
 
 
+def test_a_call_that_is_refused_before_its_load(env) -> None:
+    """At a wildcard that is in use all the time: what was set aside for it is free again at once."""
+    upstream = env.ollama()
+    Device(env.directory / "root", upstream, a=300, b=300, c=300)
+    sluice = env.start({"*": upstream.deployment("*", max_parallel_requests=2)}, sluice=settings(env))
+    gate = Gate()
+    upstream.next(text("x"), wait_for(gate), end())
+    busy = env.closing(sluice.http())
+    busy.send_request("POST", CHAT, chat_body("a"))
+    upstream.wait_request()
+    answer = sluice.post(CHAT, {**chat_body("b"), "logit_bias": {"1": 1}})
+    assert (answer.status, answer.error["code"]) == (400, "unsupported_parameter"), answer
+    assert sluice.status().reservations == 0
+    assert chat(sluice, "c").status == 200
+    gate.open()
+    assert busy.read_answer().status == 200
+    assert calls(upstream, "load") == ["a", "c"]
+
+
 def test_those_who_are_refused_do_not_come_back_together(env) -> None:
     device, upstream, sluice = start(env, {"a": 800})
     device.use(1500)

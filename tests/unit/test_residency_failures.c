@@ -130,6 +130,69 @@ START_TEST(one_that_hangs_is_unloaded_in_use)
 }
 END_TEST
 
+static bool g_is_loading;
+
+static bool is_loading(const struct backend *b, const char *model)
+{
+    return g_is_loading;
+}
+
+/* A wildcard at the server of all models, which tells of its loads. */
+static struct deployment *add_wildcard(void)
+{
+    static const struct memory_ops ops = {.is_trusted = is_trusted, .is_loading = is_loading};
+    struct router_plan plan = {0};
+    struct backend *b = router_backend();
+    struct deployment *d = deployment_new(&(struct deployment_spec) {.id = "w",
+                                                                     .fingerprint = "w",
+                                                                     .provider = "ollama",
+                                                                     .upstream_model = "*",
+                                                                     .api_base = "here",
+                                                                     .slots = 2,
+                                                                     .is_local = true},
+                                          b);
+
+    ck_assert_ptr_nonnull(d);
+    b->ops = &ollama_ops;
+    b->memory = &ops;
+    ck_assert_int_eq(router_plan_add(&plan, "w/*", d), 0);
+    router_commit(&g_router, &plan);
+    return d;
+}
+
+static void name_model(const struct deployment *d, const char *name)
+{
+    residency_told(residency_of(&g_r, d, name), STR_NONE, 4096, 1,
+                   &(struct footprint_facts) {.told_bytes = 300 * MIB}, false);
+}
+
+/* Its call was refused before the load; others of the same deployment stream all the time. */
+START_TEST(a_reservation_ends_beside_other_calls)
+{
+    struct deployment *w = add_wildcard();
+    const struct residency_model *x;
+
+    name_model(w, "x");
+    name_model(w, "y");
+    g_is_loading = true;
+    ck_assert_ptr_eq(call("w/y"), w);
+    residency_load_began(&g_r, residency_find(&g_r, "here", "y"), g_now);
+    g_now += SEC;
+    ck_assert(
+        !residency_load_ended(&g_r, residency_find(&g_r, "here", "y"), RESIDENCY_LOAD_OK, g_now));
+    x = residency_find(&g_r, "here", "x");
+    ck_assert_ptr_eq(call("w/x"), w);
+    ck_assert_int_eq(x->state, RESIDENCY_RESERVED); /* waits for its turn at the loader */
+    g_is_loading = false;
+    release(w);
+    ck_assert_uint_eq(w->in_use, 1); /* y streams */
+    ck_assert_int_eq(x->state, RESIDENCY_UNLOADED);
+    ck_assert_uint_eq(residency_reserved_bytes(&g_r), 0);
+    ck_assert(!residency_is_moving(&g_r));
+    release(w);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, one_that_hangs_is_unloaded_in_use);
@@ -140,6 +203,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_load_beyond_its_plan_is_stopped);
     tcase_add_test(tc, a_load_that_leaves_nothing_is_stopped);
     tcase_add_test(tc, a_lost_server_holds_nothing);
+    tcase_add_test(tc, a_reservation_ends_beside_other_calls);
 }
 
 TEST_MAIN("residency_failures", add_tests)
