@@ -10,6 +10,7 @@
  */
 #include "residency_driver.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,9 +44,15 @@ struct driver_job {
     struct unload_sink unload;
     struct memory_job *memory_job; /* one of the two, or neither once it is told */
     struct unload_job *unload_job;
-    struct unload_job handle;  /* of who asked for the unload; NULL: residency itself */
-    struct unload_sink *asker; /* borrowed */
-    char *server, *name;       /* owned */
+    struct list askers;  /* unload_asker.link: for whom it is, besides residency */
+    char *server, *name; /* owned */
+};
+
+/* Somebody else who waits for an unload. */
+struct unload_asker {
+    struct list link; /* driver_job.askers */
+    struct unload_job handle;
+    struct unload_sink *sink; /* borrowed */
 };
 
 /* ---------------------------------------------------------------- the device */
@@ -151,6 +158,7 @@ static struct residency_model *model_of(struct residency_driver *d, const struct
 
 static void job_free(struct driver_job *job)
 {
+    assert(list_is_empty(&job->askers)); /* they were told, or have left before the driver ends */
     if (job->memory_job) {
         job->memory_job->cancel(job->memory_job);
     }
@@ -249,23 +257,38 @@ static void on_loaded(struct memory_sink *sink, enum errcode code, const char *t
     job_end(job_of(sink)); /* the loader has told before: on_load_ended() */
 }
 
+static void asker_free(struct unload_asker *asker)
+{
+    list_remove(&asker->link);
+    free(asker);
+}
+
 static void on_unloaded(struct unload_sink *sink, const struct unload_result *result)
 {
     struct driver_job *job = CONTAINER_OF(sink, struct driver_job, unload);
     struct residency_driver *d = job->driver;
     struct residency_model *m = model_of(d, job);
-    struct unload_sink *asker = TAKE(job->asker);
     bool is_gone = result->code == ERRCODE_NONE;
+    struct list told, *l;
 
-    if (m && !is_gone) {
+    if (m && !is_gone && m->state == RESIDENCY_UNLOADING) {
         residency_report_stuck(m, result->text ? result->text : errcode_info(result->code)->text);
     }
     if (m) {
         residency_unloaded(&d->residency, m, is_gone, clock_now_usec());
     }
+    list_init(&told);
+    while ((l = list_first(&job->askers))) {
+        list_remove(l);
+        list_append(&told, l);
+    }
     job_end(job);
-    if (asker) {
-        asker->on_unloaded(asker, result);
+    while ((l = list_first(&told))) {
+        struct unload_asker *asker = CONTAINER_OF(l, struct unload_asker, link);
+        struct unload_sink *its = asker->sink;
+
+        asker_free(asker);
+        its->on_unloaded(its, result);
     }
 }
 
@@ -283,6 +306,7 @@ static struct driver_job *job_new(struct residency_driver *d, const struct resid
     job->server = strdup(action->model->server);
     job->name = strdup(action->model->name);
     list_init(&job->link);
+    list_init(&job->askers);
     if (!job->server || !job->name) {
         job_free(job);
         return NULL;
@@ -308,11 +332,12 @@ static int start_job(struct driver_job *job, struct backend *b, bool makes_embed
     return -EINVAL;
 }
 
-/* ---------------------------------------------------------------- an unload that somebody asks for */
+/* ---------------------------------------------------------------- unloads that others ask for */
 
+/* The server was told already: what comes of it residency has to know, whoever has left. */
 static void forget_asker(struct unload_job *handle)
 {
-    CONTAINER_OF(handle, struct driver_job, handle)->asker = NULL;
+    asker_free(CONTAINER_OF(handle, struct unload_asker, handle));
 }
 
 /* The unload of the model that is under way; NULL: none. */
@@ -330,24 +355,22 @@ static struct driver_job *unload_of(const struct residency_driver *d,
     return NULL;
 }
 
-static int begin_unload(struct residency_driver *d, struct residency_model *m,
-                        struct driver_job **ret_job)
+static int begin_unload(struct residency_driver *d, const struct deployment *of,
+                        struct residency_model *m, struct driver_job **ret_job)
 {
     const struct residency_action action = {.verb = RESIDENCY_UNLOAD, .model = m};
-    struct deployment *one = deployment_for(d, m->server, m->name);
-    struct driver_job *job = one ? job_new(d, &action) : NULL;
-    uint64_t now = clock_now_usec();
-    int r = one ? -ENOMEM : -ENOENT;
+    struct driver_job *job = job_new(d, &action);
+    int r;
 
     if (!job) {
-        return r;
+        return -ENOMEM;
     }
-    r = start_job(job, one->backend, false);
+    r = start_job(job, of->backend, false);
     if (r < 0) {
         job_free(job);
         return r;
     }
-    residency_unload_began(m, now);
+    residency_unload_began(m, clock_now_usec());
     *ret_job = job;
     return 0;
 }
@@ -357,23 +380,32 @@ int residency_driver_unload(struct residency_driver *d, const struct deployment 
 {
     struct residency_model *m = residency_of(&d->residency, of, name);
     struct driver_job *job = m ? unload_of(d, m) : NULL;
-    int r = 0;
+    struct unload_asker *asker;
+    int r;
 
     if (!m) {
         return -EOPNOTSUPP;
     }
-    if (job && job->asker) {
-        return -EBUSY;
-    }
-    r = job ? 0 : begin_unload(d, m, &job);
+    asker = calloc(1, sizeof *asker);
+    r = !asker ? -ENOMEM : job ? 0 : begin_unload(d, of, m, &job);
     if (r < 0) {
+        free(asker);
         return r;
     }
-    job->handle.cancel = forget_asker;
-    job->asker = sink;
-    *ret_job = &job->handle;
+    asker->sink = sink;
+    asker->handle.cancel = forget_asker;
+    list_init(&asker->link);
+    list_append(&job->askers, &asker->link);
+    *ret_job = &asker->handle;
     d->on_change(d->ctx);
     return 0;
+}
+
+static int unload(struct residency *r, const struct deployment *of, const char *name,
+                  struct unload_sink *sink, struct unload_job **ret_job)
+{
+    return residency_driver_unload(CONTAINER_OF(r, struct residency_driver, residency), of, name,
+                                   sink, ret_job);
 }
 
 /* Nobody could be asked: as if the answer had been nothing. */
@@ -601,6 +633,7 @@ int residency_driver_init(struct residency_driver *d, sd_event *event, struct ro
     }
     footprint_file_read(&d->footprints);
     residency_init(&d->residency, params, router, &d->footprints);
+    d->residency.unload = unload;
     router->residency = &d->residency;
     up->memory = (struct model_hooks) {.ctx = d,
                                        .on_load_began = on_load_began,

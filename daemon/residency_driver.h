@@ -45,8 +45,8 @@ struct pressure_claims residency_driver_claims(const struct residency_driver *d,
 /*
  * Frees the model that of serves (name: as in residency_of()), whoever uses it, in the way of residency:
  * no load begins beside it, and it is looked whether the model has gone. One under way is joined. 0: sink
- * is told after that, unless *ret_job is cancelled, which lets the unload go on. -EBUSY: somebody waits
- * for it already; -EOPNOTSUPP: its server keeps no models; -errno.
+ * is told after that, unless *ret_job is cancelled, which lets the unload go on. -EBUSY: it is being
+ * loaded; -EOPNOTSUPP: it is not managed; -errno. What residency.unload is.
  */
 int residency_driver_unload(struct residency_driver *d, const struct deployment *of,
                             const char *name, struct unload_sink *sink,

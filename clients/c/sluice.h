@@ -525,7 +525,7 @@ enum sluice_field {
     SLUICE_FIELD_RESERVATIONS = 81,   /* number: of memory, for loads [status] */
     SLUICE_FIELD_RESERVED_BYTES = 82, /* number [status] */
     SLUICE_FIELD_MODEL_LOADS = 83, /* number: since the daemon started, as the next four [status] */
-    SLUICE_FIELD_MODEL_UNLOADS = 84, /* number: to make room */
+    SLUICE_FIELD_MODEL_UNLOADS = 84, /* number: to make room, or as asked */
     SLUICE_FIELD_LOADS_STOPPED = 85, /* number: that would have taken all memory */
     SLUICE_FIELD_UNLOADS_STUCK = 86, /* number: never confirmed */
     SLUICE_FIELD_QUARANTINES = 87,   /* number: of models whose load was killed */

@@ -46,6 +46,8 @@
 
 struct deployment;
 struct router;
+struct unload_job;
+struct unload_sink;
 
 #define RESIDENCY_MODELS_MAX 64 /* that are known of; more are served without being watched */
 #define RESIDENCY_TEXT_BYTES 256
@@ -135,6 +137,14 @@ struct residency_pressure {
 
 struct residency {
     const struct router *router; /* borrowed */
+    /*
+     * Frees the model that d serves (name: as in residency_of()) for somebody else, in the way of
+     * residency: no load and no other unload beside it, and what came of it is noted. One under way is
+     * joined. As backend_ops.unload; a job that is cancelled goes on, and nobody is told. -EOPNOTSUPP:
+     * the model is not managed. Set by the driver; NULL: there is none.
+     */
+    int (*unload)(struct residency *r, const struct deployment *d, const char *name,
+                  struct unload_sink *sink, struct unload_job **ret_job);
     struct residency_params params;
     struct footprints *footprints; /* borrowed */
     struct server_growth growth;   /* of the last load, see grows_since_usec */
@@ -344,7 +354,7 @@ enum residency_load {
 bool residency_load_ended(struct residency *r, struct residency_model *m, enum residency_load how,
                           uint64_t now_usec);
 
-/* Its server was told to free it, though residency_next() did not say so: it hangs. */
+/* Its server was told to free it, though residency_next() did not say so: it hangs, or as asked. */
 void residency_unload_began(struct residency_model *m, uint64_t now_usec);
 
 /* is_gone: its server does not list it any more. Else it was asked, and still has it, or cannot say. */

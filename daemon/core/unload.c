@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/residency.h"
+
 struct unload_part {
     struct unload_sink sink;
     struct unload *owner;
@@ -72,12 +74,26 @@ static void on_unloaded(struct unload_sink *sink, const struct unload_result *re
     }
 }
 
-static void ask(struct unload *u, struct unload_part *part, const struct deployment *d,
-                const char *model)
+/* Whoever watches what is in memory must know of it; the rest is between us and the server. */
+static int start(struct residency *watch, struct unload_part *part, const struct deployment *d,
+                 const char *model)
 {
-    int r = d->backend && d->backend->ops->unload
-                ? d->backend->ops->unload(d->backend, model, &part->sink, &part->job)
-                : -EOPNOTSUPP;
+    int r = -EOPNOTSUPP;
+
+    if (!d->backend || !d->backend->ops->unload) {
+        return r;
+    }
+    if (watch && watch->unload) {
+        r = watch->unload(watch, d, model, &part->sink, &part->job);
+    }
+    return r == -EOPNOTSUPP ? d->backend->ops->unload(d->backend, model, &part->sink, &part->job)
+                            : r;
+}
+
+static void ask(struct unload *u, struct unload_part *part, const struct router *router,
+                const struct deployment *d, const char *model)
+{
+    int r = start(router->residency, part, d, model);
 
     if (r == -EOPNOTSUPP) {
         u->n_unchanged++;
@@ -114,7 +130,7 @@ enum errcode unload_start(struct unload *u, struct router *r, struct str model)
 
         u->parts[i].sink.on_unloaded = on_unloaded;
         u->parts[i].owner = u;
-        ask(u, &u->parts[i], d, router_upstream_model(r, group, d, model, text));
+        ask(u, &u->parts[i], r, d, router_upstream_model(r, group, d, model, text));
     }
     return ERRCODE_NONE;
 }

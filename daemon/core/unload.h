@@ -1,7 +1,8 @@
 #pragma once
 /*
  * Freeing the memory of a model: asks the server of each of its deployments, and counts what they
- * say. A model that somebody uses stays, whole: nothing is asked of anybody then.
+ * say. A model that somebody uses stays, whole: nothing is asked of anybody then. Models that
+ * core/residency watches are freed in its way (residency.unload).
  *
  * An unload belongs to who asks; it holds nothing of the router while it waits, so deployments may
  * come and go meanwhile.
@@ -33,5 +34,5 @@ struct unload {
  */
 enum errcode unload_start(struct unload *u, struct router *r, struct str model);
 
-/* Gives up what is still under way, without a word. */
+/* Waits no longer, without a word. What residency knows of goes on; the rest ends where it is. */
 void unload_done(struct unload *u);

@@ -189,8 +189,7 @@ static int write_models(const struct residency *m, struct buf *out)
         uint64_t value;
     } all[] = {
         {"model_loads_total", "counter", "Models that were loaded", m->n_loads},
-        {"model_unloads_total", "counter", "Models that were unloaded to make room",
-         m->n_evictions},
+        {"model_unloads_total", "counter", "Models that were unloaded", m->n_evictions},
         {"model_loads_stopped_total", "counter", "Loads that would have taken all memory",
          m->n_aborts},
         {"model_unloads_stuck_total", "counter", "Unloads that were never confirmed", m->n_stuck},

@@ -17,7 +17,7 @@ from test_messages import wait_event
 from testenv.daemon import Daemon, mock
 from testenv.http import Answer, chat_body
 from testenv.kernel import Tree, meminfo
-from testenv.ttrpc import CONTROL
+from testenv.ttrpc import CONTROL, Response
 from testenv.upstream import Gate, Upstream, end, fin, text, wait_for, whole
 from testenv.waiting import eventually
 
@@ -254,6 +254,30 @@ def test_an_unload_that_is_never_confirmed(env) -> None:
     assert wait_event(sluice, "unload_stuck")["SLUICE_MODEL"] == "a"
     assert calls(upstream, "load") == ["a"]
     assert chat(sluice, "a").status == 200
+
+
+def test_room_that_an_operator_makes(env) -> None:
+    """Who waits for it waits for that unload; there is no second one beside it."""
+    device, upstream, sluice = start(env, {"a": 800, "b": 900})
+    assert chat(sluice, "a").status == 200
+    gate = Gate()
+    upstream.on_unload(wait_for(gate))
+    operator = sluice.rpc()
+    stream_id = operator.start(CONTROL, "Unload", operator.schema.UnloadRequest(model="a").SerializeToString())
+    upstream.wait_request(1, "unload")
+    states = {d.model: d.memory_state for d in sluice.status().deployments}
+    assert states["a"] == "unloading"
+    waiting = env.closing(sluice.http())
+    waiting.send_request("POST", CHAT, chat_body("b"))
+    eventually(lambda: sluice.status().calls_queued == 1, "b waits for room")
+    late = env.closing(sluice.http())
+    late.send_request("POST", CHAT, chat_body("a"))
+    eventually(lambda: sluice.status().calls_queued == 2, "a is not begun while it goes")
+    gate.open()
+    assert Response.decode(operator.recv_on(stream_id).payload).code == 0
+    assert waiting.read_answer().status == late.read_answer().status == 200
+    assert calls(upstream, "unload")[0] == "a" and device.least >= RESERVE
+    assert len(upstream.requests("unload")) == len(upstream.requests("load")) - 1 == 2
 
 
 def test_a_server_that_dies_during_a_load(env) -> None:

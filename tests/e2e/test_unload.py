@@ -7,6 +7,7 @@ import threading
 from typing import Any, Callable
 
 import pytest
+from test_messages import wait_event
 from testenv import ttrpc
 from testenv.daemon import mock
 from testenv.models import OllamaServer
@@ -174,6 +175,10 @@ def test_never_confirmed(env) -> None:
     assert (error.code, error.detail.code) == (ttrpc.UNAVAILABLE, "upstream_timeout")
     assert "still has it loaded" in error.message
     assert loaded(rpc) == {"m": False}, "nothing sure is known of it any more"
+    status = rpc.status()
+    assert (status.unloads_stuck, status.model_unloads) == (1, 0)
+    assert status.deployments[0].memory_state == "resident", "as far as is known"
+    assert wait_event(sluice, "unload_stuck")["SLUICE_MODEL"] == "um"
 
 
 @pytest.mark.timeout(60)
@@ -266,16 +271,19 @@ def test_errors_of_the_server(env, status: int, body: Any, code: str) -> None:
 
 
 def test_the_caller_leaves(env) -> None:
-    """The connection ends: nothing is looked at any more, and nothing is left."""
+    """The connection ends: what the server was told goes on, and what came of it is noted. Nothing is left."""
     upstream = env.ollama()
-    upstream.loaded.add("um")
-    upstream.on_unload(stall())
+    gate = Gate()
+    upstream.on_unload(wait_for(gate))
     sluice = env.start({"m": upstream.deployment("um")})
+    assert kinds(list(sluice.rpc().chat("m")))[-1] == "done"
     rpc = Client(sluice.rpc_path)
     start_unload(rpc, "m")
-    asked = upstream.wait_request(1, "unload")
+    upstream.wait_request(1, "unload")
     rpc.close()
-    assert asked.peer_left.wait(10)
+    gate.open()
+    eventually(lambda: sluice.status().model_unloads == 1, "it is looked whether it has gone")
+    assert sluice.status().deployments[0].memory_state == "unloaded"
 
 
 def test_a_reload_meanwhile(env) -> None:
@@ -328,6 +336,7 @@ def test_unloads_count_as_calls_and_hold_their_id(env) -> None:
 
 
 def test_a_call_meanwhile_is_served(env) -> None:
+    """Where no budget is kept. Else it waits: test_residency.py."""
     upstream = env.ollama()
     gate = Gate()
     sluice = env.start({"m": upstream.deployment("um")})

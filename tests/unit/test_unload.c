@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "core/residency.h"
 #include "core/unload.h"
 #include "support.h"
 
@@ -106,6 +107,17 @@ static void setup(void)
 static void teardown(void)
 {
     router_done(&g_router);
+}
+
+/* Residency, which asks in its own way, and says what the test wants. */
+static int g_watched;
+static unsigned g_n_watched;
+
+static int watched_unload(struct residency *r, const struct deployment *d, const char *name,
+                          struct unload_sink *sink, struct unload_job **ret_job)
+{
+    g_n_watched++;
+    return g_watched < 0 ? g_watched : d->backend->ops->unload(d->backend, name, sink, ret_job);
 }
 
 static enum errcode start(struct unload *u, const char *model)
@@ -304,6 +316,39 @@ START_TEST(giving_up_cancels_what_is_open)
 }
 END_TEST
 
+/* Who watches what is in memory does it, if he knows the model; else its server is asked past him. */
+START_TEST(by_way_of_residency)
+{
+    struct server *one = add(&g_plan, "m", "one", "http://1", &asking);
+    struct residency watch = {.unload = watched_unload};
+    struct unload u;
+
+    router_commit(&g_router, &g_plan);
+    g_router.residency = &watch;
+    g_n_watched = 0;
+    g_watched = 0;
+    ck_assert_int_eq(start(&u, "m"), ERRCODE_NONE);
+    ck_assert_uint_eq(g_n_watched, 1);
+    tell(one, ERRCODE_NONE, true);
+    ck_assert_uint_eq(u.n_unloaded, 1);
+    unload_done(&u);
+
+    g_watched = -EBUSY;
+    ck_assert_int_eq(start(&u, "m"), ERRCODE_NONE);
+    ck_assert_int_eq(u.code, ERRCODE_MODEL_IN_USE);
+    ck_assert_uint_eq(one->n_asked, 1);
+    unload_done(&u);
+
+    g_watched = -EOPNOTSUPP;
+    ck_assert_int_eq(start(&u, "m"), ERRCODE_NONE);
+    ck_assert_uint_eq(one->n_asked, 2);
+    tell(one, ERRCODE_NONE, true);
+    unload_done(&u);
+    ck_assert_uint_eq(g_n_watched, 3);
+    g_router.residency = NULL;
+}
+END_TEST
+
 static void unload_once(void)
 {
     struct unload u;
@@ -333,6 +378,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_retired_deployment_in_use_counts);
     tcase_add_test(tc, servers_without_an_address_are_not_one);
     tcase_add_test(tc, giving_up_cancels_what_is_open);
+    tcase_add_test(tc, by_way_of_residency);
     tcase_add_test(tc, survives_every_failed_allocation);
 }
 
