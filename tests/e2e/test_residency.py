@@ -519,7 +519,7 @@ def test_a_damaged_footprint_file(env, content: bytes) -> None:
     upstream = env.ollama()
     Device(env.directory / "root", upstream, a=800)
     sluice = env.start({"a": upstream.deployment("a")}, sluice=settings(env), env={"STATE_DIRECTORY": str(state)})
-    assert "the sizes of models are learned anew" in sluice.log_text
+    eventually(lambda: "the sizes of models are learned anew" in sluice.log_text, "it is said")
     assert chat(sluice, "a").status == 200
     kept = (state / "footprints").read_text().splitlines()
     assert kept[0] == "sluice-footprints 2" and len(kept) == 2
