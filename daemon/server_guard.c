@@ -35,6 +35,8 @@ struct server_guard {
     struct server_guards *owner; /* borrowed */
     struct hang_guard state;
     char *api_base, *unit;          /* owned; unit NULL: none */
+    char *next_unit;                /* owned; with has_next_unit, NULL: none */
+    bool has_next_unit;             /* a reload said so while the old one was being restarted */
     char id[64];                    /* of the deployment that hung */
     uint32_t serial;                /* the same */
     char model[ROUTER_MODEL_BYTES]; /* that it was asked for; "": its own */
@@ -163,12 +165,29 @@ static void write_restart(const struct server_guard *s, const char *why, uint64_
 
 /* ---------------------------------------------------------------- what is done */
 
+static bool is_restarting(const struct server_guard *s)
+{
+    return s->state.state == HANG_DRAINING || s->state.state == HANG_RESTARTING;
+}
+
+/* What the configuration says by now; nobody asks about the unit before any more. */
+static void adopt_unit(struct server_guard *s)
+{
+    if (s->has_next_unit && !is_restarting(s)) {
+        free(s->unit);
+        s->unit = TAKE(s->next_unit);
+        s->has_next_unit = false;
+        s->state.can_restart = s->unit != NULL;
+    }
+}
+
 /* State and timer go together; calls may find a deployment now, or none any more. */
 static void settle(struct server_guard *s)
 {
     uint64_t at = s->state.until_usec;
     bool is_on = s->state.state != HANG_WATCHING;
 
+    adopt_unit(s);
     (void) sd_event_source_set_time(s->timer, is_on ? at : USEC_NEVER);
     (void) sd_event_source_set_enabled(s->timer, is_on ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
     s->owner->on_work(s->owner->ctx);
@@ -288,6 +307,7 @@ static struct server_guard *guard_free(struct server_guard *s)
     sd_event_source_disable_unref(s->timer);
     free(s->api_base);
     free(s->unit);
+    free(s->next_unit);
     free(s);
     return NULL;
 }
@@ -356,7 +376,7 @@ void server_guards_done(struct server_guards *g)
     }
 }
 
-/* A restart that is under way keeps its unit: it is asked about no more. */
+/* A restart that is under way keeps its unit, and the next one has this. */
 static int set_unit(struct server_guard *s, const char *unit)
 {
     char *copy = unit ? strdup(unit) : NULL;
@@ -364,13 +384,10 @@ static int set_unit(struct server_guard *s, const char *unit)
     if (unit && !copy) {
         return -ENOMEM;
     }
-    if (s->state.state == HANG_DRAINING || s->state.state == HANG_RESTARTING) {
-        free(copy);
-        return 0;
-    }
-    free(s->unit);
-    s->unit = copy;
-    s->state.can_restart = copy != NULL;
+    free(s->next_unit);
+    s->next_unit = copy;
+    s->has_next_unit = true;
+    adopt_unit(s);
     return 0;
 }
 
