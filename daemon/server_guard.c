@@ -2,8 +2,12 @@
  * See server_guard.h.
  *
  * What hangs is noted where attempts end, inside somebody's callback; all that is done about it is
- * done in the turn. While answers of a deployment are being written it does not hang, whatever waits
- * beside them: then the evidence lies until the next piece of it.
+ * done in the turn. While answers of a model are being written it does not hang, whatever waits beside
+ * them: then the evidence lies until the next piece of it.
+ *
+ * Of a wildcard's deployment one model hangs, and the others do not: its evidence is that model's, its
+ * breaker, which their answers keep closed, is not asked, and while the one is unloaded, calls to the
+ * others go on.
  *
  * One server_guard for each server that ever hung or has a unit: found by its api_base, so that it
  * outlives reloads, with one timer, one unload and one restart at most. While the unit is restarted
@@ -70,12 +74,47 @@ static struct deployment *hung_one(const struct server_guard *s)
     return NULL; /* a reload took it away */
 }
 
-/* Slots in use; but: not counted. */
+static bool is_wildcard(const struct deployment *d)
+{
+    return strchr(d->upstream_model, '*') != NULL;
+}
+
+static const char *name_of(const struct deployment *d, const char *model)
+{
+    return model ? model : d->upstream_model;
+}
+
+/* What hung at d, as its server calls it. */
+static const char *hung_model(const struct server_guard *s, const struct deployment *d)
+{
+    return name_of(d, s->model[0] ? s->model : NULL);
+}
+
+/* Does the call run at d, asking for that model (or, is_other, for another)? */
+static bool is_at(const struct call *call, const struct deployment *d, const char *model,
+                  bool is_other)
+{
+    return call->ticket.deployment == d &&
+           (strcmp(name_of(d, call->upstream_model), model) != 0) == is_other;
+}
+
+/* Calls at d to other models than the one that hangs there. */
+static unsigned n_for_others(const struct server_guard *s, const struct deployment *d)
+{
+    unsigned n = 0;
+
+    list_for_each (l, &s->owner->registry->running) {
+        n += is_at(CONTAINER_OF(l, struct call, link), d, hung_model(s, d), true);
+    }
+    return n;
+}
+
+/* Slots in use; but: what is hung there is not counted. */
 static unsigned n_in_use(const struct server_guard *s, const struct deployment *but)
 {
     const struct router *router = s->owner->router;
     const struct list *const lists[] = {&router->deployments, &router->retired};
-    unsigned n = 0;
+    unsigned n = but ? n_for_others(s, but) : 0;
 
     for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
         list_for_each (l, lists[i]) {
@@ -109,7 +148,7 @@ static void release_all(struct server_guard *s, uint64_t now_usec)
         }
         hang_evidence_doubt(&d->hangs);
         if (s->is_renewed) {
-            d->hangs.n = 0;
+            d->hangs = (struct hang_evidence) {0};
             health_try_now(&d->health, now_usec);
         }
         deployment_release(d);
@@ -121,17 +160,20 @@ static void release_all(struct server_guard *s, uint64_t now_usec)
 
 static void write_hung(const struct server_guard *s, const struct deployment *d)
 {
+    const char *model = hung_model(s, d);
+    unsigned n = hang_evidence_n(&d->hangs, model);
     struct log_fields f;
 
     log_fields_init(&f);
     log_fields_add(&f, "SLUICE_DEPLOYMENT", str_from(d->id));
     log_fields_add(&f, "SLUICE_SERVER", str_from(d->api_base));
-    log_fields_add(&f, "SLUICE_MODEL", str_from(s->model[0] ? s->model : d->upstream_model));
-    log_fields_add_number(&f, "SLUICE_FAILURES", d->hangs.n);
-    message_write(MESSAGE_UPSTREAM_HUNG, LOG_LEVEL_WARNING, NULL, &f,
-                  "deployment \"%.64s\" hangs: %s was silent on %u calls in a row; it is out of "
-                  "rotation while its model is unloaded",
-                  d->id, d->api_base, d->hangs.n);
+    log_fields_add(&f, "SLUICE_MODEL", str_from(model));
+    log_fields_add_number(&f, "SLUICE_FAILURES", n);
+    message_write(
+        MESSAGE_UPSTREAM_HUNG, LOG_LEVEL_WARNING, NULL, &f,
+        "deployment \"%.64s\" hangs: %s was silent on %u calls in a row; \"%.64s\" is out "
+        "of rotation while it is unloaded",
+        d->id, d->api_base, n, model);
 }
 
 /* why NULL: it was. */
@@ -204,6 +246,12 @@ static void on_unloaded(struct unload_sink *sink, const struct unload_result *re
     act(s, hang_guard_unloaded(&s->state, is_gone, now), now);
 }
 
+/* Calls to other models of d go on; those to this one wait in residency's way while it is unloaded. */
+static bool waits_by_itself(const struct server_guard *s, const struct deployment *d)
+{
+    return is_wildcard(d) && s->owner->residency->residency.params.is_on;
+}
+
 static void unload(struct server_guard *s, uint64_t now_usec)
 {
     struct deployment *d = hung_one(s);
@@ -212,7 +260,9 @@ static void unload(struct server_guard *s, uint64_t now_usec)
     /* of a server elsewhere others may hold more than is known here */
     if (d && d->is_local && d->backend && d->backend->memory) {
         write_hung(s, d);
-        deployment_hold(d, WHY_UNLOADING, s->state.until_usec);
+        if (!waits_by_itself(s, d)) {
+            deployment_hold(d, WHY_UNLOADING, s->state.until_usec);
+        }
         r = residency_driver_unload(s->owner->residency, d, s->model[0] ? s->model : NULL,
                                     &s->unloaded, &s->unload);
     }
@@ -431,7 +481,7 @@ static void note(struct server_guards *g, struct deployment *d, uint64_t number,
 {
     struct server_guard *s;
 
-    if (!hang_evidence_add(&d->hangs, number)) {
+    if (!hang_evidence_add(&d->hangs, name_of(d, model), number)) {
         return;
     }
     s = guard_of(g, d->api_base);
@@ -448,6 +498,7 @@ void server_guards_attempt(struct server_guards *g, const struct call *call, enu
                            uint64_t now_usec)
 {
     struct deployment *d = call->ticket.deployment;
+    const char *model = name_of(d, call->upstream_model);
     struct server_guard *s;
 
     switch (health_judge(code, call->state == CALL_STREAMING)) {
@@ -457,37 +508,65 @@ void server_guards_attempt(struct server_guards *g, const struct call *call, enu
         note(g, d, number_of(call), call->upstream_model);
         break;
     case HEALTH_SAYS_IT_WORKS:
-        d->hangs.n = 0;
+        hang_evidence_clear(&d->hangs, model);
         s = guard_find(g, d->api_base);
-        if (s && s->serial == d->serial) {
+        if (s && s->serial == d->serial && strcmp(hung_model(s, d), model) == 0) {
             act(s, hang_guard_answered(&s->state), now_usec);
         }
         break;
     }
 }
 
-void server_guards_stuck(struct server_guards *g, const char *server, const char *model,
-                         uint64_t now_usec)
+/* A wildcard's may be any, so it is one only where no deployment is for this model alone. */
+static bool is_for(const struct deployment *d, const char *server, const char *model,
+                   bool by_wildcard)
 {
+    return strcmp(d->api_base, server) == 0 &&
+           (by_wildcard ? is_wildcard(d) : strcmp(d->upstream_model, model) == 0);
+}
+
+/* To how many deployments it was noted. */
+static unsigned note_stuck(struct server_guards *g, const char *server, const char *model,
+                           bool by_wildcard, uint64_t now_usec)
+{
+    unsigned n = 0;
+
     list_for_each (l, &g->router->deployments) {
         struct deployment *d = CONTAINER_OF(l, struct deployment, link);
 
-        if (strcmp(d->api_base, server) == 0 && strcmp(d->upstream_model, model) == 0) {
+        if (is_for(d, server, model, by_wildcard)) {
             note(g, d, now_usec | UINT64_C(1) << 63, model); /* no call has that bit */
+            n++;
         }
+    }
+    return n;
+}
+
+void server_guards_stuck(struct server_guards *g, const char *server, const char *model,
+                         uint64_t now_usec)
+{
+    if (note_stuck(g, server, model, false, now_usec) == 0) {
+        (void) note_stuck(g, server, model, true, now_usec);
     }
 }
 
-static bool is_answering(const struct server_guards *g, const struct deployment *d)
+static bool is_answering(const struct server_guard *s, const struct deployment *d)
 {
-    list_for_each (l, &g->registry->running) {
+    list_for_each (l, &s->owner->registry->running) {
         const struct call *call = CONTAINER_OF(l, struct call, link);
 
-        if (call->state == CALL_STREAMING && call->ticket.deployment == d) {
+        if (call->state == CALL_STREAMING && is_at(call, d, hung_model(s, d), false)) {
             return true;
         }
     }
     return false;
+}
+
+/* Is it shown that it hangs? */
+static bool is_hanging(const struct server_guard *s, const struct deployment *d)
+{
+    return hang_evidence_is_enough(&d->hangs, hung_model(s, d)) &&
+           (d->health.state != HEALTH_CLOSED || is_wildcard(d)) && !is_answering(s, d);
 }
 
 static void look(struct server_guard *s, uint64_t now_usec)
@@ -496,8 +575,7 @@ static void look(struct server_guard *s, uint64_t now_usec)
 
     switch (s->state.state) {
     case HANG_WATCHING:
-        if (d && hang_evidence_is_enough(&d->hangs) && d->health.state != HEALTH_CLOSED &&
-            !is_answering(s->owner, d)) {
+        if (d && is_hanging(s, d)) {
             act(s, hang_guard_hung(&s->state, now_usec), now_usec);
         }
         break;

@@ -39,29 +39,95 @@ const char *hang_state_name(enum hang_state state)
 
 /* ---------------------------------------------------------------- evidence */
 
-bool hang_evidence_is_enough(const struct hang_evidence *e)
+/*
+ * FNV-1a (Fowler, Noll, Vo). Names that clients make up may be of one number: then they are taken for
+ * one model, which a client could as well have asked for.
+ */
+static uint64_t number_of(const char *model)
 {
-    return e->n >= HANG_CALLS;
+    uint64_t z = UINT64_C(0xcbf29ce484222325);
+
+    for (const char *c = model; *c; c++) {
+        z = (z ^ (unsigned char) *c) * UINT64_C(0x100000001b3);
+    }
+    return z > 0 ? z : 1;
 }
 
-bool hang_evidence_add(struct hang_evidence *e, uint64_t call)
+/* Where the suspect of that number is; HANG_SUSPECTS: nowhere. 0: the first free place. */
+static size_t place_of(const struct hang_evidence *e, uint64_t number)
 {
-    for (unsigned i = 0; i < e->n; i++) {
-        if (e->calls[i] == call) {
-            return hang_evidence_is_enough(e); /* tried there again: one call is one witness */
+    size_t i = 0;
+
+    while (i < HANG_SUSPECTS && e->suspects[i].model != number) {
+        i++;
+    }
+    return i;
+}
+
+/* The suspect, which is the first one from now on. */
+static struct hang_suspect *accuse(struct hang_evidence *e, const char *model)
+{
+    uint64_t number = number_of(model);
+    size_t i = place_of(e, number);
+    struct hang_suspect s = {.model = number};
+
+    if (i < HANG_SUSPECTS) {
+        s = e->suspects[i];
+    } else {
+        i = place_of(e, 0);
+        i = i < HANG_SUSPECTS ? i : HANG_SUSPECTS - 1;
+    }
+    memmove(&e->suspects[1], &e->suspects[0], i * sizeof s);
+    e->suspects[0] = s;
+    return &e->suspects[0];
+}
+
+unsigned hang_evidence_n(const struct hang_evidence *e, const char *model)
+{
+    size_t i = place_of(e, number_of(model));
+
+    return i < HANG_SUSPECTS ? e->suspects[i].n : 0;
+}
+
+bool hang_evidence_is_enough(const struct hang_evidence *e, const char *model)
+{
+    return hang_evidence_n(e, model) >= HANG_CALLS;
+}
+
+bool hang_evidence_add(struct hang_evidence *e, const char *model, uint64_t witness)
+{
+    struct hang_suspect *s = accuse(e, model);
+
+    for (unsigned i = 0; i < s->n; i++) {
+        if (s->witnesses[i] == witness) {
+            return s->n >= HANG_CALLS; /* tried there again: one call is one witness */
         }
     }
-    if (e->n < HANG_CALLS) {
-        e->calls[e->n++] = call;
+    if (s->n < HANG_CALLS) {
+        s->witnesses[s->n++] = witness;
     }
-    return hang_evidence_is_enough(e);
+    return s->n >= HANG_CALLS;
+}
+
+void hang_evidence_clear(struct hang_evidence *e, const char *model)
+{
+    size_t i = place_of(e, number_of(model));
+
+    if (i < HANG_SUSPECTS) {
+        e->suspects[i] = (struct hang_suspect) {.model = 0};
+    }
 }
 
 void hang_evidence_doubt(struct hang_evidence *e)
 {
-    if (e->n == HANG_CALLS) {
-        memmove(&e->calls[0], &e->calls[1], sizeof e->calls - sizeof e->calls[0]);
-        e->n--;
+    for (unsigned i = 0; i < HANG_SUSPECTS; i++) {
+        struct hang_suspect *s = &e->suspects[i];
+
+        if (s->n == HANG_CALLS) {
+            memmove(&s->witnesses[0], &s->witnesses[1],
+                    sizeof s->witnesses - sizeof s->witnesses[0]);
+            s->n--;
+        }
     }
 }
 

@@ -12,11 +12,12 @@
  * Without a unit that may be restarted, or before the next restart is due, it goes back to WATCHING
  * where DRAINING stands, and the breaker (core/health.h) alone goes on.
  *
- * The evidence is of one deployment, so of one runner: HANG_CALLS different calls in a row on which
- * the server was silent for as long as the configuration lets it, or unloads that it accepted and
- * never carried out, without an answer to its end in between. What clients chose to wait is none
- * (call.c leaves it out), and neither absolves what the server says of itself: Ollama's /api/version
- * answers while its runner hangs.
+ * The evidence is of one model of one deployment, so of one runner: HANG_CALLS different calls in a row
+ * on which the server was silent for as long as the configuration lets it, or unloads that it
+ * accepted and never carried out, without an answer to its end in between. Most deployments have one
+ * model; a wildcard has as many as are asked for, and what one of them answers absolves no other. What
+ * clients chose to wait is none (call.c leaves it out), and neither absolves what the server says of
+ * itself: Ollama's /api/version answers while its runner hangs.
  *
  * A pure state machine: the clock is the caller's, nothing is logged, and what is to be done is
  * answered, not done.
@@ -39,16 +40,30 @@
 #define HANG_RESTART_EVERY_MIN_USEC (300 * UINT64_C(1000000))
 #define HANG_RESTART_EVERY_MAX_USEC (14400 * UINT64_C(1000000))
 
-/* Of a deployment. Embedded in it; all zero: none. */
-struct hang_evidence {
-    uint64_t calls[HANG_CALLS]; /* which they were */
+/* Models of one deployment that are suspected at the same time; the one accused longest ago goes. */
+#define HANG_SUSPECTS 4
+
+struct hang_suspect {
+    uint64_t model;                 /* a number made of its name; 0: nobody */
+    uint64_t witnesses[HANG_CALLS]; /* which they were */
     unsigned n;
 };
 
-/* call: not 0, and another number for each call. true: that is enough. */
-bool hang_evidence_add(struct hang_evidence *e, uint64_t call);
-bool hang_evidence_is_enough(const struct hang_evidence *e);
-/* Something was done that may have helped: one more call is enough to show that it did not. */
+/* Of a deployment. Embedded in it; all zero: none. */
+struct hang_evidence {
+    struct hang_suspect suspects[HANG_SUSPECTS]; /* the one accused last comes first */
+};
+
+/*
+ * model: as its server calls it; names that differ are different models. witness: not 0, and another
+ * number for each call. true: that is enough.
+ */
+bool hang_evidence_add(struct hang_evidence *e, const char *model, uint64_t witness);
+bool hang_evidence_is_enough(const struct hang_evidence *e, const char *model);
+unsigned hang_evidence_n(const struct hang_evidence *e, const char *model); /* witnesses */
+/* It answered. */
+void hang_evidence_clear(struct hang_evidence *e, const char *model);
+/* Something was done that may have helped: one more witness is enough to show that it did not. */
 void hang_evidence_doubt(struct hang_evidence *e);
 
 enum hang_state { HANG_WATCHING, HANG_UNLOADING, HANG_DRAINING, HANG_RESTARTING };
@@ -56,7 +71,7 @@ enum hang_state { HANG_WATCHING, HANG_UNLOADING, HANG_DRAINING, HANG_RESTARTING 
 /* What the caller is to do now. */
 enum hang_step {
     HANG_NOTHING,
-    HANG_UNLOAD,   /* no calls for the deployment; hang_guard_unloaded() follows */
+    HANG_UNLOAD,   /* no calls for the model; hang_guard_unloaded() follows */
     HANG_DRAIN,    /* no calls for any deployment of the server; hang_guard_drained() follows */
     HANG_RESTART,  /* hang_guard_restarted() follows */
     HANG_RELEASE,  /* calls may come again */
@@ -75,7 +90,7 @@ struct hang_guard {
     uint64_t restart_at_usec;    /* not before; 0: any time */
 };
 
-/* A deployment of it has evidence enough, and nobody is being answered by it. */
+/* A model of it has evidence enough, and nobody is being answered by that. */
 enum hang_step hang_guard_hung(struct hang_guard *g, uint64_t now_usec);
 
 /* UNLOADING only: is the model gone from the server? */
@@ -87,7 +102,7 @@ enum hang_step hang_guard_drained(struct hang_guard *g, uint64_t now_usec);
 /* RESTARTING only: it was, or will not be. */
 enum hang_step hang_guard_restarted(struct hang_guard *g, bool is_done);
 
-/* The deployment that hung answered a call to its end. */
+/* The model that hung answered a call to its end. */
 enum hang_step hang_guard_answered(struct hang_guard *g);
 
 /* until_usec has come. */

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from testenv.daemon import Daemon
 from testenv.http import chat_body
-from testenv.upstream import Gate, Upstream, say, stall, text, wait_for, whole
+from testenv.upstream import Exchange, Gate, Upstream, say, stall, text, wait_for, whole
 from testenv.waiting import eventually
 from test_messages import events, wait_event
+from test_residency import Device, settings
 
 CHAT = "/v1/chat/completions"
 FAST = {"timeouts": {"connect": "300ms", "first_byte": "300ms", "gap": "300ms"}}
@@ -97,6 +98,35 @@ def test_what_is_answering_does_not_hang(env, ollama: Upstream) -> None:
         gate.open()
         assert b"[DONE]" in b"".join(http.body_parts(head))
     assert not events(sluice, "upstream_hung")
+
+
+def test_one_of_a_wildcards_models_hangs(env, ollama: Upstream) -> None:
+    """It is unloaded although another one of the same deployment answers all the time, before and meanwhile."""
+
+    def by_model(ex: Exchange) -> None:
+        for step in [stall()] if ex.json["model"] == "sick" else say("Hello"):
+            step(ex)
+
+    Device(env.directory / "root", ollama, sick=300, well=300)
+    sluice = env.start({"*": {"model": "ollama_chat/*", "api_base": ollama.api_base}}, sluice=settings(env, **FAST))
+    gate = Gate()
+    ollama.always(by_model)
+    ollama.on_unload(wait_for(gate))
+    for _ in range(N):
+        assert not ollama.requests("unload")
+        assert sluice.post(CHAT, chat_body("sick")).status == 504
+        assert sluice.post(CHAT, chat_body("well")).status == 200
+    assert ollama.wait_request(1, "unload").json["model"] == "sick"
+    assert row(sluice).available
+    assert sluice.post(CHAT, chat_body("well")).status == 200
+    gate.open()
+    hung = wait_event(sluice, "upstream_hung")
+    assert (hung["SLUICE_FAILURES"], hung["SLUICE_MODEL"]) == (str(N), "sick")
+    assert wait_event(sluice, "model_evicted")["SLUICE_MODEL"] == "sick"
+    ollama.always(*say("Hello"))
+    assert sluice.post(CHAT, chat_body("sick")).status == 200
+    assert len(ollama.requests("unload")) == 1
+    sluice.expect_idle()
 
 
 def test_unloading_does_not_help_and_nobody_restarts_it(env, ollama: Upstream) -> None:

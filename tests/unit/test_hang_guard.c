@@ -13,12 +13,13 @@ START_TEST(three_different_calls_are_enough)
 {
     struct hang_evidence e = {0};
 
-    ck_assert(!hang_evidence_is_enough(&e));
-    ck_assert(!hang_evidence_add(&e, 1));
-    ck_assert(!hang_evidence_add(&e, 2));
-    ck_assert(hang_evidence_add(&e, 3));
-    ck_assert(hang_evidence_add(&e, 4));
-    ck_assert_uint_eq(e.n, HANG_CALLS);
+    ck_assert(!hang_evidence_is_enough(&e, "m"));
+    ck_assert(!hang_evidence_add(&e, "m", 1));
+    ck_assert(!hang_evidence_add(&e, "m", 2));
+    ck_assert(hang_evidence_add(&e, "m", 3));
+    ck_assert(hang_evidence_add(&e, "m", 4));
+    ck_assert(hang_evidence_is_enough(&e, "m"));
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), HANG_CALLS);
 }
 END_TEST
 
@@ -27,11 +28,11 @@ START_TEST(one_call_is_one_witness)
     struct hang_evidence e = {0};
 
     for (int i = 0; i < 10; i++) {
-        ck_assert(!hang_evidence_add(&e, 7));
+        ck_assert(!hang_evidence_add(&e, "m", 7));
     }
-    ck_assert(!hang_evidence_add(&e, 8));
-    ck_assert(!hang_evidence_add(&e, 7));
-    ck_assert_uint_eq(e.n, 2);
+    ck_assert(!hang_evidence_add(&e, "m", 8));
+    ck_assert(!hang_evidence_add(&e, "m", 7));
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 2);
 }
 END_TEST
 
@@ -40,16 +41,73 @@ START_TEST(doubt_leaves_one_to_come)
     struct hang_evidence e = {0};
 
     hang_evidence_doubt(&e);
-    ck_assert_uint_eq(e.n, 0);
-    (void) hang_evidence_add(&e, 1);
-    (void) hang_evidence_add(&e, 2);
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 0);
+    (void) hang_evidence_add(&e, "m", 1);
+    (void) hang_evidence_add(&e, "m", 2);
     hang_evidence_doubt(&e);
-    ck_assert_uint_eq(e.n, 2);
-    (void) hang_evidence_add(&e, 3);
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 2);
+    (void) hang_evidence_add(&e, "m", 3);
     hang_evidence_doubt(&e);
-    ck_assert(!hang_evidence_is_enough(&e));
-    ck_assert(!hang_evidence_add(&e, 3)); /* the same witness again */
-    ck_assert(hang_evidence_add(&e, 4));
+    ck_assert(!hang_evidence_is_enough(&e, "m"));
+    ck_assert(!hang_evidence_add(&e, "m", 3)); /* the same witness again */
+    ck_assert(hang_evidence_add(&e, "m", 4));
+}
+END_TEST
+
+START_TEST(what_one_model_answers_absolves_no_other)
+{
+    struct hang_evidence e = {0};
+
+    (void) hang_evidence_add(&e, "sick", 1);
+    (void) hang_evidence_add(&e, "well", 2);
+    (void) hang_evidence_add(&e, "sick", 3);
+    hang_evidence_clear(&e, "well");
+    hang_evidence_clear(&e, "never seen");
+    ck_assert_uint_eq(hang_evidence_n(&e, "well"), 0);
+    ck_assert(!hang_evidence_add(&e, "well", 4));
+    ck_assert(hang_evidence_add(&e, "sick", 5));
+    ck_assert(!hang_evidence_is_enough(&e, "well"));
+    hang_evidence_clear(&e, "sick");
+    ck_assert_uint_eq(hang_evidence_n(&e, "sick"), 0);
+    ck_assert_uint_eq(hang_evidence_n(&e, "well"), 1);
+}
+END_TEST
+
+/* Whoever asks for many names cannot make the one forgotten that hangs all the time. */
+START_TEST(who_is_accused_often_is_kept)
+{
+    struct hang_evidence e = {0};
+    const char *names[] = {"a", "b", "c", "d", "e"};
+    bool is_enough = false;
+
+    for (unsigned i = 0; i < HANG_CALLS; i++) {
+        is_enough = hang_evidence_add(&e, "sick", 100 + i);
+        for (unsigned k = 0; k + 1 < HANG_SUSPECTS; k++) {
+            (void) hang_evidence_add(&e, names[i + k], 200 + 10 * i + k);
+        }
+    }
+    ck_assert(is_enough);
+    for (unsigned i = 0; i < HANG_SUSPECTS; i++) { /* and there is an end to what is kept */
+        (void) hang_evidence_add(&e, names[i], 300 + i);
+    }
+    ck_assert_uint_eq(hang_evidence_n(&e, "sick"), 0);
+}
+END_TEST
+
+START_TEST(a_place_that_is_free_is_taken_first)
+{
+    struct hang_evidence e = {0};
+    const char *names[HANG_SUSPECTS] = {"a", "b", "c", "d"};
+
+    for (unsigned i = 0; i < HANG_SUSPECTS; i++) {
+        (void) hang_evidence_add(&e, names[i], i + 1);
+    }
+    hang_evidence_clear(&e, "c");
+    (void) hang_evidence_add(&e, "new", 9);
+    ck_assert_uint_eq(hang_evidence_n(&e, "a"), 1);
+    ck_assert_uint_eq(hang_evidence_n(&e, "b"), 1);
+    ck_assert_uint_eq(hang_evidence_n(&e, "d"), 1);
+    ck_assert_uint_eq(hang_evidence_n(&e, "new"), 1);
 }
 END_TEST
 
@@ -245,6 +303,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, three_different_calls_are_enough);
     tcase_add_test(tc, one_call_is_one_witness);
     tcase_add_test(tc, doubt_leaves_one_to_come);
+    tcase_add_test(tc, what_one_model_answers_absolves_no_other);
+    tcase_add_test(tc, who_is_accused_often_is_kept);
+    tcase_add_test(tc, a_place_that_is_free_is_taken_first);
     tcase_add_test(tc, an_unload_that_helps_is_all);
     tcase_add_test(tc, what_does_not_go_is_restarted);
     tcase_add_test(tc, what_hangs_again_after_an_unload_is_restarted);

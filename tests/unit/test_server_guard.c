@@ -1,7 +1,7 @@
 /*
- * Model servers that hang, as the composition deals with them: what is held, and which unit is asked
- * for. The clock is the test's, and no service manager can be reached: a restart that is asked for
- * leaves its record.
+ * Model servers that hang, as the composition deals with them: which call says what of which model,
+ * what is held and unloaded, and which unit is asked for. The clock is the test's, servers unload when
+ * told, and no service manager can be reached: a restart that is asked for leaves its record.
  */
 #include "server_guard.h"
 
@@ -15,7 +15,18 @@
 #include "base/log.h"
 #include "support.h"
 
-#define SERVER "http://1"
+#define SERVER      "http://1"
+#define CALLS_MAX   4
+#define RESTARTS_IT "old.service was not restarted" /* as nobody can be asked */
+
+/* A backend whose server unloads when told. */
+struct server {
+    struct backend backend;
+    struct unload_job job;
+    struct unload_sink *sink; /* NULL: not asked, or told */
+    unsigned n_asked;
+    char model[32]; /* that was asked for; "": its own */
+};
 
 struct world {
     sd_event *event;
@@ -26,21 +37,47 @@ struct world {
     struct residency_driver residency;
     struct call_registry registry;
     struct server_guards guards;
+    struct call running[CALLS_MAX];
+    unsigned n_running;
     uint64_t now, n_calls;
 };
 
 static struct world g;
 
-static void backend_free(struct backend *b)
+static void server_free(struct backend *b)
 {
-    free(b);
+    free(CONTAINER_OF(b, struct server, backend));
 }
 
-static const struct backend_ops ops = {.free = backend_free}; /* it cannot be told to unload */
+static void cancel(struct unload_job *job)
+{
+    CONTAINER_OF(job, struct server, job)->sink = NULL;
+}
+
+static int ask(struct backend *b, const char *model, struct unload_sink *sink,
+               struct unload_job **ret_job)
+{
+    struct server *s = CONTAINER_OF(b, struct server, backend);
+
+    s->n_asked++;
+    (void) snprintf(s->model, sizeof s->model, "%s", model ? model : "");
+    s->job.cancel = cancel;
+    s->sink = sink;
+    *ret_job = &s->job;
+    return 0;
+}
+
+static const struct backend_ops server_ops = {.free = server_free, .unload = ask};
+static const struct memory_ops server_memory; /* it keeps models; of more it is not asked here */
+
+static struct server *server_of(const struct deployment *d)
+{
+    return CONTAINER_OF(d->backend, struct server, backend);
+}
 
 static struct deployment *add(const char *group, const char *upstream_model)
 {
-    struct backend *backend = calloc(1, sizeof *backend);
+    struct server *s = calloc(1, sizeof *s);
     const struct deployment_spec spec = {.id = group,
                                          .fingerprint = group,
                                          .provider = "test",
@@ -50,11 +87,21 @@ static struct deployment *add(const char *group, const char *upstream_model)
                                          .is_local = true};
     struct deployment *d;
 
-    ck_assert_ptr_nonnull(backend);
-    backend->ops = &ops;
-    d = deployment_new(&spec, backend);
+    ck_assert_ptr_nonnull(s);
+    s->backend.ops = &server_ops;
+    s->backend.memory = &server_memory;
+    d = deployment_new(&spec, &s->backend);
     ck_assert_ptr_nonnull(d);
     ck_assert_int_eq(router_plan_add(&g.plan, group, d), 0);
+    return d;
+}
+
+/* One whose server cannot be told to unload. */
+static struct deployment *add_deaf(const char *group, const char *upstream_model)
+{
+    struct deployment *d = add(group, upstream_model);
+
+    d->backend->memory = NULL;
     return d;
 }
 
@@ -111,9 +158,40 @@ static void hang(struct deployment *d, const char *model, unsigned n)
     }
 }
 
+/* A call that is being answered. */
+static void run_call(struct deployment *d, const char *model)
+{
+    struct call *call = &g.running[g.n_running++];
+
+    *call = (struct call) {
+        .ticket = {.deployment = d}, .upstream_model = model, .state = CALL_STREAMING};
+    list_append(&g.registry.running, &call->link);
+    d->in_use++;
+}
+
+static void end_running(void)
+{
+    while (g.n_running > 0) {
+        struct call *call = &g.running[--g.n_running];
+
+        list_remove(&call->link);
+        call->ticket.deployment->in_use--;
+    }
+}
+
 static void turn(void)
 {
     server_guards_turn(&g.guards, g.now);
+}
+
+/* What its server says to the unload that it was asked for. */
+static void tell_unloaded(struct deployment *d, enum errcode code)
+{
+    const struct unload_result result = {.code = code, .was_loaded = true};
+    struct unload_sink *sink = TAKE(server_of(d)->sink);
+
+    ck_assert_ptr_nonnull(sink);
+    sink->on_unloaded(sink, &result);
 }
 
 /* d hangs for good, its breaker is open, and it cannot be unloaded. */
@@ -153,7 +231,7 @@ static void ck_assert_lacks(const char *text, const char *part)
     ck_assert_msg(!strstr(text, part), "%s is in: %s", part, text);
 }
 
-/* ---------------------------------------------------------------- units and reloads */
+/* ---------------------------------------------------------------- wildcards */
 
 /* Until the restart of the old unit is over, whether it is done or not. */
 static void restart_ends(void)
@@ -162,6 +240,133 @@ static void restart_ends(void)
     for (int i = 0; i < 100 && sd_event_run(g.event, 0) > 0; i++) {
     }
 }
+
+START_TEST(a_model_of_many_is_unloaded_though_others_answer)
+{
+    struct deployment *d = add("any", "*");
+
+    open_world(NULL);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_uint_eq(server_of(d)->n_asked, 0);
+        hang(d, "sick", 1);
+        end_call(d, "well", ERRCODE_NONE);
+        turn();
+    }
+    ck_assert_uint_eq(server_of(d)->n_asked, 1);
+    ck_assert_str_eq(server_of(d)->model, "sick");
+    tell_unloaded(d, ERRCODE_NONE);
+    end_call(d, "sick", ERRCODE_NONE);
+    hang(d, "sick", 2);
+    turn();
+    ck_assert_uint_eq(server_of(d)->n_asked, 1);
+}
+END_TEST
+
+START_TEST(calls_to_others_go_on_while_one_is_unloaded)
+{
+    struct deployment *d = add("any", "*");
+
+    open_world(NULL);
+    g.residency.residency.params.is_on = true; /* then those to this one wait there */
+    run_call(d, "well");
+    hang(d, "sick", 3);
+    turn();
+    ck_assert_uint_eq(server_of(d)->n_asked, 1);
+    ck_assert_ptr_null(d->held_why);
+    tell_unloaded(d, ERRCODE_NONE);
+    end_running();
+}
+END_TEST
+
+START_TEST(without_residency_all_calls_wait_for_the_unload)
+{
+    struct deployment *d = add("any", "*");
+
+    open_world(NULL);
+    hang(d, "sick", 3);
+    turn();
+    ck_assert_ptr_nonnull(d->held_why);
+    tell_unloaded(d, ERRCODE_NONE);
+    ck_assert_ptr_null(d->held_why);
+}
+END_TEST
+
+START_TEST(a_model_that_is_being_answered_does_not_hang)
+{
+    struct deployment *d = add("any", "*");
+
+    open_world(NULL);
+    run_call(d, "sick");
+    hang(d, "sick", 3);
+    turn();
+    ck_assert_uint_eq(server_of(d)->n_asked, 0);
+    end_running();
+    hang(d, "sick", 1);
+    turn();
+    ck_assert_uint_eq(server_of(d)->n_asked, 1);
+    tell_unloaded(d, ERRCODE_NONE);
+}
+END_TEST
+
+/* The one that answered is not the one that hung, though they share a deployment. */
+START_TEST(an_answer_of_another_model_calls_nothing_off)
+{
+    struct deployment *d = add("any", "*");
+
+    open_world("old.service");
+    run_call(d, "well"); /* is waited for */
+    hang(d, "sick", 3);
+    turn();
+    tell_unloaded(d, ERRCODE_UPSTREAM_TIMEOUT);
+    ck_assert_ptr_nonnull(d->held_why);
+    turn();
+    ck_assert_ptr_nonnull(d->held_why);
+    end_call(d, "well", ERRCODE_NONE);
+    ck_assert_ptr_nonnull(d->held_why);
+    end_running();
+    ck_assert_has(written(restart_ends), RESTARTS_IT);
+    ck_assert_ptr_null(d->held_why);
+}
+END_TEST
+
+START_TEST(an_answer_of_the_same_model_calls_it_off)
+{
+    struct deployment *d = add("any", "*");
+
+    open_world("old.service");
+    run_call(d, "well");
+    hang(d, "sick", 3);
+    turn();
+    tell_unloaded(d, ERRCODE_UPSTREAM_TIMEOUT);
+    end_call(d, "sick", ERRCODE_NONE);
+    ck_assert_ptr_null(d->held_why);
+    end_running();
+    ck_assert_lacks(written(restart_ends), RESTARTS_IT);
+}
+END_TEST
+
+/* With its breaker open, so that the witnesses may be of either kind. */
+START_TEST(what_was_not_unloaded_is_a_witness_for_the_deployments_that_have_it)
+{
+    struct deployment *any = add("any", "*"), *one = add("one", "m"), *other = add("o", "other");
+
+    open_world(NULL);
+    server_guards_stuck(&g.guards, SERVER, "m", g.now);
+    server_guards_stuck(&g.guards, "http://2", "m", g.now + 1);
+    ck_assert_uint_eq(hang_evidence_n(&one->hangs, "m"), 1);
+    ck_assert_uint_eq(hang_evidence_n(&any->hangs, "m"), 0); /* it has one of its own */
+    ck_assert_uint_eq(hang_evidence_n(&other->hangs, "other"), 0);
+    server_guards_stuck(&g.guards, SERVER, "unlisted", g.now);
+    ck_assert_uint_eq(hang_evidence_n(&any->hangs, "unlisted"), 1);
+    one->health.state = HEALTH_OPEN;
+    hang(one, NULL, 2);
+    turn();
+    ck_assert_uint_eq(server_of(one)->n_asked, 1);
+    tell_unloaded(one, ERRCODE_NONE);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- units and reloads */
 
 static void hang_once_more(void)
 {
@@ -177,7 +382,7 @@ static void hang_once_more(void)
 
 START_TEST(a_unit_that_a_reload_names_during_a_restart_is_the_next_one)
 {
-    struct deployment *d = add("hangs", "m"), *other = add("other", "o");
+    struct deployment *d = add_deaf("hangs", "m"), *other = add_deaf("other", "o");
     const struct server_unit unit = {.api_base = SERVER, .unit = "new.service"};
     const char *told;
 
@@ -189,7 +394,7 @@ START_TEST(a_unit_that_a_reload_names_during_a_restart_is_the_next_one)
     ck_assert_int_eq(server_guards_set_units(&g.guards, &unit, 1), 0); /* the last one counts */
     other->in_use = 0;
     told = written(restart_ends);
-    ck_assert_has(told, "old.service was not restarted");
+    ck_assert_has(told, RESTARTS_IT);
     ck_assert_lacks(told, "new.service");
     ck_assert_ptr_null(d->held_why);
     told = written(hang_once_more);
@@ -200,14 +405,14 @@ END_TEST
 
 START_TEST(a_unit_that_a_reload_takes_away_during_a_restart_is_left_alone)
 {
-    struct deployment *d = add("hangs", "m"), *other = add("other", "o");
+    struct deployment *d = add_deaf("hangs", "m"), *other = add_deaf("other", "o");
 
     open_world("old.service");
     other->in_use = 1;
     hang_deaf(d);
     ck_assert_int_eq(server_guards_set_units(&g.guards, NULL, 0), 0);
     other->in_use = 0;
-    ck_assert_has(written(restart_ends), "old.service was not restarted");
+    ck_assert_has(written(restart_ends), RESTARTS_IT);
     ck_assert_lacks(written(hang_once_more), "old.service");
 }
 END_TEST
@@ -215,6 +420,13 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, a_model_of_many_is_unloaded_though_others_answer);
+    tcase_add_test(tc, calls_to_others_go_on_while_one_is_unloaded);
+    tcase_add_test(tc, without_residency_all_calls_wait_for_the_unload);
+    tcase_add_test(tc, a_model_that_is_being_answered_does_not_hang);
+    tcase_add_test(tc, an_answer_of_another_model_calls_nothing_off);
+    tcase_add_test(tc, an_answer_of_the_same_model_calls_it_off);
+    tcase_add_test(tc, what_was_not_unloaded_is_a_witness_for_the_deployments_that_have_it);
     tcase_add_test(tc, a_unit_that_a_reload_names_during_a_restart_is_the_next_one);
     tcase_add_test(tc, a_unit_that_a_reload_takes_away_during_a_restart_is_left_alone);
 }
