@@ -170,11 +170,11 @@ static void on_attempt(void *ctx, const struct call *call, enum errcode code, ui
 }
 
 /* ctx: of all hooks of upstreams. */
-static void on_stuck(void *ctx, const char *server, const char *model)
+static void on_unloaded(void *ctx, const struct unload_news *news)
 {
     struct server *s = CONTAINER_OF(ctx, struct server, incidents);
 
-    server_guards_stuck(&s->guards, server, model, clock_now_usec());
+    server_guards_unloaded(&s->guards, news, clock_now_usec());
 }
 
 /* ctx: as above. Calls that wait may go elsewhere now. */
@@ -412,7 +412,7 @@ static int init_modules(struct server *s, struct config *config)
     registry_init(&s->registry, &s->admission, &s->router, &s->stats, &hooks);
     s->registry.quota = &s->quota;
     server_guards_init(&s->guards, s->event, &s->router, &s->registry, &s->residency, want_run, s);
-    upstream_hooks.on_stuck = on_stuck;
+    upstream_hooks.on_unloaded = on_unloaded;
     upstream_hooks.on_checked = on_checked;
     s->config = config;
     wire_frontends(s);

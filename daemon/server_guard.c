@@ -1,9 +1,9 @@
 /*
  * See server_guard.h.
  *
- * What hangs is noted where attempts end, inside somebody's callback; all that is done about it is
- * done in the turn. While answers of a model are being written it does not hang, whatever waits beside
- * them: then the evidence lies until the next piece of it.
+ * What hangs is noted where attempts and unloads end, inside somebody's callback; all that is done
+ * about it is done in the turn. While answers of a model are being written it does not hang, whatever
+ * waits beside them: then the evidence lies until the next piece of it.
  *
  * Of a wildcard's deployment one model hangs, and the others do not: its evidence is that model's, its
  * breaker, which their answers keep closed, is not asked, and while the one is unloaded, calls to the
@@ -15,8 +15,8 @@
  * other models are answering get HANG_DRAIN_USEC to end, those that wait are cut and go the way of
  * failed attempts (core/attempts.h).
  *
- * Must not: decide (core/hang_guard.c does), or do anything to a server of which no call said that it
- * hangs.
+ * Must not: decide (core/hang_guard.c does), or do anything to a server of which neither calls nor
+ * unloads have shown that it hangs.
  */
 #include "server_guard.h"
 
@@ -30,6 +30,7 @@
 #include "base/num.h"
 #include "messages.h"
 #include "unit_restart.h"
+#include "upstream/ollama_unload.h"
 
 #define WHY_UNLOADING  "it hangs, and is being unloaded"
 #define WHY_RESTARTING "its server hangs, and is being restarted"
@@ -162,6 +163,7 @@ static void write_hung(const struct server_guard *s, const struct deployment *d)
 {
     const char *model = hung_model(s, d);
     unsigned n = hang_evidence_n(&d->hangs, model);
+    bool never_goes = hang_evidence_is_of_unloads(&d->hangs, model);
     struct log_fields f;
 
     log_fields_init(&f);
@@ -169,10 +171,17 @@ static void write_hung(const struct server_guard *s, const struct deployment *d)
     log_fields_add(&f, "SLUICE_SERVER", str_from(d->api_base));
     log_fields_add(&f, "SLUICE_MODEL", str_from(model));
     log_fields_add_number(&f, "SLUICE_FAILURES", n);
+    if (never_goes) {
+        message_write(MESSAGE_UPSTREAM_HUNG, LOG_LEVEL_WARNING, NULL, &f,
+                      "deployment \"%.64s\" hangs: %s said yes to unloading \"%.64s\", and did not "
+                      "do it, again and again",
+                      d->id, d->api_base, model);
+        return;
+    }
     message_write(
         MESSAGE_UPSTREAM_HUNG, LOG_LEVEL_WARNING, NULL, &f,
-        "deployment \"%.64s\" hangs: %s was silent on %u calls in a row; \"%.64s\" is out "
-        "of rotation while it is unloaded",
+        "deployment \"%.64s\" hangs: %s was silent on %u calls in a row; \"%.64s\" is out of "
+        "rotation while it is unloaded",
         d->id, d->api_base, n, model);
 }
 
@@ -477,14 +486,11 @@ static uint64_t number_of(const struct call *call)
     return z > 0 ? z : 1;
 }
 
-static void note(struct server_guards *g, struct deployment *d, uint64_t number, const char *model)
+/* There is evidence enough of that model (NULL: its own). */
+static void suspect(struct server_guards *g, struct deployment *d, const char *model)
 {
-    struct server_guard *s;
+    struct server_guard *s = guard_of(g, d->api_base);
 
-    if (!hang_evidence_add(&d->hangs, name_of(d, model), number)) {
-        return;
-    }
-    s = guard_of(g, d->api_base);
     if (s && s->state.state == HANG_WATCHING) {
         s->serial = d->serial;
         str_copy(str_from(d->id), s->id, sizeof s->id);
@@ -505,7 +511,9 @@ void server_guards_attempt(struct server_guards *g, const struct call *call, enu
     case HEALTH_SAYS_NOTHING:
         break;
     case HEALTH_SAYS_IT_HANGS:
-        note(g, d, number_of(call), call->upstream_model);
+        if (hang_evidence_add_call(&d->hangs, model, number_of(call))) {
+            suspect(g, d, call->upstream_model);
+        }
         break;
     case HEALTH_SAYS_IT_WORKS:
         hang_evidence_clear(&d->hangs, model);
@@ -526,27 +534,32 @@ static bool is_for(const struct deployment *d, const char *server, const char *m
 }
 
 /* To how many deployments it was noted. */
-static unsigned note_stuck(struct server_guards *g, const char *server, const char *model,
-                           bool by_wildcard, uint64_t now_usec)
+static unsigned note_unload(struct server_guards *g, const struct unload_news *news,
+                            bool by_wildcard, uint64_t now_usec)
 {
     unsigned n = 0;
 
     list_for_each (l, &g->router->deployments) {
         struct deployment *d = CONTAINER_OF(l, struct deployment, link);
 
-        if (is_for(d, server, model, by_wildcard)) {
-            note(g, d, now_usec | UINT64_C(1) << 63, model); /* no call has that bit */
-            n++;
+        if (!is_for(d, news->server, news->model, by_wildcard)) {
+            continue;
+        }
+        n++;
+        if (news->is_gone) {
+            hang_evidence_unloaded(&d->hangs, news->model);
+        } else if (hang_evidence_add_unload(&d->hangs, news->model, now_usec)) {
+            suspect(g, d, news->model);
         }
     }
     return n;
 }
 
-void server_guards_stuck(struct server_guards *g, const char *server, const char *model,
-                         uint64_t now_usec)
+void server_guards_unloaded(struct server_guards *g, const struct unload_news *news,
+                            uint64_t now_usec)
 {
-    if (note_stuck(g, server, model, false, now_usec) == 0) {
-        (void) note_stuck(g, server, model, true, now_usec);
+    if (note_unload(g, news, false, now_usec) == 0) {
+        (void) note_unload(g, news, true, now_usec);
     }
 }
 
@@ -562,11 +575,28 @@ static bool is_answering(const struct server_guard *s, const struct deployment *
     return false;
 }
 
-/* Is it shown that it hangs? */
+/* Of a server elsewhere others may hold more than is known here. */
+static bool never_goes(const struct server_guard *s, const struct deployment *d)
+{
+    return d->is_local && hang_evidence_is_of_unloads(&d->hangs, hung_model(s, d));
+}
+
+/* Is it shown that it hangs? Only calls open a breaker. */
 static bool is_hanging(const struct server_guard *s, const struct deployment *d)
 {
-    return hang_evidence_is_enough(&d->hangs, hung_model(s, d)) &&
-           (d->health.state != HEALTH_CLOSED || is_wildcard(d)) && !is_answering(s, d);
+    bool is_shown = d->health.state != HEALTH_CLOSED || is_wildcard(d) || never_goes(s, d);
+
+    return is_shown && hang_evidence_is_enough(&d->hangs, hung_model(s, d)) && !is_answering(s, d);
+}
+
+static void begin(struct server_guard *s, const struct deployment *d, uint64_t now_usec)
+{
+    if (never_goes(s, d)) {
+        write_hung(s, d);
+        act(s, hang_guard_stuck(&s->state, now_usec), now_usec);
+    } else {
+        act(s, hang_guard_hung(&s->state, now_usec), now_usec);
+    }
 }
 
 static void look(struct server_guard *s, uint64_t now_usec)
@@ -576,7 +606,7 @@ static void look(struct server_guard *s, uint64_t now_usec)
     switch (s->state.state) {
     case HANG_WATCHING:
         if (d && is_hanging(s, d)) {
-            act(s, hang_guard_hung(&s->state, now_usec), now_usec);
+            begin(s, d, now_usec);
         }
         break;
     case HANG_DRAINING:

@@ -13,6 +13,8 @@
 #include "core/router.h"
 #include "residency_driver.h"
 
+struct unload_news; /* upstream/ollama_unload.h */
+
 struct server_guards {
     sd_event *event; /* borrowed, as the next three */
     struct router *router;
@@ -46,9 +48,9 @@ int server_guards_set_units(struct server_guards *g, const struct server_unit *u
 void server_guards_attempt(struct server_guards *g, const struct call *call, enum errcode code,
                            uint64_t now_usec);
 
-/* The server accepted the unload of a model that stays all the same; as call_hooks.on_attempt. */
-void server_guards_stuck(struct server_guards *g, const char *server, const char *model,
-                         uint64_t now_usec);
+/* An unload has ended; as call_hooks.on_attempt. */
+void server_guards_unloaded(struct server_guards *g, const struct unload_news *news,
+                            uint64_t now_usec);
 
 /* Does what is due. In the turn, before registry_run(). */
 void server_guards_turn(struct server_guards *g, uint64_t now_usec);

@@ -13,6 +13,7 @@
 #include "core/hang_guard.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -82,31 +83,72 @@ static struct hang_suspect *accuse(struct hang_evidence *e, const char *model)
     return &e->suspects[0];
 }
 
-unsigned hang_evidence_n(const struct hang_evidence *e, const char *model)
+/* Nothing is known of who is not on the list. */
+static struct hang_suspect known(const struct hang_evidence *e, const char *model)
 {
     size_t i = place_of(e, number_of(model));
 
-    return i < HANG_SUSPECTS ? e->suspects[i].n : 0;
+    return i < HANG_SUSPECTS ? e->suspects[i] : (struct hang_suspect) {.model = 0};
+}
+
+static bool never_goes(const struct hang_suspect *s)
+{
+    return s->n_unloads >= HANG_UNLOADS &&
+           usec_since(s->unload_at_usec, s->unloads_since_usec) >= HANG_UNLOADS_USEC;
+}
+
+static bool hangs(const struct hang_suspect *s)
+{
+    return (s->n_calls > 0 && s->n_calls + s->n_unloads >= HANG_CALLS) || never_goes(s);
+}
+
+unsigned hang_evidence_n(const struct hang_evidence *e, const char *model)
+{
+    struct hang_suspect s = known(e, model);
+
+    return s.n_calls + s.n_unloads;
 }
 
 bool hang_evidence_is_enough(const struct hang_evidence *e, const char *model)
 {
-    return hang_evidence_n(e, model) >= HANG_CALLS;
+    struct hang_suspect s = known(e, model);
+
+    return hangs(&s);
 }
 
-bool hang_evidence_add(struct hang_evidence *e, const char *model, uint64_t witness)
+bool hang_evidence_is_of_unloads(const struct hang_evidence *e, const char *model)
+{
+    struct hang_suspect s = known(e, model);
+
+    return never_goes(&s);
+}
+
+bool hang_evidence_add_call(struct hang_evidence *e, const char *model, uint64_t call)
 {
     struct hang_suspect *s = accuse(e, model);
 
-    for (unsigned i = 0; i < s->n; i++) {
-        if (s->witnesses[i] == witness) {
-            return s->n >= HANG_CALLS; /* tried there again: one call is one witness */
+    for (unsigned i = 0; i < s->n_calls; i++) {
+        if (s->calls[i] == call) {
+            return hangs(s); /* tried there again: one call is one witness */
         }
     }
-    if (s->n < HANG_CALLS) {
-        s->witnesses[s->n++] = witness;
+    if (s->n_calls < HANG_CALLS) {
+        s->calls[s->n_calls++] = call;
     }
-    return s->n >= HANG_CALLS;
+    return hangs(s);
+}
+
+bool hang_evidence_add_unload(struct hang_evidence *e, const char *model, uint64_t now_usec)
+{
+    struct hang_suspect *s = accuse(e, model);
+
+    if (s->n_unloads == 0 || usec_since(now_usec, s->unload_at_usec) > HANG_UNLOADS_PAUSE_USEC) {
+        s->n_unloads = 0;
+        s->unloads_since_usec = now_usec;
+    }
+    s->n_unloads += s->n_unloads < UINT_MAX;
+    s->unload_at_usec = now_usec;
+    return hangs(s);
 }
 
 void hang_evidence_clear(struct hang_evidence *e, const char *model)
@@ -118,15 +160,24 @@ void hang_evidence_clear(struct hang_evidence *e, const char *model)
     }
 }
 
+void hang_evidence_unloaded(struct hang_evidence *e, const char *model)
+{
+    size_t i = place_of(e, number_of(model));
+
+    if (i < HANG_SUSPECTS) {
+        e->suspects[i].n_unloads = 0;
+    }
+}
+
 void hang_evidence_doubt(struct hang_evidence *e)
 {
     for (unsigned i = 0; i < HANG_SUSPECTS; i++) {
         struct hang_suspect *s = &e->suspects[i];
 
-        if (s->n == HANG_CALLS) {
-            memmove(&s->witnesses[0], &s->witnesses[1],
-                    sizeof s->witnesses - sizeof s->witnesses[0]);
-            s->n--;
+        s->n_unloads = 0;
+        if (s->n_calls == HANG_CALLS) {
+            memmove(&s->calls[0], &s->calls[1], sizeof s->calls - sizeof s->calls[0]);
+            s->n_calls--;
         }
     }
 }
@@ -170,6 +221,11 @@ enum hang_step hang_guard_hung(struct hang_guard *g, uint64_t now_usec)
     }
     set_state(g, HANG_UNLOADING, usec_add(now_usec, HANG_UNLOAD_USEC));
     return HANG_UNLOAD;
+}
+
+enum hang_step hang_guard_stuck(struct hang_guard *g, uint64_t now_usec)
+{
+    return g->state == HANG_WATCHING ? want_restart(g, now_usec) : HANG_NOTHING;
 }
 
 enum hang_step hang_guard_unloaded(struct hang_guard *g, bool is_gone, uint64_t now_usec)

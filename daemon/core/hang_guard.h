@@ -4,8 +4,8 @@
  * and how often its unit may be restarted.
  *
  *   WATCHING ──calls hang──► UNLOADING ──the model is gone──► (WATCHING: calls try it again)
- *      │                        │
- *      │ it hung again since     │ it does not go
+ *      │ it hung again since,   │
+ *      │ or never goes          │ it does not go
  *      ▼                        ▼
  *   DRAINING ──others are done, or DRAIN_USEC──► RESTARTING ──done, refused or RESTART_USEC──► WATCHING
  *
@@ -19,6 +19,10 @@
  * clients chose to wait is none (call.c leaves it out), and neither absolves what the server says of
  * itself: Ollama's /api/version answers while its runner hangs.
  *
+ * Where nobody calls the model, unloads alone are enough: HANG_UNLOADS in a row, over
+ * HANG_UNLOADS_USEC. So long, as a model is not unloaded either while a client that sluice does not
+ * know of is being answered, and no server says so; after each such answer it would go.
+ *
  * A pure state machine: the clock is the caller's, nothing is logged, and what is to be done is
  * answered, not done.
  */
@@ -27,6 +31,14 @@
 
 /* As many as open the breaker (HEALTH_FAILURES), and of different calls. */
 #define HANG_CALLS 3
+/*
+ * The next one follows after 30 s (core/residency.c), while something needs the room, and takes 8 s.
+ * An answer of two minutes is a long one even on a small device. After a pause of more than
+ * HANG_UNLOADS_PAUSE_USEC nobody knows what was in between: that is not in a row.
+ */
+#define HANG_UNLOADS            3
+#define HANG_UNLOADS_USEC       (120 * UINT64_C(1000000))
+#define HANG_UNLOADS_PAUSE_USEC (120 * UINT64_C(1000000))
 /* For upstream/ollama_unload.c, which takes 8 s at most, and a little. */
 #define HANG_UNLOAD_USEC (10 * UINT64_C(1000000))
 /* How long answers that other models of the server are writing hold up its restart. */
@@ -44,9 +56,10 @@
 #define HANG_SUSPECTS 4
 
 struct hang_suspect {
-    uint64_t model;                 /* a number made of its name; 0: nobody */
-    uint64_t witnesses[HANG_CALLS]; /* which they were */
-    unsigned n;
+    uint64_t model;             /* a number made of its name; 0: nobody */
+    uint64_t calls[HANG_CALLS]; /* which they were */
+    unsigned n_calls, n_unloads;
+    uint64_t unloads_since_usec, unload_at_usec; /* with n_unloads: the first and the last one */
 };
 
 /* Of a deployment. Embedded in it; all zero: none. */
@@ -55,15 +68,23 @@ struct hang_evidence {
 };
 
 /*
- * model: as its server calls it; names that differ are different models. witness: not 0, and another
+ * model: as its server calls it; names that differ are different models. call: not 0, and another
  * number for each call. true: that is enough.
  */
-bool hang_evidence_add(struct hang_evidence *e, const char *model, uint64_t witness);
+bool hang_evidence_add_call(struct hang_evidence *e, const char *model, uint64_t call);
+bool hang_evidence_add_unload(struct hang_evidence *e, const char *model, uint64_t now_usec);
 bool hang_evidence_is_enough(const struct hang_evidence *e, const char *model);
+/* Would it be without any call? */
+bool hang_evidence_is_of_unloads(const struct hang_evidence *e, const char *model);
 unsigned hang_evidence_n(const struct hang_evidence *e, const char *model); /* witnesses */
 /* It answered. */
 void hang_evidence_clear(struct hang_evidence *e, const char *model);
-/* Something was done that may have helped: one more witness is enough to show that it did not. */
+/* It was unloaded, or is gone by itself. */
+void hang_evidence_unloaded(struct hang_evidence *e, const char *model);
+/*
+ * Something was done that may have helped: one more call is enough to show that it did not. Unloads
+ * are counted anew.
+ */
 void hang_evidence_doubt(struct hang_evidence *e);
 
 enum hang_state { HANG_WATCHING, HANG_UNLOADING, HANG_DRAINING, HANG_RESTARTING };
@@ -92,6 +113,9 @@ struct hang_guard {
 
 /* A model of it has evidence enough, and nobody is being answered by that. */
 enum hang_step hang_guard_hung(struct hang_guard *g, uint64_t now_usec);
+
+/* The same, by unloads alone: there is nothing to be tried but the restart. */
+enum hang_step hang_guard_stuck(struct hang_guard *g, uint64_t now_usec);
 
 /* UNLOADING only: is the model gone from the server? */
 enum hang_step hang_guard_unloaded(struct hang_guard *g, bool is_gone, uint64_t now_usec);

@@ -99,6 +99,17 @@ static void check_later(struct ollama_unload *u)
 
 /* ---------------------------------------------------------------- answers */
 
+static void tell(const struct ollama_unload *u, bool is_gone)
+{
+    const struct upstream_hooks *hooks = &u->up->hooks;
+    const struct unload_news news = {
+        .server = ollama_loader_server(u->loader), .model = u->model, .is_gone = is_gone};
+
+    if (hooks->on_unloaded) {
+        hooks->on_unloaded(hooks->ctx, &news);
+    }
+}
+
 static void evicted(struct ollama_unload *u, uint64_t now_usec)
 {
     const struct upstream_hooks *hooks = &u->up->hooks;
@@ -113,6 +124,7 @@ static void evicted(struct ollama_unload *u, uint64_t now_usec)
     if (hooks->on_evicted) {
         hooks->on_evicted(hooks->ctx, &report);
     }
+    tell(u, true);
 }
 
 static void on_list(struct ollama_unload *u, struct str body)
@@ -127,6 +139,7 @@ static void on_list(struct ollama_unload *u, struct str body)
     } else if (u->state == UNLOAD_LOOKING && (is_listed || u->is_trusted)) {
         start(u, UNLOAD_TELLING);
     } else if (u->state == UNLOAD_LOOKING) {
+        tell(u, true);
         finish(u, &(struct unload_result) {.code = ERRCODE_NONE, .was_loaded = false});
     } else if (is_listed) {
         check_later(u);
@@ -210,15 +223,6 @@ static void start(struct ollama_unload *u, enum unload_state state)
     }
 }
 
-static void tell_if_stuck(const struct ollama_unload *u)
-{
-    const struct upstream_hooks *hooks = &u->up->hooks;
-
-    if (u->state == UNLOAD_CHECKING && hooks->on_stuck) {
-        hooks->on_stuck(hooks->ctx, ollama_loader_server(u->loader), u->model);
-    }
-}
-
 static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 {
     struct ollama_unload *u = ctx;
@@ -226,11 +230,11 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
     (void) server_exchange_stop(&u->exchange);
     if (clock_now_usec() < u->ends_at_usec) {
         start(u, UNLOAD_CHECKING);
+    } else if (u->state == UNLOAD_CHECKING) {
+        tell(u, false);
+        fail(u, ERRCODE_UPSTREAM_TIMEOUT, "the server was asked, and still has it loaded");
     } else {
-        tell_if_stuck(u);
-        fail(u, ERRCODE_UPSTREAM_TIMEOUT,
-             u->state == UNLOAD_CHECKING ? "the server was asked, and still has it loaded"
-                                         : "the server does not answer");
+        fail(u, ERRCODE_UPSTREAM_TIMEOUT, "the server does not answer");
     }
     return 0;
 }

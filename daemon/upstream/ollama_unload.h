@@ -26,6 +26,12 @@ struct eviction_report {
     uint64_t took_usec; /* from the first look to the one that did not find it */
 };
 
+/* What an unload has shown, as upstreams.hooks.on_unloaded has it; names as in eviction_report. */
+struct unload_news {
+    const char *server, *model;
+    bool is_gone; /* else the server said yes, and has it still */
+};
+
 /* As backend_ops.unload. */
 int ollama_unload_start(const struct ollama_unload_spec *spec, struct unload_sink *sink,
                         struct unload_job **ret_job) MUST_USE;

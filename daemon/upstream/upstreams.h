@@ -16,6 +16,7 @@ struct poller;
 struct problem;
 struct renewal_report;
 struct server_report;
+struct unload_news;
 
 /* What the composition is told, for the log. Any may be NULL. From the loop; reports are borrowed. */
 struct upstream_hooks {
@@ -24,8 +25,8 @@ struct upstream_hooks {
     void (*on_renewed)(void *ctx, const struct renewal_report *report);  /* ollama_watch.h */
     void (*on_load)(void *ctx, const struct load_report *report);        /* ollama_loader.h */
     void (*on_evicted)(void *ctx, const struct eviction_report *report); /* ollama_unload.h */
-    /* the server said yes to an unload, and has the model still; names as in eviction_report */
-    void (*on_stuck)(void *ctx, const char *server, const char *model);
+    /* not where the server could not be asked, or refused */
+    void (*on_unloaded)(void *ctx, const struct unload_news *news); /* ollama_unload.h */
     /*
      * health_check.h: what calls are led past may be another. returned: the server that did not answer
      * the last check and answers now, named as in server_report; or NULL

@@ -13,7 +13,7 @@ from testenv.http import chat_body
 from testenv.upstream import Exchange, Gate, Upstream, say, stall, text, wait_for, whole
 from testenv.waiting import eventually
 from test_messages import events, wait_event
-from test_residency import Device, settings
+from test_residency import Device, calls, settings
 
 CHAT = "/v1/chat/completions"
 FAST = {"timeouts": {"connect": "300ms", "first_byte": "300ms", "gap": "300ms"}}
@@ -144,4 +144,34 @@ def test_unloading_does_not_help_and_nobody_restarts_it(env, ollama: Upstream) -
     ollama.always(*say("Hello"))
     eventually(lambda: sluice.post(CHAT, chat_body()).status == 200, "it answers again", 20)
     assert row(sluice).available
+    sluice.expect_idle()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_what_nobody_calls_and_never_goes(env, ollama: Upstream) -> None:
+    """Another one needs the room for two minutes: then the unit is asked to be restarted, without a call that hung."""
+    Device(env.directory / "root", ollama, a=800, b=900)
+    unit = {ollama.api_base: {"restart_unit": "sluice-test-nobody.service"}}
+    sluice = env.start(
+        {n: ollama.deployment(n) for n in "ab"},
+        sluice=settings(env, upstreams=unit, queue={"wait": {"interactive": "11s"}}),
+        env={"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent/bus"},
+    )
+    assert sluice.post(CHAT, chat_body("a")).status == 200
+    ollama.on_unload(whole(200, {"done": True, "done_reason": "unload"}))
+
+    def is_hung() -> bool:
+        assert sluice.post(CHAT, chat_body("b")).status == 503
+        return bool(events(sluice, "upstream_hung"))
+
+    eventually(is_hung, "it is found out", 300)
+    hung = wait_event(sluice, "upstream_hung")
+    assert hung["SLUICE_MODEL"] == "a" and int(hung["SLUICE_FAILURES"]) >= 3
+    assert len(calls(ollama, "unload")) == int(hung["SLUICE_FAILURES"])
+    assert wait_event(sluice, "unit_not_restarted")["SLUICE_DEPLOYMENT"] == hung["SLUICE_DEPLOYMENT"]
+    assert calls(ollama, "chat") == ["a"], "nobody called it meanwhile"
+    assert not events(sluice, "breaker_open")
+    ollama.on_unload()
+    eventually(lambda: sluice.post(CHAT, chat_body("b")).status == 200, "it goes after all", 90)
     sluice.expect_idle()

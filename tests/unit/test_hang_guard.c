@@ -14,10 +14,10 @@ START_TEST(three_different_calls_are_enough)
     struct hang_evidence e = {0};
 
     ck_assert(!hang_evidence_is_enough(&e, "m"));
-    ck_assert(!hang_evidence_add(&e, "m", 1));
-    ck_assert(!hang_evidence_add(&e, "m", 2));
-    ck_assert(hang_evidence_add(&e, "m", 3));
-    ck_assert(hang_evidence_add(&e, "m", 4));
+    ck_assert(!hang_evidence_add_call(&e, "m", 1));
+    ck_assert(!hang_evidence_add_call(&e, "m", 2));
+    ck_assert(hang_evidence_add_call(&e, "m", 3));
+    ck_assert(hang_evidence_add_call(&e, "m", 4));
     ck_assert(hang_evidence_is_enough(&e, "m"));
     ck_assert_uint_eq(hang_evidence_n(&e, "m"), HANG_CALLS);
 }
@@ -28,10 +28,10 @@ START_TEST(one_call_is_one_witness)
     struct hang_evidence e = {0};
 
     for (int i = 0; i < 10; i++) {
-        ck_assert(!hang_evidence_add(&e, "m", 7));
+        ck_assert(!hang_evidence_add_call(&e, "m", 7));
     }
-    ck_assert(!hang_evidence_add(&e, "m", 8));
-    ck_assert(!hang_evidence_add(&e, "m", 7));
+    ck_assert(!hang_evidence_add_call(&e, "m", 8));
+    ck_assert(!hang_evidence_add_call(&e, "m", 7));
     ck_assert_uint_eq(hang_evidence_n(&e, "m"), 2);
 }
 END_TEST
@@ -42,15 +42,15 @@ START_TEST(doubt_leaves_one_to_come)
 
     hang_evidence_doubt(&e);
     ck_assert_uint_eq(hang_evidence_n(&e, "m"), 0);
-    (void) hang_evidence_add(&e, "m", 1);
-    (void) hang_evidence_add(&e, "m", 2);
+    (void) hang_evidence_add_call(&e, "m", 1);
+    (void) hang_evidence_add_call(&e, "m", 2);
     hang_evidence_doubt(&e);
     ck_assert_uint_eq(hang_evidence_n(&e, "m"), 2);
-    (void) hang_evidence_add(&e, "m", 3);
+    (void) hang_evidence_add_call(&e, "m", 3);
     hang_evidence_doubt(&e);
     ck_assert(!hang_evidence_is_enough(&e, "m"));
-    ck_assert(!hang_evidence_add(&e, "m", 3)); /* the same witness again */
-    ck_assert(hang_evidence_add(&e, "m", 4));
+    ck_assert(!hang_evidence_add_call(&e, "m", 3)); /* the same witness again */
+    ck_assert(hang_evidence_add_call(&e, "m", 4));
 }
 END_TEST
 
@@ -58,14 +58,14 @@ START_TEST(what_one_model_answers_absolves_no_other)
 {
     struct hang_evidence e = {0};
 
-    (void) hang_evidence_add(&e, "sick", 1);
-    (void) hang_evidence_add(&e, "well", 2);
-    (void) hang_evidence_add(&e, "sick", 3);
+    (void) hang_evidence_add_call(&e, "sick", 1);
+    (void) hang_evidence_add_call(&e, "well", 2);
+    (void) hang_evidence_add_call(&e, "sick", 3);
     hang_evidence_clear(&e, "well");
     hang_evidence_clear(&e, "never seen");
     ck_assert_uint_eq(hang_evidence_n(&e, "well"), 0);
-    ck_assert(!hang_evidence_add(&e, "well", 4));
-    ck_assert(hang_evidence_add(&e, "sick", 5));
+    ck_assert(!hang_evidence_add_call(&e, "well", 4));
+    ck_assert(hang_evidence_add_call(&e, "sick", 5));
     ck_assert(!hang_evidence_is_enough(&e, "well"));
     hang_evidence_clear(&e, "sick");
     ck_assert_uint_eq(hang_evidence_n(&e, "sick"), 0);
@@ -81,14 +81,14 @@ START_TEST(who_is_accused_often_is_kept)
     bool is_enough = false;
 
     for (unsigned i = 0; i < HANG_CALLS; i++) {
-        is_enough = hang_evidence_add(&e, "sick", 100 + i);
+        is_enough = hang_evidence_add_call(&e, "sick", 100 + i);
         for (unsigned k = 0; k + 1 < HANG_SUSPECTS; k++) {
-            (void) hang_evidence_add(&e, names[i + k], 200 + 10 * i + k);
+            (void) hang_evidence_add_call(&e, names[i + k], 200 + 10 * i + k);
         }
     }
     ck_assert(is_enough);
     for (unsigned i = 0; i < HANG_SUSPECTS; i++) { /* and there is an end to what is kept */
-        (void) hang_evidence_add(&e, names[i], 300 + i);
+        (void) hang_evidence_add_call(&e, names[i], 300 + i);
     }
     ck_assert_uint_eq(hang_evidence_n(&e, "sick"), 0);
 }
@@ -100,14 +100,111 @@ START_TEST(a_place_that_is_free_is_taken_first)
     const char *names[HANG_SUSPECTS] = {"a", "b", "c", "d"};
 
     for (unsigned i = 0; i < HANG_SUSPECTS; i++) {
-        (void) hang_evidence_add(&e, names[i], i + 1);
+        (void) hang_evidence_add_call(&e, names[i], i + 1);
     }
     hang_evidence_clear(&e, "c");
-    (void) hang_evidence_add(&e, "new", 9);
+    (void) hang_evidence_add_call(&e, "new", 9);
     ck_assert_uint_eq(hang_evidence_n(&e, "a"), 1);
     ck_assert_uint_eq(hang_evidence_n(&e, "b"), 1);
     ck_assert_uint_eq(hang_evidence_n(&e, "d"), 1);
     ck_assert_uint_eq(hang_evidence_n(&e, "new"), 1);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- unloads that are never done */
+
+/* As many as n, so long after each other. The last one's answer, and *now is its time. */
+static bool add_unloads(struct hang_evidence *e, unsigned n, uint64_t every_usec, uint64_t *now)
+{
+    bool is_enough = false;
+
+    for (unsigned i = 0; i < n; i++) {
+        *now += every_usec;
+        is_enough = hang_evidence_add_unload(e, "m", *now);
+    }
+    return is_enough;
+}
+
+START_TEST(unloads_alone_are_enough_after_a_while)
+{
+    struct hang_evidence e = {0};
+    uint64_t now = START;
+
+    ck_assert(!add_unloads(&e, 1, 0, &now));
+    ck_assert(!add_unloads(&e, 3, 38 * USEC_PER_SEC, &now)); /* 114 s after the first */
+    ck_assert(!hang_evidence_is_of_unloads(&e, "m"));
+    ck_assert(add_unloads(&e, 1, 38 * USEC_PER_SEC, &now));
+    ck_assert(hang_evidence_is_enough(&e, "m") && hang_evidence_is_of_unloads(&e, "m"));
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 5);
+    ck_assert(!hang_evidence_is_enough(&e, "other"));
+}
+END_TEST
+
+START_TEST(the_bounds_of_a_row_of_unloads)
+{
+    struct hang_evidence two = {0}, slow = {0}, late = {0};
+    uint64_t now = START;
+
+    ck_assert(!add_unloads(&two, 2, HANG_UNLOADS_PAUSE_USEC, &now)); /* so long, but not so often */
+    ck_assert(!hang_evidence_is_of_unloads(&two, "m"));
+    now = START;
+    ck_assert(add_unloads(&slow, HANG_UNLOADS, HANG_UNLOADS_PAUSE_USEC, &now));
+    now = START;
+    ck_assert(!add_unloads(&late, 20, HANG_UNLOADS_PAUSE_USEC + 1, &now));
+    ck_assert_uint_eq(hang_evidence_n(&late, "m"), 1);
+}
+END_TEST
+
+START_TEST(what_ends_a_row_of_unloads)
+{
+    struct hang_evidence e = {0};
+    uint64_t now = START;
+
+    hang_evidence_unloaded(&e, "m");
+    ck_assert(add_unloads(&e, 4, 60 * USEC_PER_SEC, &now));
+    hang_evidence_unloaded(&e, "other");
+    ck_assert(hang_evidence_is_enough(&e, "m"));
+    hang_evidence_unloaded(&e, "m"); /* it was done after all */
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 0);
+    ck_assert(add_unloads(&e, 4, 60 * USEC_PER_SEC, &now));
+    hang_evidence_clear(&e, "m"); /* it answered */
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 0);
+    ck_assert(add_unloads(&e, 4, 60 * USEC_PER_SEC, &now));
+    hang_evidence_doubt(&e); /* something was done */
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 0);
+}
+END_TEST
+
+START_TEST(calls_and_unloads_are_witnesses_together)
+{
+    struct hang_evidence e = {0};
+    uint64_t now = START;
+
+    ck_assert(!add_unloads(&e, 3, USEC_PER_SEC, &now)); /* an operator who is in a hurry */
+    ck_assert(hang_evidence_add_call(&e, "m", 1));
+    ck_assert(!hang_evidence_is_of_unloads(&e, "m"));
+    hang_evidence_unloaded(&e, "m");
+    ck_assert(!hang_evidence_is_enough(&e, "m"));
+    ck_assert_uint_eq(hang_evidence_n(&e, "m"), 1);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- the server */
+
+START_TEST(what_never_goes_is_restarted_at_once)
+{
+    struct hang_guard g = {.can_restart = true}, without = {0};
+
+    ck_assert_int_eq(hang_guard_stuck(&g, START), HANG_DRAIN);
+    ck_assert_int_eq(hang_guard_stuck(&g, START), HANG_NOTHING);
+    ck_assert_int_eq(hang_guard_drained(&g, START), HANG_RESTART);
+    ck_assert_int_eq(hang_guard_restarted(&g, true), HANG_RELEASE);
+    ck_assert_int_eq(hang_guard_stuck(&g, START + USEC_PER_SEC), HANG_TOO_SOON);
+    ck_assert_int_eq(g.state, HANG_WATCHING);
+    ck_assert(!g.was_unloaded); /* of calls that hang later it is not known what helps */
+    ck_assert_int_eq(hang_guard_hung(&g, START + USEC_PER_SEC), HANG_UNLOAD);
+    ck_assert_int_eq(hang_guard_stuck(&without, START), HANG_RELEASE);
+    ck_assert_int_eq(without.state, HANG_WATCHING);
 }
 END_TEST
 
@@ -276,7 +373,7 @@ START_TEST(any_order_of_events_keeps_the_bounds)
         if (g.state != HANG_WATCHING && now >= g.until_usec) {
             (void) hang_guard_expired(&g, now);
         } else if (random >> 20 & 1) {
-            (void) hang_guard_hung(&g, now);
+            (void) (random >> 22 & 1 ? hang_guard_hung(&g, now) : hang_guard_stuck(&g, now));
         } else if (g.state == HANG_UNLOADING) {
             (void) hang_guard_unloaded(&g, random >> 21 & 1, now);
         } else if (g.state == HANG_DRAINING) {
@@ -306,6 +403,11 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, what_one_model_answers_absolves_no_other);
     tcase_add_test(tc, who_is_accused_often_is_kept);
     tcase_add_test(tc, a_place_that_is_free_is_taken_first);
+    tcase_add_test(tc, unloads_alone_are_enough_after_a_while);
+    tcase_add_test(tc, the_bounds_of_a_row_of_unloads);
+    tcase_add_test(tc, what_ends_a_row_of_unloads);
+    tcase_add_test(tc, calls_and_unloads_are_witnesses_together);
+    tcase_add_test(tc, what_never_goes_is_restarted_at_once);
     tcase_add_test(tc, an_unload_that_helps_is_all);
     tcase_add_test(tc, what_does_not_go_is_restarted);
     tcase_add_test(tc, what_hangs_again_after_an_unload_is_restarted);

@@ -14,6 +14,7 @@
 #include "base/fdio.h"
 #include "base/log.h"
 #include "support.h"
+#include "upstream/ollama_unload.h"
 
 #define SERVER      "http://1"
 #define CALLS_MAX   4
@@ -124,8 +125,30 @@ static void setup(void)
     server_guards_init(&g.guards, g.event, &g.router, &g.registry, &g.residency, nothing, NULL);
 }
 
+/* A call that is being answered. */
+static void run_call(struct deployment *d, const char *model)
+{
+    struct call *call = &g.running[g.n_running++];
+
+    *call = (struct call) {
+        .ticket = {.deployment = d}, .upstream_model = model, .state = CALL_STREAMING};
+    list_append(&g.registry.running, &call->link);
+    d->in_use++;
+}
+
+static void end_running(void)
+{
+    while (g.n_running > 0) {
+        struct call *call = &g.running[--g.n_running];
+
+        list_remove(&call->link);
+        call->ticket.deployment->in_use--;
+    }
+}
+
 static void teardown(void)
 {
+    end_running();
     server_guards_done(&g.guards);
     residency_driver_done(&g.residency);
     router_done(&g.router);
@@ -158,25 +181,11 @@ static void hang(struct deployment *d, const char *model, unsigned n)
     }
 }
 
-/* A call that is being answered. */
-static void run_call(struct deployment *d, const char *model)
+static void tell(const char *server, const char *model, bool is_gone)
 {
-    struct call *call = &g.running[g.n_running++];
+    const struct unload_news news = {.server = server, .model = model, .is_gone = is_gone};
 
-    *call = (struct call) {
-        .ticket = {.deployment = d}, .upstream_model = model, .state = CALL_STREAMING};
-    list_append(&g.registry.running, &call->link);
-    d->in_use++;
-}
-
-static void end_running(void)
-{
-    while (g.n_running > 0) {
-        struct call *call = &g.running[--g.n_running];
-
-        list_remove(&call->link);
-        call->ticket.deployment->in_use--;
-    }
+    server_guards_unloaded(&g.guards, &news, g.now);
 }
 
 static void turn(void)
@@ -351,18 +360,105 @@ START_TEST(what_was_not_unloaded_is_a_witness_for_the_deployments_that_have_it)
     struct deployment *any = add("any", "*"), *one = add("one", "m"), *other = add("o", "other");
 
     open_world(NULL);
-    server_guards_stuck(&g.guards, SERVER, "m", g.now);
-    server_guards_stuck(&g.guards, "http://2", "m", g.now + 1);
+    tell(SERVER, "m", false);
+    tell("http://2", "m", false);
     ck_assert_uint_eq(hang_evidence_n(&one->hangs, "m"), 1);
     ck_assert_uint_eq(hang_evidence_n(&any->hangs, "m"), 0); /* it has one of its own */
     ck_assert_uint_eq(hang_evidence_n(&other->hangs, "other"), 0);
-    server_guards_stuck(&g.guards, SERVER, "unlisted", g.now);
+    tell(SERVER, "unlisted", false);
     ck_assert_uint_eq(hang_evidence_n(&any->hangs, "unlisted"), 1);
+    tell(SERVER, "unlisted", true);
+    ck_assert_uint_eq(hang_evidence_n(&any->hangs, "unlisted"), 0);
     one->health.state = HEALTH_OPEN;
     hang(one, NULL, 2);
     turn();
     ck_assert_uint_eq(server_of(one)->n_asked, 1);
     tell_unloaded(one, ERRCODE_NONE);
+}
+END_TEST
+
+/* ---------------------------------------------------------------- unloads that are never done */
+
+/* An unload of "m" in each 38 s, as many times; then a turn. */
+static void never_unload(unsigned n)
+{
+    while (n-- > 0) {
+        g.now += 38 * USEC_PER_SEC;
+        tell(SERVER, "m", false);
+        turn();
+    }
+}
+
+static void never_unload_five(void)
+{
+    never_unload(5);
+}
+
+START_TEST(what_nobody_calls_and_never_goes_is_restarted)
+{
+    struct deployment *d = add("one", "m"), *other = add("other", "o");
+    const char *told;
+
+    open_world("old.service");
+    never_unload(4);
+    ck_assert_ptr_null(d->held_why);
+    run_call(other, NULL); /* is waited for */
+    told = written(never_unload_five);
+    ck_assert_has(told, "\"SLUICE_EVENT\":\"upstream_hung\"");
+    ck_assert_has(told, "\"SLUICE_FAILURES\":\"5\"");
+    ck_assert_has(told, "said yes to unloading");
+    ck_assert_ptr_nonnull(d->held_why);
+    end_running();
+    ck_assert_has(written(restart_ends), RESTARTS_IT);
+    ck_assert_uint_eq(server_of(d)->n_asked, 0); /* that was tried often enough */
+    ck_assert_uint_eq(d->health.state, HEALTH_CLOSED);
+    ck_assert_ptr_null(d->held_why);
+}
+END_TEST
+
+START_TEST(without_a_unit_it_is_told_and_calls_go_on)
+{
+    struct deployment *d = add("one", "m");
+
+    open_world(NULL);
+    ck_assert_has(written(never_unload_five), "upstream_hung");
+    ck_assert_ptr_null(d->held_why);
+    ck_assert_uint_eq(hang_evidence_n(&d->hangs, "m"), 0); /* not with each that follows */
+}
+END_TEST
+
+static void never_unload_with_answers(void)
+{
+    for (int i = 0; i < 10; i++) {
+        never_unload(4);
+        tell(SERVER, "m", true);
+    }
+}
+
+START_TEST(what_goes_at_times_does_not_hang)
+{
+    (void) add("one", "m");
+    open_world(NULL);
+    ck_assert_str_eq(written(never_unload_with_answers), "");
+}
+END_TEST
+
+/* Others may be using it. */
+START_TEST(a_server_elsewhere_is_left_alone)
+{
+    struct deployment *d = add("one", "m");
+
+    d->is_local = false;
+    open_world(NULL);
+    ck_assert_str_eq(written(never_unload_five), "");
+}
+END_TEST
+
+START_TEST(a_model_of_many_that_never_goes)
+{
+    (void) add("any", "*");
+    open_world(NULL);
+    ck_assert_has(written(never_unload_five), "\"SLUICE_MODEL\":\"m\"");
 }
 END_TEST
 
@@ -420,6 +516,12 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
+    /* first, as only a few records of a kind are written in ten seconds (messages.h) */
+    tcase_add_test(tc, what_nobody_calls_and_never_goes_is_restarted);
+    tcase_add_test(tc, without_a_unit_it_is_told_and_calls_go_on);
+    tcase_add_test(tc, what_goes_at_times_does_not_hang);
+    tcase_add_test(tc, a_server_elsewhere_is_left_alone);
+    tcase_add_test(tc, a_model_of_many_that_never_goes);
     tcase_add_test(tc, a_model_of_many_is_unloaded_though_others_answer);
     tcase_add_test(tc, calls_to_others_go_on_while_one_is_unloaded);
     tcase_add_test(tc, without_residency_all_calls_wait_for_the_unload);
