@@ -609,14 +609,22 @@ size_t residency_n_reservations(const struct residency *r)
     return n;
 }
 
+bool residency_want_facts_of(struct residency *r, const struct deployment *d, const char *name)
+{
+    bool is_new = !residency_known(r, d, name);
+    struct residency_model *m =
+        is_new && r->n_models >= RESIDENCY_MODELS_MAX ? NULL : residency_of(r, d, name);
+
+    if (!m || m->is_told) {
+        return false;
+    }
+    m->is_fact_wanted = true;
+    return m->is_local && r->params.is_on;
+}
+
 void residency_want_facts(struct residency *r)
 {
     list_for_each (l, &r->router->deployments) {
-        const struct deployment *d = CONTAINER_OF(l, struct deployment, link);
-        struct residency_model *m = residency_of(r, d, NULL);
-
-        if (m && !m->is_told) {
-            m->is_fact_wanted = true;
-        }
+        (void) residency_want_facts_of(r, CONTAINER_OF(l, struct deployment, link), NULL);
     }
 }

@@ -380,7 +380,7 @@ uint64_t residency_reserved_bytes(const struct residency *r); /* of all models *
 size_t residency_n_reservations(const struct residency *r);
 const char *residency_state_name(enum residency_state state);
 
-/* What is known of the model of a deployment. Texts are constants. */
+/* What is known of a model. Texts are constants. */
 struct residency_view {
     const char *state; /* a state's name; "asked": its server was asked, and has not said yet */
     const char
@@ -389,10 +389,15 @@ struct residency_view {
     uint64_t need_bytes; /* for a load; 0: not known */
     uint64_t file_bytes, held_bytes;
 };
-/* false: d is not managed, or nothing is known of its model. */
-bool residency_view(const struct residency *r, const struct deployment *d, uint64_t now_usec,
-                    struct residency_view *ret);
+/* name: as in residency_of(). false: d is not managed, or nothing is known of the model. */
+bool residency_view(const struct residency *r, const struct deployment *d, const char *name,
+                    uint64_t now_usec, struct residency_view *ret);
 
 /* Somebody wants to see what models of this device take: those that never were asked for are. */
 void residency_want_facts(struct residency *r);
+/*
+ * The same of one, name as in residency_of(); puts no other one out of the table. true: it is not
+ * known, and its server will be asked with the next residency_next().
+ */
+bool residency_want_facts_of(struct residency *r, const struct deployment *d, const char *name);
 const char *residency_reason_name(enum residency_reason reason);

@@ -388,10 +388,10 @@ static const char *fits(const struct residency *r, const struct residency_model 
     return residency_fits_after(r, m, freed_at_most(r), true) ? "later" : "not now";
 }
 
-bool residency_view(const struct residency *r, const struct deployment *d, uint64_t now_usec,
-                    struct residency_view *ret)
+bool residency_view(const struct residency *r, const struct deployment *d, const char *name,
+                    uint64_t now_usec, struct residency_view *ret)
 {
-    const struct residency_model *m = residency_known(r, d, NULL);
+    const struct residency_model *m = residency_known(r, d, name);
     struct footprint_need need;
 
     if (!m) {

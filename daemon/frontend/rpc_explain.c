@@ -1,13 +1,16 @@
 /*
  * See rpc_explain.h. What is said comes from the functions that decide: the gate's own dry run
- * (admission_explain()), the router's look ahead, what pauses a deployment. So an explanation cannot
- * say another thing than what happens; only the moment is another.
+ * (admission_explain()), then why the router refuses what is in the queue (router_refuses()), what
+ * pauses a deployment, what memory has against it. They are asked with the wish that such a call
+ * would have. So an explanation cannot say another thing than what happens; only the moment is
+ * another, and what servers have not told yet: they are asked, for the next one.
  *
  * Other callers are told of by class, never by name or request. What is left of a quota is told of
  * a call that was charged to it; of a model, the quota of who asks.
  */
 #include "frontend/rpc_explain.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
@@ -69,67 +72,96 @@ static int put_terms(const struct deployment *d, uint64_t now_usec, struct buf *
     return r < 0 || !t->is_local_only ? r : buf_append_z(out, ", keeps calls on the device");
 }
 
-/* What residency says of a load of its model: ", needs 612 MiB (computed), fits later". */
-static int put_need(const struct residency *m, const struct deployment *d, uint64_t now_usec,
+/* Which deployments take such a call, while it is told. */
+struct routing {
+    struct conn *conn;
+    const struct model_group *group;
+    const struct router_wish *wish; /* with its name */
+    uint64_t now_usec;
+    struct router_outlook level; /* of those that take it; order 0: nobody does */
+};
+
+/*
+ * What residency says of a load of its model: ", needs 612 MiB (computed), fits later". model: as
+ * router_upstream_model() answers.
+ */
+static int put_need(const struct routing *w, const struct deployment *d, const char *model,
                     struct buf *out)
 {
-    char text[RESIDENCY_TEXT_BYTES];
+    struct residency *r = w->conn->frontends->router->residency;
     struct residency_view view;
-    int r = 0;
+    bool is_asked = r && residency_want_facts_of(r, d, model);
 
-    if (!m || !residency_view(m, d, now_usec, &view)) {
+    if (is_asked) {
+        registry_want_run(w->conn->frontends->registry);
+    }
+    if (!r || !residency_view(r, d, model, w->now_usec, &view)) {
         return 0;
     }
-    if (view.need_bytes > 0) {
-        r = buf_printf(out, ", needs %llu MiB (%s)%s%s",
-                       (unsigned long long) (view.need_bytes >> 20), view.source,
-                       view.fits[0] != '\0' ? ", fits " : "", view.fits);
+    if (view.need_bytes == 0) {
+        return is_asked ? buf_append_z(out, ", what it needs is not known yet") : 0;
     }
-    if (r == 0 && residency_describe(m, d, NULL, now_usec, text)) {
-        r = buf_printf(out, ", would be refused: %s", text);
-    }
-    return r;
+    return buf_printf(out, ", needs %llu MiB (%s)%s%s",
+                      (unsigned long long) (view.need_bytes >> 20), view.source,
+                      view.fits[0] != '\0' ? ", fits " : "", view.fits);
 }
 
-static int put_deployment(const struct frontends *f, const struct model_group *g,
-                          const struct router_wish *wish, const struct deployment *d,
-                          const struct router_outlook *level, uint64_t now_usec, struct buf *out)
+/* Why it takes no such call now, as router_refuses() sees it; NULL: it does. */
+static const char *why_left_out(const struct routing *w, const struct deployment *d,
+                                const char *model, char text[RESIDENCY_TEXT_BYTES])
 {
-    struct backend_check check;
-    char text[DEPLOYMENT_TEXT_BYTES];
-    const char *pause =
-        d->off_reason ? d->off_reason : deployment_describe_pause(d, true, now_usec, text);
+    static_assert((int) RESIDENCY_TEXT_BYTES >= (int) DEPLOYMENT_TEXT_BYTES, "room for both");
+    const struct router *router = w->conn->frontends->router;
+    const char *why =
+        d->off_reason ? d->off_reason : deployment_describe_pause(d, true, w->now_usec, text);
+
+    why = why ? why : router_bars(router, w->group, w->wish, d);
+    return why || !router->residency
+               ? why
+               : residency_describe(router->residency, d, model, w->now_usec, text);
+}
+
+static int put_place(const struct routing *w, const struct deployment *d, const char *model,
+                     struct buf *out)
+{
+    char text[RESIDENCY_TEXT_BYTES];
+    const char *why = why_left_out(w, d, model, text);
     uint32_t own = d->terms->order > 0 ? d->terms->order : DEPLOYMENT_ORDER_LAST;
+    struct backend_check check;
+
+    if (why) {
+        return buf_printf(out, "; left out: %s\n", why);
+    }
+    if (deployment_is_doubted(d) && !w->level.is_doubted && deployment_checked(d, &check)) {
+        return buf_printf(out, "; stands by: %s\n", check.trouble);
+    }
+    return buf_append_z(out, own == w->level.order ? "; may take the call\n"
+                                                   : "; stands by: a lower order serves\n");
+}
+
+static int put_deployment(const struct routing *w, const struct deployment *d, struct buf *out)
+{
+    const struct router *router = w->conn->frontends->router;
+    char name[ROUTER_MODEL_BYTES];
+    const char *model = router_upstream_model(router, w->group, d, w->wish->name, name);
     int r = buf_printf(out, "deployment %s: %u of %u slots in use, model %s", d->id, d->in_use,
                        d->slots,
-                       deployment_is_loaded(d, NULL, now_usec) ? "in memory" : "not in memory");
+                       deployment_is_loaded(d, model, w->now_usec) ? "in memory" : "not in memory");
 
-    r = r < 0 ? r : put_need(f->router->residency, d, now_usec, out);
-    r = r < 0 ? r : put_terms(d, now_usec, out);
-    r = r < 0 ? r : buf_append_z(out, "; ");
-    pause = pause ? pause : router_bars(f->router, g, wish, d);
-    if (r == 0 && pause) {
-        r = buf_printf(out, "left out: %s\n", pause);
-    } else if (r == 0 && deployment_is_doubted(d) && !level->is_doubted &&
-               deployment_checked(d, &check)) {
-        r = buf_printf(out, "stands by: %s\n", check.trouble);
-    } else if (r == 0) {
-        r = buf_append_z(out, own == level->order ? "may take the call\n"
-                                                  : "stands by: a lower order serves\n");
-    }
-    return r;
+    r = r < 0 ? r : put_need(w, d, model, out);
+    r = r < 0 ? r : put_terms(d, w->now_usec, out);
+    return r < 0 ? r : put_place(w, d, model, out);
 }
 
-/* wish: NULL: a call without any. */
-static int put_routing(const struct frontends *f, const struct model_group *g,
-                       const struct router_wish *wish, uint64_t now_usec, struct buf *out)
+static int put_routing(struct conn *c, const struct model_group *g, const struct router_wish *wish,
+                       uint64_t now_usec, struct buf *out)
 {
-    struct router_outlook level = {.order = 0};
-    bool is_served = router_look_ahead(f->router, g, wish, now_usec, &level);
+    struct routing w = {.conn = c, .group = g, .wish = wish, .now_usec = now_usec};
+    bool is_served = router_look_ahead(c->frontends->router, g, wish, now_usec, &w.level);
     int r = is_served ? 0 : buf_append_z(out, "no deployment of it takes calls now\n");
 
     for (size_t i = 0; r == 0 && i < g->n_deployments; i++) {
-        r = put_deployment(f, g, wish, g->deployments[i], &level, now_usec, out);
+        r = put_deployment(&w, g->deployments[i], out);
     }
     return r;
 }
@@ -251,7 +283,20 @@ static int explain_spill(const struct frontends *f, struct str name, const struc
                                                        : "too little room for the model");
 }
 
-static int explain_model(const struct conn *c, const struct model_group *g,
+/* What the call would be told: by the gate, or by its model's deployments as soon as it is in. */
+static void foresee(const struct frontends *f, const struct model_group *g,
+                    const struct router_wish *wish, const struct admission_ask *ask,
+                    uint64_t now_usec, struct admission_outlook *ret)
+{
+    struct router_refusal refusal;
+
+    admission_explain(f->admission, g, wish, ask, now_usec, ret);
+    if (ret->code == ERRCODE_NONE && router_refuses(f->router, g, wish, now_usec, &refusal)) {
+        ret->code = refusal.code;
+    }
+}
+
+static int explain_model(struct conn *c, const struct model_group *g,
                          const struct rpc_explain_request *req, uint64_t now_usec,
                          struct rpc_explanation *e, struct buf *text)
 {
@@ -261,14 +306,12 @@ static int explain_model(const struct conn *c, const struct model_group *g,
         .class = req->class,
         .own_deadline_at_usec = USEC_NEVER,
     };
+    const struct router_wish wish = {
+        .name = str_from(req->model), .class = req->class, .since_usec = now_usec};
     struct admission_outlook o;
-    struct router_outlook level;
     int r;
 
-    admission_explain(f->admission, g, NULL, &ask, now_usec, &o);
-    if (o.code == ERRCODE_NONE && !router_look_ahead(f->router, g, NULL, now_usec, &level)) {
-        o.code = ERRCODE_NO_DEPLOYMENTS; /* admission_refuse() says so at its turn */
-    }
+    foresee(f, g, &wish, &ask, now_usec, &o);
     e->verdict = o.code != ERRCODE_NONE ? "refused" : o.has_slot ? "admitted" : "queued";
     e->code = o.code != ERRCODE_NONE ? errcode_info(o.code)->openai_code : "";
     e->wait_usec = o.wait_usec;
@@ -284,7 +327,7 @@ static int explain_model(const struct conn *c, const struct model_group *g,
     r = r < 0 ? r : put_queue(f->admission, text);
     r = r < 0 ? r : buf_append_char(text, '\n');
     r = r < 0 ? r : put_memory(f->pressure, text);
-    return r < 0 ? r : put_routing(f, g, NULL, now_usec, text);
+    return r < 0 ? r : put_routing(c, g, &wish, now_usec, text);
 }
 
 /* ---------------------------------------------------------------- a call */
@@ -337,9 +380,10 @@ static int put_wishes(const struct call *call, struct buf *out)
                                               : buf_append_z(out, ", must not leave the device");
 }
 
-static int explain_call(const struct frontends *f, const struct call *call, uint64_t now_usec,
+static int explain_call(struct conn *c, const struct call *call, uint64_t now_usec,
                         struct rpc_explanation *e, struct buf *text)
 {
+    const struct frontends *f = c->frontends;
     const struct ticket *t = &call->ticket;
     bool is_waiting = call->state == CALL_WAITING;
     int r = buf_printf(text, "call %s: %s, came ", call->request->id, call_state_name(call->state));
@@ -375,7 +419,7 @@ static int explain_call(const struct frontends *f, const struct call *call, uint
                                                                      : "; no word yet");
     }
     r = r < 0 ? r : buf_append_char(text, '\n');
-    return r < 0 || !is_waiting ? r : put_routing(f, t->group, &call->wish, now_usec, text);
+    return r < 0 || !is_waiting ? r : put_routing(c, t->group, &call->wish, now_usec, text);
 }
 
 /* ---------------------------------------------------------------- the method */
@@ -406,7 +450,7 @@ void rpc_explain_answer(struct conn *c, uint32_t id, const struct frame_request 
     }
     buf_init(&text, TEXT_MAX_BYTES);
     buf_init(&out, TEXT_MAX_BYTES + 1024);
-    r = call ? explain_call(f, call, now_usec, &e, &text)
+    r = call ? explain_call(c, call, now_usec, &e, &text)
              : explain_model(c, group, &req, now_usec, &e, &text);
     e.text = buf_str(&text);
     r = r < 0 ? r : rpc_encode_explanation(&e, &out);

@@ -162,7 +162,7 @@ static void describe_memory(const struct status_rows *rows, const struct deploym
     const struct residency *r = rows->router->residency;
     struct residency_view view;
 
-    if (!r || !residency_view(r, d, rows->now_usec, &view)) {
+    if (!r || !residency_view(r, d, NULL, rows->now_usec, &view)) {
         return;
     }
     ret->memory_state = view.state;

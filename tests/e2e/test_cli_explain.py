@@ -6,11 +6,12 @@ import os
 from typing import Any
 
 from test_keys import ONE, bearer, key
+from test_residency import Device, settings, start
 from testenv import ttrpc
 from testenv.cli import FAILED, OK, USAGE, document, run, said
 from testenv.http import Http, chat_body
 from testenv.ttrpc import CONTROL
-from testenv.upstream import ELSEWHERE, Gate, Upstream, say, wait_for
+from testenv.upstream import ELSEWHERE, Gate, Upstream, say, stall, wait_for, whole
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -95,6 +96,68 @@ def test_deployments_that_are_left_out(env) -> None:
     assert "may take the call" in text and "left out: " in text and "NOT_SET_HERE" in text
     dead = explain(sluice, "dead")
     assert dead["verdict"] == "refused" and dead["code"] == sluice.post(CHAT, chat_body("dead")).error["code"]
+
+
+def expect_same(sluice: Any, model: str, code: str, reason: str) -> None:
+    """It is refused, by the deployment for that reason, and so is the call."""
+    said_ = explain(sluice, model)
+    assert (said_["verdict"], said_["code"]) == ("refused", code), said_
+    assert f"({code})" in said_["text"] and "no deployment of it takes calls now" in said_["text"]
+    assert all(f"; left out: {reason}" in line for line in lines_of(said_["text"])), said_["text"]
+    assert "stands by" not in said_["text"]
+    assert sluice.post(CHAT, chat_body(model)).error["code"] == code
+
+
+def test_a_model_that_can_never_fit(env) -> None:
+    """Also before any call: the first explanation makes its server be asked."""
+    _, upstream, sluice = start(env, {"huge": 2300, "small": 300})
+    first = explain(sluice, "huge")
+    assert "what it needs is not known yet" in first["text"] or first["code"]
+    eventually(lambda: explain(sluice, "huge")["verdict"] == "refused", "its size is known")
+    expect_same(sluice, "huge", "model_exceeds_device", "it needs about 2299 MiB (computed)")
+    assert "not known yet" in explain(sluice, "small")["text"]
+    eventually(lambda: "needs 299 MiB (computed), fits now" in explain(sluice, "small")["text"], "its size is known")
+    small = explain(sluice, "small")
+    assert small["verdict"] == "admitted" and "; may take the call" in small["text"]
+    assert not upstream.requests("load"), "nothing happened"
+
+
+def test_a_model_that_has_no_room_now(env) -> None:
+    device, _, sluice = start(env, {"a": 800})
+    device.use(1500)
+    assert sluice.post(CHAT, chat_body("a")).error["code"] == "model_loading_budget"
+    expect_same(sluice, "a", "model_loading_budget", "to load it 999 MiB must be free")
+
+
+def test_a_model_whose_load_was_killed(env) -> None:
+    _, upstream, sluice = start(env, {"a": 800})
+    upstream.on_load(whole(500, {"error": "llama-server process has terminated: signal: killed"}))
+    assert sluice.post(CHAT, chat_body("a")).error["code"] == "model_load_killed"
+    expect_same(sluice, "a", "model_quarantined", "its last load failed")
+
+
+def test_a_server_that_hangs(env) -> None:
+    upstream = env.openai()
+    upstream.always(stall())
+    timeouts = {"connect": "300ms", "first_byte": "300ms", "gap": "300ms"}
+    sluice = env.start({"m": upstream.deployment()}, sluice={"timeouts": timeouts}, router={"num_retries": 0})
+    for _ in range(3):
+        assert sluice.post(CHAT, chat_body()).error["code"] == "upstream_timeout"
+    expect_same(sluice, "m", "upstream_breaker_open", "breaker open for ")
+
+
+def test_models_of_a_wildcard(env) -> None:
+    """Each by its own name: whether it fits, and whether it is in memory."""
+    upstream = env.ollama()
+    Device(env.directory / "root", upstream, huge=2300, small=300)
+    sluice = env.start({"local/*": upstream.deployment("*")}, sluice=settings(env))
+    eventually(lambda: explain(sluice, "local/huge")["verdict"] == "refused", "its size is known")
+    expect_same(sluice, "local/huge", "model_exceeds_device", "it needs about 2299 MiB (computed)")
+    assert "model not in memory" in explain(sluice, "local/small")["text"]
+    assert sluice.post(CHAT, chat_body("local/small")).status == 200
+    small = explain(sluice, "local/small")
+    assert small["verdict"] == "admitted" and "model in memory, needs " in small["text"]
+    assert "model not in memory" in explain(sluice, "local/huge")["text"]
 
 
 def far(upstream: Upstream, **params: Any) -> dict[str, Any]:

@@ -110,28 +110,55 @@ START_TEST(what_is_shown)
 {
     struct residency_view view;
 
-    ck_assert(residency_view(&g_r, deployment("a"), g_now, &view));
+    ck_assert(residency_view(&g_r, deployment("a"), NULL, g_now, &view));
     ck_assert_str_eq(view.state, "unloaded");
     ck_assert_str_eq(view.fits, "now");
     ck_assert_uint_eq(view.need_bytes, 800 * MIB);
     load("a", SEC);
     set_memory(2000, 800);
-    ck_assert(residency_view(&g_r, deployment("b"), g_now, &view));
+    ck_assert(residency_view(&g_r, deployment("b"), NULL, g_now, &view));
     ck_assert_str_eq(view.fits, "later");
     told("b", 1839);
-    ck_assert(residency_view(&g_r, deployment("b"), g_now, &view));
+    ck_assert(residency_view(&g_r, deployment("b"), NULL, g_now, &view));
     ck_assert_str_eq(view.fits, "not now");
     told("b", 1841);
-    ck_assert(residency_view(&g_r, deployment("b"), g_now, &view));
+    ck_assert(residency_view(&g_r, deployment("b"), NULL, g_now, &view));
     ck_assert_str_eq(view.fits, "never");
-    ck_assert(residency_view(&g_r, deployment("a"), g_now, &view));
+    ck_assert(residency_view(&g_r, deployment("a"), NULL, g_now, &view));
     ck_assert_uint_eq(view.held_bytes, 800 * MIB);
     model("c")->is_told = false;
     residency_want_facts(&g_r);
     assert_next(RESIDENCY_INQUIRE, RESIDENCY_FOR_MODEL, "c");
     assert_nothing();
-    ck_assert(residency_view(&g_r, deployment("c"), g_now, &view));
+    ck_assert(residency_view(&g_r, deployment("c"), NULL, g_now, &view));
     ck_assert_str_eq(view.state, "asked");
+}
+END_TEST
+
+/* Also of a wildcard's models, by their names; nothing that is known goes for what is only looked at. */
+START_TEST(what_is_looked_at)
+{
+    const struct deployment *d = router_resolve(&g_router, STR_LIT("a"))->deployments[0];
+    struct residency_view view;
+    char name[16];
+    size_t n = 0;
+
+    ck_assert(!residency_view(&g_r, d, "other", g_now, &view));
+    ck_assert(residency_want_facts_of(&g_r, d, "other"));
+    ck_assert(residency_want_facts_of(&g_r, d, "other")); /* as long as it is not told */
+    ck_assert(residency_view(&g_r, d, "other", g_now, &view));
+    ck_assert_str_eq(view.state, "unloaded");
+    ck_assert_uint_eq(view.need_bytes, 0);
+    ck_assert(!residency_want_facts_of(&g_r, d, NULL)); /* known */
+    ck_assert(!residency_want_facts_of(&g_r, d, "st*r"));
+    do {
+        (void) snprintf(name, sizeof name, "m%zu", n);
+    } while (residency_want_facts_of(&g_r, d, name) && n++ < 2 * RESIDENCY_MODELS_MAX);
+    ck_assert_uint_eq(g_r.n_models, RESIDENCY_MODELS_MAX);
+    ck_assert_uint_eq(n, RESIDENCY_MODELS_MAX - 4);
+    ck_assert(residency_view(&g_r, d, NULL, g_now, &view));
+    g_r.params.is_on = false;
+    ck_assert(!residency_want_facts_of(&g_r, d, "other")); /* nobody asks */
 }
 END_TEST
 
@@ -143,6 +170,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, an_operator_gives_up);
     tcase_add_test(tc, an_operator_wants_what_may_be_there);
     tcase_add_test(tc, what_is_shown);
+    tcase_add_test(tc, what_is_looked_at);
 }
 
 TEST_MAIN("residency_operator", add_tests)
