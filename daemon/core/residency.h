@@ -206,6 +206,13 @@ enum residency_answer {
 enum residency_answer residency_ask(struct residency *r, const struct deployment *d,
                                     const char *name, uint64_t now_usec);
 
+/*
+ * Would it say SERVES or LOADS, once its server has told of the model? Changes nothing. Where it
+ * refuses this says nothing.
+ */
+bool residency_has_turn(const struct residency *r, const struct deployment *d, const char *name,
+                        uint64_t now_usec);
+
 /* It said LOADS, and d has got the call. */
 void residency_reserve(struct residency *r, const struct deployment *d, const char *name,
                        uint64_t now_usec);

@@ -422,17 +422,11 @@ static bool is_fresh(const struct residency_model *m, uint64_t now_usec)
            usec_since(now_usec, m->looked_at_usec) < RESIDENCY_LOOK_FRESH_USEC;
 }
 
-/* One that may have gone from memory since it answered last: a call could begin a load. */
-static enum residency_answer ask_resident(const struct residency *r, const struct deployment *d,
-                                          const struct residency_model *m, const char *name,
-                                          uint64_t now_usec)
+/* One that is not surely there may have gone from memory since it answered last: a call could load. */
+static bool is_surely_there(const struct deployment *d, const struct residency_model *m,
+                            const char *name, uint64_t now_usec)
 {
-    const struct residency_model *moving = residency_moving(r);
-
-    if (is_trusted(d, name, now_usec) || is_fresh(m, now_usec)) {
-        return RESIDENCY_SERVES;
-    }
-    return !moving && residency_fits(r, m) ? RESIDENCY_SERVES : RESIDENCY_WAITS;
+    return is_trusted(d, name, now_usec) || is_fresh(m, now_usec);
 }
 
 bool residency_doubts(struct residency_model *m, uint64_t now_usec)
@@ -441,16 +435,6 @@ bool residency_doubts(struct residency_model *m, uint64_t now_usec)
         m->is_told = false;
     }
     return !m->is_told;
-}
-
-static enum residency_answer ask_unloaded(const struct residency *r, struct residency_model *m,
-                                          uint64_t now_usec)
-{
-    if (!m->is_told || residency_moving(r) || !residency_may_load(r, m, now_usec, NULL)) {
-        return RESIDENCY_WAITS;
-    }
-    return residency_fits(r, m) && !residency_doubts(m, now_usec) ? RESIDENCY_LOADS
-                                                                  : RESIDENCY_WAITS;
 }
 
 /* From L2 on one model works at a time: what a second one touches would have to be read again. */
@@ -467,6 +451,41 @@ static bool is_second(const struct residency *r, const struct residency_model *m
         }
     }
     return false;
+}
+
+static bool could_load(const struct residency *r, const struct residency_model *m)
+{
+    return !residency_moving(r) && residency_fits(r, m);
+}
+
+/* Of one with a budget: may it serve now, or be loaded, as far as room and other models go? */
+static bool has_turn(const struct residency *r, const struct deployment *d,
+                     const struct residency_model *m, const char *name, uint64_t now_usec)
+{
+    switch (m->state) {
+    case RESIDENCY_RESIDENT:
+        return !is_second(r, m) && !residency_must_rest(r, m, now_usec) &&
+               (is_surely_there(d, m, name, now_usec) || could_load(r, m));
+    case RESIDENCY_UNLOADED:
+    case RESIDENCY_FAILED:
+        return residency_may_load(r, m, now_usec, NULL) && could_load(r, m);
+    case RESIDENCY_RESERVED:
+    case RESIDENCY_LOADING:
+    case RESIDENCY_DRAINING:
+    case RESIDENCY_UNLOADING:
+        break;
+    }
+    return false;
+}
+
+bool residency_has_turn(const struct residency *r, const struct deployment *d, const char *name,
+                        uint64_t now_usec)
+{
+    const struct residency_model *m = residency_known(r, d, name);
+
+    name = residency_name_of(d, name);
+    return !m || !residency_has_budget(r, m) || has_turn(r, d, m, name, now_usec) ||
+           (m->state == RESIDENCY_UNLOADED && is_trusted(d, name, now_usec));
 }
 
 enum residency_answer residency_ask(struct residency *r, const struct deployment *d,
@@ -488,19 +507,11 @@ enum residency_answer residency_ask(struct residency *r, const struct deployment
         return m->state == RESIDENCY_UNLOADED || m->state == RESIDENCY_FAILED ? RESIDENCY_LOADS
                                                                               : RESIDENCY_SERVES;
     }
-    switch (m->state) {
-    case RESIDENCY_RESIDENT:
-        return is_second(r, m) || residency_must_rest(r, m, now_usec)
-                   ? RESIDENCY_WAITS
-                   : ask_resident(r, d, m, name, now_usec);
-    case RESIDENCY_UNLOADED:
-    case RESIDENCY_FAILED:
-        return ask_unloaded(r, m, now_usec);
-    case RESIDENCY_RESERVED:
-    case RESIDENCY_LOADING:
-    case RESIDENCY_DRAINING:
-    case RESIDENCY_UNLOADING:
-        break;
+    if (!has_turn(r, d, m, name, now_usec)) {
+        return RESIDENCY_WAITS;
     }
-    return RESIDENCY_WAITS;
+    if (m->state == RESIDENCY_RESIDENT) {
+        return RESIDENCY_SERVES;
+    }
+    return m->is_told && !residency_doubts(m, now_usec) ? RESIDENCY_LOADS : RESIDENCY_WAITS;
 }

@@ -184,6 +184,10 @@ unsigned model_group_slots(const struct model_group *g);
 struct deployment *router_pick(struct router *r, struct model_group *g,
                                const struct router_wish *wish, uint64_t now_usec);
 
+/* Would it find one, once servers have told of their models? Changes nothing. */
+bool router_would_pick(const struct router *r, const struct model_group *g,
+                       const struct router_wish *wish, uint64_t now_usec);
+
 /*
  * The server with that address (deployment.api_base) was away and answers again: its deployments take
  * calls as far as only that kept them from it. A breaker that is open lets the probe through.

@@ -446,6 +446,31 @@ struct deployment *router_pick(struct router *r, struct model_group *g,
     return d;
 }
 
+static bool has_turn(const struct filter *f, const struct deployment *d, uint64_t now_usec)
+{
+    char text[ROUTER_MODEL_BYTES];
+
+    return !f->router->residency || !d->backend->memory ||
+           residency_has_turn(f->router->residency, d, model_at(f, d, text), now_usec);
+}
+
+bool router_would_pick(const struct router *r, const struct model_group *g,
+                       const struct router_wish *wish, uint64_t now_usec)
+{
+    const struct filter f = filter_of(r, g, wish);
+    uint64_t level = lowest_level(&f, now_usec);
+
+    for (size_t i = 0; i < g->n_deployments && level != NO_LEVEL; i++) {
+        const struct deployment *d = g->deployments[i];
+
+        if (level_of(d, f.wish) == level && has_slot(&f, d) && takes_calls(&f, d, now_usec) &&
+            has_turn(&f, d, now_usec)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---------------------------------------------------------------- why not */
 
 /* Nobody may serve the call: why, if it is not that all are off? */

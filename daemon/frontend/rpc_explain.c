@@ -294,6 +294,8 @@ static void foresee(const struct frontends *f, const struct model_group *g,
     if (ret->code == ERRCODE_NONE && router_refuses(f->router, g, wish, now_usec, &refusal)) {
         ret->code = refusal.code;
     }
+    ret->has_slot = ret->has_slot && ret->code == ERRCODE_NONE &&
+                    router_would_pick(f->router, g, wish, now_usec);
 }
 
 static int explain_model(struct conn *c, const struct model_group *g,

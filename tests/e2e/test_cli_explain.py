@@ -11,7 +11,7 @@ from testenv import ttrpc
 from testenv.cli import FAILED, OK, USAGE, document, run, said
 from testenv.http import Http, chat_body
 from testenv.ttrpc import CONTROL
-from testenv.upstream import ELSEWHERE, Gate, Upstream, say, stall, wait_for, whole
+from testenv.upstream import ELSEWHERE, Gate, Upstream, end, say, stall, text, wait_for, whole
 from testenv.waiting import eventually
 
 CHAT = "/v1/chat/completions"
@@ -158,6 +158,23 @@ def test_models_of_a_wildcard(env) -> None:
     small = explain(sluice, "local/small")
     assert small["verdict"] == "admitted" and "model in memory, needs " in small["text"]
     assert "model not in memory" in explain(sluice, "local/huge")["text"]
+
+
+def test_a_model_that_waits_for_another(env) -> None:
+    """A slot is free, and the room for the model is not: it would be queued, as the call is."""
+    _, upstream, sluice = start(env, {"a": 800, "b": 900})
+    assert sluice.post(CHAT, chat_body("b")).status == 200
+    assert explain(sluice, "b")["verdict"] == "admitted"
+    gate = Gate()
+    upstream.next(text("x"), wait_for(gate), end())
+    busy = env.closing(sluice.http())
+    busy.send_request("POST", CHAT, chat_body("a"))
+    upstream.wait_request(2)
+    said_ = explain(sluice, "b")
+    assert said_["verdict"] == "queued" and "fits later" in said_["text"], said_
+    assert "at once" not in said_["text"] and explain(sluice, "a")["verdict"] == "queued"
+    gate.open()
+    assert busy.read_answer().status == 200
 
 
 def far(upstream: Upstream, **params: Any) -> dict[str, Any]:

@@ -116,7 +116,13 @@ static inline struct deployment *pick(const char *name, enum call_class class, u
     const struct router_wish wish = {
         .name = str_from(name), .class = class, .since_usec = since_usec};
 
-    return router_pick(&g_router, router_resolve(&g_router, str_from(name)), &wish, g_now);
+    struct model_group *g = router_resolve(&g_router, str_from(name));
+    bool would = router_would_pick(&g_router, g, &wish, g_now);
+    struct deployment *d = router_pick(&g_router, g, &wish, g_now);
+
+    /* what explanations say is what happens, but for models that were not told of (lately) */
+    ck_assert(d ? would : !would || !model(name)->is_told);
+    return d;
 }
 
 /* A call that is served if it may be, else waits as of now. */
