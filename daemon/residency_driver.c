@@ -128,7 +128,7 @@ static struct deployment *find_deployment(struct list *list, const char *server,
         if (!one->backend || !one->backend->memory || strcmp(one->api_base, server) != 0) {
             continue;
         }
-        if (strcmp(one->upstream_model, name) == 0) {
+        if (residency_name_is_same(one->upstream_model, name)) {
             return one;
         }
         other = !other || strchr(one->upstream_model, '*') ? one : other;

@@ -115,13 +115,22 @@ const char *residency_name_of(const struct deployment *d, const char *name)
     return name ? name : d->upstream_model;
 }
 
+bool residency_name_is_same(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a == *b || (!*a && strcmp(b, ":latest") == 0) || (!*b && strcmp(a, ":latest") == 0);
+}
+
 struct residency_model *residency_find(const struct residency *r, const char *server,
                                        const char *name)
 {
     list_for_each (l, &r->models) {
         struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
 
-        if (strcmp(m->name, name) == 0 && strcmp(m->server, server) == 0) {
+        if (residency_name_is_same(m->name, name) && strcmp(m->server, server) == 0) {
             return m;
         }
     }
@@ -192,7 +201,7 @@ struct residency_model *residency_of(struct residency *r, const struct deploymen
 bool residency_model_is_of(const struct residency_model *m, const struct deployment *d)
 {
     return strcmp(d->api_base, m->server) == 0 &&
-           (strcmp(d->upstream_model, m->name) == 0 || strchr(d->upstream_model, '*'));
+           (residency_name_is_same(d->upstream_model, m->name) || strchr(d->upstream_model, '*'));
 }
 
 bool residency_model_is_in_use(const struct residency *r, const struct residency_model *m)
@@ -609,11 +618,17 @@ size_t residency_n_reservations(const struct residency *r)
     return n;
 }
 
+/* Of a wildcard's that have nothing to do with the memory of this device there may be hundreds. */
+static bool may_be_looked_at(const struct residency *r, const struct deployment *d,
+                             const char *name)
+{
+    return residency_known(r, d, name) ||
+           (r->n_models < RESIDENCY_MODELS_MAX && (!name || (d->is_local && r->params.is_on)));
+}
+
 bool residency_want_facts_of(struct residency *r, const struct deployment *d, const char *name)
 {
-    bool is_new = !residency_known(r, d, name);
-    struct residency_model *m =
-        is_new && r->n_models >= RESIDENCY_MODELS_MAX ? NULL : residency_of(r, d, name);
+    struct residency_model *m = may_be_looked_at(r, d, name) ? residency_of(r, d, name) : NULL;
 
     if (!m || m->is_told) {
         return false;

@@ -194,6 +194,9 @@ struct residency_model *residency_of(struct residency *r, const struct deploymen
 struct residency_model *residency_find(const struct residency *r, const char *server,
                                        const char *name);
 
+/* Do they mean one model to its server? "a" and "a:latest" do: calls say one, lists the other. */
+bool residency_name_is_same(const char *a, const char *b);
+
 /* ---------------------------------------------------------------- the gate (router_pick.c) */
 
 enum residency_answer {

@@ -39,6 +39,7 @@
 #define GROWN_PERMILLE   1250
 #define GROWN_BYTES      (128 * RESIDENCY_MIB)
 #define FIRST_LOAD_USEC  (2 * USEC_PER_SEC) /* where none was seen */
+#define SHOWN_ASKED_MAX  4 /* servers' answers at a time for what is only to be shown: of up to 64 */
 
 static struct residency_model *model_of(struct list *l)
 {
@@ -66,11 +67,16 @@ uint64_t residency_load_time(const struct residency *r, const struct residency_m
 
 static bool inquire(struct residency *r, uint64_t now_usec, struct residency_action *ret)
 {
+    size_t n_asked = 0;
+
+    list_for_each (l, &r->models) {
+        n_asked += model_of(l)->is_asked;
+    }
     list_for_each (l, &r->models) {
         struct residency_model *m = model_of(l);
 
-        if ((is_wanted(m) || m->is_fact_wanted) && !m->is_told && !m->is_asked &&
-            residency_has_budget(r, m)) {
+        if ((is_wanted(m) || (m->is_fact_wanted && n_asked < SHOWN_ASKED_MAX)) && !m->is_told &&
+            !m->is_asked && residency_has_budget(r, m)) {
             m->is_asked = true;
             m->asked_at_usec = now_usec;
             *ret = (struct residency_action) {.verb = RESIDENCY_INQUIRE, .model = m};

@@ -159,6 +159,57 @@ START_TEST(what_is_looked_at)
     ck_assert(residency_view(&g_r, d, NULL, g_now, &view));
     g_r.params.is_on = false;
     ck_assert(!residency_want_facts_of(&g_r, d, "other")); /* nobody asks */
+    residency_done(&g_r);
+    residency_init(&g_r, &params, &g_router, &g_footprints);
+    deployment("a")->is_local = false;
+    ck_assert(!residency_want_facts_of(&g_r, d, "far"));
+    ck_assert(!residency_view(&g_r, d, "far", g_now, &view));
+}
+END_TEST
+
+START_TEST(names_of_one_model)
+{
+    const struct deployment *d = deployment("a");
+
+    ck_assert(residency_name_is_same("a", "a"));
+    ck_assert(residency_name_is_same("x/a", "x/a:latest"));
+    ck_assert(residency_name_is_same("a:latest", "a"));
+    ck_assert(!residency_name_is_same("a", "a:1b"));
+    ck_assert(!residency_name_is_same("a:latest", "a:late"));
+    ck_assert(!residency_name_is_same("a", "ab"));
+    ck_assert(!residency_name_is_same("", "a"));
+    /* one entry: what is in memory once must not count twice */
+    ck_assert_ptr_eq(residency_of(&g_r, d, "ua:latest"), model("a"));
+    ck_assert(residency_model_is_of(model("a"), d));
+}
+END_TEST
+
+/* A server is asked for few at a time, as long as nobody waits for the others. */
+START_TEST(few_are_looked_at_at_a_time)
+{
+    const struct deployment *d = deployment("a");
+    struct residency_action action;
+    char name[16];
+
+    for (int i = 0; i < 6; i++) {
+        (void) snprintf(name, sizeof name, "m%d", i);
+        ck_assert(residency_want_facts_of(&g_r, d, name));
+    }
+    for (int i = 0; i < 4; i++) {
+        ck_assert(next(&action));
+        ck_assert_int_eq(action.verb, RESIDENCY_INQUIRE);
+    }
+    assert_nothing();
+    model("a")->is_told = false; /* one that a call waits for is asked for all the same */
+    wait_for("a", CLASS_INTERACTIVE, g_now);
+    assert_next(RESIDENCY_INQUIRE, RESIDENCY_FOR_MODEL, "a");
+    assert_nothing();
+    for (int i = 0; i < 6; i++) {
+        (void) snprintf(name, sizeof name, "m%d", i);
+        residency_told(residency_of(&g_r, d, name), STR_NONE, 4096, 1,
+                       &(struct footprint_facts) {.told_bytes = MIB}, false);
+        ck_assert_int_eq(next(&action), i == 1 || i == 2);
+    }
 }
 END_TEST
 
@@ -171,6 +222,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, an_operator_wants_what_may_be_there);
     tcase_add_test(tc, what_is_shown);
     tcase_add_test(tc, what_is_looked_at);
+    tcase_add_test(tc, names_of_one_model);
+    tcase_add_test(tc, few_are_looked_at_at_a_time);
 }
 
 TEST_MAIN("residency_operator", add_tests)
