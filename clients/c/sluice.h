@@ -455,8 +455,8 @@ enum sluice_field {
     SLUICE_FIELD_SLOTS_IN_USE = 26,          /* number, row [status] */
     SLUICE_FIELD_AVAILABLE = 27,             /* 0 or 1, row [status] */
     SLUICE_FIELD_UNAVAILABLE_REASON = 28,    /* text, row [status] */
-    SLUICE_FIELD_UPSTREAM_MODEL = 29,        /* text, row: its name at the model server [status] */
-    SLUICE_FIELD_API_BASE = 30,  /* text, row: without user, password and query [status] */
+    SLUICE_FIELD_UPSTREAM_MODEL = 29, /* text, row: its name at the model server [models, status] */
+    SLUICE_FIELD_API_BASE = 30,  /* text, row: without user, password and query [models, status] */
     SLUICE_FIELD_LOADED = 31,    /* 0 or 1, row: in memory, as far as is known [status] */
     SLUICE_FIELD_IDLE_USEC = 32, /* number, row: since its last call; 0: none, or in use [status] */
     SLUICE_FIELD_SERVER_VERSION = 33, /* text, row: of the model server; "": not known [status] */
@@ -515,13 +515,13 @@ enum sluice_field {
 
     /* of models in the memory of this device, as far as it is known; since API level 4 */
     SLUICE_FIELD_MEMORY_STATE =
-        75, /* text, row: "unloaded", "asked", "reserved", "loading", "resident", "draining", "unloading", "quarantined" [status] */
-    SLUICE_FIELD_NEED_BYTES = 76, /* number: what a load of it takes [load, status: row] */
+        75, /* text, row: "unloaded", "asked", "reserved", "loading", "resident", "draining", "unloading", "quarantined" [models, status] */
+    SLUICE_FIELD_NEED_BYTES = 76, /* number: what a load of it takes [load; models, status: row] */
     SLUICE_FIELD_NEED_SOURCE =
-        77, /* text, row: "learned", "configured", "reported", "computed" [status] */
-    SLUICE_FIELD_FITS = 78,           /* text, row: "now", "later", "not now", "never" [status] */
-    SLUICE_FIELD_FILE_BYTES = 79,     /* number, row: of its file [status] */
-    SLUICE_FIELD_HELD_BYTES = 80,     /* number, row: while it is in memory [status] */
+        77, /* text, row: "learned", "configured", "reported", "computed" [models, status] */
+    SLUICE_FIELD_FITS = 78, /* text, row: "now", "later", "not now", "never" [models, status] */
+    SLUICE_FIELD_FILE_BYTES = 79,     /* number, row: of its file [models, status] */
+    SLUICE_FIELD_HELD_BYTES = 80,     /* number, row: while it is in memory [models, status] */
     SLUICE_FIELD_RESERVATIONS = 81,   /* number: of memory, for loads [status] */
     SLUICE_FIELD_RESERVED_BYTES = 82, /* number [status] */
     SLUICE_FIELD_MODEL_LOADS = 83, /* number: since the daemon started, as the next four [status] */

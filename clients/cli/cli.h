@@ -103,10 +103,12 @@ int session_next_within(sluice_call *call, uint64_t timeout_usec);
 void session_finish(sluice_call *call);
 
 /*
- * The status, once what models take of this device is known: the daemon asks servers for it when it
- * lists models, so what is not said yet is waited for, a second at most. NULL after saying why.
+ * What ask makes (sluice_models_new(), sluice_status_new()), once what models take of this device is
+ * known: the daemon asks servers for it when it lists models, so what is not said yet is waited for, a
+ * second at most. NULL after saying why.
  */
-sluice_call *session_ask_memory(sluice_client *client, const char *what);
+sluice_call *session_ask_memory(sluice_client *client, int (*ask)(sluice_request **req),
+                                const char *what);
 
 /*
  * The model to use: named, else $SLUICE_MODEL, else the first of the daemon's list, saying so on

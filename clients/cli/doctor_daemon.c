@@ -139,7 +139,20 @@ static void note_size(struct doctor *d, const sluice_call *call, size_t row)
                     sluice_call_row_text(call, row, SLUICE_FIELD_FITS));
 }
 
-/* What is not to be had is computed without it (doctor_models.c). */
+static void note_sizes(struct doctor *d, sluice_client *client, int (*ask)(sluice_request **req))
+{
+    sluice_call *call = session_ask_memory(client, ask, "models");
+
+    for (size_t i = 0; call && i < sluice_call_n_rows(call); i++) {
+        note_size(d, call, i);
+    }
+    session_finish(call);
+}
+
+/*
+ * Of its deployments, and of the models that wildcards stand for, which are only listed. What is not
+ * to be had is computed without it (doctor_models.c).
+ */
 static void look_at_sizes(struct doctor *d, sluice_client *client)
 {
     sluice_request *req;
@@ -150,11 +163,10 @@ static void look_at_sizes(struct doctor *d, sluice_client *client)
         call = session_ask(client, req, "models", &code);
     }
     session_finish(call);
-    call = call ? session_ask_memory(client, "models") : NULL;
-    for (size_t i = 0; call && i < sluice_call_n_rows(call); i++) {
-        note_size(d, call, i);
+    if (call) {
+        note_sizes(d, client, sluice_status_new);
+        note_sizes(d, client, sluice_models_new);
     }
-    session_finish(call);
 }
 
 static void look_at_status(struct doctor *d, const sluice_call *call)

@@ -2,7 +2,8 @@
  * sluicectl models (list, ls): which names clients may ask for. --names prints nothing else, for
  * scripts and for the completion of shells.
  *
- * What a model takes of this device stands in the status of its deployments (session_ask_memory()).
+ * What it takes of this device the daemon asks servers for when it lists models, and tells with the
+ * next list (session_ask_memory()).
  */
 #include <stdio.h>
 #include <string.h>
@@ -32,22 +33,10 @@ static const struct column model_columns[] = {
     {.name = NULL},
 };
 
-/* Of the models that are printed; NULL: not known. */
-static const sluice_call *status;
-
-/* The first deployment of the model of which something is known; false: there is none. */
-static bool find_row(const sluice_call *models, size_t row, size_t *ret)
+/* Is an account kept of what it takes of this device? */
+static bool has_memory(const sluice_call *call, size_t row)
 {
-    const char *model = sluice_call_row_text(models, row, SLUICE_FIELD_MODEL);
-
-    for (size_t i = 0; status && i < sluice_call_n_rows(status); i++) {
-        if (strcmp(sluice_call_row_text(status, i, SLUICE_FIELD_MODEL), model) == 0 &&
-            sluice_call_row_text(status, i, SLUICE_FIELD_MEMORY_STATE)[0] != '\0') {
-            *ret = i;
-            return true;
-        }
-    }
-    return false;
+    return sluice_call_row_text(call, row, SLUICE_FIELD_MEMORY_STATE)[0] != '\0';
 }
 
 /* before: "", or "~" of what nobody has seen or said. */
@@ -60,19 +49,19 @@ static const char *mib(const char *before, uint64_t bytes, char *out, size_t siz
     return out;
 }
 
-static const char *need_of(size_t row, char *out, size_t size)
+static const char *need_of(const sluice_call *call, size_t row, char *out, size_t size)
 {
-    const char *source = sluice_call_row_text(status, row, SLUICE_FIELD_NEED_SOURCE);
+    const char *source = sluice_call_row_text(call, row, SLUICE_FIELD_NEED_SOURCE);
     bool is_guess = strcmp(source, "computed") == 0 || strcmp(source, "reported") == 0;
 
-    return mib(is_guess ? "~" : "", sluice_call_row_number(status, row, SLUICE_FIELD_NEED_BYTES),
-               out, size);
+    return mib(is_guess ? "~" : "", sluice_call_row_number(call, row, SLUICE_FIELD_NEED_BYTES), out,
+               size);
 }
 
 /* In words of at most 10 characters. */
-static const char *text_of(size_t row, int field)
+static const char *text_of(const sluice_call *call, size_t row, int field)
 {
-    const char *text = sluice_call_row_text(status, row, field);
+    const char *text = sluice_call_row_text(call, row, field);
 
     return text[0] != '\0' ? text : "-";
 }
@@ -80,21 +69,20 @@ static const char *text_of(size_t row, int field)
 static void print_rest(const sluice_call *call, size_t row)
 {
     char available[48], size[32], need[32];
-    size_t at;
 
     (void) snprintf(
         available, sizeof(available), "%llu of %llu",
         (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_AVAILABLE_DEPLOYMENTS),
         (unsigned long long) sluice_call_row_number(call, row, SLUICE_FIELD_DEPLOYMENTS));
-    if (!find_row(call, row, &at)) {
+    if (!has_memory(call, row)) {
         (void) printf("%-9s  %-9s  %-9s  %-7s  -", available, "-", "-", "-");
         return;
     }
     (void) printf(
         "%-9s  %-9s  %-9s  %-7s  ", available,
-        mib("", sluice_call_row_number(status, at, SLUICE_FIELD_FILE_BYTES), size, sizeof(size)),
-        need_of(at, need, sizeof(need)), text_of(at, SLUICE_FIELD_FITS));
-    term_print(stdout, text_of(at, SLUICE_FIELD_MEMORY_STATE));
+        mib("", sluice_call_row_number(call, row, SLUICE_FIELD_FILE_BYTES), size, sizeof(size)),
+        need_of(call, row, need, sizeof(need)), text_of(call, row, SLUICE_FIELD_FITS));
+    term_print(stdout, text_of(call, row, SLUICE_FIELD_MEMORY_STATE));
 }
 
 static const struct table models_table = {.columns = model_columns,
@@ -124,14 +112,15 @@ static void print_document(const sluice_call *call)
 {
     cJSON *document = json_object();
     cJSON *rows = json_add_array(document, "models"), *one;
-    size_t row = 0, at;
+    size_t row = 0;
 
     report_add_rows(rows, &models_table, call);
     cJSON_ArrayForEach(one, rows)
     {
-        if (find_row(call, row++, &at)) {
-            report_add_row(one, memory_columns, status, at);
+        if (has_memory(call, row)) {
+            report_add_row(one, memory_columns, call, row);
         }
+        row++;
     }
     json_print(document);
 }
@@ -160,13 +149,13 @@ int run_models(const struct command *command, int argc, char **argv)
         return EXIT_OK;
     }
 
-    sluice_call *known = session_ask_memory(sluice_call_client(call), "models");
+    sluice_call *known = session_ask_memory(sluice_call_client(call), sluice_models_new, "models");
+    const sluice_call *shown = known ? known : call;
 
-    status = known;
     if (options.common.is_json) {
-        print_document(call);
+        print_document(shown);
     } else {
-        report_table(&models_table, call);
+        report_table(&models_table, shown);
     }
     session_finish(known);
     report_done(call);

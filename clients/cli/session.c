@@ -184,13 +184,14 @@ static bool is_asked(const sluice_call *call)
     return false;
 }
 
-sluice_call *session_ask_memory(sluice_client *client, const char *what)
+sluice_call *session_ask_memory(sluice_client *client, int (*ask)(sluice_request **req),
+                                const char *what)
 {
     const struct timespec pause = {.tv_nsec = 1000000000 / N_LOOKS};
 
     for (unsigned i = 0;; i++) {
         sluice_request *req;
-        int code = sluice_status_new(&req);
+        int code = ask(&req);
         sluice_call *call = code < 0 ? NULL : session_ask(client, req, what, &code);
 
         if (!call || i >= N_LOOKS || !is_asked(call)) {

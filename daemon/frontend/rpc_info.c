@@ -29,7 +29,8 @@ static int encode_info(const struct frontends *f, uint64_t high_water_bytes, str
 
 /* Rows of an answer, while they are gathered. */
 struct model_rows {
-    struct arena arena; /* of names and rows */
+    const struct router *router; /* borrowed */
+    struct arena arena;          /* of names and rows */
     struct rpc_model *items;
     size_t n, max;
     uint64_t now_usec;
@@ -47,6 +48,35 @@ static void describe(const struct router_listed *one, uint64_t now_usec, struct 
         const struct deployment *d = g->deployments[i];
 
         ret->n_available += d->backend && deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE;
+    }
+}
+
+/* What the model takes at the first deployment that is asked for it here; its server is, for the next time. */
+static void describe_account(struct model_rows *rows, const struct router_listed *one,
+                             struct rpc_model *ret)
+{
+    struct residency *r = rows->router->residency;
+
+    for (size_t i = 0; r && i < one->group->n_deployments && !ret->memory_state; i++) {
+        const struct deployment *d = one->group->deployments[i];
+        char text[ROUTER_MODEL_BYTES];
+        const char *model = router_upstream_model(rows->router, one->group, d, one->name, text);
+        struct residency_view view;
+
+        (void) residency_want_facts_of(r, d, model);
+        if (!residency_view(r, d, model, rows->now_usec, &view)) {
+            continue;
+        }
+        ret->memory_state = view.state;
+        ret->need_source = view.source;
+        ret->fits = view.fits;
+        ret->need_bytes = view.need_bytes;
+        ret->file_bytes = view.file_bytes;
+        ret->held_bytes = view.held_bytes;
+        ret->api_base = d->api_base;
+        ret->upstream_model =
+            model ? arena_copy(&rows->arena, str_from(model)).ptr : d->upstream_model;
+        rows->r = ret->upstream_model ? rows->r : -ENOMEM;
     }
 }
 
@@ -68,13 +98,14 @@ static void add_row(void *ctx, const struct router_listed *one)
         rows->r = -ENOMEM;
         return;
     }
-    describe(&mine, rows->now_usec, &rows->items[rows->n++]);
+    describe(&mine, rows->now_usec, &rows->items[rows->n]);
+    describe_account(rows, &mine, &rows->items[rows->n++]);
 }
 
 /* Twice over the same names: how many, and what of each. A list changes between two turns only. */
 static int encode_models(const struct frontends *f, uint64_t now_usec, struct buf *out)
 {
-    struct model_rows rows = {.now_usec = now_usec};
+    struct model_rows rows = {.router = f->router, .now_usec = now_usec};
     int r = -ENOMEM;
 
     arena_init(&rows.arena, ROWS_MAX_BYTES);

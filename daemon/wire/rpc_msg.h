@@ -96,6 +96,9 @@ int rpc_encode_explanation(const struct rpc_explanation *e, struct buf *out) MUS
 struct rpc_model {
     const char *name, *provider;
     unsigned n_deployments, n_available;
+    /* of the model in the memory of this device, as in rpc_deployment; NULL and 0: not known */
+    const char *memory_state, *need_source, *fits, *upstream_model, *api_base;
+    uint64_t need_bytes, file_bytes, held_bytes;
 };
 int rpc_encode_models(const struct rpc_model *models, size_t n_models, struct buf *out) MUST_USE;
 

@@ -437,6 +437,28 @@ int rpc_encode_explanation(const struct rpc_explanation *e, struct buf *out)
     return pack(&m.base, out);
 }
 
+static char *borrowed_or_empty(const char *text)
+{
+    return borrowed(text ? text : "");
+}
+
+static void fill_model(Sluice__V1__Model *to, const struct rpc_model *from)
+{
+    sluice__v1__model__init(to);
+    to->name = borrowed(from->name);
+    to->deployments = from->n_deployments;
+    to->available_deployments = from->n_available;
+    to->provider = borrowed(from->provider);
+    to->memory_state = borrowed_or_empty(from->memory_state);
+    to->need_source = borrowed_or_empty(from->need_source);
+    to->fits = borrowed_or_empty(from->fits);
+    to->upstream_model = borrowed_or_empty(from->upstream_model);
+    to->api_base = borrowed_or_empty(from->api_base);
+    to->need_bytes = from->need_bytes;
+    to->file_bytes = from->file_bytes;
+    to->held_bytes = from->held_bytes;
+}
+
 int rpc_encode_models(const struct rpc_model *models, size_t n_models, struct buf *out)
 {
     CLEANUP(arena_done) struct arena scratch;
@@ -452,15 +474,8 @@ int rpc_encode_models(const struct rpc_model *models, size_t n_models, struct bu
         return -ENOMEM;
     }
     for (; m.n_models < n_models; m.n_models++) {
-        const struct rpc_model *from = &models[m.n_models];
-        Sluice__V1__Model *to = &items[m.n_models];
-
-        sluice__v1__model__init(to);
-        to->name = borrowed(from->name);
-        to->deployments = from->n_deployments;
-        to->available_deployments = from->n_available;
-        to->provider = borrowed(from->provider);
-        m.models[m.n_models] = to;
+        fill_model(&items[m.n_models], &models[m.n_models]);
+        m.models[m.n_models] = &items[m.n_models];
     }
     return pack(&m.base, out);
 }

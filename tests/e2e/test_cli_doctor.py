@@ -294,6 +294,26 @@ def test_what_the_daemon_knows_of_sizes(env, machine) -> None:
     assert "it takes at least 638 MiB (computed)" in said_of["d:latest"]["text"]
 
 
+def test_what_the_daemon_knows_of_sizes_behind_a_wildcard(env, machine) -> None:
+    upstream = env.ollama()
+    takes = {"a": 640, "b": 640}
+    device = Processes(env.directory / "root", upstream, **takes)
+    upstream.digests = {name: digest(name) for name in takes}
+    upstream.on_tags(raw(tags(*((f"{name}:latest", size) for name, size in upstream.sizes.items()))), fin())
+    sluice = env.start(to_yaml(env.config({"local/*": upstream.deployment("*")}, settings(env))))
+    device.put("a", 500, 20)
+    assert sluice.post("/v1/chat/completions", chat_body("local/a")).status == 200
+    machine.ollama(port_of(upstream), GOOD_ENVIRONMENT, "ollama")
+
+    def told() -> dict[str, str]:
+        doctor = Doctor(sluice, machine, "--ollama", upstream.url)
+        return {c["text"].split()[0].rstrip(":"): c["text"] for c in doctor.of("fit")}
+
+    learned = "a:latest fits: it takes 520 MiB (learned)"
+    eventually(lambda: told().get("a:latest") == learned, "it is learned")
+    assert "b:latest: it takes 638 MiB (computed)" in told()["b:latest"], "and not guessed here"
+
+
 LIES: list[bytes] = [
     b"", b"HTTP/1.0 500 Oops\r\n\r\n{}", b"HTTP/1.0 200 OK\r\n\r\n[]", b"HTTP/1.0 200 OK\r\n\r\n{", b"SSH-2.0-x\r\n",
     tags(("a'; rm -rf /", 40 * GIB)), tags(("huge", 1e300)), tags(("less", -1)), tags(("text", "5")), tags((5, 5)),  # type: ignore[arg-type]

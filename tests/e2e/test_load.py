@@ -105,6 +105,32 @@ def test_load_by_hand(env) -> None:
     assert b"models    since start 1 loaded" in run(sluice, "status").stdout
 
 
+def test_models_tells_of_memory_of_a_wildcard(env) -> None:
+    """Of each that it stands for, by its name, also before any call; a call that says it without the tag means the same."""
+    upstream = env.ollama()
+    device = Device(env.directory / "root", upstream, a=700, huge=2300)
+    upstream.has = ["a:latest", "huge:latest"]
+    sluice = env.start({"local/*": upstream.deployment("*"), "o": mock()}, sluice=settings(env))
+
+    def shown() -> dict[str, Any]:
+        return {m["name"]: m for m in json.loads(run(sluice, "models", "--json").stdout)["models"]}
+
+    def is_known() -> bool:
+        return {m.get("need_source") for m in shown().values()} == {"computed", None}
+
+    eventually(is_known, "the list, and the sizes of those on it")
+    told = shown()
+    assert set(told) == {"local/a:latest", "local/huge:latest", "o"} and "fits" not in told["o"]
+    a, huge = told["local/a:latest"], told["local/huge:latest"]
+    assert (a["file_bytes"] >> 20, a["need_bytes"] >> 20, a["fits"], a["memory_state"]) == (454, 699, "now", "unloaded")
+    assert huge["fits"] == "never"
+    assert not upstream.requests("load") and {"file_bytes", "held_bytes"} <= set(a)
+    assert sluice.post(CHAT, chat_body("local/a")).status == 200
+    assert shown()["local/a:latest"]["memory_state"] == "resident" and device.available < 1000
+    rows = {line.split()[0]: line for line in run(sluice, "models").stdout.decode().splitlines()}
+    assert "454 MiB" in rows["local/a:latest"] and "never" in rows["local/huge:latest"]
+
+
 def test_models_tells_of_memory(env) -> None:
     """Before any call: servers are asked when models are listed."""
     upstream = env.ollama()

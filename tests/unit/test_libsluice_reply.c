@@ -36,6 +36,8 @@ START_TEST(models_are_rows)
         models[i].deployments = 2;
         models[i].available_deployments = (uint32_t) i;
         models[i].provider = provider;
+        models[i].memory_state = models[i].upstream_model = names[i];
+        models[i].need_bytes = 7 + i;
     }
     reply.n_models = 2;
     reply.models = list;
@@ -48,6 +50,10 @@ START_TEST(models_are_rows)
     ck_assert_str_eq(sluice_call_row_text(call, 0, SLUICE_FIELD_PROVIDER), "ollama");
     ck_assert_uint_eq(sluice_call_row_number(call, 1, SLUICE_FIELD_DEPLOYMENTS), 2);
     ck_assert_uint_eq(sluice_call_row_number(call, 1, SLUICE_FIELD_AVAILABLE_DEPLOYMENTS), 1);
+    ck_assert_str_eq(sluice_call_row_text(call, 1, SLUICE_FIELD_MEMORY_STATE), "large");
+    ck_assert_str_eq(sluice_call_row_text(call, 1, SLUICE_FIELD_UPSTREAM_MODEL), "large");
+    ck_assert_str_eq(sluice_call_row_text(call, 1, SLUICE_FIELD_FITS), "");
+    ck_assert_uint_eq(sluice_call_row_number(call, 1, SLUICE_FIELD_NEED_BYTES), 8);
     /* rows and fields that are not there, and of the wrong form */
     ck_assert_str_eq(sluice_call_row_text(call, 2, SLUICE_FIELD_MODEL), "");
     ck_assert_uint_eq(sluice_call_row_number(call, 2, SLUICE_FIELD_DEPLOYMENTS), 0);

@@ -299,7 +299,19 @@ END_TEST
 
 START_TEST(encodes_models_status_and_cancel)
 {
-    const struct rpc_model models[] = {{"a", "ollama", 2, 1}, {"b", "mock", 1, 0}};
+    const struct rpc_model models[] = {{.name = "a",
+                                        .provider = "ollama",
+                                        .n_deployments = 2,
+                                        .n_available = 1,
+                                        .memory_state = "resident",
+                                        .need_source = "learned",
+                                        .fits = "now",
+                                        .upstream_model = "ua",
+                                        .api_base = "http://127.0.0.1:1",
+                                        .need_bytes = 31,
+                                        .file_bytes = 32,
+                                        .held_bytes = 33},
+                                       {.name = "b", .provider = "mock", .n_deployments = 1}};
     const struct rpc_deployment deployments[] = {{"a",        "d1",
                                                   "ollama",   NULL,
                                                   "um",       "http://127.0.0.1:1",
@@ -368,7 +380,16 @@ START_TEST(encodes_models_status_and_cancel)
     ck_assert_str_eq(m->models[0]->name, "a");
     ck_assert_uint_eq(m->models[0]->deployments, 2);
     ck_assert_uint_eq(m->models[0]->available_deployments, 1);
+    ck_assert_str_eq(m->models[0]->memory_state, "resident");
+    ck_assert_str_eq(m->models[0]->need_source, "learned");
+    ck_assert_str_eq(m->models[0]->fits, "now");
+    ck_assert_str_eq(m->models[0]->upstream_model, "ua");
+    ck_assert_str_eq(m->models[0]->api_base, "http://127.0.0.1:1");
+    ck_assert_uint_eq(m->models[0]->need_bytes, 31);
+    ck_assert_uint_eq(m->models[0]->file_bytes, 32);
+    ck_assert_uint_eq(m->models[0]->held_bytes, 33);
     ck_assert_str_eq(m->models[1]->provider, "mock");
+    ck_assert_str_eq(m->models[1]->memory_state, "");
     sluice__v1__list_models_response__free_unpacked(m, NULL);
 
     buf_clear(&out);
@@ -445,7 +466,7 @@ static void encode_once(void)
 {
     const enum finish_reason reason = FINISH_STOP;
     const struct rpc_timings timings = {0};
-    const struct rpc_model model = {"a", "ollama", 2, 1};
+    const struct rpc_model model = {.name = "a", .provider = "ollama", .n_deployments = 2};
     const struct rpc_deployment deployment = {"a",  "d1", "ollama", NULL, "um", "", 2,     1,
                                               true, 1,    "",       0,    0,    "", false, 0,
                                               "",   "",   "",       "",   0,    0,  0};

@@ -545,6 +545,14 @@ def models_of(call: Call) -> types.ModelList:
                 provider=_row_text(call, i, Field.PROVIDER),
                 deployments=_row_number(call, i, Field.DEPLOYMENTS),
                 available_deployments=_row_number(call, i, Field.AVAILABLE_DEPLOYMENTS),
+                memory_state=_row_text(call, i, Field.MEMORY_STATE),
+                need_bytes=_row_number(call, i, Field.NEED_BYTES),
+                need_source=_row_text(call, i, Field.NEED_SOURCE),
+                fits=_row_text(call, i, Field.FITS),
+                file_bytes=_row_number(call, i, Field.FILE_BYTES),
+                held_bytes=_row_number(call, i, Field.HELD_BYTES),
+                upstream_model=_row_text(call, i, Field.UPSTREAM_MODEL),
+                api_base=_row_text(call, i, Field.API_BASE),
             )
             for i in rows
         ]

@@ -355,6 +355,15 @@ class Model(BaseModel):
     provider: str = ""  # of the first deployment
     deployments: int = 0
     available_deployments: int = 0
+    # in the memory of the daemon's device, as in DeploymentStatus, of the first deployment that an account is kept for; "" and 0: not known
+    memory_state: str = ""
+    need_bytes: int = 0
+    need_source: str = ""
+    fits: str = ""
+    file_bytes: int = 0
+    held_bytes: int = 0
+    upstream_model: str = ""
+    api_base: str = ""
 
 
 @dataclass
