@@ -15,14 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "core/model_load.h"
+#include "device_memory.h"
 #include "footprint_file.h"
-#include "kernel/kernel_file.h"
-#include "kernel/kernel_text.h"
 #include "residency_report.h"
 #include "runner_look.h"
 #include "upstream/ollama_loader.h"
@@ -33,8 +31,6 @@
 #define WATCH_USEC  (200 * USEC_PER_MSEC) /* while something moves */
 #define SEC_PER_DAY 86400
 #define ECHO_USEC   (500 * USEC_PER_MSEC) /* samples are no further apart beside calls */
-
-#define MEMINFO_BYTES 4096
 
 struct driver_job {
     struct list link; /* residency_driver.jobs */
@@ -68,34 +64,6 @@ static void add_group(const struct residency_driver *d, struct residency_memory 
     }
 }
 
-/*
- * What the device has. Read with each decision about a load, at most ten times in a second (8 us
- * each), with a file that is opened for it: an idle daemon reads nothing and holds nothing open.
- */
-static int read_device(const char *root, struct residency_memory *ret)
-{
-    char text[MEMINFO_BYTES];
-    struct kernel_file file;
-    struct kernel_meminfo m;
-    ssize_t n;
-    int r = kernel_file_init(&file, root, "/proc", "meminfo");
-
-    if (r < 0) {
-        return r;
-    }
-    n = kernel_file_read(&file, text, sizeof text);
-    kernel_file_done(&file);
-    r = n < 0 ? (int) n : kernel_parse_meminfo((struct str) {text, (size_t) n}, &m);
-    if (r == 0 && (m.total_bytes == UINT64_MAX || m.available_bytes == UINT64_MAX)) {
-        r = -EBADMSG; /* not a number of bytes that loads could be planned by */
-    }
-    if (r == 0) {
-        *ret = (struct residency_memory) {.total_bytes = m.total_bytes,
-                                          .available_bytes = m.available_bytes};
-    }
-    return r;
-}
-
 static void read_memory(struct residency_driver *d, uint64_t now_usec)
 {
     uint32_t today = (uint32_t) (clock_wall_usec() / USEC_PER_SEC / SEC_PER_DAY);
@@ -106,7 +74,7 @@ static void read_memory(struct residency_driver *d, uint64_t now_usec)
         (d->read_at_usec > 0 && usec_since(now_usec, d->read_at_usec) < READ_USEC)) {
         return;
     }
-    r = read_device(d->kernel_root, &memory);
+    r = device_memory_read(d->kernel_root, &memory);
     if (r < 0 && !d->has_complained) {
         d->has_complained = true;
         log_printf(LOG_LEVEL_WARNING,
