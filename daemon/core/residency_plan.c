@@ -182,10 +182,13 @@ bool residency_is_freeing(const struct residency *r, uint64_t now_usec)
            (moving && moving->state == RESIDENCY_UNLOADING);
 }
 
-/* What it keeps beyond its needs (a cache of prompts) is worth having until memory is wanted. */
+/*
+ * What it keeps beyond its needs (a cache of prompts) is worth having until memory is wanted, and more
+ * of it than what is coming back anyway.
+ */
 static struct residency_model *grown(struct residency *r, uint64_t now_usec)
 {
-    if (residency_room(r) > 0) {
+    if (r->freeing_bytes > 0 || residency_room(r) > 0) {
         return NULL;
     }
     list_for_each (l, &r->models) {

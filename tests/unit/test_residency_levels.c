@@ -311,6 +311,26 @@ START_TEST(what_has_grown_goes_when_memory_is_short)
 }
 END_TEST
 
+/* One at a time: what the last one had comes back a moment after it, and may be enough. */
+START_TEST(what_has_grown_stays_while_memory_comes_back)
+{
+    load("a", SEC);
+    load("c", SEC);
+    residency_seen(&g_r, model("c"), 100 * MIB, 0);
+    residency_seen(&g_r, model("c"), 400 * MIB, 0);
+    set_memory(2000, 200);
+    residency_unload_began(model("a"), g_now);
+    residency_unloaded(&g_r, model("a"), true, g_now);
+    g_now += 9 * SEC;
+    set_memory(2000, 200);
+    assert_nothing();
+    g_now += SEC; /* it never came */
+    set_memory(2000, 200);
+    assert_next(RESIDENCY_UNLOAD, RESIDENCY_GROWN, "c");
+    residency_unloaded(&g_r, model("c"), true, g_now);
+}
+END_TEST
+
 /* Ollama drops what nobody uses: it is looked for, and once it is gone nothing is waited for. */
 START_TEST(what_nobody_uses_is_looked_for_seldom)
 {
@@ -349,6 +369,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, loads_of_no_use_become_rare);
     tcase_add_test(tc, room_is_made_at_level_one_by_who_frees_more);
     tcase_add_test(tc, what_has_grown_goes_when_memory_is_short);
+    tcase_add_test(tc, what_has_grown_stays_while_memory_comes_back);
     tcase_add_test(tc, what_nobody_uses_is_looked_for_seldom);
 }
 
