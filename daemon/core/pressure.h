@@ -22,8 +22,9 @@
  * what is claimed (pressure_set_claims()); soft and so on are shares of what there is
  * (pressure_reserves()). PSI alone reaches L1 only, unless memory is really being reclaimed and is
  * short (H < 2 soft) or read again and again (10 % refaults); events other than an OOM kill of the
- * model server count only while memory is short. What is not known restricts nothing. On a swap of compressed memory alone the some
- * row counts from 1.5 times its values.
+ * model server count only while memory is short, and none of what happened while nobody looked for
+ * more than 30 s. What is not known restricts nothing. On a swap of compressed memory alone the
+ * some row counts from 1.5 times its values.
  *
  * Up: at once, by any number of levels. Down: one level at a time, when for the hold time of the
  * level none of its cells held at relaxed values; the hold doubles (up to 8 times) when the level

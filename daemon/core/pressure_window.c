@@ -17,6 +17,12 @@
  * burst that is over (a program has started) is not on its way into the wall.
  */
 #define FALL_RECENT_USEC (PRESSURE_WINDOW_USEC / 4)
+/*
+ * An event is news where the sample before it is no older: above the 15 s between samples of a
+ * daemon whose models nobody uses (memory_monitor.c). One that holds no model does not look at all,
+ * and what it finds then may be hours old: a rate is diluted by these, a count is not.
+ */
+#define NEWS_USEC (30 * USEC_PER_SEC)
 /* Slower falls are how an idle system looks. */
 #define FALL_LEAST_BYTES_PER_SEC 2000000
 
@@ -109,6 +115,11 @@ static uint64_t age_of(const struct memory_sample *from, const struct memory_sam
     return window < least ? least : window;
 }
 
+static bool is_news(const struct memory_sample *from, const struct memory_sample *s)
+{
+    return usec_since(s->at_usec, from->at_usec) <= NEWS_USEC;
+}
+
 /* How fast the headroom of the place falls since from. */
 static uint64_t fall_since(const struct memory_sample *from, const struct memory_sample *s,
                            enum memory_place place, uint64_t least_usec)
@@ -158,10 +169,12 @@ static void measure_counters(const struct memory_sample *from, const struct memo
         f->some_permille = stall_permille(was->some_total_usec, is->some_total_usec, window);
         f->full_permille = stall_permille(was->full_total_usec, is->full_total_usec, window);
     }
-    f->n_throttled = is->n_throttled - was->n_throttled;
-    f->n_limited = is->n_limited - was->n_limited;
-    f->n_stalls = is->n_stalls - was->n_stalls;
-    f->n_oom_kills = is->n_oom_kills - was->n_oom_kills;
+    if (is_news(from, s)) {
+        f->n_throttled = is->n_throttled - was->n_throttled;
+        f->n_limited = is->n_limited - was->n_limited;
+        f->n_stalls = is->n_stalls - was->n_stalls;
+        f->n_oom_kills = is->n_oom_kills - was->n_oom_kills;
+    }
     if (f->has_reclaim) {
         uint64_t refaults = is->refault_bytes - was->refault_bytes;
 
@@ -179,7 +192,7 @@ static void measure_swap(struct pressure *p, const struct memory_sample *from,
                                  .free_bytes = s->swap_free_bytes,
                                  .is_zram = s->is_swap_zram && s->swap_total_bytes > 0};
     if (from) {
-        w->is_going_out = s->swapped_out_bytes > from->swapped_out_bytes;
+        w->is_going_out = is_news(from, s) && s->swapped_out_bytes > from->swapped_out_bytes;
         w->in_bytes_per_sec = per_second(usec_since(s->swapped_in_bytes, from->swapped_in_bytes),
                                          age_of(from, s, PRESSURE_WINDOW_USEC));
     }

@@ -409,6 +409,38 @@ START_TEST(a_kill_in_the_servers_group_is_level_4)
 }
 END_TEST
 
+/* Nobody looked for so long: what happened meanwhile may be over for hours. */
+START_TEST(what_happened_while_nobody_looked_is_no_news)
+{
+    static const struct {
+        uint64_t sec;
+        enum pressure_level by_kill, by_swap;
+    } rows[] = {{15, PRESSURE_L4, PRESSURE_L1},
+                {30, PRESSURE_L4, PRESSURE_L1},
+                {31, PRESSURE_L0, PRESSURE_L0},
+                {8 * 3600, PRESSURE_L0, PRESSURE_L0}};
+
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct device killed, swapped;
+
+        device_init(&killed);
+        killed.s.at_usec += rows[i].sec * USEC_PER_SEC;
+        killed.s.place[MEMORY_SERVER].n_oom_kills++;
+        ck_assert_int_eq(pressure_update(&killed.p, &killed.s), rows[i].by_kill);
+        pass(&killed, MEMORY_SERVER, USEC_PER_SEC, (struct course) {.n_oom_kills = 4});
+        ck_assert_int_eq(killed.p.level, PRESSURE_L4); /* while somebody looks */
+
+        device_init(&swapped);
+        swapped.s.swap_total_bytes = 1000 * MIB;
+        swapped.s.swap_free_bytes = 200 * MIB;
+        swapped.s.swapped_out_bytes = 800 * MIB;
+        swapped.s.at_usec += rows[i].sec * USEC_PER_SEC;
+        ck_assert_int_eq(pressure_update(&swapped.p, &swapped.s), rows[i].by_swap);
+        ck_assert_int_eq(pass(&swapped, MEMORY_SYSTEM, USEC_PER_SEC, calm), rows[i].by_swap);
+    }
+}
+END_TEST
+
 START_TEST(the_servers_group_has_its_own_reserves)
 {
     struct device d;
@@ -564,6 +596,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, the_numbers_of_now_are_told_beside_the_level);
     tcase_add_test(tc, an_emergency_is_over_for_calls_a_second_after_it);
     tcase_add_test(tc, a_kill_in_the_servers_group_is_level_4);
+    tcase_add_test(tc, what_happened_while_nobody_looked_is_no_news);
     tcase_add_test(tc, the_servers_group_has_its_own_reserves);
     tcase_add_test(tc, psi_of_the_servers_group_counts);
     tcase_add_test(tc, without_psi_refaults_and_swap_tell);
