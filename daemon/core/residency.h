@@ -116,6 +116,7 @@ struct residency_memory {
     uint64_t total_bytes;     /* the least of what there is and what limits allow */
     uint64_t available_bytes; /* where least is left above what must stay free */
     uint64_t reserve_bytes;   /* what must stay free there; 0: as of total_bytes */
+    uint64_t most_bytes;      /* no place has more above its hard reserve; 0: as of total_bytes */
 };
 
 struct residency_params {

@@ -44,9 +44,28 @@ uint64_t residency_reserve_soft(const struct residency *r)
                : pressure_reserves(r->memory.total_bytes, MEMORY_SYSTEM).soft_bytes;
 }
 
+static uint64_t above(uint64_t bytes, uint64_t floor)
+{
+    return bytes > floor ? bytes - floor : 0;
+}
+
 static int64_t left(uint64_t available_bytes, uint64_t reserve_bytes)
 {
     return (int64_t) num_clamp_u64(available_bytes, 0, INT64_MAX / 2) - (int64_t) reserve_bytes;
+}
+
+/* What a place has for models when nobody else is in it. */
+static uint64_t most_of(uint64_t total_bytes, enum memory_place place)
+{
+    return above(total_bytes, pressure_reserves(total_bytes, place).hard_bytes);
+}
+
+static void bound_most(struct residency_memory *memory, uint64_t there_bytes)
+{
+    uint64_t here =
+        memory->most_bytes > 0 ? memory->most_bytes : most_of(memory->total_bytes, MEMORY_SYSTEM);
+
+    memory->most_bytes = memory->total_bytes == 0 || there_bytes < here ? there_bytes : here;
 }
 
 void residency_memory_add(struct residency_memory *memory, const struct memory_place_sample *place)
@@ -58,6 +77,7 @@ void residency_memory_add(struct residency_memory *memory, const struct memory_p
         return;
     }
     here = memory->reserve_bytes > 0 ? memory->reserve_bytes : here;
+    bound_most(memory, most_of(place->total_bytes, MEMORY_SERVER));
     if (memory->total_bytes == 0 ||
         left(place->headroom_bytes, there) < left(memory->available_bytes, here)) {
         memory->available_bytes = place->headroom_bytes;
@@ -72,11 +92,6 @@ void residency_memory_add(struct residency_memory *memory, const struct memory_p
 static uint64_t reserve_hard(const struct residency *r)
 {
     return residency_reserve_soft(r) / 3 * 2;
-}
-
-static uint64_t above(uint64_t bytes, uint64_t floor)
-{
-    return bytes > floor ? bytes - floor : 0;
 }
 
 uint64_t residency_room(const struct residency *r)
@@ -211,12 +226,21 @@ static uint64_t freed_at_most(const struct residency *r)
     return sum;
 }
 
+/*
+ * What is there for a model that is alone on an empty device. Each place has its own reserve: that
+ * of the one with least left now says nothing about another one, which may be the smallest.
+ */
+static uint64_t most_bytes(const struct residency *r)
+{
+    return r->params.reserve_bytes == 0 && r->memory.most_bytes > 0
+               ? r->memory.most_bytes
+               : above(r->memory.total_bytes, reserve_hard(r));
+}
+
 /* Who is refused for good must be too big for certain: no factor, and no guess. */
 static bool can_never_fit(const struct residency *r, const struct residency_model *m)
 {
-    uint64_t hard = reserve_hard(r);
-
-    return r->memory.total_bytes < hard || least_of(r, m) > r->memory.total_bytes - hard;
+    return least_of(r, m) > most_bytes(r);
 }
 
 struct residency_refusal residency_refusal_of(const struct residency *r,
@@ -347,7 +371,8 @@ const char *residency_describe_model(const struct residency *r, const struct res
                         "it needs about %llu MiB (%s), and this device has %llu MiB, of which %llu "
                         "MiB must stay free",
                         mib(need.bytes), footprint_source_name(need.source),
-                        mib(r->memory.total_bytes), mib(reserve_hard(r)));
+                        mib(r->memory.total_bytes),
+                        mib(above(r->memory.total_bytes, most_bytes(r))));
     } else if (refusal.code == ERRCODE_MODEL_BUDGET) {
         (void) snprintf(ret_text, RESIDENCY_TEXT_BYTES,
                         "to load it %llu MiB must be free beside a reserve of %llu MiB, and even "

@@ -68,7 +68,9 @@ static uint64_t available(const struct fleet_device *f)
 static void tell_memory(struct fleet_device *f)
 {
     residency_set_memory(
-        &f->residency, &(struct residency_memory) {f->total_bytes, available(f), 0}, 1, now_of(f));
+        &f->residency,
+        &(struct residency_memory) {.total_bytes = f->total_bytes, .available_bytes = available(f)},
+        1, now_of(f));
 }
 
 /* ---------------------------------------------------------------- loads and unloads */

@@ -76,7 +76,9 @@ static inline struct residency_model *model(const char *name)
 
 static inline void set_memory(uint64_t total_mib, uint64_t available_mib)
 {
-    residency_set_memory(&g_r, &(struct residency_memory) {total_mib * MIB, available_mib * MIB, 0},
+    residency_set_memory(&g_r,
+                         &(struct residency_memory) {.total_bytes = total_mib * MIB,
+                                                     .available_bytes = available_mib * MIB},
                          1, g_now);
 }
 

@@ -17,7 +17,7 @@ START_TEST(the_smaller_of_two_places_counts)
     };
 
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct residency_memory memory = {2000 * MIB, 1600 * MIB, 0};
+        struct residency_memory memory = {.total_bytes = 2000 * MIB, .available_bytes = 1600 * MIB};
         struct memory_place_sample place = {.has_room = rows[i].total > 0,
                                             .total_bytes = rows[i].total * MIB,
                                             .headroom_bytes = rows[i].headroom * MIB};
@@ -113,6 +113,52 @@ START_TEST(what_can_never_fit_is_refused)
     ck_assert_ptr_nonnull(strstr(text, "2000 MiB"));
     told("a", 1840);
     ck_assert_int_ne(refusal("a"), ERRCODE_MODEL_EXCEEDS);
+}
+END_TEST
+
+/* A neighbour leaves less of the device than the group has, and of the device more must stay free. */
+static void set_neighbour(void)
+{
+    struct residency_memory memory = {.total_bytes = 8192 * MIB, .available_bytes = 3379 * MIB};
+
+    residency_memory_add(&memory, &(struct memory_place_sample) {.has_room = true,
+                                                                 .total_bytes = 3072 * MIB,
+                                                                 .headroom_bytes = 3072 * MIB});
+    residency_set_memory(&g_r, &memory, 1, g_now);
+    ck_assert_uint_eq(residency_reserve_soft(&g_r), 768 * MIB);
+}
+
+START_TEST(each_place_has_its_own_reserve)
+{
+    struct residency_params whole = params;
+    struct residency_memory empty = {.total_bytes = 8192 * MIB, .available_bytes = 7700 * MIB};
+    char text[RESIDENCY_TEXT_BYTES];
+
+    set_neighbour();
+    told("a", 2700);
+    load("a", SEC); /* 2867 MiB are left beside R_hard, and there is nobody else */
+    residency_unloaded(&g_r, model("a"), true, g_now);
+    told("a", 2826);
+    ck_assert_int_ne(refusal("a"), ERRCODE_MODEL_EXCEEDS);
+    told("a", 2827);
+    ck_assert_int_eq(refusal("a"), ERRCODE_MODEL_EXCEEDS);
+    ck_assert_ptr_nonnull(residency_describe(&g_r, deployment("a"), NULL, g_now, text));
+    ck_assert_ptr_nonnull(strstr(text, "has 3072 MiB, of which 245 MiB"));
+    whole.reserve_bytes = 768 * MIB; /* as somebody says: then it is that, wherever */
+    residency_set_params(&g_r, &whole);
+    told("a", 2560);
+    ck_assert_int_ne(refusal("a"), ERRCODE_MODEL_EXCEEDS);
+    told("a", 2561);
+    ck_assert_int_eq(refusal("a"), ERRCODE_MODEL_EXCEEDS);
+    residency_set_params(&g_r, &params);
+    residency_memory_add(&empty, &(struct memory_place_sample) {.has_room = true,
+                                                                .total_bytes = 8150 * MIB,
+                                                                .headroom_bytes = 8150 * MIB});
+    residency_set_memory(&g_r, &empty, 1, g_now);
+    told("a", 7638); /* of the group, 8150 less 512 */
+    ck_assert_int_ne(refusal("a"), ERRCODE_MODEL_EXCEEDS);
+    told("a", 7639);
+    ck_assert_int_eq(refusal("a"), ERRCODE_MODEL_EXCEEDS);
 }
 END_TEST
 
@@ -286,6 +332,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, what_was_just_loaded_is_counted);
     tcase_add_test(tc, a_reservation_of_no_use_ends);
     tcase_add_test(tc, what_can_never_fit_is_refused);
+    tcase_add_test(tc, each_place_has_its_own_reserve);
     tcase_add_test(tc, what_no_eviction_helps_is_refused_for_now);
     tcase_add_test(tc, what_is_there_already_is_found);
     tcase_add_test(tc, a_server_is_asked_before_the_first_load);

@@ -74,7 +74,10 @@ static void change_weather(struct device *v)
 
 static void look_at_memory(const struct device *v)
 {
-    residency_set_memory(&g_r, &(struct residency_memory) {2000 * MIB, available(v), 0}, 1, g_now);
+    residency_set_memory(
+        &g_r,
+        &(struct residency_memory) {.total_bytes = 2000 * MIB, .available_bytes = available(v)}, 1,
+        g_now);
 }
 
 static void act(struct device *v)
