@@ -360,6 +360,7 @@ void residency_load_began(struct residency *r, struct residency_model *m, uint64
     }
     residency_set_state(m, RESIDENCY_LOADING, now_usec);
     m->reserved_bytes = reserved;
+    m->left_began_bytes = r->left_bytes;
     m->runner_due_usec = usec_add(now_usec, RESIDENCY_RUNNER_LOAD_USEC);
 }
 

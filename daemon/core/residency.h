@@ -88,6 +88,7 @@ struct residency_model {
     struct footprint_facts facts;
     uint64_t reserved_bytes; /* RESERVED, LOADING */
     uint64_t held_bytes; /* RESIDENT: what it takes, as last seen or as believed; LOADING: so far */
+    uint64_t left_began_bytes; /* LOADING: residency.left_bytes when that began */
     uint64_t mapped_bytes;     /* RESIDENT: those of it that are pages of files, as last seen */
     uint64_t baseline_bytes;   /* RESIDENT: the same at its first look; 0: none yet */
     uint64_t fresh_bytes;      /* the same of its last load that was looked at; 0: none */

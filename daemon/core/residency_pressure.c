@@ -87,12 +87,38 @@ void residency_note_growth(struct residency_model *m, uint64_t was_bytes, uint64
 /* ---------------------------------------------------------------- who goes */
 
 /*
- * As the kernel says it: mapped pages can be taken back, and what a load has not touched yet is free.
- * Neither is for another load, but both keep the kernel from killing.
+ * How far a load has come: as its runner or the group of its server shows. Where neither is seen,
+ * or the group says nothing since another model has answered, by what has gone since it began.
+ */
+static uint64_t grown_bytes(const struct residency *r, const struct residency_model *m)
+{
+    uint64_t gone = usec_since(m->left_began_bytes, r->left_bytes);
+
+    return m->state != RESIDENCY_LOADING                  ? 0
+           : m->runner_pid > 0 || m->grows_since_usec > 0 ? m->held_bytes
+                                                          : max_of(m->held_bytes, gone);
+}
+
+/* What loads will still take of what the kernel says is left. */
+static uint64_t outstanding_bytes(const struct residency *r)
+{
+    uint64_t sum = 0;
+
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+        sum += usec_since(m->reserved_bytes, grown_bytes(r, m));
+    }
+    return sum;
+}
+
+/*
+ * What keeps the kernel from killing, and will when the load under way is over. Pages of files that
+ * models have mapped count as left: they are for no load, but can be taken back.
  */
 static uint64_t left(const struct residency *r)
 {
-    return usec_since(r->left_bytes, residency_reserved_bytes(r));
+    return usec_since(r->left_bytes, outstanding_bytes(r));
 }
 
 /* Would one more answer fill the device, and would it be emptier without what the last ones left? */

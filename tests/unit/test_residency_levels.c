@@ -177,6 +177,91 @@ START_TEST(at_the_edge_a_model_goes_and_comes_back)
 }
 END_TEST
 
+/* How the growth of a load is known. */
+enum witness { PROCESS, NOBODY, GROUP_UNTIL_DISTURBED };
+
+static void see_load(const char *name, enum witness witness, uint64_t grown_mib)
+{
+    struct residency_model *m = model(name);
+
+    m->runner_pid = witness == PROCESS ? 7 : 0;
+    if (witness == PROCESS || (witness == GROUP_UNTIL_DISTURBED && grown_mib <= 100)) {
+        residency_seen(&g_r, m, grown_mib * MIB, 0);
+    }
+}
+
+static struct deployment *begin_load(const char *name)
+{
+    struct deployment *d = call(name);
+
+    ck_assert_ptr_nonnull(d);
+    residency_load_began(&g_r, model(name), g_now);
+    return d;
+}
+
+static void end_load(const char *name, struct deployment *d)
+{
+    ck_assert(!residency_load_ended(&g_r, model(name), RESIDENCY_LOAD_OK, g_now));
+    release(d);
+}
+
+/* What is set aside and grown into already is not counted twice: who is there answers meanwhile. */
+START_TEST(a_load_that_goes_as_planned_stops_nobody)
+{
+    for (enum witness witness = PROCESS; witness <= GROUP_UNTIL_DISTURBED; witness++) {
+        struct deployment *d;
+
+        set_memory(4096, 3500); /* R_soft is 491 MiB, R_crit 196 */
+        load("c", SEC);
+        g_now += 2 * SEC;
+        set_memory(4096, 3000);
+        told("a", 2274);
+        g_is_trusted = true;
+        d = begin_load("a");
+        for (uint64_t grown = 0; grown <= 1000; grown += 20) {
+            g_now += SEC / 5;
+            set_memory(4096, 3000 - grown);
+            see_load("a", witness, grown);
+            use("c", SEC / 10);
+        }
+        g_is_trusted = false;
+        end_load("a", d);
+        set_memory(4096, 3500);
+        residency_unloaded(&g_r, model("a"), true, g_now);
+        residency_unloaded(&g_r, model("c"), true, g_now);
+        g_now += 20 * SEC;
+    }
+}
+END_TEST
+
+START_TEST(what_a_load_will_take_is_not_there_for_calls)
+{
+    for (enum witness witness = PROCESS; witness <= NOBODY; witness++) {
+        uint64_t edge = witness == PROCESS ? 2274 + 197 : 197;
+        struct deployment *d;
+
+        set_memory(4096, 3500);
+        load("c", SEC);
+        g_now += 2 * SEC;
+        set_memory(4096, 3000);
+        told("a", 2274);
+        d = begin_load("a");
+        see_load("a", witness, 0);
+        g_is_trusted = true;
+        set_memory(4096, edge); /* a neighbour takes it, which cannot be told from an unseen load */
+        use("c", SEC / 10);
+        set_memory(4096, edge - 1);
+        wait_for("c", CLASS_INTERACTIVE, g_now);
+        g_is_trusted = false;
+        end_load("a", d);
+        set_memory(4096, 3500);
+        residency_unloaded(&g_r, model("a"), true, g_now);
+        residency_unloaded(&g_r, model("c"), true, g_now);
+        g_now += 20 * SEC;
+    }
+}
+END_TEST
+
 /* An unload that its server does not do keeps nobody waiting. */
 START_TEST(what_cannot_go_serves)
 {
@@ -362,6 +447,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, the_one_unused_longest_goes_first);
     tcase_add_test(tc, who_is_used_stays_while_memory_lasts_for_an_answer);
     tcase_add_test(tc, at_the_edge_a_model_goes_and_comes_back);
+    tcase_add_test(tc, a_load_that_goes_as_planned_stops_nobody);
+    tcase_add_test(tc, what_a_load_will_take_is_not_there_for_calls);
     tcase_add_test(tc, what_cannot_go_serves);
     tcase_add_test(tc, a_full_runner_is_loaded_anew);
     tcase_add_test(tc, a_hold_keeps_no_load_from_beginning);
