@@ -18,13 +18,13 @@
  *   refaults per s          10 %      30 %, reclaim        100 %              -
  *   swap-in per s           5 MB          20 MB              -                -
  *
- * PSI cells need two samples in a row, the others one. H is what the kernel says is available, less
- * what is claimed (pressure_set_claims()); soft and so on are shares of what there is
- * (pressure_reserves()). PSI alone reaches L1 only, unless memory is really being reclaimed and is
- * short (H < 2 soft) or read again and again (10 % refaults); events other than an OOM kill of the
- * model server count only while memory is short, and none of what happened while nobody looked for
- * more than 30 s. What is not known restricts nothing. On a swap of compressed memory alone the
- * some row counts from 1.5 times its values.
+ * PSI cells need two samples in a row, the others one. H is what the kernel says is available; soft
+ * and so on are shares of what there is (pressure_reserves()). The row of time does not count while
+ * a load goes as planned (pressure_set_claims()). PSI alone reaches L1 only, unless memory is really
+ * being reclaimed and is short (H < 2 soft) or read again and again (10 % refaults); events other
+ * than an OOM kill of the model server count only while memory is short, and none of what happened
+ * while nobody looked for more than 30 s. What is not known restricts nothing. On a swap of
+ * compressed memory alone the some row counts from 1.5 times its values.
  *
  * Up: at once, by any number of levels. Down: one level at a time, when for the hold time of the
  * level none of its cells held at relaxed values; the hold doubles (up to 8 times) when the level
@@ -99,7 +99,7 @@ struct pressure_reserves {
 struct pressure_figures {
     bool has_psi, has_room, has_reclaim;
     unsigned some_permille, full_permille;
-    uint64_t headroom_bytes; /* less claims */
+    uint64_t headroom_bytes;
     uint64_t fall_bytes_per_sec;
     uint64_t exhaustion_usec; /* USEC_NEVER: does not fall, or falls slowly */
     struct pressure_reserves reserves;
@@ -115,13 +115,15 @@ struct pressure_swap {
 };
 
 /*
- * What belongs to models and must not be given away twice; residency tells it before each sample.
+ * What residency tells before each sample. Not what a load will still take, nor the pages of files
+ * that runners have mapped: the budget of loads keeps both from being given away twice (residency.h),
+ * and lets none begin that would leave less than soft. Taken off here they would raise a level for
+ * memory that is free, or can be taken back: a model that is let in alone, with less than soft left
+ * beside the factor of a guess, would be an emergency before its load began.
  */
 struct pressure_claims {
-    uint64_t reserved_bytes; /* of loads, less what they have grown already */
-    uint64_t mapped_bytes;   /* file pages of busy runners: "available", but not to be had */
-    bool is_loading;         /* samples come closer together */
-    bool is_planned;         /* ... and it grows as planned: the fall of H is no emergency */
+    bool is_loading; /* samples come closer together */
+    bool is_planned; /* ... as planned: the fall of H is no emergency */
 };
 
 /*
@@ -155,7 +157,6 @@ struct pressure {
     struct pressure_swap swap;
     unsigned some_permille, full_permille; /* the larger of the two places */
     uint64_t total_bytes;                  /* of the place with least room, see headroom_bytes */
-    uint64_t available_bytes;              /* there, before claims */
     uint64_t headroom_bytes;               /* there; UINT64_MAX: not known */
     uint64_t exhaustion_usec; /* where memory runs out first; USEC_NEVER: nowhere, or as planned */
     uint64_t fall_bytes_per_sec;       /* there */

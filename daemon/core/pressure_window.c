@@ -139,8 +139,7 @@ static void measure_room(struct pressure *p, const struct memory_sample *s, enum
         window_start(p, place, generation, s->at_usec, FALL_RECENT_USEC);
 
     f->reserves = pressure_reserves(now->total_bytes, place);
-    f->headroom_bytes = usec_since(usec_since(now->headroom_bytes, p->claims.reserved_bytes),
-                                   p->claims.mapped_bytes);
+    f->headroom_bytes = now->headroom_bytes;
     f->is_planned = p->claims.is_loading && p->claims.is_planned;
     f->exhaustion_usec = USEC_NEVER;
     if (!from || !recent) {
@@ -204,7 +203,7 @@ static void sum_up(struct pressure *p, const struct memory_sample *s)
     int64_t least = INT64_MAX;
 
     p->some_permille = p->full_permille = 0;
-    p->total_bytes = p->available_bytes = 0;
+    p->total_bytes = 0;
     p->headroom_bytes = UINT64_MAX;
     p->exhaustion_usec = USEC_NEVER;
     p->fall_bytes_per_sec = 0;
@@ -227,7 +226,6 @@ static void sum_up(struct pressure *p, const struct memory_sample *s)
         if (f->has_room && left < least) {
             least = left;
             p->total_bytes = s->place[i].total_bytes;
-            p->available_bytes = s->place[i].headroom_bytes;
             p->headroom_bytes = f->headroom_bytes;
             p->reserves = f->reserves;
         }

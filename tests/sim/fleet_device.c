@@ -201,7 +201,7 @@ static void after_run(struct device *d)
 
 /* ---------------------------------------------------------------- pressure */
 
-/* What a load under way will still take is nobody else's. */
+/* A load that goes as planned is told as such until the window of the pressure no longer sees it. */
 static void claim(struct fleet_device *f)
 {
     struct pressure_claims claims = {.is_loading = residency_is_moving(&f->residency)};
@@ -209,9 +209,6 @@ static void claim(struct fleet_device *f)
     for (size_t i = 0; i < f->n_models; i++) {
         const struct fleet_model *m = &f->models[i];
 
-        if (m->ends_at_usec > 0) {
-            claims.reserved_bytes += m->bytes - held_by(m, now_of(f));
-        }
         claims.is_planned |= m->ends_at_usec > 0 || now_of(f) < m->planned_until_usec;
     }
     claims.is_loading |= claims.is_planned;

@@ -218,24 +218,6 @@ START_TEST(a_planned_load_is_no_emergency)
 }
 END_TEST
 
-START_TEST(claims_lower_the_headroom)
-{
-    struct device d;
-    struct pressure_claims claims = {.reserved_bytes = 700 * MIB, .mapped_bytes = 300 * MIB};
-
-    device_init(&d);
-    pressure_set_claims(&d.p, &claims);
-    pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
-    ck_assert_uint_eq(d.p.headroom_bytes, 200 * MIB);
-    ck_assert_uint_eq(d.p.available_bytes, 1200 * MIB);
-    ck_assert_uint_eq(d.p.total_bytes, 2 * GIB);
-    ck_assert_int_eq(d.p.level, PRESSURE_L1);
-    claims.mapped_bytes = UINT64_MAX;
-    pressure_set_claims(&d.p, &claims);
-    ck_assert_int_eq(pass(&d, MEMORY_SYSTEM, STEP_USEC, calm), PRESSURE_L4);
-}
-END_TEST
-
 /* PSI beyond L1 counts where memory is short, or is read again and again; and is reclaimed. */
 START_TEST(psi_alone_reaches_level_1)
 {
@@ -588,7 +570,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_silent_ramp_is_seen_before_the_wall);
     tcase_add_test(tc, a_burst_that_is_over_is_no_ramp);
     tcase_add_test(tc, a_planned_load_is_no_emergency);
-    tcase_add_test(tc, claims_lower_the_headroom);
     tcase_add_test(tc, psi_alone_reaches_level_1);
     tcase_add_test(tc, compressed_swap_raises_the_some_row);
     tcase_add_test(tc, swap_counts_when_it_fills_or_is_all_there_is);
