@@ -573,14 +573,15 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *ctx)
 
 /*
  * What a load takes at once is no sign that memory runs out, nor is it for as long as the window of
- * the pressure still looks back at it: only what is left counts then.
+ * the pressure still looks back at it: only what is left counts then. What goes beyond the plan is.
  */
 struct pressure_claims residency_driver_claims(const struct residency_driver *d, uint64_t now_usec)
 {
     uint64_t since_usec = usec_since(now_usec, PRESSURE_WINDOW_USEC + ECHO_USEC);
     bool is_loading = ollama_loader_any_since(d->upstreams, since_usec);
+    bool is_planned = is_loading && residency_goes_as_planned(&d->residency);
 
-    return (struct pressure_claims) {.is_loading = is_loading, .is_planned = is_loading};
+    return (struct pressure_claims) {.is_loading = is_loading, .is_planned = is_planned};
 }
 
 /* ---------------------------------------------------------------- life */

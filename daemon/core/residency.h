@@ -289,6 +289,12 @@ uint64_t residency_next_at(const struct residency *r, uint64_t now_usec);
 /* Is a load or an unload under way, so that memory is to be looked at often? */
 bool residency_is_moving(const struct residency *r);
 
+/*
+ * Has memory not fallen by much more than what was set aside, since the load under way began? Else it
+ * takes more than was planned, or somebody else does beside it. Also true when nothing is loaded.
+ */
+bool residency_goes_as_planned(const struct residency *r);
+
 /* Is a model in the memory of this device, as far as is known, or about to be? */
 bool residency_is_exposed(const struct residency *r);
 

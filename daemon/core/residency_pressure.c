@@ -41,6 +41,7 @@
 #define ANSWER_MAX     (10 * USEC_PER_SEC) /* with CUT_USEC no more than SOON_USEC */
 #define RUNWAY_USEC    (5 * USEC_PER_SEC)
 #define RUNWAY_LOADS   3
+#define AS_PLANNED     1150 /* per mille of what was reserved: it is stopped at 1250 */
 #define PAUSE_USEC     (2 * USEC_PER_SEC)
 #define PAUSE_MAX_USEC (30 * USEC_PER_SEC)
 
@@ -86,17 +87,21 @@ void residency_note_growth(struct residency_model *m, uint64_t was_bytes, uint64
 
 /* ---------------------------------------------------------------- who goes */
 
+/* Since its load began. */
+static uint64_t gone_bytes(const struct residency *r, const struct residency_model *m)
+{
+    return usec_since(m->left_began_bytes, r->left_bytes);
+}
+
 /*
  * How far a load has come: as its runner or the group of its server shows. Where neither is seen,
  * or the group says nothing since another model has answered, by what has gone since it began.
  */
 static uint64_t grown_bytes(const struct residency *r, const struct residency_model *m)
 {
-    uint64_t gone = usec_since(m->left_began_bytes, r->left_bytes);
-
     return m->state != RESIDENCY_LOADING                  ? 0
            : m->runner_pid > 0 || m->grows_since_usec > 0 ? m->held_bytes
-                                                          : max_of(m->held_bytes, gone);
+                                                          : max_of(m->held_bytes, gone_bytes(r, m));
 }
 
 /* What loads will still take of what the kernel says is left. */
@@ -209,6 +214,19 @@ bool residency_is_returning(const struct residency *r, const struct deployment *
 }
 
 /* ---------------------------------------------------------------- loads */
+
+bool residency_goes_as_planned(const struct residency *r)
+{
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+        if (m->state == RESIDENCY_LOADING && m->reserved_bytes > 0 &&
+            gone_bytes(r, m) / 1000 > m->reserved_bytes / 1000 * AS_PLANNED / 1000) {
+            return false;
+        }
+    }
+    return true;
+}
 
 static uint64_t three_loads(const struct residency *r, const struct residency_model *m)
 {

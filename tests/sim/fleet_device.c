@@ -212,6 +212,7 @@ static void claim(struct fleet_device *f)
         claims.is_planned |= m->ends_at_usec > 0 || now_of(f) < m->planned_until_usec;
     }
     claims.is_loading |= claims.is_planned;
+    claims.is_planned = claims.is_planned && residency_goes_as_planned(&f->residency);
     pressure_set_claims(&f->pressure, &claims);
 }
 

@@ -262,6 +262,30 @@ START_TEST(what_a_load_will_take_is_not_there_for_calls)
 }
 END_TEST
 
+/* A neighbour that takes memory beside a load is seen by its fall, as it is without one. */
+START_TEST(what_falls_beyond_the_plan_is_no_load)
+{
+    struct deployment *d;
+
+    told("a", 1000);
+    ck_assert(residency_goes_as_planned(&g_r));
+    d = call("a");
+    ck_assert_ptr_nonnull(d);
+    set_memory(2000, 1300); /* before it began */
+    residency_load_began(&g_r, model("a"), g_now);
+    set_memory(2000, 151);
+    ck_assert(residency_goes_as_planned(&g_r));
+    set_memory(2000, 149);
+    ck_assert(!residency_goes_as_planned(&g_r));
+    end_load("a", d);
+    ck_assert(residency_goes_as_planned(&g_r));
+    residency_load_began(&g_r, model("a"), g_now); /* with other options: nothing is planned */
+    set_memory(2000, 0);
+    ck_assert(residency_goes_as_planned(&g_r));
+    ck_assert(!residency_load_ended(&g_r, model("a"), RESIDENCY_LOAD_OK, g_now));
+}
+END_TEST
+
 /* An unload that its server does not do keeps nobody waiting. */
 START_TEST(what_cannot_go_serves)
 {
@@ -449,6 +473,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, at_the_edge_a_model_goes_and_comes_back);
     tcase_add_test(tc, a_load_that_goes_as_planned_stops_nobody);
     tcase_add_test(tc, what_a_load_will_take_is_not_there_for_calls);
+    tcase_add_test(tc, what_falls_beyond_the_plan_is_no_load);
     tcase_add_test(tc, what_cannot_go_serves);
     tcase_add_test(tc, a_full_runner_is_loaded_anew);
     tcase_add_test(tc, a_hold_keeps_no_load_from_beginning);
