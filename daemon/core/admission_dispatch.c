@@ -196,13 +196,22 @@ static bool is_held_back(const struct admission *a, const struct ticket *t, uint
                                    : stage < PRESSURE_STAGE_BACKGROUND;
 }
 
+/*
+ * Its time is up, and admission_expire() has not been asked yet: the process, or the whole machine,
+ * stood still meanwhile. Who waited for it has most likely gone.
+ */
+static bool is_overdue(const struct ticket *t, uint64_t now_usec)
+{
+    return t->deadline_at_usec < now_usec;
+}
+
 /* A deployment whose slot it has now, or NULL. */
 static struct deployment *try(struct admission *a, struct ticket *t, uint64_t now_usec)
 {
     a->n_steps++;
-    if (!memory_allows(a->router->level, t) || is_held_back(a, t, now_usec) ||
-        t->not_before_usec > now_usec || !caller_may_run(a, t, now_usec) ||
-        is_reserved(t->group, t->class, now_usec)) {
+    if (is_overdue(t, now_usec) || !memory_allows(a->router->level, t) ||
+        is_held_back(a, t, now_usec) || t->not_before_usec > now_usec ||
+        !caller_may_run(a, t, now_usec) || is_reserved(t->group, t->class, now_usec)) {
         return NULL;
     }
     return ask(a, t, now_usec);
@@ -347,6 +356,21 @@ static bool serves(const struct model_group *g, const struct deployment *d)
     return false;
 }
 
+/* The first of a lane that is not overdue; NULL: all are. */
+static struct ticket *first_in_time(struct admission *a, const struct fair_lane *lane,
+                                    uint64_t now_usec)
+{
+    list_for_each (l, &lane->items) {
+        struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
+
+        a->n_steps++;
+        if (!is_overdue(t, now_usec)) {
+            return t;
+        }
+    }
+    return NULL;
+}
+
 /* The newest background call without a word that has a slot which waits could use. */
 static struct ticket *preemptible(struct admission *a, const struct ticket *waits)
 {
@@ -380,11 +404,10 @@ struct ticket *admission_preempt(struct admission *a, uint64_t now_usec)
     }
     a->n_passes++; /* slots may have become free since admission_next() */
     while ((lane = fair_queue_lane(&a->fair, CLASS_INTERACTIVE, lane))) {
-        struct ticket *waits =
-            ticket_of_item(CONTAINER_OF(lane->items.next, struct fair_item, link));
+        struct ticket *waits = first_in_time(a, lane, now_usec);
         struct ticket *runs;
 
-        if (waits->not_before_usec > now_usec || has_free_slot(a, waits->group) ||
+        if (!waits || waits->not_before_usec > now_usec || has_free_slot(a, waits->group) ||
             usec_since(now_usec, waits->queued_at_usec) < PREEMPT_AFTER_USEC) {
             continue;
         }

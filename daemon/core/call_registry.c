@@ -113,7 +113,18 @@ static void turn_away(struct ticket *t, const struct verdict *v, uint64_t now_us
     call_group_refused(CONTAINER_OF(t, struct call, ticket), &f, now_usec);
 }
 
-/* Whose time in the queue is up, and who had to make room in it. */
+/* Whose time in the queue was up by then. */
+static void expire_waiting(struct call_registry *reg, uint64_t until_usec, uint64_t now_usec)
+{
+    struct verdict v;
+    struct ticket *t;
+
+    while ((t = admission_expire(reg->admission, until_usec, &v))) {
+        turn_away(t, &v, now_usec);
+    }
+}
+
+/* They, and who had to make room in it. */
 static void empty_queue(struct call_registry *reg, uint64_t now_usec)
 {
     struct verdict v;
@@ -122,9 +133,7 @@ static void empty_queue(struct call_registry *reg, uint64_t now_usec)
     while ((t = admission_ousted(reg->admission, now_usec, &v))) {
         turn_away(t, &v, now_usec);
     }
-    while ((t = admission_expire(reg->admission, now_usec, &v))) {
-        turn_away(t, &v, now_usec);
-    }
+    expire_waiting(reg, now_usec, now_usec);
 }
 
 /* Slots that calls of higher classes need go to them in the next round. */
@@ -214,6 +223,8 @@ void registry_run(struct call_registry *reg, uint64_t now_usec)
     reg->is_running = true;
     expire_running(reg, now_usec);
     relieve(reg, now_usec);
+    /* first, as who comes now must not find the queue full of them; the last moment counts */
+    expire_waiting(reg, usec_since(now_usec, 1), now_usec);
     call_spill_waiting(reg, now_usec);
     (void) admission_shed(reg->admission, now_usec); /* told below */
     do {

@@ -37,14 +37,23 @@ static inline unsigned plain_slots(const struct model_group *g)
     return g->deployments[0]->slots;
 }
 
-static inline uint64_t plain_cost(const struct ticket *t)
+static inline uint64_t plain_cost(const struct ticket *t, uint64_t charged_usec)
 {
-    uint64_t usec = t->charged_usec / plain_slots(t->group);
+    uint64_t usec = charged_usec / plain_slots(t->group);
 
     return usec * FAIR_VTIME_PER_USEC / t->caller->lanes[t->class].weight;
 }
 
-static inline uint64_t plain_vtime(const struct plain *p, unsigned caller, unsigned class)
+/* What it will have been charged when a slot is given at that time; 0: by now. */
+static inline uint64_t plain_charged(const struct plain *p, const struct ticket *t, uint64_t at)
+{
+    uint64_t used = usec_since(at, t->granted_at_usec);
+
+    return at >= p->admission->overruns_at_usec && used > t->charged_usec ? used : t->charged_usec;
+}
+
+static inline uint64_t plain_vtime(const struct plain *p, unsigned caller, unsigned class,
+                                   uint64_t at)
 {
     uint64_t v = p->lanes[caller][class].settled;
 
@@ -52,7 +61,7 @@ static inline uint64_t plain_vtime(const struct plain *p, unsigned caller, unsig
         const struct ticket *t = &p->tickets[i];
 
         if (t->state == TICKET_GRANTED && t->caller->uid == caller && p->is_charged[i][class]) {
-            v += plain_cost(t);
+            v += plain_cost(t, plain_charged(p, t, at));
         }
     }
     return v;
@@ -62,11 +71,11 @@ static inline uint64_t plain_vtime(const struct plain *p, unsigned caller, unsig
 static inline void plain_join(struct plain *p, const struct ticket *t)
 {
     struct lane *lane = &p->lanes[t->caller->uid][t->class];
-    uint64_t own = plain_vtime(p, t->caller->uid, t->class), least = UINT64_MAX;
+    uint64_t own = plain_vtime(p, t->caller->uid, t->class, 0), least = UINT64_MAX;
 
     for (unsigned c = 0; c < PLAIN_CALLERS; c++) {
         if (p->lanes[c][t->class].n_queued > 0) {
-            uint64_t v = plain_vtime(p, c, t->class);
+            uint64_t v = plain_vtime(p, c, t->class, 0);
 
             least = v < least ? v : least;
         }
@@ -96,7 +105,7 @@ static inline void plain_settle(struct plain *p, const struct ticket *t)
 {
     for (unsigned k = 0; k < _CLASS_MAX; k++) {
         if (p->is_charged[t - p->tickets][k]) {
-            p->lanes[t->caller->uid][k].settled += plain_cost(t);
+            p->lanes[t->caller->uid][k].settled += plain_cost(t, t->charged_usec);
         }
     }
 }
@@ -137,7 +146,7 @@ static inline bool plain_is_free(const struct plain *p, const struct ticket *t, 
 
 static inline bool plain_may_run(const struct plain *p, const struct ticket *t, uint64_t now)
 {
-    return t->state == TICKET_QUEUED && plain_is_free(p, t, now);
+    return t->state == TICKET_QUEUED && t->deadline_at_usec >= now && plain_is_free(p, t, now);
 }
 
 static inline bool plain_is_due(const struct plain *p, const struct ticket *t, uint64_t now)
@@ -160,7 +169,8 @@ static inline bool plain_goes_before(const struct plain *p, const struct ticket 
         return a->class < b->class;
     }
     if (a->caller != b->caller) {
-        return plain_vtime(p, a->caller->uid, a->class) < plain_vtime(p, b->caller->uid, b->class);
+        return plain_vtime(p, a->caller->uid, a->class, now) <
+               plain_vtime(p, b->caller->uid, b->class, now);
     }
     return a->place < b->place && (a->group == b->group || (!a_due && !b_due));
 }

@@ -291,6 +291,33 @@ START_TEST(a_clock_that_jumps)
 }
 END_TEST
 
+/* Nobody asked for those whose time was up while all stood still: they get no slot, nor another's. */
+START_TEST(nobody_runs_after_its_deadline)
+{
+    struct ticket runs = {0}, late = {0}, waits = {0};
+    struct verdict v;
+    struct desk k;
+
+    desk_init(&k, 1, 8);
+    ck_assert_int_eq(enqueue_as(&k, &runs, "a", CLASS_BACKGROUND, 1, USEC_NEVER).code,
+                     ERRCODE_NONE);
+    ck_assert_ptr_eq(admission_next(&k.admission, START), &runs);
+    ck_assert_int_eq(enqueue_as(&k, &late, "a", CLASS_INTERACTIVE, 1, START + 5 * SEC).code,
+                     ERRCODE_NONE);
+    ck_assert_ptr_null(admission_preempt(&k.admission, START + 6 * SEC));
+    let_in(&k, &waits, "a");
+    ck_assert_ptr_eq(admission_preempt(&k.admission, START + 6 * SEC), &runs);
+    admission_release(&k.admission, &runs, START + 6 * SEC);
+    ck_assert_ptr_eq(admission_next(&k.admission, START + 6 * SEC), &waits);
+    admission_release(&k.admission, &waits, START + 6 * SEC);
+    ck_assert_ptr_null(admission_next(&k.admission, START + 6 * SEC));
+    ck_assert_ptr_eq(admission_next(&k.admission, START + 5 * SEC), &late); /* its last moment */
+    admission_release(&k.admission, &late, START + 5 * SEC);
+    ck_assert_ptr_null(admission_expire(&k.admission, START + 6 * SEC, &v));
+    desk_done(&k);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, a_clock_that_jumps);
@@ -302,6 +329,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, who_would_wait_too_long_is_told_at_once);
     tcase_add_test(tc, waiting_ends_by_class_or_own_deadline);
     tcase_add_test(tc, only_those_whose_time_is_up_leave);
+    tcase_add_test(tc, nobody_runs_after_its_deadline);
     tcase_add_test(tc, tickets_come_home_from_everywhere_and_once);
 }
 TEST_MAIN("admission", add_tests)

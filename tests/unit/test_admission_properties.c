@@ -20,8 +20,9 @@ static size_t make(struct step *steps, size_t n, bool is_steady)
                                   .class = any(_CLASS_MAX),
                                   .group = any(2),
                                   .n = any(1000),
-                                  .after_usec = any(pace_msec) * UINT64_C(1000)};
-        if (any(60) == 0) {
+                                  .after_usec = any(pace_msec) * UINT64_C(1000),
+                                  .is_late = any(20) == 0};
+        if (any(60) == 0 || (steps[i].is_late && any(3) == 0)) {
             steps[i].after_usec = any(700) * SEC;
         }
     }
@@ -58,9 +59,10 @@ static void report(struct world *w, const struct setting *setting, struct step *
     n = shrink(w, setting, steps, n);
     play(w, setting, steps, n);
     for (size_t i = 0; i < n; i++) {
-        (void) fprintf(stderr, "  +%.3f s %s caller %u class %u group %u n %u\n",
-                       (double) steps[i].after_usec / 1e6, names[steps[i].kind], steps[i].caller,
-                       steps[i].class, steps[i].group, steps[i].n);
+        (void) fprintf(stderr, "  +%.3f s%s %s caller %u class %u group %u n %u\n",
+                       (double) steps[i].after_usec / 1e6, steps[i].is_late ? " (late)" : "",
+                       names[steps[i].kind], steps[i].caller, steps[i].class, steps[i].group,
+                       steps[i].n);
     }
     ck_abort_msg("seed %llu: %s, by these %zu steps", (unsigned long long) seed, w->broken, n);
 }

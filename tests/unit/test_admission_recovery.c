@@ -4,8 +4,13 @@
 static struct ticket *next_at(struct desk *k, struct ticket *t, enum call_class class,
                               uint64_t at_usec)
 {
+    struct admission_ask ask = {.class = class, .own_deadline_at_usec = USEC_NEVER};
+
     *t = (struct ticket) {.state = TICKET_HOME};
-    ck_assert_int_eq(enqueue_as(k, t, "a", class, 0, USEC_NEVER).code, ERRCODE_NONE);
+    ck_assert_int_eq(
+        admission_enqueue(&k->admission, t, router_resolve(&k->router, STR_LIT("a")), &ask, at_usec)
+            .code,
+        ERRCODE_NONE);
     return admission_next(&k->admission, at_usec);
 }
 

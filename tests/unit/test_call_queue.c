@@ -143,6 +143,32 @@ START_TEST(waiting_has_an_end)
 }
 END_TEST
 
+/* Stopped and continued: a slot that comes free meanwhile goes to who comes now, not to who waited. */
+START_TEST(a_process_that_stood_still)
+{
+    struct world w;
+    struct recording_sink s[4];
+
+    world_init(&w, 1, 2);
+    for (int i = 0; i < 3; i++) {
+        submit(&w, request("m", "r"), &s[i]);
+        run(&w);
+    }
+    w.now += 20 * SEC; /* they had 15 */
+    finish(&w, 0, EVENT_END);
+    submit(&w, request("m", "r"), &s[3]); /* and finds no queue that is full of them */
+    run(&w);
+    ck_assert_int_eq(s[1].code, ERRCODE_QUEUE_TIMEOUT);
+    ck_assert_int_eq(s[2].code, ERRCODE_QUEUE_TIMEOUT);
+    ck_assert(!s[3].is_over);
+    ck_assert_uint_eq(w.puppet->n_started, 2);
+    world_done(&w);
+    for (int i = 0; i < 4; i++) {
+        recording_sink_done(&s[i]);
+    }
+}
+END_TEST
+
 START_TEST(pressure_refuses_from_level_3)
 {
     for (enum pressure_level level = PRESSURE_L0; level <= PRESSURE_L4; level++) {
@@ -193,6 +219,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, queued_bytes_are_bounded);
     tcase_add_test(tc, a_body_over_the_limit_may_wait_alone);
     tcase_add_test(tc, waiting_has_an_end);
+    tcase_add_test(tc, a_process_that_stood_still);
     tcase_add_test(tc, pressure_refuses_from_level_3);
     tcase_add_test(tc, draining_refuses_and_ends_the_waiting);
 }
