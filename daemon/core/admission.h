@@ -5,7 +5,8 @@
  * One queue, in front of all model servers, that never lets them hold more than their slots. A call
  * goes through a gate, in this order; the first thing that speaks against it answers:
  *
- *   1. the door      a drain, a group that nobody serves, memory pressure            503
+ *   1. the door      a drain, a group that nobody serves, or none of which would take the call
+ *                    however long it waited (router_refuses()), memory pressure     503, 422
  *   2. its caller    what sluice.callers lets it have waiting                        429 client_queue_full
  *   3. the wait      what it would wait, and what it is ready to: predicted_wait.h   503 predicted_wait
  *   4. room          of the queue, by class and in all; in bytes                     503 queue_full
@@ -136,7 +137,8 @@ struct admission {
 struct verdict {
     enum errcode code;
     uint64_t retry_after_usec;
-    bool is_last; /* its client need not come back: it would be too late, or of no use */
+    bool is_last;     /* its client need not come back: it would be too late, or of no use */
+    bool is_by_group; /* no deployment of its group takes it: router_refuses() says more of that */
 };
 
 void admission_init(struct admission *a, const struct admission_params *params,

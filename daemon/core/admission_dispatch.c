@@ -475,8 +475,7 @@ struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
 
         a->n_steps++;
         if (router_refuses(a->router, t->group, t->wish, now_usec, ret_refusal)) {
-            if (ret_refusal->code == ERRCODE_MODEL_BUDGET || /* all that wait for it, together */
-                ret_refusal->code == ERRCODE_MODEL_QUARANTINED) {
+            if (admission_is_told_to_many(ret_refusal->code)) {
                 ret_refusal->retry_after_usec =
                     retry_after_spread(&a->retry, ret_refusal->retry_after_usec);
             }

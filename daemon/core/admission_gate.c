@@ -100,10 +100,15 @@ static struct verdict verdict(enum errcode code, uint64_t retry_after_usec)
     return (struct verdict) {.code = code, .retry_after_usec = retry_after_usec};
 }
 
-/* Who is refused for memory is refused together with all others: they must not come back together. */
+bool admission_is_told_to_many(enum errcode code)
+{
+    return code == ERRCODE_MEMORY_PRESSURE || code == ERRCODE_MODEL_BUDGET ||
+           code == ERRCODE_MODEL_QUARANTINED;
+}
+
 static struct verdict spread(struct admission *a, struct verdict v)
 {
-    if (v.code == ERRCODE_MEMORY_PRESSURE) {
+    if (admission_is_told_to_many(v.code)) {
         v.retry_after_usec = retry_after_spread(&a->retry, v.retry_after_usec);
     }
     return v;
@@ -193,6 +198,26 @@ static struct verdict door(const struct admission *a, const struct applicant *p,
         return verdict(ERRCODE_MEMORY_PRESSURE, retry_of_level(a));
     }
     return verdict(ERRCODE_NONE, 0);
+}
+
+/*
+ * And who has just come: what its group's deployments have against it comes before the level, which
+ * passes when a model that can never fit still does not, and before the queue, where nobody makes room
+ * for who leaves it at once.
+ */
+static struct verdict outer_door(const struct admission *a, const struct applicant *p,
+                                 uint64_t now_usec)
+{
+    struct router_refusal why;
+
+    if (a->is_draining || !router_refuses(a->router, p->group, p->wish, now_usec, &why) ||
+        why.code == ERRCODE_MISCONFIGURED) {
+        return door(a, p, now_usec);
+    }
+    return (struct verdict) {.code = why.code,
+                             .retry_after_usec = why.retry_after_usec,
+                             .is_last = why.is_long,
+                             .is_by_group = true};
 }
 
 /* ---------------------------------------------------------------- room */
@@ -388,7 +413,7 @@ static struct verdict look_for_room(struct admission *a, const struct applicant 
 
 static struct verdict gate(struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
-    struct verdict v = spread(a, door(a, p, now_usec));
+    struct verdict v = spread(a, outer_door(a, p, now_usec));
 
     if (v.code != ERRCODE_NONE) {
         return v;
@@ -447,7 +472,7 @@ void admission_explain(struct admission *a, const struct model_group *group,
                                        .limit_usec = limit_of(&p),
                                        .service_usec = p.expected_usec,
                                        .level = admission_level(a)};
-    ret->code = door(a, &p, now_usec).code;
+    ret->code = outer_door(a, &p, now_usec).code;
     if (ret->code != ERRCODE_NONE) {
         return;
     }

@@ -48,6 +48,12 @@ void admission_serve(struct admission *a, struct ticket *t, struct deployment *d
 struct verdict admission_turn_away(struct admission *a, const struct ticket *t, enum errcode code,
                                    uint64_t now_usec);
 
+/*
+ * Is it told to all who wait for the same, at the same moment? They must not come back together: their
+ * Retry-After is spread.
+ */
+bool admission_is_told_to_many(enum errcode code);
+
 /* ---------------------------------------------------------------- admission_outlook.c */
 
 /* Who stands at the gate. */

@@ -139,11 +139,10 @@ void call_admit(struct call *call, uint64_t now_usec)
     struct verdict v = admission_enqueue(reg->admission, &call->ticket, group, &ask, now_usec);
 
     if (v.code != ERRCODE_NONE) {
-        call_group_refused(call,
-                           &(struct call_failure) {.code = v.code,
-                                                   .retry_after_usec = v.retry_after_usec,
-                                                   .is_last = v.is_last},
-                           now_usec);
+        char text[ROUTER_REFUSAL_BYTES];
+        struct call_failure f = call_failure_of(call, group, &v, now_usec, text);
+
+        call_group_refused(call, &f, now_usec);
         return;
     }
     call_set_state(call, CALL_WAITING);

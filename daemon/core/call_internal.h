@@ -40,6 +40,16 @@ void call_end(struct call *call, const struct call_failure *f, uint64_t now_usec
 /* A running call is stopped for the memory that its model takes: ENDING, with MEMORY_PRESSURE. */
 void call_relieve(struct call *call, uint64_t now_usec);
 
+/* ---------------------------------------------------------------- call_registry.c */
+
+/*
+ * A verdict on the call, which asked for group: in the words of the router, with its numbers, where it
+ * is the group that refuses. text keeps them.
+ */
+struct call_failure call_failure_of(const struct call *call, const struct model_group *group,
+                                    const struct verdict *v, uint64_t now_usec,
+                                    char text[ROUTER_REFUSAL_BYTES]);
+
 /* ---------------------------------------------------------------- call_attempt.c */
 
 /* A NEW call: into the queue of its group, or refused. */
@@ -97,8 +107,8 @@ bool call_spill(struct call *call, enum errcode refusal, uint64_t now_usec);
 void call_spill_waiting(struct call_registry *reg, uint64_t now_usec);
 
 /*
- * A spilled call, whose ticket is home, failed elsewhere: WAITING here. false: it will not do so, and
- * what it ends with is remembered.
+ * A spilled call, whose ticket is home, failed elsewhere: WAITING here, or what follows where its group
+ * refuses it. false: it will do neither, and what it ends with is remembered.
  */
 bool call_come_home(struct call *call, uint64_t now_usec);
 

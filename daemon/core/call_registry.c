@@ -63,20 +63,46 @@ static void grant(struct call_registry *reg, uint64_t now_usec)
 }
 
 /* Both numbers, as no server was asked. */
-static void describe_context(struct ticket *t, char text[ROUTER_REFUSAL_BYTES])
+static const char *describe_context(const struct call *call, const struct model_group *group,
+                                    char text[ROUTER_REFUSAL_BYTES])
 {
     uint64_t most = 0;
 
-    for (size_t i = 0; i < t->group->n_deployments; i++) {
-        uint64_t n = t->group->deployments[i]->terms->max_input_tokens;
+    for (size_t i = 0; i < group->n_deployments; i++) {
+        uint64_t n = group->deployments[i]->terms->max_input_tokens;
 
         most = n > most ? n : most;
     }
     (void) snprintf(text, ROUTER_REFUSAL_BYTES,
                     "the prompt has %llu tokens%s, and the model takes %llu",
-                    (unsigned long long) t->wish->prompt_tokens,
-                    prompt_size_precision(CONTAINER_OF(t, struct call, ticket)->request),
-                    (unsigned long long) most);
+                    (unsigned long long) call->wish.prompt_tokens,
+                    prompt_size_precision(call->request), (unsigned long long) most);
+    return text;
+}
+
+static struct str describe(const struct call *call, const struct model_group *group,
+                           const struct router_refusal *why, uint64_t now_usec,
+                           char text[ROUTER_REFUSAL_BYTES])
+{
+    return str_from(
+        why->code == ERRCODE_CONTEXT_LENGTH
+            ? describe_context(call, group, text)
+            : router_refusal_describe(call->registry->router, group, why, now_usec, text));
+}
+
+struct call_failure call_failure_of(const struct call *call, const struct model_group *group,
+                                    const struct verdict *v, uint64_t now_usec,
+                                    char text[ROUTER_REFUSAL_BYTES])
+{
+    struct call_failure f = {
+        .code = v->code, .retry_after_usec = v->retry_after_usec, .is_last = v->is_last};
+    struct router_refusal why;
+
+    if (v->is_by_group &&
+        router_refuses(call->registry->router, group, &call->wish, now_usec, &why)) {
+        f.text = describe(call, group, &why, now_usec, text);
+    }
+    return f;
 }
 
 /* Instead of a slot for each of them, which the next call would hold until it failed as well. */
@@ -86,19 +112,14 @@ static void refuse(struct call_registry *reg, uint64_t now_usec)
     struct ticket *t;
 
     while ((t = admission_refuse(reg->admission, now_usec, &refusal))) {
+        struct call *call = CONTAINER_OF(t, struct call, ticket);
         char text[ROUTER_REFUSAL_BYTES];
         struct call_failure f = {.code = refusal.code,
                                  .retry_after_usec = refusal.retry_after_usec,
                                  .is_last = refusal.is_long};
 
-        if (refusal.code == ERRCODE_CONTEXT_LENGTH) {
-            describe_context(t, text);
-            f.text = str_from(text);
-        } else {
-            f.text =
-                str_from(router_refusal_describe(reg->router, t->group, &refusal, now_usec, text));
-        }
-        call_group_refused(CONTAINER_OF(t, struct call, ticket), &f, now_usec);
+        f.text = describe(call, t->group, &refusal, now_usec, text);
+        call_group_refused(call, &f, now_usec);
     }
 }
 

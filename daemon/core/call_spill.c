@@ -167,6 +167,8 @@ bool call_come_home(struct call *call, uint64_t now_usec)
     const struct router_wish elsewhere = call->wish;
     struct model_group *group = router_resolve(call->registry->router, call->request->model);
     struct admission_ask ask = call_ask(call);
+    char text[ROUTER_REFUSAL_BYTES];
+    struct call_failure f;
     struct verdict v;
 
     assert(call->wish.is_away && call->ticket.state == TICKET_HOME);
@@ -178,16 +180,19 @@ bool call_come_home(struct call *call, uint64_t now_usec)
     call->wish.name = call->request->model;
     call->ticket.place = 0; /* through the gate: calls that fail elsewhere come home together */
     v = call_wait_again(call, group, &ask, now_usec, now_usec);
-    if (v.code != ERRCODE_NONE) {
+    f = call_failure_of(call, group, &v, now_usec, text);
+    if (v.code != ERRCODE_NONE && !v.is_by_group) {
         call->wish = elsewhere;
-        call_remember(
-            call, &(struct call_failure) {.code = v.code, .retry_after_usec = v.retry_after_usec});
+        call_remember(call, &f);
         return false;
     }
     call->asked = call->request->model;
     call->attempts.n_in_level = 0;
     call_bind(call, group);
     call_remember(call, NULL); /* what counts is what becomes of it here */
+    if (v.is_by_group) {
+        call_group_refused(call, &f, now_usec); /* it has other fallbacks, perhaps */
+    }
     return true;
 }
 

@@ -103,6 +103,17 @@ static void serve(uint64_t now)
     }
 }
 
+static void set_breaker(bool is_open, uint64_t now)
+{
+    struct health *health = &router_resolve(&g_desk.router, STR_LIT("a"))->deployments[0]->health;
+
+    if (is_open) {
+        *health = (struct health) {.state = HEALTH_OPEN, .open_until_usec = now + SEC};
+    } else if (health->state == HEALTH_OPEN) {
+        *health = (struct health) {.state = HEALTH_CLOSED};
+    }
+}
+
 static bool has_displaced(uint64_t now)
 {
     struct verdict v;
@@ -135,6 +146,7 @@ START_TEST(what_is_said_is_what_happens)
             if (any(10) == 0) {
                 g_desk.pressure.level = any(4) ? PRESSURE_L0 : (enum pressure_level) any(5);
             }
+            set_breaker(any(20) == 0, now);
 
             struct admission_outlook o = explain("a", &ask, now);
             struct verdict v = enqueue(i, "a", &ask, now);
@@ -161,6 +173,7 @@ START_TEST(what_is_said_is_what_happens)
     ck_assert_uint_gt(n_codes[ERRCODE_QUEUE_FULL], 10);
     ck_assert_uint_gt(n_codes[ERRCODE_CLIENT_QUEUE_FULL], 10);
     ck_assert_uint_gt(n_codes[ERRCODE_MEMORY_PRESSURE], 10);
+    ck_assert_uint_gt(n_codes[ERRCODE_UPSTREAM_BREAKER], 10);
     ck_assert_uint_gt(n_displaced, 10);
     ck_assert_uint_gt(n_at_once, 10);
 }

@@ -120,6 +120,29 @@ START_TEST(nobody_is_refused_for_what_is_not_known)
 }
 END_TEST
 
+/* It is told so whatever the level: that passes, and the model still does not fit. */
+START_TEST(what_can_never_fit_is_said_at_every_level)
+{
+    static const struct footprint_facts facts = {.told_bytes = 20 * GIB};
+
+    for (int level = PRESSURE_L0; level <= PRESSURE_L4; level++) {
+        struct device d;
+
+        device_init(&d);
+        residency_told(d.a, STR_LIT("sha256:huge"), 4096, 1, &facts, false);
+        d.desk.pressure.level = (enum pressure_level) level;
+        for (int c = 0; c < _CLASS_MAX; c++) {
+            struct verdict v = ask_at(&d, (enum call_class) c, START);
+
+            ck_assert_int_eq(v.code, ERRCODE_MODEL_EXCEEDS);
+            ck_assert(v.is_by_group);
+            ck_assert_uint_eq(v.retry_after_usec, 0);
+        }
+        device_done(&d);
+    }
+}
+END_TEST
+
 /* ---------------------------------------------------------------- turns */
 
 /* Beside "a" a model "b" that does not fit with it, loaded a while ago. */
@@ -247,5 +270,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, the_first_begins_the_load_and_others_are_told);
     tcase_add_test(tc, no_load_begins_while_memory_is_short);
     tcase_add_test(tc, nobody_is_refused_for_what_is_not_known);
+    tcase_add_test(tc, what_can_never_fit_is_said_at_every_level);
 }
 TEST_MAIN("admission_model_wait", add_tests)
