@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # ./dev bench: what sluice costs (tests/bench/bench.py), what comes out of a real model under overload, and who is killed for want of
-# memory (tests/bench/overload).
+# memory (tests/bench/overload); what one decision of admission takes (tests/bench/decisions.c).
 #
 # Sourced, never run. nginx and HAProxy are unpacked into the cache, not installed; LiteLLM is the one of ./dev test compat.
 
@@ -14,6 +14,10 @@ bench() {
         shift
         bench_memory "$@"
         ;;
+    decisions)
+        shift
+        bench_decisions "$@"
+        ;;
     *) bench_costs "$@" ;;
     esac
 }
@@ -25,6 +29,11 @@ bench_costs() {
     build release -DSLUICE_BENCH=ON
     need_python
     exec "$PY" tests/bench/bench.py --build "$ROOT/build/release" "$@"
+}
+
+bench_decisions() {
+    build release -DSLUICE_BENCH=ON
+    exec "$ROOT/build/release/bin/decisions" "$@"
 }
 
 bench_overload() {

@@ -197,6 +197,9 @@ void admission_reroute(struct admission *a, struct ticket *t, struct model_group
         t->is_elsewhere = t->is_away || !model_group_has_local(group);
     }
     t->group = group;
+    if (t->state == TICKET_QUEUED && group) {
+        admission_note_kind(t);
+    }
     a->n_changes++;
 }
 

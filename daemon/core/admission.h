@@ -32,7 +32,8 @@
  * asserts that all tickets are home.
  *
  * Nothing here allocates. Every decision looks at each queued ticket and each caller at most a few
- * times; n_steps counts them, for the test that bounds it.
+ * times, and asks the router once for each model; n_steps and n_asked count that, for the test that
+ * bounds it.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -78,10 +79,27 @@ struct ticket {
     bool is_noted;            /* GRANTED: admission_note_end() was called */
     bool is_cold;       /* GRANTED: its model was not loaded: the time to do so is no service */
     bool was_preempted; /* once is enough */
+    bool is_named;      /* QUEUED: of a wildcard: its wish says which model, */
+    uint32_t kind_hash; /* and where its kind is looked for first */
     bool is_away;       /* its wish says that it leaves the device */
     bool
         is_elsewhere; /* that, or nobody on this device serves its group: memory is nothing to it */
     uint32_t told_position; /* last position that was announced; 0: none */
+};
+
+#define ADMISSION_KINDS 64
+
+/*
+ * Queued calls that get the same answer, as they ask for the same and wish nothing of their own; and
+ * what one pass over the queue has found out about them.
+ */
+struct admission_kind {
+    uint64_t pass; /* admission.n_passes; another: it is free */
+    const struct model_group *group;
+    struct str name;                /* which model of a wildcard, or absent; borrowed from a wish */
+    bool is_passed_over;            /* router_pick() has nobody for them, */
+    const struct router_wish *wish; /* of which this is the most urgent; may be NULL */
+    bool is_served;                 /* router_refuses() has nothing against them */
 };
 
 /* What a call asks for. */
@@ -131,6 +149,8 @@ struct admission {
     uint64_t n_passes;           /* of admission_next() */
     uint64_t n_ranked;           /* n_changes at the last admission_rank() */
     uint64_t n_steps;            /* ever taken in search of a decision */
+    uint64_t n_asked;            /* of them: the router, which looks at every model for it */
+    struct admission_kind kinds[ADMISSION_KINDS];
 };
 
 /* What became of a ticket. code ERRCODE_NONE: fine. */

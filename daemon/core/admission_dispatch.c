@@ -6,6 +6,10 @@
  * call is passed over while it pauses, its model has no free slot, its caller runs as many as it
  * may, or the slot is kept for interactive calls.
  *
+ * The router looks at every model of the device for an answer. So calls that are alike (the same group,
+ * of a wildcard the same name, no wishes of their own) share one within a pass: what a pass costs grows
+ * with the models that are waited for, and hardly with those who wait.
+ *
  * The cost of a call is the time that it holds its slot, divided by the slots of its group: sixteen
  * slots at a server far away cost as much as the single one of this device. It is charged when the
  * slot is granted, as expected; again each second that it takes longer; and set right at the end. The
@@ -157,27 +161,103 @@ static bool is_plain(const struct ticket *t)
                   w->prompt_tokens == 0);
 }
 
-/*
- * Asks the router, which also hears in this way which models are waited for: so the first call of
- * each lane asks although no slot is free. The others of the lane get the same answer.
- */
-static struct deployment *ask(struct admission *a, struct ticket *t, uint64_t now_usec)
+/* ---------------------------------------------------------------- calls that are alike */
+
+#define PROBES 8
+
+/* FNV-1a: names are short, and who makes them collide only pays for it himself. */
+static uint32_t hash_of(uint32_t hash, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        hash = (hash ^ (unsigned char) s.ptr[i]) * UINT32_C(16777619);
+    }
+    return hash;
+}
+
+/* By which name a ticket asks for its model: absent where its group has but one. */
+static struct str model_of(const struct ticket *t)
+{
+    return t->is_named ? t->wish->name : STR_NONE;
+}
+
+void admission_note_kind(struct ticket *t)
+{
+    t->is_named = t->wish && t->wish->name.ptr && model_group_is_wildcard(t->group);
+    t->kind_hash = hash_of(hash_of(UINT32_C(2166136261), str_from(t->group->name)), model_of(t));
+}
+
+/* What this pass knows of calls like t. NULL: there are too many kinds to remember. */
+static struct admission_kind *kind_of(struct admission *a, const struct ticket *t)
+{
+    struct str name = model_of(t);
+
+    for (uint32_t i = 0; i < PROBES; i++) {
+        struct admission_kind *kind = &a->kinds[(t->kind_hash + i) % ADMISSION_KINDS];
+
+        if (kind->pass != a->n_passes) {
+            *kind = (struct admission_kind) {.pass = a->n_passes, .group = t->group, .name = name};
+            return kind;
+        }
+        if (kind->group == t->group && (!t->is_named || str_is_equal(kind->name, name))) {
+            return kind;
+        }
+    }
+    return NULL;
+}
+
+static bool is_more_urgent(const struct router_wish *a, const struct router_wish *b)
+{
+    return a && b &&
+           (a->class < b->class || (a->class == b->class && a->since_usec < b->since_usec));
+}
+
+static void pass_over(struct admission_kind *kind, const struct ticket *t)
+{
+    if (!kind->is_passed_over || is_more_urgent(t->wish, kind->wish)) {
+        kind->wish = t->wish;
+    }
+    kind->is_passed_over = true;
+}
+
+/* Nobody runs: which models are waited for, and how urgently, is heard by who loads them. */
+static void want(struct admission *a, uint64_t now_usec)
+{
+    for (size_t i = 0; a->router->residency && i < ADMISSION_KINDS; i++) {
+        const struct admission_kind *kind = &a->kinds[i];
+
+        if (kind->pass == a->n_passes && kind->is_passed_over) {
+            a->n_asked++;
+            router_want(a->router, kind->group, kind->wish, now_usec);
+        }
+    }
+}
+
+/* NULL: it has wishes of its own, and is asked for by itself. */
+static struct admission_kind *kind_in_pass(struct admission *a, const struct ticket *t)
+{
+    return !has_free_slot(a, t->group) || is_plain(t) ? kind_of(a, t) : NULL;
+}
+
+/* Each kind asks once, also where no slot is free: its model may be wanted all the same. */
+static struct deployment *ask(struct admission *a, struct ticket *t, struct admission_kind *kind,
+                              uint64_t now_usec)
 {
     struct model_group *g = t->group;
+    struct deployment *d = NULL;
     bool has_slot = has_free_slot(a, g);
-    bool is_like_others = !model_group_is_wildcard(g) && (!has_slot || is_plain(t));
-    struct deployment *d;
 
     if (!has_slot && (!a->router->residency || t->is_away)) {
         return NULL;
     }
-    if (is_like_others && g->refused_at_pass == a->n_passes && g->refused_lane == t->item.lane) {
-        return NULL;
+    if (has_slot && !(kind && kind->is_passed_over)) {
+        a->n_asked++;
+        d = router_pick(a->router, g, t->wish, now_usec);
     }
-    d = router_pick(a->router, g, t->wish, now_usec);
-    if (!d && is_like_others) {
-        g->refused_at_pass = a->n_passes;
-        g->refused_lane = t->item.lane;
+    if (!d && kind) {
+        pass_over(kind, t);
+    } else if (!d) {
+        a->n_asked++;
+        router_want(a->router, g, t->wish, now_usec);
     }
     return d;
 }
@@ -208,13 +288,18 @@ static bool is_overdue(const struct ticket *t, uint64_t now_usec)
 /* A deployment whose slot it has now, or NULL. */
 static struct deployment *try(struct admission *a, struct ticket *t, uint64_t now_usec)
 {
+    struct admission_kind *kind = kind_in_pass(a, t);
+
     a->n_steps++;
+    if (kind && kind->is_passed_over && !is_more_urgent(t->wish, kind->wish)) {
+        return NULL; /* most of a long queue */
+    }
     if (is_overdue(t, now_usec) || !memory_allows(a->router->level, t) ||
         is_held_back(a, t, now_usec) || t->not_before_usec > now_usec ||
         !caller_may_run(a, t, now_usec) || is_reserved(t->group, t->class, now_usec)) {
         return NULL;
     }
-    return ask(a, t, now_usec);
+    return ask(a, t, kind, now_usec);
 }
 
 static bool is_due(const struct ticket *t, uint64_t now_usec)
@@ -284,6 +369,11 @@ static void choose_lanes(const struct admission *a, struct ticket *t)
     }
 }
 
+static bool is_full(const struct admission *a)
+{
+    return a->params.max_granted > 0 && a->n_granted >= a->params.max_granted;
+}
+
 struct ticket *admission_next(struct admission *a, uint64_t now_usec)
 {
     struct deployment *d = NULL;
@@ -292,7 +382,7 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
     a->looked_at_usec = now_usec;
     a->router->level = admission_level(a);
     charge_overruns(a, now_usec);
-    if (a->n_queued == 0 || (a->params.max_granted > 0 && a->n_granted >= a->params.max_granted)) {
+    if (a->n_queued == 0 || is_full(a)) {
         return NULL;
     }
     a->n_passes++;
@@ -307,6 +397,9 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
         admission_serve(a, t, d, now_usec);
         choose_lanes(a, t);
         admission_charge(a, t, t->expected_usec > 0 ? t->expected_usec : UNKNOWN_USEC);
+    }
+    if (!t || is_full(a)) {
+        want(a, now_usec); /* else the next pass does */
     }
     return t;
 }
@@ -470,10 +563,16 @@ uint64_t admission_next_deadline(const struct admission *a)
 struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
                                 struct router_refusal *ret_refusal)
 {
+    a->n_passes++;
     list_for_each (l, &a->queued) {
         struct ticket *t = ticket_of_link(l);
+        struct admission_kind *kind = is_plain(t) ? kind_of(a, t) : NULL;
 
         a->n_steps++;
+        if (kind && kind->is_served) {
+            continue;
+        }
+        a->n_asked++;
         if (router_refuses(a->router, t->group, t->wish, now_usec, ret_refusal)) {
             if (admission_is_told_to_many(ret_refusal->code)) {
                 ret_refusal->retry_after_usec =
@@ -481,6 +580,9 @@ struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
             }
             admission_leave(a, t);
             return t;
+        }
+        if (kind) {
+            kind->is_served = true;
         }
     }
     return NULL;

@@ -524,6 +524,7 @@ static void take_in(struct admission *a, struct ticket *t, struct model_group *g
         .deadline_at_usec = usec_add(now_usec, p->stay_usec),
     };
     list_init(&t->link);
+    admission_note_kind(t);
     a->expires_at_usec = least(a->expires_at_usec, t->deadline_at_usec);
     admission_join(a, t);
 }

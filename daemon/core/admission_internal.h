@@ -104,6 +104,9 @@ uint64_t admission_wait_for_model(struct admission *a, const struct applicant *p
 
 /* ---------------------------------------------------------------- admission_dispatch.c */
 
+/* Its group or its wish is another. */
+void admission_note_kind(struct ticket *t);
+
 /* The ticket's call holds its slot for that long in all, as far as is known now. */
 void admission_charge(struct admission *a, struct ticket *t, uint64_t usec);
 

@@ -22,7 +22,6 @@
 #include "core/deployment.h"
 #include "core/router_policy.h"
 
-struct fair_lane;
 struct residency;
 
 /* The longest name that router_upstream_model() answers, with its NUL. */
@@ -33,12 +32,10 @@ struct model_group {
     struct deployment **deployments; /* array owned, items borrowed from the router */
     size_t n_deployments;
     size_t next; /* where the next tie is broken */
-    /* admission's own; the last two are of one pass over the queue, each */
+    /* admission's own; has_slot: as of one pass over the queue */
     struct class_floor floor;
-    uint64_t looked_at_pass, refused_at_pass;
+    uint64_t looked_at_pass;
     bool has_slot;
-    const struct fair_lane
-        *refused_lane; /* whose calls find nobody, as long as they wish nothing */
     /* by router_commit() */
     bool is_single;      /* of router.singles: who asks by id wants it, whatever its tags */
     bool has_default;    /* a deployment is tagged "default" */
@@ -187,6 +184,13 @@ struct deployment *router_pick(struct router *r, struct model_group *g,
 /* Would it find one, once servers have told of their models? Changes nothing. */
 bool router_would_pick(const struct router *r, const struct model_group *g,
                        const struct router_wish *wish, uint64_t now_usec);
+
+/*
+ * Such a call waits, as router_pick() had nobody for it: those that may take it are wanted in memory, be
+ * they busy or not.
+ */
+void router_want(const struct router *r, const struct model_group *g,
+                 const struct router_wish *wish, uint64_t now_usec);
 
 /*
  * The server with that address (deployment.api_base) was away and answers again: its deployments take

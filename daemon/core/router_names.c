@@ -258,9 +258,9 @@ static const char *as_it_came(const struct deployment *d, struct str name,
     return ret_text;
 }
 
-const char *router_upstream_model(const struct router *r, const struct model_group *g,
-                                  const struct deployment *d, struct str name,
-                                  char ret_text[ROUTER_MODEL_BYTES])
+static const char *fill_stars(const struct router *r, const struct model_group *g,
+                              const struct deployment *d, struct str name,
+                              char ret_text[ROUTER_MODEL_BYTES])
 {
     char text[ROUTER_MODEL_BYTES];
     size_t n_stars = 0;
@@ -268,9 +268,6 @@ const char *router_upstream_model(const struct router *r, const struct model_gro
 
     for (const char *c = d->upstream_model; *c; c++) {
         n_stars += *c == '*';
-    }
-    if (n_stars == 0 || !model_group_is_wildcard(g)) {
-        return NULL;
     }
     name = unalias(r, name);
     if (!fits(g->name, name, &captures)) {
@@ -281,6 +278,15 @@ const char *router_upstream_model(const struct router *r, const struct model_gro
     }
     return captures.n > n_stars ? as_it_came(d, name, ret_text)
                                 : fill_in(d->upstream_model, &captures, ret_text);
+}
+
+const char *router_upstream_model(const struct router *r, const struct model_group *g,
+                                  const struct deployment *d, struct str name,
+                                  char ret_text[ROUTER_MODEL_BYTES])
+{
+    return strchr(d->upstream_model, '*') && model_group_is_wildcard(g)
+               ? fill_stars(r, g, d, name, ret_text)
+               : NULL;
 }
 
 /* ---------------------------------------------------------------- what a name is told */

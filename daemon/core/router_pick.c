@@ -264,6 +264,13 @@ static bool has_slot(const struct filter *f, const struct deployment *d)
     return d->in_use < deployment_slots(d, f->router->level);
 }
 
+static bool is_candidate(const struct filter *f, const struct deployment *d, uint64_t now_usec)
+{
+    return has_slot(f, d) && may_serve(f, d) &&
+           deployment_paused_by(d, now_usec, NULL) == PAUSE_NONE &&
+           ask_memory(f, d, now_usec) <= RESIDENCY_LOADS;
+}
+
 static void find_candidates(const struct filter *f, uint64_t now_usec, struct candidates *ret)
 {
     const struct model_group *g = f->group;
@@ -273,23 +280,25 @@ static void find_candidates(const struct filter *f, uint64_t now_usec, struct ca
     for (size_t i = 0; i < g->n_deployments && ret->n < MAX_CANDIDATES && level != NO_LEVEL; i++) {
         struct deployment *d = g->deployments[(g->next + i) % g->n_deployments];
 
-        if (level_of(d, f->wish) == level && has_slot(f, d) && takes_calls(f, d, now_usec) &&
-            ask_memory(f, d, now_usec) <= RESIDENCY_LOADS) {
+        if (level_of(d, f->wish) == level && is_candidate(f, d, now_usec)) {
             ret->items[ret->n++] = d;
         }
     }
 }
 
-/* Nobody takes it now: those that may are wanted in memory, be they busy or not. */
-static void want_level(const struct filter *f, uint64_t now_usec)
+void router_want(const struct router *r, const struct model_group *g,
+                 const struct router_wish *wish, uint64_t now_usec)
 {
-    uint64_t level = f->router->residency ? lowest_level(f, now_usec) : NO_LEVEL;
+    const struct filter f = filter_of(r, g, wish);
+    uint64_t level = !r->residency           ? NO_LEVEL
+                     : g->n_deployments == 1 ? level_of(g->deployments[0], f.wish)
+                                             : lowest_level(&f, now_usec);
 
-    for (size_t i = 0; i < f->group->n_deployments && level != NO_LEVEL; i++) {
-        const struct deployment *d = f->group->deployments[i];
+    for (size_t i = 0; i < g->n_deployments && level != NO_LEVEL; i++) {
+        const struct deployment *d = g->deployments[i];
 
-        if (level_of(d, f->wish) == level && takes_calls(f, d, now_usec)) {
-            want_memory(f, d);
+        if (level_of(d, f.wish) == level && takes_calls(&f, d, now_usec)) {
+            want_memory(&f, d);
         }
     }
 }
@@ -422,17 +431,31 @@ static struct deployment *choose(struct router *r, const struct filter *f, struc
     return shuffle(r, f, c, now_usec);
 }
 
+/* Apart, as this table is the largest thing that a pick touches. */
+static struct deployment *one_of_many(struct router *r, const struct filter *f, uint64_t now_usec)
+{
+    struct candidates candidates;
+
+    find_candidates(f, now_usec, &candidates);
+    return choose(r, f, &candidates, now_usec);
+}
+
+/* Most groups: there is no level to find, and nothing to choose. */
+static struct deployment *the_only_one(const struct filter *f, uint64_t now_usec)
+{
+    struct deployment *d = f->group->deployments[0];
+
+    return is_candidate(f, d, now_usec) ? d : NULL;
+}
+
 struct deployment *router_pick(struct router *r, struct model_group *g,
                                const struct router_wish *wish, uint64_t now_usec)
 {
     const struct filter f = filter_of(r, g, wish);
-    struct candidates candidates;
-    struct deployment *d;
+    struct deployment *d =
+        g->n_deployments == 1 ? the_only_one(&f, now_usec) : one_of_many(r, &f, now_usec);
 
-    find_candidates(&f, now_usec, &candidates);
-    d = choose(r, &f, &candidates, now_usec);
     if (!d) {
-        want_level(&f, now_usec);
         return NULL;
     }
     if (ask_memory(&f, d, now_usec) == RESIDENCY_LOADS) {

@@ -124,6 +124,9 @@ static inline struct deployment *pick(const char *name, enum call_class class, u
 
     /* what explanations say is what happens, but for models that were not told of (lately) */
     ck_assert(d ? would : !would || !model(name)->is_told);
+    if (!d) {
+        router_want(&g_router, g, &wish, g_now);
+    }
     return d;
 }
 

@@ -1,87 +1,20 @@
 /*
  * What a decision costs with the tables full: 64 callers and 256 calls in the queue. Steps are counted
- * and not timed, and nothing may be allocated.
+ * and not timed (tests/bench/decisions.c does that), and nothing may be allocated.
  */
-#include <stdlib.h>
-
-#include "base/clock.h"
-#include "core/admission.h"
+#include "admission_hall.h"
 #include "support.h"
 
-#define SEC      USEC_PER_SEC
-#define START    (1000 * SEC)
-#define N_QUEUED 256
+#define SEC   USEC_PER_SEC
+#define START HALL_START
 
 /* Every queued call and every caller, a few times each. */
-#define MAX_STEPS (3 * (N_QUEUED + CALLER_MAX))
-
-struct hall {
-    struct router router;
-    struct admission admission;
-    struct pressure pressure;
-    struct ticket runs, tickets[N_QUEUED];
-};
-
-static void backend_free(struct backend *b)
-{
-    free(b);
-}
-
-static const struct backend_ops ops = {.free = backend_free};
+#define MAX_STEPS (3 * (HALL_QUEUED + CALLER_MAX))
 
 static struct verdict enter(struct hall *h, struct ticket *t, unsigned caller,
                             enum call_class class)
 {
-    struct admission_ask ask = {.caller = {.kind = CALLER_UID, .uid = caller},
-                                .class = class,
-                                .own_deadline_at_usec = USEC_NEVER};
-
-    return admission_enqueue(&h->admission, t, &h->router.groups[0], &ask, START);
-}
-
-/* One runs, all others wait, of 64 callers in all classes. */
-static void hall_init(struct hall *h)
-{
-    struct admission_params params = {.max_queued = N_QUEUED,
-                                      .max_queued_bytes = 1000,
-                                      .max_wait_usec = {3600 * SEC, 3600 * SEC, 3600 * SEC}};
-    struct deployment_spec spec = {
-        .id = "m", .fingerprint = "m", .provider = "mock", .slots = 1, .is_local = true};
-    struct backend *b = calloc(1, sizeof *b);
-    struct router_plan plan = {0};
-
-    *h = (struct hall) {0};
-    ck_assert_ptr_nonnull(b);
-    b->ops = &ops;
-    router_init(&h->router);
-    ck_assert_int_eq(router_plan_add(&plan, "m", deployment_new(&spec, b)), 0);
-    router_commit(&h->router, &plan);
-    pressure_init(&h->pressure);
-    admission_init(&h->admission, &params, &h->router, &h->pressure);
-    ck_assert_int_eq(enter(h, &h->runs, 0, CLASS_INTERACTIVE).code, ERRCODE_NONE);
-    ck_assert_ptr_eq(admission_next(&h->admission, START - 5 * SEC), &h->runs);
-    admission_note_end(&h->admission, &h->runs, ERRCODE_NONE, START); /* services are known */
-    admission_release(&h->admission, &h->runs, START);
-    ck_assert_int_eq(enter(h, &h->runs, 0, CLASS_INTERACTIVE).code, ERRCODE_NONE);
-    ck_assert_ptr_eq(admission_next(&h->admission, START), &h->runs);
-    for (unsigned i = 0; i < N_QUEUED; i++) {
-        ck_assert_int_eq(enter(h, &h->tickets[i], i % CALLER_MAX, (enum call_class)(i / 86)).code,
-                         ERRCODE_NONE);
-    }
-    ck_assert_uint_eq(h->admission.n_queued, N_QUEUED);
-}
-
-static void hall_done(struct hall *h)
-{
-    struct verdict v;
-
-    for (unsigned i = 0; i < N_QUEUED; i++) {
-        admission_release(&h->admission, &h->tickets[i], START);
-    }
-    admission_release(&h->admission, &h->runs, START);
-    ck_assert_ptr_null(admission_ousted(&h->admission, START, &v));
-    admission_done(&h->admission);
-    router_done(&h->router);
+    return hall_enter(h, t, caller, class, START);
 }
 
 static uint64_t steps_since(struct hall *h)
@@ -99,7 +32,7 @@ START_TEST(every_decision_is_bounded)
     struct ticket late = {0};
     struct verdict v;
 
-    hall_init(&h);
+    hall_init(&h, HALL_PLAIN);
     (void) steps_since(&h);
     v = enter(&h, &late, 5, CLASS_BACKGROUND); /* refused */
     ck_assert_int_eq(v.code, ERRCODE_QUEUE_FULL);
@@ -122,13 +55,73 @@ START_TEST(every_decision_is_bounded)
 }
 END_TEST
 
+static uint64_t asked_since(struct hall *h)
+{
+    static uint64_t before;
+    uint64_t n = h->admission.n_asked - before;
+
+    before = h->admission.n_asked;
+    return n;
+}
+
+/*
+ * The router looks at every model for an answer: it is asked for each model, be there one call for it
+ * or all of them, of one caller or of all.
+ */
+START_TEST(calls_that_are_alike_ask_once)
+{
+    for (int kind = 0; kind < _HALL_MAX; kind++) {
+        static struct hall h;
+        unsigned n;
+
+        hall_init(&h, (enum hall_kind) kind);
+        n = hall_n_models(&h);
+        (void) asked_since(&h);
+        ck_assert_ptr_null(hall_run(&h, START + 1)); /* picked, wanted, refused: once each */
+        ck_assert_uint_le(asked_since(&h), 3 * n);
+        admission_note_end(&h.admission, &h.runs, ERRCODE_NONE, START + 2);
+        admission_release(&h.admission, &h.runs, START + 2);
+        ck_assert_ptr_nonnull(admission_next(&h.admission, START + 2));
+        ck_assert_uint_ge(h.admission.n_granted, 1);
+        ck_assert_uint_le(asked_since(&h), n);
+        hall_done(&h);
+    }
+}
+END_TEST
+
+/* All that wait are heard of, and of each model the most urgent call. */
+START_TEST(every_model_is_wanted)
+{
+    static struct hall h;
+
+    for (int kind = HALL_OF_FEW; kind < _HALL_MAX; kind++) {
+        hall_init(&h, (enum hall_kind) kind);
+        h.wishes[70].since_usec = START - 7 * SEC; /* interactive, not the first of its lane */
+        h.wishes[40].since_usec = START - 9 * SEC;
+        ck_assert_ptr_null(hall_run(&h, START + 1));
+        list_for_each (l, &h.residency.models) {
+            const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+            ck_assert_uint_eq(m->wants.n > 0, 1);
+            ck_assert_int_eq(m->wants.class, CLASS_INTERACTIVE);
+            if (strcmp(m->name, h.names[40 % hall_n_models(&h)]) == 0) {
+                ck_assert_uint_eq(m->wants.since_usec, START - 9 * SEC);
+            } else if (strcmp(m->name, h.names[70 % hall_n_models(&h)]) == 0) {
+                ck_assert_uint_eq(m->wants.since_usec, START - 7 * SEC);
+            }
+        }
+        hall_done(&h);
+    }
+}
+END_TEST
+
 START_TEST(nothing_is_allocated)
 {
     static struct hall h;
     struct ticket late = {0};
     struct verdict v;
 
-    hall_init(&h);
+    hall_init(&h, HALL_PLAIN);
     fail_allocation(1);
     for (unsigned i = 0; i < 1000; i++) {
         (void) enter(&h, &late, 1000 + i, (enum call_class)(i % _CLASS_MAX));
@@ -153,7 +146,7 @@ START_TEST(shedding_is_bounded_and_allocates_nothing)
     unsigned n_told = 0;
     struct verdict v;
 
-    hall_init(&h);
+    hall_init(&h, HALL_PLAIN);
     (void) steps_since(&h);
     fail_allocation(1);
     h.pressure.level = PRESSURE_L4;
@@ -169,7 +162,7 @@ START_TEST(shedding_is_bounded_and_allocates_nothing)
         ck_assert_ptr_null(admission_next(&h.admission, now));
         (void) steps_since(&h);
     }
-    ck_assert_uint_eq(n_told, N_QUEUED);
+    ck_assert_uint_eq(n_told, HALL_QUEUED);
     ck_assert_uint_eq(h.admission.n_queued, 0);
     ck_assert(!allocation_failed());
     fail_allocation(0);
@@ -182,5 +175,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, shedding_is_bounded_and_allocates_nothing);
     tcase_add_test(tc, every_decision_is_bounded);
     tcase_add_test(tc, nothing_is_allocated);
+    tcase_add_test(tc, calls_that_are_alike_ask_once);
+    tcase_add_test(tc, every_model_is_wanted);
 }
 TEST_MAIN("admission_cost", add_tests)
