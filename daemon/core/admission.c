@@ -100,6 +100,7 @@ void admission_join(struct admission *a, struct ticket *t)
     list_by_place(a, t);
     fair_queue_insert(&a->fair, &t->caller->lanes[t->class], &t->item);
     t->group->floor.n_queued[t->class]++;
+    a->floor.n_queued[t->class]++;
     a->n_queued++;
     a->queued_bytes += t->bytes;
     a->n_changes++;
@@ -112,6 +113,7 @@ static void forget_place(struct admission *a, struct ticket *t)
     if (t->group) {
         t->group->floor.n_queued[t->class]--;
     }
+    a->floor.n_queued[t->class]--;
     a->n_queued--;
     a->queued_bytes -= t->bytes;
     a->n_changes++;

@@ -130,9 +130,10 @@ struct admission {
     struct caller_table callers;
     struct fair_queue fair;
     struct retry_after retry;
-    struct list queued;  /* ticket.link, in order of arrival */
-    struct list granted; /* ticket.link */
-    struct list ousted;  /* ticket.link */
+    struct class_floor floor; /* where one call runs at a time, whatever its group: max_granted 1 */
+    struct list queued;       /* ticket.link, in order of arrival */
+    struct list granted;      /* ticket.link */
+    struct list ousted;       /* ticket.link */
     uint64_t last_place;
     size_t n_queued, queued_bytes;
     size_t n_granted;

@@ -53,6 +53,7 @@ uint64_t admission_used(const struct ticket *t, uint64_t now_usec)
 
 void admission_charge(struct admission *a, struct ticket *t, uint64_t usec)
 {
+    struct class_floor *floor = admission_floor(a, t->group);
     unsigned n = slots_of(t);
 
     for (int c = 0; c < _CLASS_MAX; c++) {
@@ -60,9 +61,10 @@ void admission_charge(struct admission *a, struct ticket *t, uint64_t usec)
             fair_queue_correct(&a->fair, &t->caller->lanes[c], t->charged_usec / n, usec / n);
         }
     }
-    if (t->group && (t->class == CLASS_INTERACTIVE || t->is_due)) {
-        class_floor_charge(&t->group->floor, t->class,
-                           ((int64_t) usec - (int64_t) t->charged_usec) / (int64_t) n);
+    if (floor && (t->class == CLASS_INTERACTIVE || t->is_due)) {
+        class_floor_charge(floor, t->class,
+                           ((int64_t) usec - (int64_t) t->charged_usec) /
+                               (admission_is_one_line(a) ? 1 : (int64_t) n));
     }
     t->charged_usec = usec;
 }
@@ -302,11 +304,12 @@ static struct deployment *try(struct admission *a, struct ticket *t, uint64_t no
     return ask(a, t, kind, now_usec);
 }
 
-static bool is_due(const struct ticket *t, uint64_t now_usec)
+static bool is_due(struct admission *a, const struct ticket *t, uint64_t now_usec)
 {
-    return class_floor_is_due(&t->group->floor, t->class,
-                              t->expected_usec / model_group_slots(t->group), t->queued_at_usec,
-                              now_usec);
+    unsigned n = admission_is_one_line(a) ? 1 : model_group_slots(t->group);
+
+    return class_floor_is_due(admission_floor(a, t->group), t->class, t->expected_usec / n,
+                              t->queued_at_usec, now_usec);
 }
 
 /* The first of a class, in its order, that can run; of those that are due only, if asked. */
@@ -320,7 +323,7 @@ static struct ticket *find(struct admission *a, enum call_class class, bool only
             struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
 
             a->n_steps++;
-            if (only_due && !is_due(t, now_usec)) {
+            if (only_due && !is_due(a, t, now_usec)) {
                 continue;
             }
             *ret_d = try(a, t, now_usec);
@@ -389,7 +392,7 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
     t = find_due(a, now_usec, &d);
     if (t) {
         t->is_due = true;
-        class_floor_turn(&t->group->floor, t->class, t->queued_at_usec, now_usec);
+        class_floor_turn(admission_floor(a, t->group), t->class, t->queued_at_usec, now_usec);
     } else {
         t = find_in_order(a, now_usec, &d);
     }

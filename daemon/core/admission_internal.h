@@ -7,6 +7,18 @@
 #include "core/admission.h"
 #include "core/predicted_wait.h"
 
+/* Does the whole device serve one call at a time? Then all models take turns at that. */
+static inline bool admission_is_one_line(const struct admission *a)
+{
+    return a->params.max_granted == 1;
+}
+
+/* What lower classes are owed by those who take the same slots. NULL: by nobody, the group is gone. */
+static inline struct class_floor *admission_floor(struct admission *a, struct model_group *group)
+{
+    return admission_is_one_line(a) ? &a->floor : group ? &group->floor : NULL;
+}
+
 /* Of this level and above, of the memory; L0 without a gauge. */
 enum pressure_level admission_level(const struct admission *a);
 

@@ -124,17 +124,11 @@ void admission_look_at_slots(const struct admission *a, const struct applicant *
     }
 }
 
-/* Does the whole device serve one call at a time? Then all models take turns at that. */
-static bool is_one_line(const struct admission *a)
-{
-    return a->params.max_granted == 1;
-}
-
 static bool runs_for(const struct admission *a, const struct ticket *t, const struct applicant *p)
 {
     const struct model_group *g = p->group;
 
-    if (is_one_line(a)) {
+    if (admission_is_one_line(a)) {
         return true;
     }
     if (t->group == g) {
@@ -184,7 +178,7 @@ static uint64_t backlog_of(struct admission *a, const struct fair_lane *lane,
         const struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
 
         a->n_steps++;
-        if (is_one_line(a) || (t->group == p->group && is_on_side(p, t))) {
+        if (admission_is_one_line(a) || (t->group == p->group && is_on_side(p, t))) {
             usec += t->expected_usec;
             ++*n;
         }
@@ -214,6 +208,7 @@ static void look_at_class(struct admission *a, const struct applicant *p, struct
 
 uint64_t admission_wait(struct admission *a, const struct applicant *p, uint64_t now_usec)
 {
+    const struct class_floor *floor;
     struct wait_outlook o = {0};
 
     admission_look_at_slots(a, p, now_usec, &o);
@@ -233,7 +228,8 @@ uint64_t admission_wait(struct admission *a, const struct applicant *p, uint64_t
         o.floor_permille = CLASS_FLOOR_PERMILLE;
         o.floor_first_usec = p->expected_usec;
     }
-    if (p->class == CLASS_INTERACTIVE && p->group->floor.n_queued[CLASS_BATCH] > 0) {
+    floor = admission_is_one_line(a) ? &a->floor : &p->group->floor;
+    if (p->class == CLASS_INTERACTIVE && floor->n_queued[CLASS_BATCH] > 0) {
         o.below_permille = CLASS_FLOOR_PERMILLE;
     }
     return predicted_wait(&o);

@@ -1,6 +1,7 @@
 #pragma once
 /*
- * What lower classes get although higher ones go first, within one model group.
+ * What lower classes get although higher ones go first, within one model group; or on the whole device,
+ * where one call at a time runs there.
  *
  *   batch        a tenth of the slots' time while it waits, and the head of its queue one turn in 60 s
  *                once it has waited for that long
@@ -13,7 +14,7 @@
  *
  * It also keeps one slot of several free for interactive calls, while some came in the last minute.
  *
- * Embedded in a model_group, and forgotten at a reload. A pure state machine.
+ * Embedded in a model_group, and forgotten at a reload; and in admission. A pure state machine.
  */
 #include <stdbool.h>
 #include <stdint.h>
