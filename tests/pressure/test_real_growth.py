@@ -24,6 +24,7 @@ from testenv.waiting import eventually
 CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
 FILE_MIB, HELD_MIB, SERVER_MIB = 64, 120, 32
 BESIDE_MIB = 2  # the kernel counts by batches of pages, for each processor
+GIVEN_BACK_MIB = 8  # what Ollama's own server had before the load, and gave back: it grew by so much less
 
 
 def hide_processes() -> None:
@@ -94,9 +95,9 @@ def start(env: Env, group: Group, deployment: dict[str, Any]) -> Daemon:
 
 
 def ask_and_learn(sluice: Daemon) -> int:
-    """Two calls, and what is learned by then, in bytes."""
+    """Two calls, and what is learned by then, in bytes. Short ones: a runner grows with each token, and some answers have no end."""
     for _ in range(2):
-        answer = sluice.post("/v1/chat/completions", chat_body())
+        answer = sluice.post("/v1/chat/completions", chat_body(max_tokens=8))
         assert answer.status == 200, answer
 
     def learned() -> Any:
@@ -138,6 +139,6 @@ def test_a_real_model(env: Env, hidden: None, wide: Group) -> None:
         runners = models.children_of(server.process.pid)
         assert len(runners) == 1, runners
         anon, file = taken(runners[0])
-        assert anon - BESIDE_MIB * MIB <= need <= anon + file + SERVER_MIB * MIB, (need / MIB, anon / MIB, file / MIB)
+        assert anon - GIVEN_BACK_MIB * MIB <= need <= anon + file + SERVER_MIB * MIB, (need / MIB, anon / MIB, file / MIB)
     finally:
         server.stop()
