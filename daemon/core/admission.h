@@ -226,7 +226,7 @@ struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
 uint64_t admission_next_deadline(const struct admission *a);
 
 /* What is told to who loses its slot to memory pressure: when it may come back. */
-uint64_t admission_pressure_retry(struct admission *a);
+uint64_t admission_pressure_retry(struct admission *a, enum call_class class, uint64_t now_usec);
 
 /* A granted ticket's first content came. */
 void admission_note_content(struct admission *a, struct ticket *t, uint64_t now_usec);

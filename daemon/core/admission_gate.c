@@ -29,6 +29,7 @@
 #include <assert.h>
 
 #include "base/clock.h"
+#include "base/num.h"
 #include "core/admission_internal.h"
 
 /*
@@ -40,6 +41,7 @@
 
 #define PRESSURE_RETRY_L3 (15 * USEC_PER_SEC)
 #define PRESSURE_RETRY_L4 (30 * USEC_PER_SEC)
+#define PRESSURE_SOON     3 /* interactive calls come back after a third of that at first */
 
 /* ---------------------------------------------------------------- refusals */
 
@@ -114,14 +116,24 @@ static struct verdict spread(struct admission *a, struct verdict v)
     return v;
 }
 
-static uint64_t retry_of_level(const struct admission *a)
+/*
+ * Lower classes wait for the end of the level's hold. Interactive calls are taken a second after memory is
+ * there again, which is often the next moment, when a model has made room; nobody knows, and the best
+ * guess of a time is that it lasts for as long again as it has lasted.
+ */
+static uint64_t retry_of_level(const struct admission *a, enum call_class class, uint64_t now_usec)
 {
-    return admission_level(a) == PRESSURE_L4 ? PRESSURE_RETRY_L4 : PRESSURE_RETRY_L3;
+    uint64_t most = admission_level(a) == PRESSURE_L4 ? PRESSURE_RETRY_L4 : PRESSURE_RETRY_L3;
+    uint64_t lasted = class == CLASS_INTERACTIVE && a->pressure
+                          ? pressure_critical_usec(a->pressure, now_usec)
+                          : most;
+
+    return num_clamp_u64(2 * lasted, most / PRESSURE_SOON, most);
 }
 
-uint64_t admission_pressure_retry(struct admission *a)
+uint64_t admission_pressure_retry(struct admission *a, enum call_class class, uint64_t now_usec)
 {
-    return retry_after_spread(&a->retry, retry_of_level(a));
+    return retry_after_spread(&a->retry, retry_of_level(a, class, now_usec));
 }
 
 struct verdict admission_turn_away(struct admission *a, const struct ticket *t, enum errcode code,
@@ -141,7 +153,7 @@ struct verdict admission_turn_away(struct admission *a, const struct ticket *t, 
         p.age_usec += usec_since(now_usec, t->queued_at_usec);
     }
     if (code == ERRCODE_MEMORY_PRESSURE) {
-        return spread(a, verdict(code, retry_of_level(a)));
+        return spread(a, verdict(code, retry_of_level(a, t->class, now_usec)));
     }
     return refuse(a, &p, code, t->group ? admission_wait(a, &p, now_usec) : 0, now_usec);
 }
@@ -195,7 +207,7 @@ static struct verdict door(const struct admission *a, const struct applicant *p,
         return verdict(ERRCODE_MISCONFIGURED, 0);
     }
     if (!memory_admits(a, p, now_usec)) {
-        return verdict(ERRCODE_MEMORY_PRESSURE, retry_of_level(a));
+        return verdict(ERRCODE_MEMORY_PRESSURE, retry_of_level(a, p->class, now_usec));
     }
     return verdict(ERRCODE_NONE, 0);
 }

@@ -206,7 +206,8 @@ void call_relieve(struct call *call, uint64_t now_usec)
     const struct call_failure f = {
         .code = ERRCODE_MEMORY_PRESSURE,
         .text = STR_LIT("memory ran short: the call was stopped to free what its model takes"),
-        .retry_after_usec = admission_pressure_retry(call->registry->admission)};
+        .retry_after_usec =
+            admission_pressure_retry(call->registry->admission, call->ticket.class, now_usec)};
 
     call_stop_job(call);
     call->registry->stats->n_relieved++;

@@ -42,6 +42,8 @@ void pressure_init(struct pressure *p)
                             .fell_at_usec = USEC_NEVER,
                             .l0_since_usec = USEC_NEVER,
                             .exhaustion_usec = USEC_NEVER,
+                            .short_since_usec = USEC_NEVER,
+                            .short_at_usec = USEC_NEVER,
                             .critical_at_usec = USEC_NEVER};
 }
 
@@ -155,6 +157,8 @@ static void heal_clock(struct pressure *p, uint64_t now_usec)
                                   &p->calm_since_usec,
                                   &p->fell_at_usec,
                                   &p->l0_since_usec,
+                                  &p->short_since_usec,
+                                  &p->short_at_usec,
                                   &p->critical_at_usec};
 
     for (size_t i = 0; i < ARRAY_LEN(instants); i++) {
@@ -169,10 +173,18 @@ static bool was_critical_lately(const struct pressure *p, uint64_t now_usec)
     return usec_since(now_usec, p->critical_at_usec) < CRITICAL_OVER_USEC;
 }
 
-/* The highest of the cells of L3 and L4 that held within the last second, and when. */
+/* The highest of the cells of L3 and L4 that held within the last second, when, and since when any did. */
 static void note_critical(struct pressure *p, enum pressure_level wanted, uint64_t now_usec)
 {
-    if (wanted >= PRESSURE_L3 && (wanted >= p->critical || !was_critical_lately(p, now_usec))) {
+    if (wanted < PRESSURE_L3) {
+        return;
+    }
+    if (usec_since(now_usec, p->short_at_usec) >= CRITICAL_OVER_USEC ||
+        p->critical == PRESSURE_L0) {
+        p->short_since_usec = now_usec;
+    }
+    p->short_at_usec = now_usec;
+    if (wanted >= p->critical || !was_critical_lately(p, now_usec)) {
         p->critical = wanted;
         p->critical_at_usec = now_usec;
     }
@@ -238,6 +250,13 @@ enum pressure_level pressure_level_for_calls(const struct pressure *p)
     return !was_critical_lately(p, p->last_at_usec) ? PRESSURE_L2
            : p->critical < p->level                 ? p->critical
                                                     : p->level;
+}
+
+uint64_t pressure_critical_usec(const struct pressure *p, uint64_t now_usec)
+{
+    bool is_critical = p->critical != PRESSURE_L0 && pressure_level_for_calls(p) >= PRESSURE_L3;
+
+    return is_critical ? usec_since(now_usec, p->short_since_usec) : 0;
 }
 
 uint64_t pressure_calm_usec(const struct pressure *p, uint64_t now_usec)

@@ -89,12 +89,12 @@ def places(env) -> Iterator[Any]:
         place.sluice.expect_idle()
 
 
-def check_refused(http: Http) -> None:
+def check_refused(http: Http, least_sec: int = 15) -> None:
     """Not begun: as if it had been refused."""
     answer = http.read_answer()
     assert answer.status == 503 and answer.error["code"] == "memory_pressure", answer
     assert "stopped" in answer.error["message"]
-    assert 15 <= float(answer.header("retry-after") or "0") <= 60
+    assert least_sec <= float(answer.header("retry-after") or "0") <= 60
 
 
 def test_critical_ends_what_keeps_a_model_for_batch(places) -> None:
@@ -192,7 +192,7 @@ def test_an_emergency_refuses_all_that_wait(places) -> None:
         with pytest.raises(RpcError) as e:
             list(events)
         assert e.value.code == ttrpc.UNAVAILABLE and e.value.detail.code == "memory_pressure"
-    assert float(told(person).header("retry-after") or "0") >= 30
+    assert 10 <= float(told(person).header("retry-after") or "0") <= 30  # served as soon as memory is there
     place.gate.open()
     check_complete(list(kept.sse(head)))
     classes = [r["SLUICE_CLASS"] for r in place.sluice.wait_call_records(4)]
@@ -210,7 +210,7 @@ def test_emergency_ends_calls_by_class_and_the_last_one_after_a_while(places) ->
     place.device.use(EMERGENCY_OTHERS)
     check_broken(list(low.sse(low_head)), "memory_pressure")
     check_refused(batch)
-    check_refused(newer)
+    check_refused(newer, 10)
     assert place.relieved() == 3 and not place.upstream.requests("unload")
     check_broken(list(kept.sse(kept_head)), "memory_pressure")
     eventually(lambda: calls(place.upstream, "unload") == ["a"], "everything is unloaded")

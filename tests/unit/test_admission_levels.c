@@ -143,6 +143,36 @@ START_TEST(critical_takes_the_lowest_class_first)
 }
 END_TEST
 
+/* A person is told to come back after as long again as it has lasted, from a third of what others are told up to that. */
+START_TEST(persons_come_back_sooner)
+{
+    static const struct {
+        enum pressure_level level;
+        uint64_t lasted_usec, least_usec;
+    } cases[] = {{PRESSURE_L4, 0, 10 * SEC},        {PRESSURE_L4, 5 * SEC, 10 * SEC},
+                 {PRESSURE_L4, 12 * SEC, 24 * SEC}, {PRESSURE_L4, 60 * SEC, 30 * SEC},
+                 {PRESSURE_L3, 0, 5 * SEC},         {PRESSURE_L3, 6 * SEC, 12 * SEC},
+                 {PRESSURE_L3, 60 * SEC, 15 * SEC}};
+    struct desk k;
+
+    desk_init(&k, 1, 32);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        k.pressure.level = k.pressure.critical = cases[i].level;
+        k.pressure.last_at_usec = k.pressure.critical_at_usec = START;
+        k.pressure.short_since_usec = START - cases[i].lasted_usec;
+        for (int c = 0; c < _CLASS_MAX; c++) {
+            uint64_t others = cases[i].level == PRESSURE_L4 ? 30 * SEC : 15 * SEC;
+            uint64_t least = c == CLASS_INTERACTIVE ? cases[i].least_usec : others;
+            uint64_t told = admission_pressure_retry(&k.admission, (enum call_class) c, START);
+
+            ck_assert_uint_ge(told, least);
+            ck_assert_uint_le(told, least / 10 * 14);
+        }
+    }
+    desk_done(&k);
+}
+END_TEST
+
 START_TEST(emergency_takes_all)
 {
     struct line l;
@@ -152,7 +182,7 @@ START_TEST(emergency_takes_all)
     expect_shed(&l, CLASS_BACKGROUND, 30 * SEC, START);
     expect_nobody(&l, START + SEC / 2);
     expect_shed(&l, CLASS_BATCH, 30 * SEC, START + SEC);
-    expect_shed(&l, CLASS_INTERACTIVE, 30 * SEC, START + 2 * SEC);
+    expect_shed(&l, CLASS_INTERACTIVE, 10 * SEC, START + 2 * SEC);
     ck_assert_uint_eq(l.k.admission.n_queued, 0);
     expect_nobody(&l, START + 3 * SEC);
     line_done(&l);
@@ -241,7 +271,7 @@ START_TEST(interactive_calls_need_their_model)
         if (there) {
             expect_nobody(&l, START);
         } else {
-            expect_shed(&l, CLASS_INTERACTIVE, 15 * SEC, START);
+            expect_shed(&l, CLASS_INTERACTIVE, 5 * SEC, START);
         }
         line_done(&l);
     }
@@ -251,6 +281,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, critical_takes_the_lowest_class_first);
+    tcase_add_test(tc, persons_come_back_sooner);
     tcase_add_test(tc, emergency_takes_all);
     tcase_add_test(tc, below_critical_nobody_goes);
     tcase_add_test(tc, who_is_served_elsewhere_stays);

@@ -354,6 +354,7 @@ START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
 
     device_init(&d);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L0);
+    ck_assert_uint_eq(pressure_critical_usec(&d.p, d.s.at_usec), 0);
     d.s.place[MEMORY_SYSTEM].headroom_bytes = 20 * MIB;
     pass(&d, MEMORY_SYSTEM, USEC_PER_SEC, calm);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L4);
@@ -364,12 +365,15 @@ START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
     pass(&d, MEMORY_SYSTEM, 20 * USEC_PER_SEC, calm);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
+    ck_assert_uint_ge(pressure_critical_usec(&d.p, d.s.at_usec), 21 * USEC_PER_SEC);
+    ck_assert_uint_le(pressure_critical_usec(&d.p, d.s.at_usec), 23 * USEC_PER_SEC);
     d.s.place[MEMORY_SYSTEM].headroom_bytes = 1200 * MIB;
     pass(&d, MEMORY_SYSTEM, 3 * STEP_USEC, calm);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
     pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
     ck_assert_int_ge(d.p.level, PRESSURE_L3);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L2);
+    ck_assert_uint_eq(pressure_critical_usec(&d.p, d.s.at_usec), 0);
     while (d.p.level > PRESSURE_L1) {
         pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
         ck_assert_int_le(pressure_level_for_calls(&d.p), PRESSURE_L2);
