@@ -77,7 +77,9 @@ void residency_set_memory(struct residency *r, const struct residency_memory *me
     if (r->memory.available_bytes >= r->freeing_goal_bytes || now_usec >= r->freeing_until_usec) {
         r->freeing_bytes = 0;
     }
-    if (now_usec < r->settled_at_usec && r->memory.available_bytes > r->settling_available_bytes) {
+    r->is_settling =
+        now_usec < r->settled_at_usec && r->memory.available_bytes > r->settling_available_bytes;
+    if (r->is_settling) {
         r->memory.available_bytes = r->settling_available_bytes;
     }
 }

@@ -97,7 +97,7 @@ struct residency_model {
     uint64_t use_began_usec;   /* 0: nobody uses it */
     unsigned n_uses;           /* since its last look */
     uint64_t resident_at_usec; /* when its last load was over */
-    uint64_t used_at_usec;     /* a call went to it, or it was loaded */
+    uint64_t used_at_usec;     /* a call went to it or ended there, or it was loaded */
     uint64_t asked_at_usec;    /* its server was asked for key and facts; 0: never */
     uint64_t looked_at_usec;   /* its server was asked for what it holds; 0: never */
     uint64_t failed_at_usec;   /* the last failed load; 0: none that counts */
@@ -160,7 +160,8 @@ struct residency {
     uint64_t paused_until_usec;        /* ... as the last one came too early */
     uint64_t acted_at_usec;            /* the last unload was confirmed, or given up */
     uint64_t settled_at_usec;          /* from then on the numbers of the kernel hold its memory */
-    uint64_t settling_available_bytes; /* until then no more than this is available */
+    uint64_t settling_available_bytes; /* until then no more than this is available, ... */
+    bool is_settling;                  /* ... and that is what memory says */
     uint64_t freeing_bytes;            /* of a model that is gone, and not seen free yet */
     uint64_t freeing_goal_bytes;       /* available then: most of them are free */
     uint64_t freeing_until_usec;       /* not waited for any longer */

@@ -133,19 +133,12 @@ uint64_t residency_asked(const struct residency *r, const struct residency_model
     return need.asked_bytes + cache_bytes(r);
 }
 
-uint64_t residency_fresh_bytes(const struct residency *r, const struct residency_model *m)
-{
-    uint64_t need = residency_need(r, m).bytes;
-
-    return m->fresh_bytes > 0 && m->fresh_bytes < need ? m->fresh_bytes : need;
-}
-
 /*
- * What it takes for certain: of a guess the weights and the KV cache; of what was learned, what its last
+ * Of a guess the weights and the KV cache; of what was learned, what its last
  * load took, as the rest is what it has kept of answers, and can be without; of an ended load what it
  * had.
  */
-static uint64_t least_of(const struct residency *r, const struct residency_model *m)
+uint64_t residency_least_bytes(const struct residency *r, const struct residency_model *m)
 {
     struct footprint_need need = residency_need(r, m);
     uint64_t least = m->facts.file_bytes + m->facts.kv_bytes;
@@ -163,7 +156,7 @@ bool residency_fits_after(const struct residency *r, const struct residency_mode
     uint64_t hard = above(r->memory.available_bytes, residency_reserved_bytes(r) + reserve_hard(r));
 
     return residency_asked(r, m) <= residency_room(r) + freed_bytes ||
-           (is_alone && least_of(r, m) <= hard + freed_bytes);
+           (is_alone && residency_least_bytes(r, m) <= hard + freed_bytes);
 }
 
 size_t residency_n_others(const struct residency *r, const struct residency_model *m)
@@ -240,7 +233,14 @@ static uint64_t most_bytes(const struct residency *r)
 /* Who is refused for good must be too big for certain: no factor, and no guess. */
 static bool can_never_fit(const struct residency *r, const struct residency_model *m)
 {
-    return least_of(r, m) > most_bytes(r);
+    return residency_least_bytes(r, m) > most_bytes(r);
+}
+
+/* If all others went. What moves, or has just moved, says nothing sure. */
+static bool could_fit(const struct residency *r, const struct residency_model *m)
+{
+    return r->is_settling || residency_moving(r) ||
+           residency_fits_after(r, m, freed_at_most(r), true);
 }
 
 struct residency_refusal residency_refusal_of(const struct residency *r,
@@ -258,9 +258,8 @@ struct residency_refusal residency_refusal_of(const struct residency *r,
         return (struct residency_refusal) {ERRCODE_MODEL_QUARANTINED,
                                            m->quarantined_until_usec - now_usec};
     }
-    /* a model that its server may hold already is looked for first; what moves says nothing sure */
-    if (residency_has_budget(r, m) && m->is_told && m->looked_at_usec > 0 && !residency_moving(r) &&
-        !residency_fits_after(r, m, freed_at_most(r), true)) {
+    /* a model that its server may hold already is looked for first */
+    if (residency_has_budget(r, m) && m->is_told && m->looked_at_usec > 0 && !could_fit(r, m)) {
         return (struct residency_refusal) {ERRCODE_MODEL_BUDGET, RETRY_BUDGET_USEC};
     }
     return (struct residency_refusal) {.code = ERRCODE_NONE};
@@ -300,9 +299,9 @@ static uint64_t until_a_load(const struct residency *r, const struct residency_m
 {
     const struct residency_model *moving = residency_moving(r);
     bool is_freeing = r->freeing_bytes > 0 || (moving && moving->state == RESIDENCY_UNLOADING);
-    uint64_t at, rest = 0;
+    uint64_t freed = residency_fits(r, m) ? 0 : freed_at_most(r), at, rest = 0;
 
-    if (!is_freeing && !residency_may_load(r, m, now_usec, &at)) {
+    if (!is_freeing && !residency_may_load(r, m, freed, now_usec, &at)) {
         return at == USEC_NEVER ? SHORT_USEC : usec_since(at, now_usec);
     }
     if (m->wants.n == 0) {
@@ -410,7 +409,7 @@ static const char *fits(const struct residency *r, const struct residency_model 
     if (residency_is_held(m) || m->reserved_bytes > 0 || residency_fits(r, m)) {
         return "now";
     }
-    return residency_fits_after(r, m, freed_at_most(r), true) ? "later" : "not now";
+    return could_fit(r, m) ? "later" : "not now";
 }
 
 bool residency_view(const struct residency *r, const struct deployment *d, const char *name,
@@ -493,7 +492,7 @@ static bool has_turn(const struct residency *r, const struct deployment *d,
                (is_surely_there(d, m, name, now_usec) || could_load(r, m));
     case RESIDENCY_UNLOADED:
     case RESIDENCY_FAILED:
-        return residency_may_load(r, m, now_usec, NULL) && could_load(r, m);
+        return residency_may_load(r, m, 0, now_usec, NULL) && could_load(r, m);
     case RESIDENCY_RESERVED:
     case RESIDENCY_LOADING:
     case RESIDENCY_DRAINING:

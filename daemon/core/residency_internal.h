@@ -63,14 +63,17 @@ uint64_t residency_held(const struct residency *r, const struct residency_model 
 /* R_crit: a load that leaves less than this is stopped. */
 uint64_t residency_critical_bytes(const struct residency *r);
 
-/* What it will take when it is loaded, before it grows by answers. */
-uint64_t residency_fresh_bytes(const struct residency *r, const struct residency_model *m);
+/* What it takes for certain when it is loaded, before it grows by answers. */
+uint64_t residency_least_bytes(const struct residency *r, const struct residency_model *m);
 
 /* ---------------------------------------------------------------- residency_pressure.c */
 
-/* May a load of it begin now, as far as pressure goes? *ret_at (may be NULL): when; USEC_NEVER: not known. */
+/*
+ * May a load of it begin now, or when others have gone who free so much, as far as pressure goes? *ret_at
+ * (may be NULL): when; USEC_NEVER: not known.
+ */
 bool residency_may_load(const struct residency *r, const struct residency_model *m,
-                        uint64_t now_usec, uint64_t *ret_at);
+                        uint64_t freed_bytes, uint64_t now_usec, uint64_t *ret_at);
 /* May others be unloaded for it, which frees so much? */
 bool residency_may_make_room(const struct residency *r, const struct residency_model *m,
                              uint64_t freed_bytes, uint64_t now_usec);

@@ -70,6 +70,7 @@ void residency_note_use(struct residency_model *m, bool is_in_use, uint64_t now_
         m->n_uses += m->use_began_usec == 0;
         m->use_began_usec = m->use_began_usec > 0 ? m->use_began_usec : now_usec;
     } else if (m->use_began_usec > 0) {
+        m->used_at_usec = now_usec;
         m->answer_usec = max_of(usec_since(now_usec, m->use_began_usec), m->answer_usec / 4 * 3);
         m->use_began_usec = 0;
     }
@@ -245,11 +246,12 @@ enum residency_reason residency_note_yield(struct residency *r, const struct res
 }
 
 /* Where memory falls: what is left after the load lasts for a while. */
-static bool has_runway(const struct residency *r, const struct residency_model *m)
+static bool has_runway(const struct residency *r, const struct residency_model *m,
+                       uint64_t freed_bytes)
 {
     const struct residency_pressure *p = &r->pressure;
-    uint64_t taken = residency_reserved_bytes(r) + residency_fresh_bytes(r, m);
-    uint64_t left = usec_since(r->memory.available_bytes, taken);
+    uint64_t taken = residency_reserved_bytes(r) + residency_least_bytes(r, m);
+    uint64_t left = usec_since(r->memory.available_bytes + freed_bytes, taken);
     uint64_t runway = max_of(RUNWAY_USEC, three_loads(r, m));
 
     return p->exhaustion_usec == USEC_NEVER || p->fall_bytes_per_sec == 0 ||
@@ -257,9 +259,9 @@ static bool has_runway(const struct residency *r, const struct residency_model *
 }
 
 bool residency_may_load(const struct residency *r, const struct residency_model *m,
-                        uint64_t now_usec, uint64_t *ret_at)
+                        uint64_t freed_bytes, uint64_t now_usec, uint64_t *ret_at)
 {
-    bool is_open = r->pressure.acute == 0 && has_runway(r, m);
+    bool is_open = r->pressure.acute == 0 && has_runway(r, m, freed_bytes);
 
     if (ret_at) {
         *ret_at = is_open ? r->paused_until_usec : USEC_NEVER;
@@ -270,7 +272,7 @@ bool residency_may_load(const struct residency *r, const struct residency_model 
 bool residency_may_make_room(const struct residency *r, const struct residency_model *m,
                              uint64_t freed_bytes, uint64_t now_usec)
 {
-    return residency_may_load(r, m, now_usec, NULL) ||
+    return residency_may_load(r, m, freed_bytes, now_usec, NULL) ||
            (r->pressure.acute == 1 && r->pressure.exhaustion_usec == USEC_NEVER &&
             now_usec >= r->paused_until_usec && freed_bytes >= residency_asked(r, m));
 }

@@ -359,6 +359,30 @@ START_TEST(where_memory_falls_a_load_must_be_worth_it)
 }
 END_TEST
 
+/* A model whose cache grows makes memory fall: what it leaves behind counts for who comes after it. */
+START_TEST(who_goes_leaves_room_for_a_while)
+{
+    struct residency_action action;
+
+    load("a", SEC);
+    set_memory(2000, 800);
+    g_now += 5 * SEC;
+    set_fall(
+        20 * SEC,
+        130 *
+            MB); /* 700 MiB are left after the change, for 5.6 s: three loads of 2 s, as a guess */
+    wait_for("b", CLASS_INTERACTIVE, g_now);
+    ck_assert(!next_but_looks(&action));
+    ck_assert_uint_ge(residency_wait(&g_r, deployment("b"), NULL, CLASS_INTERACTIVE, g_now),
+                      15 * SEC);
+    set_fall(20 * SEC, 100 * MB);
+    ck_assert_uint_le(residency_wait(&g_r, deployment("b"), NULL, CLASS_INTERACTIVE, g_now),
+                      2 * SEC);
+    assert_goes("a", RESIDENCY_FOR_MODEL);
+    unloaded("a", 1600);
+}
+END_TEST
+
 /* What has to go before it was of use was loaded too early: the next one waits, twice as long each time. */
 START_TEST(loads_of_no_use_become_rare)
 {
@@ -478,6 +502,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_full_runner_is_loaded_anew);
     tcase_add_test(tc, a_hold_keeps_no_load_from_beginning);
     tcase_add_test(tc, where_memory_falls_a_load_must_be_worth_it);
+    tcase_add_test(tc, who_goes_leaves_room_for_a_while);
     tcase_add_test(tc, loads_of_no_use_become_rare);
     tcase_add_test(tc, room_is_made_at_level_one_by_who_frees_more);
     tcase_add_test(tc, what_has_grown_goes_when_memory_is_short);

@@ -152,7 +152,7 @@ class Sluiced(Sluice):
 class Run:
     def __init__(self, scenario: Scenario, target: str, seconds: float, seed: int):
         self.scenario, self.target, self.seconds, self.seed = scenario, target, seconds, seed
-        self.good = 0
+        self.good = dict.fromkeys(scenario.clients, 0)
         self.failed: dict[str, int] = {}
         self.longest_sec = 0.0
 
@@ -161,7 +161,8 @@ class Run:
             "run": self.scenario.name,
             "target": self.target,
             "kills": n_kills,
-            "good_per_minute": self.good * 60 / self.seconds,
+            "good_per_minute": sum(self.good.values()) * 60 / self.seconds,
+            "good_of_each": {model: n * 60 / self.seconds for model, n in self.good.items()},
             "failed": self.failed,
             "longest_sec": self.longest_sec,
         }
@@ -179,7 +180,7 @@ class Run:
                 try:
                     answer = await api.chat.completions.create(model=model, messages=[message], max_tokens=N_TOKENS)
                     is_good = bool(answer.choices[0].message.content) and time.monotonic() <= until
-                    self.good += is_good
+                    self.good[model] += is_good
                 except (openai.APIError, httpx2.HTTPError) as e:
                     name = f"{type(e).__name__} {getattr(e, 'status_code', '')}".strip()
                     self.failed[name] = self.failed.get(name, 0) + 1
@@ -229,10 +230,11 @@ class Run:
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    lines = ["| run | target | killed | good answers per minute | longest wait | failed |", "| --- " * 6 + "|"]
+    lines = ["| run | target | killed | good answers per minute | of each client | longest wait | failed |", "| --- " * 7 + "|"]
     for r in results:
         failed = ", ".join(f"{name} {n}" for name, n in r["failed"].items()) or "none"
-        cells = [r["run"], r["target"], str(r["kills"]), f"{r['good_per_minute']:.0f}", f"{r['longest_sec']:.1f} s", failed]
+        each = ", ".join(f"{n:.0f}" for n in r["good_of_each"].values())
+        cells = [r["run"], r["target"], str(r["kills"]), f"{r['good_per_minute']:.0f}", each, f"{r['longest_sec']:.1f} s", failed]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
