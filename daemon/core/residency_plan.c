@@ -11,7 +11,8 @@
  * Who may go (against models that push each other out without end):
  *
  *   idle, nobody waits for it    once it has been there for as long as its load took
- *   in use, nobody waits for it  drained, once it has been there for three times that
+ *   in use, nobody waits for it  drained, once it has been there for three times that; used until a
+ *                                moment ago is in use: a client asks again when it has its answer
  *   calls wait for it as well    the same, and only for a higher class, or when the oldest call for
  *                                the other one has waited for 15 s or two loads, whichever is more
  *
@@ -35,7 +36,8 @@
 #define LOOK_AGAIN_USEC  (10 * USEC_PER_SEC)
 #define KEPT_USEC        (301 * USEC_PER_SEC) /* Ollama's keep_alive by default, and then it is gone */
 #define HOLD_LOADS       3
-#define OVER_PLAN        1250 /* per mille of what was reserved */
+#define BETWEEN_USEC     (250 * USEC_PER_MSEC) /* from an answer to its client's next question */
+#define OVER_PLAN        1250                  /* per mille of what was reserved */
 #define GROWN_PERMILLE   1250
 #define GROWN_BYTES      (128 * RESIDENCY_MIB)
 #define FIRST_LOAD_USEC  (2 * USEC_PER_SEC) /* where none was seen */
@@ -242,11 +244,12 @@ static uint64_t at_most(uint64_t v, uint64_t max)
 
 /* How long m stays for sure, from the moment it was loaded. */
 static uint64_t hold_usec(const struct residency *r, const struct residency_model *m,
-                          const struct residency_model *w)
+                          const struct residency_model *w, uint64_t now_usec)
 {
     uint64_t load = residency_load_time(r, m), longest = half_wait(r, w);
+    bool is_left = is_idle(r, m) && usec_since(now_usec, m->used_at_usec) >= BETWEEN_USEC;
 
-    return is_idle(r, m) ? load : at_most(HOLD_LOADS * load, longest > load ? longest : load);
+    return is_left ? load : at_most(HOLD_LOADS * load, longest > load ? longest : load);
 }
 
 static bool has_waited_enough(const struct residency *r, const struct residency_model *w,
@@ -268,7 +271,7 @@ static bool may_go(const struct residency *r, const struct residency_model *m,
     if (m->state == RESIDENCY_DRAINING) {
         return true;
     }
-    if (usec_since(now_usec, m->resident_at_usec) < hold_usec(r, m, w)) {
+    if (usec_since(now_usec, m->resident_at_usec) < hold_usec(r, m, w, now_usec)) {
         return false;
     }
     return m->wants.n == 0 || w->wants.class < m->wants.class || has_waited_enough(r, w, now_usec);
@@ -385,7 +388,7 @@ static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_
                make_room(r, w, now_usec, ret);
     }
     if (w->is_load_wanted && w->wants.n == 0 &&
-        residency_may_load(r, w, now_usec, NULL)) { /* a call that waits loads it itself */
+        residency_may_load(r, w, 0, now_usec, NULL)) { /* a call that waits loads it itself */
         if (residency_doubts(w, now_usec)) {
             return inquire(r, now_usec, ret);
         }
@@ -428,7 +431,8 @@ static uint64_t may_go_at(const struct residency *r, const struct residency_mode
     case RESIDENCY_LOADING: /* and is there for as long again */
         return usec_add(now_usec, rest_of(r, m, now_usec) + residency_need(r, m).load_usec);
     case RESIDENCY_RESIDENT:
-        at = later(usec_add(m->resident_at_usec, hold_usec(r, m, w)), m->retry_unload_at_usec);
+        at = later(usec_add(m->resident_at_usec, hold_usec(r, m, w, now_usec)),
+                   m->retry_unload_at_usec);
         return m->wants.n > 0 && w->wants.class >= m->wants.class && !w->is_load_wanted
                    ? later(at, usec_add(w->wants.since_usec, age))
                    : at;

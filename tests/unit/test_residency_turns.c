@@ -30,6 +30,33 @@ START_TEST(an_idle_model_goes)
 }
 END_TEST
 
+/* Its client asks again when it has its answer: between two calls nobody uses it, and it keeps its turn. */
+START_TEST(who_was_used_a_moment_ago_is_in_use)
+{
+    load("a", 2 * SEC);
+    set_memory(2000, 800);
+    g_now += 4 * SEC;
+    for (unsigned i = 0; i < 2; i++) {
+        g_is_trusted = true;
+
+        struct deployment *d = call("a");
+
+        ck_assert_ptr_nonnull(d);
+        g_is_trusted = false;
+        g_now += SEC / 2;
+        release(d);
+        g_now += 240 * MSEC;
+        b_waits(CLASS_INTERACTIVE, g_now);
+        assert_state("a", RESIDENCY_RESIDENT);
+    }
+    g_now += 20 * MSEC;
+    b_waits(CLASS_INTERACTIVE, g_now);
+    assert_state("a", RESIDENCY_UNLOADING);
+    residency_unloaded(&g_r, model("a"), true, g_now);
+    set_memory(2000, 1600);
+}
+END_TEST
+
 /* The one that is largest for its load and was used longest ago, and not more than needed. */
 START_TEST(the_plan_takes_no_more_than_it_needs)
 {
@@ -64,6 +91,24 @@ START_TEST(what_was_freed_is_waited_for)
         ck_assert_int_eq(refusal("b"), is_seen ? ERRCODE_NONE : ERRCODE_MODEL_BUDGET);
         set_memory(2000, 1600);
     }
+}
+END_TEST
+
+/* For a moment after a load no more counts as free than was believed of it: nobody is refused for that. */
+START_TEST(what_a_load_was_believed_to_take_refuses_nobody)
+{
+    told("b", 1000);
+    residency_looked(&g_r, model("b"), false, 0, false, g_now);
+    load("a", SEC);
+    residency_seen(&g_r, model("a"), 300 * MIB, 0); /* of 800 */
+    set_memory(2000, 1300);
+    ck_assert_uint_eq(g_r.memory.available_bytes, 800 * MIB);
+    ck_assert_int_eq(refusal("b"), ERRCODE_NONE);
+    g_now += SEC;
+    set_memory(2000, 1300);
+    ck_assert_int_eq(refusal("b"), ERRCODE_NONE);
+    told("b", 1500); /* 1300 and the 300 of "a", less R_hard */
+    ck_assert_int_eq(refusal("b"), ERRCODE_MODEL_BUDGET);
 }
 END_TEST
 
@@ -198,8 +243,10 @@ static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, an_idle_model_goes);
+    tcase_add_test(tc, who_was_used_a_moment_ago_is_in_use);
     tcase_add_test(tc, the_plan_takes_no_more_than_it_needs);
     tcase_add_test(tc, what_was_freed_is_waited_for);
+    tcase_add_test(tc, what_a_load_was_believed_to_take_refuses_nobody);
     tcase_add_test(tc, an_unload_that_does_not_happen_is_not_repeated_at_once);
     tcase_add_test(tc, a_model_in_use_is_drained);
     tcase_add_test(tc, a_drain_for_nobody_ends);
