@@ -26,7 +26,15 @@ def start(service: Service, name: str, *arguments: str) -> "subprocess.Popen[str
     }
     argv: List[str] = [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments]
     pipe: Any = subprocess.PIPE
-    return subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8")
+    return subprocess.Popen(
+        argv,
+        env=env,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        encoding="utf-8",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job ignores it
+    )
 
 
 def run(service: Service, name: str, *arguments: str, said: str = "") -> str:
