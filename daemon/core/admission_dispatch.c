@@ -552,7 +552,7 @@ uint64_t admission_next_deadline(const struct admission *a)
     uint64_t earliest = USEC_NEVER;
 
     if (a->n_queued > 0 && admission_level(a) >= PRESSURE_L3) {
-        earliest = sooner(a->shed_again_at_usec, earliest, a->looked_at_usec);
+        earliest = sooner(admission_sheds_at(a, a->looked_at_usec), earliest, a->looked_at_usec);
     }
     list_for_each (l, &a->queued) {
         const struct ticket *t = ticket_of_link(l);

@@ -175,7 +175,8 @@ static bool is_resident(const struct admission *a, const struct applicant *p, ui
 }
 
 /*
- * What memory leaves open at each level: all, interactive, interactive for loaded models, nothing.
+ * What memory leaves open at each level: all, interactive, interactive for loaded models, nothing; but
+ * see admission_may_pass() for the last.
  * Who is served elsewhere needs none of it.
  */
 static bool memory_admits(const struct admission *a, const struct applicant *p, uint64_t now_usec)
@@ -190,11 +191,12 @@ static bool memory_admits(const struct admission *a, const struct applicant *p, 
     case PRESSURE_L2:
         return p->class == CLASS_INTERACTIVE;
     case PRESSURE_L3:
-        return p->class == CLASS_INTERACTIVE && is_resident(a, p, now_usec);
     case PRESSURE_L4:
         break;
     }
-    return false;
+    return p->class == CLASS_INTERACTIVE &&
+           (admission_level(a) == PRESSURE_L3 || admission_may_pass(a, now_usec)) &&
+           is_resident(a, p, now_usec);
 }
 
 /* What keeps everybody out, the known ones included. */

@@ -51,6 +51,13 @@ static inline struct ticket *ticket_of_link(struct list *link)
 void admission_serve(struct admission *a, struct ticket *t, struct deployment *d,
                      uint64_t now_usec);
 
+/* ---------------------------------------------------------------- admission_shed.c */
+
+/* Is it level 4, and not for long: may who would be served at level 3 wait for its end? */
+bool admission_may_pass(const struct admission *a, uint64_t now_usec);
+/* When admission_shed() may have more to do; USEC_NEVER: not known. */
+uint64_t admission_sheds_at(const struct admission *a, uint64_t now_usec);
+
 /* ---------------------------------------------------------------- admission_gate.c */
 
 /*

@@ -6,7 +6,8 @@
  * come back, instead of being held until their time is up.
  *
  *   L3   background, then batch; then interactive calls whose model is not there, and will not be soon
- *   L4   all: nobody gets a slot
+ *   L4   all: nobody gets a slot; for its first 2 s as at L3, since it is often over when a model has
+ *        made room, and who was told to come back would stay away for longer than that
  *
  * Paced as what pressure_relief.h ends: one class at a time, from the lowest, and the next one a second
  * later. Calls whose servers are elsewhere take none of this memory, and stay.
@@ -17,7 +18,8 @@
 #include "core/admission_internal.h"
 #include "core/residency.h"
 
-#define PACE_USEC (1 * USEC_PER_SEC)
+#define PACE_USEC    (1 * USEC_PER_SEC)
+#define PASSING_USEC (2 * USEC_PER_SEC)
 
 /* Will d serve such a call at level 3? Servers that load no models by themselves have theirs. */
 static bool serves_now(const struct admission *a, const struct ticket *t,
@@ -48,10 +50,34 @@ static bool is_served(struct admission *a, const struct ticket *t, uint64_t now_
     return false;
 }
 
+/* When it is known that it does not pass; USEC_NEVER: that is known already, or there is no emergency. */
+static uint64_t passes_until(const struct admission *a, uint64_t now_usec)
+{
+    uint64_t since = a->pressure ? pressure_emergency_since_usec(a->pressure) : USEC_NEVER;
+    uint64_t until = usec_add(since, PASSING_USEC);
+
+    return now_usec < until ? until : USEC_NEVER;
+}
+
+bool admission_may_pass(const struct admission *a, uint64_t now_usec)
+{
+    return passes_until(a, now_usec) != USEC_NEVER;
+}
+
+uint64_t admission_sheds_at(const struct admission *a, uint64_t now_usec)
+{
+    uint64_t until = passes_until(a, now_usec);
+
+    return now_usec < a->shed_again_at_usec && a->shed_again_at_usec < until ? a->shed_again_at_usec
+                                                                             : until;
+}
+
 static bool goes(struct admission *a, const struct ticket *t, uint64_t now_usec)
 {
-    return !t->is_elsewhere && (admission_level(a) == PRESSURE_L4 ||
-                                t->class != CLASS_INTERACTIVE || !is_served(a, t, now_usec));
+    bool is_over = admission_level(a) == PRESSURE_L4 && !admission_may_pass(a, now_usec);
+
+    return !t->is_elsewhere &&
+           (is_over || t->class != CLASS_INTERACTIVE || !is_served(a, t, now_usec));
 }
 
 static size_t shed_class(struct admission *a, enum call_class class, uint64_t now_usec)

@@ -44,6 +44,7 @@ void pressure_init(struct pressure *p)
                             .exhaustion_usec = USEC_NEVER,
                             .short_since_usec = USEC_NEVER,
                             .short_at_usec = USEC_NEVER,
+                            .emergency_since_usec = USEC_NEVER,
                             .critical_at_usec = USEC_NEVER};
 }
 
@@ -159,6 +160,7 @@ static void heal_clock(struct pressure *p, uint64_t now_usec)
                                   &p->l0_since_usec,
                                   &p->short_since_usec,
                                   &p->short_at_usec,
+                                  &p->emergency_since_usec,
                                   &p->critical_at_usec};
 
     for (size_t i = 0; i < ARRAY_LEN(instants); i++) {
@@ -184,6 +186,10 @@ static void note_critical(struct pressure *p, enum pressure_level wanted, uint64
         p->short_since_usec = now_usec;
     }
     p->short_at_usec = now_usec;
+    if (wanted == PRESSURE_L4 &&
+        (p->critical != PRESSURE_L4 || !was_critical_lately(p, now_usec))) {
+        p->emergency_since_usec = now_usec;
+    }
     if (wanted >= p->critical || !was_critical_lately(p, now_usec)) {
         p->critical = wanted;
         p->critical_at_usec = now_usec;
@@ -257,6 +263,11 @@ uint64_t pressure_critical_usec(const struct pressure *p, uint64_t now_usec)
     bool is_critical = p->critical != PRESSURE_L0 && pressure_level_for_calls(p) >= PRESSURE_L3;
 
     return is_critical ? usec_since(now_usec, p->short_since_usec) : 0;
+}
+
+uint64_t pressure_emergency_since_usec(const struct pressure *p)
+{
+    return pressure_level_for_calls(p) == PRESSURE_L4 ? p->emergency_since_usec : USEC_NEVER;
 }
 
 uint64_t pressure_calm_usec(const struct pressure *p, uint64_t now_usec)

@@ -172,6 +172,7 @@ struct pressure {
     uint64_t fell_at_usec;                     /* last fall */
     uint64_t l0_since_usec;                    /* level 0 after being above */
     uint64_t short_since_usec, short_at_usec;  /* cells of L3 or L4 held from then until then */
+    uint64_t emergency_since_usec;             /* the same of L4 alone */
     uint64_t critical_at_usec;                 /* the last of the higher level, ... */
     enum pressure_level critical;              /* ... the higher one for a second; L0: none yet */
     unsigned hold_factor;                      /* 1, 2, 4, 8 */
@@ -205,6 +206,8 @@ enum pressure_level pressure_update(struct pressure *p, const struct memory_samp
 enum pressure_level pressure_level_for_calls(const struct pressure *p);
 /* For how long that has been L3 or L4; 0: it is lower. */
 uint64_t pressure_critical_usec(const struct pressure *p, uint64_t now_usec);
+/* Since when it is L4; USEC_NEVER: it is not. */
+uint64_t pressure_emergency_since_usec(const struct pressure *p);
 
 /*
  * The kernel says that level 1 began (a PSI trigger): the first of the two samples in a row that

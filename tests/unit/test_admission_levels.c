@@ -105,6 +105,16 @@ static void line_done(struct line *l)
     desk_done(&l->k);
 }
 
+static bool g_is_loaded;
+
+static bool is_loaded(const struct backend *b, const char *model, uint64_t now_usec)
+{
+    return g_is_loaded;
+}
+
+static const struct backend_ops loads = {.free = backend_free, .is_loaded = is_loaded};
+static const struct memory_ops memory = {.is_trusted = is_loaded};
+
 /* Exactly all of that class are told, with a time to come back of 1.0 to 1.4 times least. */
 static void expect_shed(struct line *l, enum call_class class, uint64_t least_usec, uint64_t now)
 {
@@ -189,6 +199,37 @@ START_TEST(emergency_takes_all)
 }
 END_TEST
 
+/* It is often over when a model has made room: who would be served then may wait for that, and may come in. */
+START_TEST(an_emergency_may_pass)
+{
+    struct ticket late = {0}, later = {0};
+    struct line l;
+
+    line_init(&l, "a");
+    l.runs.deployment->backend->ops = &loads;
+    l.runs.deployment->backend->memory = &memory;
+    g_is_loaded = true;
+    l.k.pressure.level = l.k.pressure.critical = PRESSURE_L4;
+    l.k.pressure.last_at_usec = l.k.pressure.critical_at_usec = START;
+    l.k.pressure.short_since_usec = l.k.pressure.emergency_since_usec = START;
+    expect_shed(&l, CLASS_BACKGROUND, 30 * SEC, START);
+    ck_assert_int_eq(enqueue_as(&l.k, &late, "a", CLASS_BATCH, 10, USEC_NEVER).code,
+                     ERRCODE_MEMORY_PRESSURE);
+    ck_assert_int_eq(enqueue_as(&l.k, &late, "a", CLASS_INTERACTIVE, 10, USEC_NEVER).code,
+                     ERRCODE_NONE);
+    expect_shed(&l, CLASS_BATCH, 30 * SEC, START + SEC);
+    ck_assert_ptr_null(admission_next(&l.k.admission, START + SEC)); /* nobody gets a slot */
+    ck_assert_uint_eq(admission_next_deadline(&l.k.admission), START + 2 * SEC);
+    expect_nobody(&l, START + 2 * SEC - 1);
+    admission_release(&l.k.admission, &late, START);
+    expect_shed(&l, CLASS_INTERACTIVE, 10 * SEC, START + 2 * SEC);
+    l.k.pressure.emergency_since_usec = START - 2 * SEC;
+    ck_assert_int_eq(enqueue_as(&l.k, &later, "a", CLASS_INTERACTIVE, 10, USEC_NEVER).code,
+                     ERRCODE_MEMORY_PRESSURE);
+    line_done(&l);
+}
+END_TEST
+
 START_TEST(below_critical_nobody_goes)
 {
     for (int level = PRESSURE_L0; level <= PRESSURE_L2; level++) {
@@ -243,19 +284,9 @@ START_TEST(the_pace_outlasts_the_level)
 }
 END_TEST
 
-static bool g_is_loaded;
-
-static bool is_loaded(const struct backend *b, const char *model, uint64_t now_usec)
-{
-    return g_is_loaded;
-}
-
 /* At level 3 no model is loaded: who waits for one that is not there waits in vain. */
 START_TEST(interactive_calls_need_their_model)
 {
-    static const struct backend_ops loads = {.free = backend_free, .is_loaded = is_loaded};
-    static const struct memory_ops memory = {.is_trusted = is_loaded};
-
     for (int there = 0; there < 2; there++) {
         struct line l;
 
@@ -283,6 +314,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, critical_takes_the_lowest_class_first);
     tcase_add_test(tc, persons_come_back_sooner);
     tcase_add_test(tc, emergency_takes_all);
+    tcase_add_test(tc, an_emergency_may_pass);
     tcase_add_test(tc, below_critical_nobody_goes);
     tcase_add_test(tc, who_is_served_elsewhere_stays);
     tcase_add_test(tc, without_a_gauge_nobody_goes);

@@ -355,8 +355,10 @@ START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
     device_init(&d);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L0);
     ck_assert_uint_eq(pressure_critical_usec(&d.p, d.s.at_usec), 0);
+    ck_assert_uint_eq(pressure_emergency_since_usec(&d.p), USEC_NEVER);
     d.s.place[MEMORY_SYSTEM].headroom_bytes = 20 * MIB;
     pass(&d, MEMORY_SYSTEM, USEC_PER_SEC, calm);
+    ck_assert_uint_le(d.s.at_usec - pressure_emergency_since_usec(&d.p), USEC_PER_SEC);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L4);
     d.s.place[MEMORY_SYSTEM].headroom_bytes = 90 * MIB; /* L3 */
     pass(&d, MEMORY_SYSTEM, 3 * STEP_USEC, calm);
@@ -365,6 +367,7 @@ START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
     pass(&d, MEMORY_SYSTEM, 20 * USEC_PER_SEC, calm);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L3);
+    ck_assert_uint_eq(pressure_emergency_since_usec(&d.p), USEC_NEVER);
     ck_assert_uint_ge(pressure_critical_usec(&d.p, d.s.at_usec), 21 * USEC_PER_SEC);
     ck_assert_uint_le(pressure_critical_usec(&d.p, d.s.at_usec), 23 * USEC_PER_SEC);
     d.s.place[MEMORY_SYSTEM].headroom_bytes = 1200 * MIB;
