@@ -5,10 +5,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/fdio.h"
 #include "base/log_fields.h"
+#include "log_written.h"
 #include "messages.h"
 #include "proto/errcode.h"
 
@@ -48,23 +47,6 @@ START_TEST(each_id_is_its_own)
     }
 }
 END_TEST
-
-/* What write_all() leaves on standard error, in JSON. */
-static const char *written(void (*write_all)(void))
-{
-    static char text[16384];
-    CLEANUP(fd_closep) int saved = dup(STDERR_FILENO);
-    CLEANUP(fd_closep) int fd = memory_file("");
-
-    (void) fflush(stderr);
-    ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
-    log_setup(LOG_FORMAT_JSON, LOG_LEVEL_INFO, NULL);
-    write_all();
-    log_setup(LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL);
-    ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
-    ck_assert_int_ge(fdio_pread_text(fd, text, sizeof text), 0);
-    return text;
-}
 
 static void one_with_fields(void)
 {

@@ -11,8 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fdio.h"
-#include "base/log.h"
+#include "log_written.h"
 #include "support.h"
 #include "upstream/ollama_unload.h"
 
@@ -212,23 +211,6 @@ static void hang_deaf(struct deployment *d)
 }
 
 /* ---------------------------------------------------------------- what is logged */
-
-/* What act leaves on standard error, in JSON. */
-static const char *written(void (*act)(void))
-{
-    static char text[16384];
-    CLEANUP(fd_closep) int saved = dup(STDERR_FILENO);
-    CLEANUP(fd_closep) int fd = memory_file("");
-
-    (void) fflush(stderr);
-    ck_assert_int_ge(dup2(fd, STDERR_FILENO), 0);
-    log_setup(LOG_FORMAT_JSON, LOG_LEVEL_INFO, NULL);
-    act();
-    log_setup(LOG_FORMAT_TEXT, LOG_LEVEL_INFO, NULL);
-    ck_assert_int_ge(dup2(saved, STDERR_FILENO), 0);
-    ck_assert_int_ge(fdio_pread_text(fd, text, sizeof text), 0);
-    return text;
-}
 
 static void ck_assert_has(const char *text, const char *part)
 {
