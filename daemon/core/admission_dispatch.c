@@ -22,6 +22,7 @@
 
 #include "base/clock.h"
 #include "core/admission_internal.h"
+#include "core/residency.h"
 
 /* How long an interactive call waits before a background call without a word gives up its slot. */
 #define PREEMPT_AFTER_USEC (2 * USEC_PER_SEC)
@@ -246,12 +247,8 @@ static struct deployment *ask(struct admission *a, struct ticket *t, struct admi
 {
     struct model_group *g = t->group;
     struct deployment *d = NULL;
-    bool has_slot = has_free_slot(a, g);
 
-    if (!has_slot && (!a->router->residency || t->is_away)) {
-        return NULL;
-    }
-    if (has_slot && !(kind && kind->is_passed_over)) {
+    if (has_free_slot(a, g) && !(kind && kind->is_passed_over)) {
         a->n_asked++;
         d = router_pick(a->router, g, t->wish, now_usec);
     }
@@ -285,6 +282,12 @@ static bool is_held_back(const struct admission *a, const struct ticket *t, uint
 static bool is_overdue(const struct ticket *t, uint64_t now_usec)
 {
     return t->deadline_at_usec < now_usec;
+}
+
+/* Without a free slot nothing comes of asking but that a model is wanted. */
+static bool is_hopeless(struct admission *a, const struct ticket *t)
+{
+    return (!a->router->residency || t->is_away) && !has_free_slot(a, t->group);
 }
 
 /* A deployment whose slot it has now, or NULL. */
@@ -323,7 +326,7 @@ static struct ticket *find(struct admission *a, enum call_class class, bool only
             struct ticket *t = ticket_of_item(CONTAINER_OF(l, struct fair_item, link));
 
             a->n_steps++;
-            if (only_due && !is_due(a, t, now_usec)) {
+            if (is_hopeless(a, t) || (only_due && !is_due(a, t, now_usec))) {
                 continue;
             }
             *ret_d = try(a, t, now_usec);
@@ -377,19 +380,27 @@ static bool is_full(const struct admission *a)
     return a->params.max_granted > 0 && a->n_granted >= a->params.max_granted;
 }
 
-struct ticket *admission_next(struct admission *a, uint64_t now_usec)
+/* No model is told anything new until the end of a pass. */
+static void begin_pass(struct admission *a)
+{
+    a->n_passes++;
+    if (a->router->residency) {
+        residency_begin_pass(a->router->residency);
+    }
+}
+
+static void end_pass(struct admission *a)
+{
+    if (a->router->residency) {
+        residency_end_pass(a->router->residency);
+    }
+}
+
+static struct ticket *grant(struct admission *a, uint64_t now_usec)
 {
     struct deployment *d = NULL;
-    struct ticket *t;
+    struct ticket *t = find_due(a, now_usec, &d);
 
-    a->looked_at_usec = now_usec;
-    a->router->level = admission_level(a);
-    charge_overruns(a, now_usec);
-    if (a->n_queued == 0 || is_full(a)) {
-        return NULL;
-    }
-    a->n_passes++;
-    t = find_due(a, now_usec, &d);
     if (t) {
         t->is_due = true;
         class_floor_turn(admission_floor(a, t->group), t->class, t->queued_at_usec, now_usec);
@@ -404,6 +415,22 @@ struct ticket *admission_next(struct admission *a, uint64_t now_usec)
     if (!t || is_full(a)) {
         want(a, now_usec); /* else the next pass does */
     }
+    return t;
+}
+
+struct ticket *admission_next(struct admission *a, uint64_t now_usec)
+{
+    struct ticket *t;
+
+    a->looked_at_usec = now_usec;
+    a->router->level = admission_level(a);
+    charge_overruns(a, now_usec);
+    if (a->n_queued == 0 || is_full(a)) {
+        return NULL;
+    }
+    begin_pass(a);
+    t = grant(a, now_usec);
+    end_pass(a);
     return t;
 }
 
@@ -563,10 +590,9 @@ uint64_t admission_next_deadline(const struct admission *a)
     return earliest;
 }
 
-struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
-                                struct router_refusal *ret_refusal)
+static struct ticket *find_refused(struct admission *a, uint64_t now_usec,
+                                   struct router_refusal *ret_refusal)
 {
-    a->n_passes++;
     list_for_each (l, &a->queued) {
         struct ticket *t = ticket_of_link(l);
         struct admission_kind *kind = is_plain(t) ? kind_of(a, t) : NULL;
@@ -589,4 +615,15 @@ struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
         }
     }
     return NULL;
+}
+
+struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
+                                struct router_refusal *ret_refusal)
+{
+    struct ticket *t;
+
+    begin_pass(a);
+    t = find_refused(a, now_usec, ret_refusal);
+    end_pass(a);
+    return t;
 }

@@ -126,13 +126,27 @@ bool residency_name_is_same(const char *a, const char *b)
     return *a == *b || (!*a && strcmp(b, ":latest") == 0) || (!*b && strcmp(a, ":latest") == 0);
 }
 
+/* FNV-1a of what two names of one model have in common. */
+static uint32_t hash_of_name(const char *name)
+{
+    uint32_t hash = UINT32_C(2166136261);
+
+    for (const char *c = name; *c && !(*c == ':' && strcmp(c, ":latest") == 0); c++) {
+        hash = (hash ^ (unsigned char) *c) * UINT32_C(16777619);
+    }
+    return hash;
+}
+
 struct residency_model *residency_find(const struct residency *r, const char *server,
                                        const char *name)
 {
+    uint32_t hash = hash_of_name(name);
+
     list_for_each (l, &r->models) {
         struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
 
-        if (residency_name_is_same(m->name, name) && strcmp(m->server, server) == 0) {
+        if (m->name_hash == hash && residency_name_is_same(m->name, name) &&
+            strcmp(m->server, server) == 0) {
             return m;
         }
     }
@@ -190,6 +204,7 @@ struct residency_model *residency_of(struct residency *r, const struct deploymen
     m->is_local = d->is_local;
     m->server = strdup(d->api_base);
     m->name = strdup(name);
+    m->name_hash = hash_of_name(name);
     footprint_key_init(&m->key, str_from(name), 0, d->slots);
     if (!m->server || !m->name) {
         model_free(m);
@@ -271,6 +286,7 @@ void residency_become_resident(struct residency *r, struct residency_model *m, u
     m->runner_due_usec = now_usec;
     m->resident_at_usec = m->used_at_usec = now_usec;
     m->is_load_wanted = false;
+    residency_sum_again(r);
 }
 
 void residency_told(struct residency_model *m, struct str digest, uint32_t num_ctx, uint32_t slots,
@@ -340,6 +356,7 @@ void residency_reserve(struct residency *r, const struct deployment *d, const ch
         }
         residency_set_state(m, RESIDENCY_RESERVED, now_usec);
         m->reserved_bytes = residency_has_budget(r, m) ? residency_asked(r, m) : 0;
+        residency_sum_again(r);
     }
 }
 
@@ -597,16 +614,6 @@ void residency_end_run(struct residency *r, uint64_t now_usec)
             residency_runner_used(m, now_usec);
         }
     }
-}
-
-uint64_t residency_reserved_bytes(const struct residency *r)
-{
-    uint64_t sum = 0;
-
-    list_for_each (l, &r->models) {
-        sum += CONTAINER_OF(l, struct residency_model, link)->reserved_bytes;
-    }
-    return sum;
 }
 
 size_t residency_n_reservations(const struct residency *r)

@@ -74,6 +74,7 @@ struct residency_model {
     struct list link; /* residency.models */
     char *server;     /* owned: deployment.api_base */
     char *name;       /* owned: as its server calls it */
+    uint32_t name_hash;
     enum residency_state state;
     uint64_t since_usec; /* in this state */
     bool is_local;       /* its server takes memory of this device */
@@ -137,6 +138,14 @@ struct residency_pressure {
     uint64_t fall_bytes_per_sec; /* where that is so */
 };
 
+/* Over all models. */
+struct residency_sums {
+    uint64_t reserved_bytes; /* set aside for loads */
+    uint64_t freed_bytes;    /* what could become free for models at most */
+    size_t n_there;          /* that take memory of this device, or will */
+    const struct residency_model *moving;
+};
+
 struct residency {
     const struct router *router; /* borrowed */
     /*
@@ -168,6 +177,8 @@ struct residency {
     uint64_t n_loads, n_evictions, n_aborts, n_stuck, n_quarantined;
     uint32_t n_gone_seen; /* router.n_gone, when servers were forgotten last */
     uint32_t today;       /* for what is learned */
+    bool has_sums;        /* in a pass: */
+    struct residency_sums sums;
 };
 
 void residency_init(struct residency *r, const struct residency_params *params,
@@ -250,6 +261,13 @@ bool residency_is_there(const struct residency *r, const struct deployment *d, c
 /* A call of this class, there since then, would be given to d if it could serve. */
 void residency_want(struct residency *r, const struct deployment *d, const char *name,
                     enum call_class class, uint64_t since_usec);
+
+/*
+ * Around questions about many models with no news of any between them: each would look at all the
+ * others again. Calls that are let in meanwhile, and what they reserve, count at once.
+ */
+void residency_begin_pass(struct residency *r);
+void residency_end_pass(struct residency *r);
 
 /* Around a run of the registry: wants are counted anew by each; reservations of no use end. */
 void residency_begin_run(struct residency *r);

@@ -27,6 +27,96 @@
 #define RETRY_BUDGET_USEC (15 * USEC_PER_SEC)
 #define FACTS_USEC        (60 * USEC_PER_SEC) /* so old may they be when a load begins */
 
+/* ---------------------------------------------------------------- sums */
+
+uint64_t residency_reserved_bytes(const struct residency *r)
+{
+    uint64_t sum = 0;
+
+    if (r->has_sums) {
+        return r->sums.reserved_bytes;
+    }
+    list_for_each (l, &r->models) {
+        sum += CONTAINER_OF(l, struct residency_model, link)->reserved_bytes;
+    }
+    return sum;
+}
+
+static size_t n_there(const struct residency *r)
+{
+    size_t n = 0;
+
+    if (r->has_sums) {
+        return r->sums.n_there;
+    }
+    list_for_each (l, &r->models) {
+        n += residency_takes_memory(CONTAINER_OF(l, struct residency_model, link));
+    }
+    return n;
+}
+
+size_t residency_n_others(const struct residency *r, const struct residency_model *m)
+{
+    return n_there(r) - residency_takes_memory(m);
+}
+
+const struct residency_model *residency_moving(const struct residency *r)
+{
+    if (r->has_sums) {
+        return r->sums.moving;
+    }
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+        if (m->is_local && (m->state == RESIDENCY_RESERVED || m->state == RESIDENCY_LOADING ||
+                            m->state == RESIDENCY_UNLOADING)) {
+            return m;
+        }
+    }
+    return NULL;
+}
+
+/* What could become free for models: what is about to, and what our models take at most. */
+static uint64_t freed_at_most(const struct residency *r)
+{
+    uint64_t sum = r->freeing_bytes;
+
+    if (r->has_sums) {
+        return r->sums.freed_bytes;
+    }
+    list_for_each (l, &r->models) {
+        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
+
+        if (m->is_local && residency_is_held(m)) {
+            sum += residency_held(r, m);
+        }
+        sum += m->is_local ? m->reserved_bytes : 0;
+    }
+    return sum;
+}
+
+void residency_begin_pass(struct residency *r)
+{
+    r->has_sums = false;
+    r->sums = (struct residency_sums) {.reserved_bytes = residency_reserved_bytes(r),
+                                       .freed_bytes = freed_at_most(r),
+                                       .n_there = n_there(r),
+                                       .moving = residency_moving(r)};
+    r->has_sums = true;
+}
+
+void residency_end_pass(struct residency *r)
+{
+    r->has_sums = false;
+}
+
+void residency_sum_again(struct residency *r)
+{
+    if (r->has_sums) {
+        residency_begin_pass(r);
+    }
+}
+
 /* ---------------------------------------------------------------- the budget */
 
 bool residency_has_budget(const struct residency *r, const struct residency_model *m)
@@ -133,6 +223,13 @@ uint64_t residency_asked(const struct residency *r, const struct residency_model
     return need.asked_bytes + cache_bytes(r);
 }
 
+uint64_t residency_held(const struct residency *r, const struct residency_model *m)
+{
+    uint64_t most = residency_asked(r, m);
+
+    return m->baseline_bytes > 0 || m->held_bytes > most ? m->held_bytes : most;
+}
+
 /*
  * Of a guess the weights and the KV cache; of what was learned, what its last
  * load took, as the rest is what it has kept of answers, and can be without; of an ended load what it
@@ -159,18 +256,6 @@ bool residency_fits_after(const struct residency *r, const struct residency_mode
            (is_alone && residency_least_bytes(r, m) <= hard + freed_bytes);
 }
 
-size_t residency_n_others(const struct residency *r, const struct residency_model *m)
-{
-    size_t n = 0;
-
-    list_for_each (l, &r->models) {
-        const struct residency_model *other = CONTAINER_OF(l, struct residency_model, link);
-
-        n += other != m && residency_takes_memory(other);
-    }
-    return n;
-}
-
 bool residency_fits(const struct residency *r, const struct residency_model *m)
 {
     return residency_fits_after(r, m, 0, residency_n_others(r, m) == 0);
@@ -181,43 +266,7 @@ uint64_t residency_critical_bytes(const struct residency *r)
     return residency_reserve_soft(r) / 5 * 2;
 }
 
-const struct residency_model *residency_moving(const struct residency *r)
-{
-    list_for_each (l, &r->models) {
-        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
-
-        if (m->is_local && (m->state == RESIDENCY_RESERVED || m->state == RESIDENCY_LOADING ||
-                            m->state == RESIDENCY_UNLOADING)) {
-            return m;
-        }
-    }
-    return NULL;
-}
-
 /* ---------------------------------------------------------------- refusals */
-
-uint64_t residency_held(const struct residency *r, const struct residency_model *m)
-{
-    uint64_t most = residency_asked(r, m);
-
-    return m->baseline_bytes > 0 || m->held_bytes > most ? m->held_bytes : most;
-}
-
-/* What could become free for models: what is about to, and what our models take at most. */
-static uint64_t freed_at_most(const struct residency *r)
-{
-    uint64_t sum = r->freeing_bytes;
-
-    list_for_each (l, &r->models) {
-        const struct residency_model *m = CONTAINER_OF(l, struct residency_model, link);
-
-        if (m->is_local && residency_is_held(m)) {
-            sum += residency_held(r, m);
-        }
-        sum += m->is_local ? m->reserved_bytes : 0;
-    }
-    return sum;
-}
 
 /*
  * What is there for a model that is alone on an empty device. Each place has its own reserve: that

@@ -44,6 +44,9 @@ static inline bool residency_takes_memory(const struct residency_model *m)
 /* That the budget speaks of: on this device, where one is kept. */
 bool residency_has_budget(const struct residency *r, const struct residency_model *m);
 
+/* In a pass a model has changed. */
+void residency_sum_again(struct residency *r);
+
 /* What is free for models now. */
 uint64_t residency_room(const struct residency *r);
 uint64_t residency_asked(const struct residency *r, const struct residency_model *m);

@@ -11,13 +11,15 @@
  *   refused    a new call that finds the queue full
  *   let in     a new call for which another one has to leave
  *   granted    a slot comes free, and somebody gets it
- *   nobody     a wake-up at which nothing can be given: all that registry_run() asks
+ *   nobody     a slot comes free, or not, and nobody can have it
+ *   wake-up    all that registry_run() asks where nothing has changed: seven decisions, of which
+ *              "nobody" is one
  */
 #include <time.h>
 
 #include "tests/unit/admission_hall.h"
 
-enum decision { REFUSED, LET_IN, GRANTED, NOBODY, _DECISION_MAX };
+enum decision { REFUSED, LET_IN, GRANTED, NOBODY, WAKE_UP, _DECISION_MAX };
 
 static const char *const hall_names[] = {
     [HALL_PLAIN] = "one model, memory not watched",
@@ -51,7 +53,7 @@ static uint64_t decide(struct hall *h, enum decision what, unsigned i)
         t = admission_ousted(&h->admission, now, &v);
         admission_release(&h->admission, &late, now);
         if (t) {
-            (void) hall_enter(h, t, (unsigned) (t - h->tickets), CLASS_BACKGROUND, now);
+            (void) hall_enter(h, t, hall_number(h, t), CLASS_BACKGROUND, now);
         }
         return took;
     case GRANTED:
@@ -64,11 +66,14 @@ static uint64_t decide(struct hall *h, enum decision what, unsigned i)
         }
         (void) admission_next(&h->admission, now);
         took = cpu_nsec() - begun;
-        if (t) {
-            (void) hall_enter(h, t, i, (enum call_class)(i % _CLASS_MAX), now);
+        if (t) { /* the same question again: else those for the model that is there come to an end */
+            (void) hall_enter(h, t, hall_number(h, t), t->class, now);
         }
         return took;
     case NOBODY:
+        (void) admission_next(&h->admission, now);
+        return cpu_nsec() - begun;
+    case WAKE_UP:
         (void) hall_run(h, now);
         return cpu_nsec() - begun;
     case _DECISION_MAX:
@@ -116,8 +121,9 @@ int main(int argc, char **argv)
 {
     unsigned n = argc > 1 ? (unsigned) strtoul(argv[1], NULL, 10) : 4000;
 
-    printf("| 64 callers, %d calls wait | refused | let in | granted | nobody |\n", HALL_QUEUED);
-    printf("| --- | --- | --- | --- | --- |\n");
+    printf("| 64 callers, %d calls wait | refused | let in | granted | nobody | wake-up |\n",
+           HALL_QUEUED);
+    printf("| --- | --- | --- | --- | --- | --- |\n");
     for (int k = 0; k < _HALL_MAX; k++) {
         printf("| %s |", hall_names[k]);
         for (int d = 0; d < _DECISION_MAX; d++) {

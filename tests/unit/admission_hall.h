@@ -86,6 +86,12 @@ static inline struct model_group *hall_group(struct hall *h, unsigned i)
     return &h->router.groups[i % h->router.n_groups];
 }
 
+/* Which call a ticket was in hall_init(): who asked, and for what. */
+static inline unsigned hall_number(const struct hall *h, const struct ticket *t)
+{
+    return t == &h->runs ? 0 : (unsigned) (t - h->tickets);
+}
+
 /* Any number of calls: i says who asks, and for what. */
 static inline struct verdict hall_enter(struct hall *h, struct ticket *t, unsigned i,
                                         enum call_class class, uint64_t now_usec)
