@@ -38,6 +38,11 @@ static bool is_owed(const struct class_floor *f, uint64_t expected_usec)
     return f->owed_usec > 0 && (uint64_t) f->owed_usec >= price;
 }
 
+uint64_t class_floor_turn_usec(enum call_class class)
+{
+    return turn_usec[class];
+}
+
 static bool has_turn(const struct class_floor *f, enum call_class class, uint64_t queued_at_usec,
                      uint64_t now_usec)
 {

@@ -43,6 +43,9 @@ void class_floor_charge(struct class_floor *f, enum call_class class, int64_t us
 bool class_floor_is_due(const struct class_floor *f, enum call_class class, uint64_t expected_usec,
                         uint64_t queued_at_usec, uint64_t now_usec);
 
+/* How long the head of its queue waits for a turn, which follow each other as far apart. 0: no turns. */
+uint64_t class_floor_turn_usec(enum call_class class);
+
 /* It went first, being due. */
 void class_floor_turn(struct class_floor *f, enum call_class class, uint64_t queued_at_usec,
                       uint64_t now_usec);

@@ -541,7 +541,8 @@ static bool has_turn(const struct residency *r, const struct deployment *d,
                (is_surely_there(d, m, name, now_usec) || could_load(r, m));
     case RESIDENCY_UNLOADED:
     case RESIDENCY_FAILED:
-        return residency_may_load(r, m, 0, now_usec, NULL) && could_load(r, m);
+        return residency_may_load(r, m, 0, now_usec, NULL) && could_load(r, m) &&
+               !residency_is_kept(r, m, now_usec);
     case RESIDENCY_RESERVED:
     case RESIDENCY_LOADING:
     case RESIDENCY_DRAINING:

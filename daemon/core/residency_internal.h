@@ -110,6 +110,10 @@ double residency_score(const struct residency *r, const struct residency_model *
 uint64_t residency_turn_usec(const struct residency *r, const struct residency_model *w,
                              enum call_class class, uint64_t now_usec);
 
+/* Has room been made for another one, to which a turn is owed? Then m is not loaded into it. */
+bool residency_is_kept(const struct residency *r, const struct residency_model *m,
+                       uint64_t now_usec);
+
 /*
  * Before its load: its server is to be asked for key and facts again, as they are not of this minute,
  * and its name may stand for another build by now (ollama pull).

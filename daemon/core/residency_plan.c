@@ -2,8 +2,10 @@
  * Whom core/residency makes room for, who goes, and when.
  *
  * Who is wanted: of the models that calls wait for and that do not fit, the one with the highest
- * class waiting, then the oldest call. For it the plan is made of the models that may go, greedily by
- * size x idle time / time of a load, until what is missing is there; where all of them together do
+ * class waiting, then the oldest call. One of a lower class is due once in a while (is_due()), and
+ * comes first then: else models that persons take turns with would keep it away for good, where it
+ * needs more room than one of them leaves. For it the plan is made of the models that may go, greedily
+ * by size x idle time / time of a load, until what is missing is there; where all of them together do
  * not make the room, none goes. One is unloaded at a time, what came of it is looked at, and the plan
  * is made anew with the memory that is really free. The kernel's numbers come a moment after the end
  * of a runner, so what it held is waited for.
@@ -28,6 +30,7 @@
 #include <assert.h>
 
 #include "base/num.h"
+#include "core/class_floor.h"
 #include "core/residency_internal.h"
 
 #define PACE_USEC        (1 * USEC_PER_SEC)
@@ -207,29 +210,9 @@ static struct residency_model *grown(struct residency *r, uint64_t now_usec)
 
 /* ---------------------------------------------------------------- room for another one */
 
-/* Before: its class is higher, or the same and its call older. */
-static bool is_before(const struct residency_model *a, const struct residency_model *b)
+static uint64_t at_most(uint64_t v, uint64_t max)
 {
-    if (a->is_load_wanted != b->is_load_wanted) {
-        return a->is_load_wanted;
-    }
-    return a->wants.class != b->wants.class ? a->wants.class < b->wants.class
-                                            : a->wants.since_usec < b->wants.since_usec;
-}
-
-static struct residency_model *whose_turn(const struct residency *r)
-{
-    struct residency_model *first = NULL;
-
-    list_for_each (l, &r->models) {
-        struct residency_model *m = model_of(l);
-
-        if (is_wanted(m) && m->state == RESIDENCY_UNLOADED && m->is_told &&
-            residency_has_budget(r, m) && (!first || is_before(m, first))) {
-            first = m;
-        }
-    }
-    return first;
+    return v < max ? v : max;
 }
 
 static uint64_t half_wait(const struct residency *r, const struct residency_model *w)
@@ -237,9 +220,57 @@ static uint64_t half_wait(const struct residency *r, const struct residency_mode
     return r->params.max_wait_usec[w->wants.class] / 2;
 }
 
-static uint64_t at_most(uint64_t v, uint64_t max)
+/*
+ * Is a turn owed to the lower class that waits for it, as in a queue (class_floor.h)? Not where memory
+ * is short: then nothing is owed.
+ */
+static bool is_due(const struct residency *r, const struct residency_model *m, uint64_t now_usec)
 {
-    return v < max ? v : max;
+    uint64_t turn = class_floor_turn_usec(m->wants.class);
+    uint64_t from =
+        m->wants.since_usec > m->resident_at_usec ? m->wants.since_usec : m->resident_at_usec;
+
+    return m->wants.n > 0 && turn > 0 && r->pressure.level == 0 &&
+           usec_since(now_usec, from) >= at_most(turn, half_wait(r, m));
+}
+
+/* Before: a turn is owed to it, its class is higher, or the same and its call older. */
+static bool is_before(const struct residency *r, const struct residency_model *a,
+                      const struct residency_model *b, uint64_t now_usec)
+{
+    bool a_is_due = is_due(r, a, now_usec), b_is_due = is_due(r, b, now_usec);
+
+    if (a->is_load_wanted != b->is_load_wanted) {
+        return a->is_load_wanted;
+    }
+    if (a_is_due != b_is_due) {
+        return a_is_due;
+    }
+    return a->wants.class != b->wants.class ? a->wants.class < b->wants.class
+                                            : a->wants.since_usec < b->wants.since_usec;
+}
+
+static struct residency_model *whose_turn(const struct residency *r, uint64_t now_usec)
+{
+    struct residency_model *first = NULL;
+
+    list_for_each (l, &r->models) {
+        struct residency_model *m = model_of(l);
+
+        if (is_wanted(m) && m->state == RESIDENCY_UNLOADED && m->is_told &&
+            residency_has_budget(r, m) && (!first || is_before(r, m, first, now_usec))) {
+            first = m;
+        }
+    }
+    return first;
+}
+
+bool residency_is_kept(const struct residency *r, const struct residency_model *m,
+                       uint64_t now_usec)
+{
+    const struct residency_model *w = whose_turn(r, now_usec);
+
+    return w && w != m && is_due(r, w, now_usec) && residency_fits(r, w);
 }
 
 /* How long m stays for sure, from the moment it was loaded. */
@@ -377,7 +408,7 @@ static bool load_at_once(struct residency *r, uint64_t now_usec, struct residenc
 
 static bool serve_turn(struct residency *r, uint64_t now_usec, struct residency_action *ret)
 {
-    struct residency_model *w = whose_turn(r);
+    struct residency_model *w = whose_turn(r, now_usec);
 
     end_drains(r, w, now_usec);
     if (!w) {
@@ -464,9 +495,10 @@ static bool has_room_by(const struct residency *r, const struct residency_model 
 }
 
 /* Whose turn was taken is loaded again when the other one was, and was there for as long. */
-static uint64_t turn_of_another(const struct residency *r, const struct residency_model *w)
+static uint64_t turn_of_another(const struct residency *r, const struct residency_model *w,
+                                uint64_t now_usec)
 {
-    const struct residency_model *x = whose_turn(r);
+    const struct residency_model *x = whose_turn(r, now_usec);
 
     return x && x != w && !residency_fits(r, x) ? 2 * residency_need(r, x).load_usec : 0;
 }
@@ -482,7 +514,7 @@ uint64_t residency_turn_usec(const struct residency *r, const struct residency_m
     uint64_t best = USEC_NEVER;
 
     if (residency_is_held(w)) {
-        return turn_of_another(r, w);
+        return turn_of_another(r, w, now_usec);
     }
     if (residency_fits(r, w)) {
         return rest;

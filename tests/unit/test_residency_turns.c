@@ -239,6 +239,103 @@ START_TEST(a_higher_class_does_not_wait_its_age)
 }
 END_TEST
 
+/* Who goes next, and for whom: "a" is there, no two fit, and persons wait for "c". */
+static const struct residency_model *favoured(uint64_t batch_since_usec)
+{
+    struct residency_action action;
+
+    residency_begin_run(&g_r);
+    ck_assert_ptr_null(pick("c", CLASS_INTERACTIVE, g_now - 20 * SEC));
+    ck_assert_ptr_null(pick("b", CLASS_BATCH, batch_since_usec));
+    residency_end_run(&g_r, g_now);
+    while (next(&action)) {
+        if (action.verb == RESIDENCY_UNLOAD) {
+            return action.favour;
+        }
+        ck_assert_int_eq(action.verb, RESIDENCY_LOOK);
+        residency_looked(&g_r, action.model, action.model->held_bytes > 0, 0, true, g_now);
+    }
+    return NULL;
+}
+
+static void there_is_one(const char *name)
+{
+    load(name, SEC);
+    set_memory(2000, 800);
+    g_now += 10 * SEC;
+}
+
+static void gone(const char *name)
+{
+    residency_unloaded(&g_r, model(name), true, g_now);
+    set_memory(2000, 1600);
+}
+
+/* However many models persons take turns with: a lower class has its turn within a minute. */
+START_TEST(a_turn_is_owed_to_a_lower_class)
+{
+    uint64_t since;
+    struct deployment *d;
+
+    told("c", 850);
+    there_is_one("a");
+    since = g_now;
+    g_now += 59 * SEC;
+    ck_assert_ptr_eq(favoured(since), model("c"));
+    gone("a");
+    there_is_one("c");
+    residency_begin_run(&g_r);
+    ck_assert_ptr_null(pick("b", CLASS_BATCH, since));
+    residency_end_run(&g_r, g_now);
+    assert_next(RESIDENCY_LOOK, RESIDENCY_FOR_MODEL, "b");
+    residency_looked(&g_r, model("b"), false, 0, false, g_now);
+    assert_next(RESIDENCY_UNLOAD, RESIDENCY_FOR_MODEL, "c");
+    gone("c");
+
+    /* the room is its own, although a person is asked first */
+    residency_begin_run(&g_r);
+    ck_assert_ptr_null(pick("c", CLASS_INTERACTIVE, g_now - 20 * SEC));
+    d = pick("b", CLASS_BATCH, since);
+    residency_end_run(&g_r, g_now);
+    ck_assert_ptr_nonnull(d);
+    loaded("b", SEC);
+    release(d);
+
+    /* and the next one is a minute away */
+    set_memory(2000, 700);
+    g_now += 10 * SEC;
+    residency_begin_run(&g_r);
+    ck_assert_ptr_null(pick("c", CLASS_INTERACTIVE, g_now - 20 * SEC));
+    residency_end_run(&g_r, g_now);
+    assert_next(RESIDENCY_LOOK, RESIDENCY_FOR_MODEL, "c");
+    residency_looked(&g_r, model("c"), false, 0, false, g_now);
+    assert_next(RESIDENCY_UNLOAD, RESIDENCY_FOR_MODEL, "b");
+    gone("b");
+    there_is_one("a");
+    ck_assert_ptr_eq(favoured(since), model("c"));
+    gone("a");
+}
+END_TEST
+
+/* Nothing is owed where memory is short. */
+START_TEST(no_turn_is_owed_under_pressure)
+{
+    told("c", 850);
+    there_is_one("a");
+    g_now += 100 * SEC;
+    ck_assert_ptr_eq(favoured(g_now - 90 * SEC), model("b"));
+    residency_unloaded(&g_r, model("a"), false, g_now);
+    g_now += 40 * SEC;
+    g_is_trusted = true;
+    release(call("a"));
+    g_is_trusted = false;
+    residency_set_pressure(
+        &g_r, &(struct residency_pressure) {.level = 1, .exhaustion_usec = USEC_NEVER});
+    ck_assert_ptr_eq(favoured(g_now - 90 * SEC), model("c"));
+    gone("a");
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
@@ -252,6 +349,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_drain_for_nobody_ends);
     tcase_add_test(tc, turns_between_two_that_are_wanted);
     tcase_add_test(tc, a_higher_class_does_not_wait_its_age);
+    tcase_add_test(tc, a_turn_is_owed_to_a_lower_class);
+    tcase_add_test(tc, no_turn_is_owed_under_pressure);
 }
 
 TEST_MAIN("residency_turns", add_tests)
