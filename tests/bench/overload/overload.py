@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmark behind ./dev bench overload: what comes out of a real model under more load than it can carry.
 
-    overload.py --build build/release [--quick] [--loads 2,10] [--targets sluice,haproxy] [--seconds N] [--seed S] [--hog] [--json FILE]
+    overload.py --build build/release [--quick] [--loads 2,10] [--targets sluice,haproxy] [--seconds N] [--seed S] [--hog] [--probe] [--json FILE]
 
 A real Ollama with SmolLM2, one slot, one thread. Its capacity is measured with as many clients as keep it busy; then intents
 (intents.py) arrive at random at multiples of that rate, whether or not earlier ones are done, and pursue their answer with the
@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import platform
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Iterator, Optional
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -160,7 +162,9 @@ class Bench:
             intents = self.offered(before, load)
             client = Client(rival.base_url, MODEL, self.keys(rival, load is None), KEY)
             async with client:
-                result = await self.measured(client, intents, before)
+                with self.probed(rival) as probe:
+                    result = await self.measured(client, intents, before)
+                result["probe"] = probe
         finally:
             rival.stop()
         self.ollama.restart()
@@ -178,6 +182,27 @@ class Bench:
         row["capacity_intents_per_sec"] = before.intents_per_sec
         self.runs.append({**row, **result})
         print(f"{title}: {report.line(self.runs[-1])}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def probed(self, rival: Rival) -> Iterator[dict[str, Any]]:
+        """What a client of its own met meanwhile (prober.py); nothing unless asked for, and of sluice."""
+        found: dict[str, Any] = {}
+        if not self.args.probe or not isinstance(rival, Sluice):
+            yield found
+            return
+        library = self.args.build / "lib" / "libsluice.so.0"
+        argv = [sys.executable, Path(__file__).parent / "prober.py", library.resolve(), rival.rpc_path]
+        argv += [str(self.times.warm_sec), str(self.times.load_sec - self.times.warm_sec)]
+        prober = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        try:
+            yield found
+            out, _ = prober.communicate(timeout=self.times.load_sec)
+            found.update(json.loads(out))
+        except (ValueError, subprocess.TimeoutExpired):
+            raise BenchError("the prober has failed") from None
+        finally:
+            prober.kill()
+            prober.wait()
 
     def rival(self, name: str, is_hog: bool) -> Rival:
         directory = Path(tempfile.mkdtemp(prefix=f"{len(self.runs)}-", dir=self.directory))
@@ -295,6 +320,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of load in each run (180; 90 with --quick), at least 60")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals (1)")
     parser.add_argument("--hog", action="store_true", help="also one caller with ten times the load beside three modest ones")
+    parser.add_argument("--probe", action="store_true", help="also how soon sluice tells a client no that does nothing else (prober.py)")
     parser.add_argument("--quick", action="store_true", help="rough, two minutes: sluice under twice the load")
     parser.add_argument("--nice", type=int, default=0, help="of the session while this runs, below 0 as root: for a machine that does other work")
     parser.add_argument("--json", type=Path, help="all figures, and each intent")

@@ -60,7 +60,7 @@ def line(run: dict[str, Any]) -> str:
     pairs = zip(COLUMNS[2:], cells(run)[2:])
     text = "; ".join(f"{name} {cell}" for name, cell in pairs)
     shed = ", ".join(f"{reason} {n}" for reason, n in run["shed"].items())
-    return f"{text}; shed: {shed or 'none'}{_callers(run)}"
+    return f"{text}; shed: {shed or 'none'}{_callers(run)}{_probe(run)}"
 
 
 def _callers(run: dict[str, Any]) -> str:
@@ -68,6 +68,15 @@ def _callers(run: dict[str, Any]) -> str:
     if set(found) == {""}:
         return ""
     return "; " + ", ".join(f"{name} {percent(c['good'])} of {c['offered']}" for name, c in found.items())
+
+
+def _probe(run: dict[str, Any]) -> str:
+    found = run.get("probe")
+    if not found:
+        return ""
+    others = ", ".join(f"{name} {n}" for name, n in found["others"].items()) or "nothing"
+    held_up = "" if found["is_first"] else ", on processors that others had as well"
+    return f"; a client that does nothing else was told no {found['n']} times, in {msec(found['p50'])} / {msec(found['p99'])}{held_up}, else {others}"
 
 
 def row(words: list[str]) -> str:
@@ -83,7 +92,7 @@ def table(facts: dict[str, Any], runs: list[dict[str, Any]]) -> str:
         lines += ["| load | target | attempts that got no answer, by reason |", row(["---"] * 3)]
         for run in loads:
             reasons = ", ".join(f"{reason} {n}" for reason, n in run["shed"].items())
-            lines.append(row([f"{run['load']:g}×", run["target"], reasons or "none"]))
+            lines.append(row([f"{run['load']:g}×", run["target"], (reasons or "none") + _probe(run)]))
         lines.append("")
     hogs = [run for run in runs if run["load"] is None]
     if hogs:

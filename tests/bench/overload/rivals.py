@@ -253,9 +253,13 @@ class Sluice(Rival):
         path = self.directory / "sluice.yaml"
         path.write_text(json.dumps(self.config()))
         argv = [str(self.program), "--config", str(path)]
-        argv += ["--listen", f"rpc=unix:{self.directory}/rpc.sock"]
+        argv += ["--listen", f"rpc=unix:{self.rpc_path}"]
         argv += ["--listen", f"http=tcp:127.0.0.1:{self.port}"]
         return Process(argv, self.directory, self.name)
+
+    @property
+    def rpc_path(self) -> Path:
+        return self.directory / "rpc.sock"
 
     def stop(self) -> None:
         """A daemon that does not end with 0 has failed, whatever it answered before."""
