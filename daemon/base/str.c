@@ -96,6 +96,14 @@ bool str_has_control(struct str s)
     return false;
 }
 
+uint32_t str_hash(uint32_t hash, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        hash = (hash ^ (unsigned char) s.ptr[i]) * UINT32_C(16777619);
+    }
+    return hash;
+}
+
 void str_copy(struct str s, char *to, size_t size)
 {
     size_t n = s.len < size ? s.len : size - 1;

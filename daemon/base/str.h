@@ -5,6 +5,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct str {
@@ -50,6 +51,13 @@ bool str_is_utf8(struct str s);
 
 /* Does text of UTF-8 hold a control character: C0, DEL or C1 (U+0080 to U+009F)? */
 bool str_has_control(struct str s);
+
+/*
+ * FNV-1a of 32 bits (Fowler, Noll, Vo), from STR_HASH_START or another text's hash on. For tables in
+ * memory: names that make it collide are easily made.
+ */
+#define STR_HASH_START UINT32_C(2166136261)
+uint32_t str_hash(uint32_t hash, struct str s);
 
 /* To a C string in an array of size > 0 bytes, as much as there is room for. */
 void str_copy(struct str s, char *to, size_t size);

@@ -168,25 +168,17 @@ static bool is_plain(const struct ticket *t)
 
 #define PROBES 8
 
-/* FNV-1a: names are short, and who makes them collide only pays for it himself. */
-static uint32_t hash_of(uint32_t hash, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        hash = (hash ^ (unsigned char) s.ptr[i]) * UINT32_C(16777619);
-    }
-    return hash;
-}
-
 /* By which name a ticket asks for its model: absent where its group has but one. */
 static struct str model_of(const struct ticket *t)
 {
     return t->is_named ? t->wish->name : STR_NONE;
 }
 
+/* Who makes names collide only pays for it himself. */
 void admission_note_kind(struct ticket *t)
 {
     t->is_named = t->wish && t->wish->name.ptr && model_group_is_wildcard(t->group);
-    t->kind_hash = hash_of(hash_of(UINT32_C(2166136261), str_from(t->group->name)), model_of(t));
+    t->kind_hash = str_hash(str_hash(STR_HASH_START, str_from(t->group->name)), model_of(t));
 }
 
 /* What this pass knows of calls like t. NULL: there are too many kinds to remember. */

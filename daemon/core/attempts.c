@@ -199,15 +199,11 @@ void retry_budgets_init(struct retry_budgets *b, uint64_t now_usec)
     }
 }
 
-/* FNV-1a (Fowler, Noll, Vo), 32 bits, folded by its upper half */
+/* Folded by its upper half. */
 static uint32_t hash(const void *bytes, size_t n, uint32_t start)
 {
-    const unsigned char *c = bytes;
-    uint32_t h = UINT32_C(2166136261) ^ start;
+    uint32_t h = str_hash(STR_HASH_START ^ start, (struct str) {bytes, n});
 
-    for (size_t i = 0; i < n; i++) {
-        h = (h ^ c[i]) * UINT32_C(16777619);
-    }
     return h ^ h >> 16;
 }
 

@@ -126,15 +126,16 @@ bool residency_name_is_same(const char *a, const char *b)
     return *a == *b || (!*a && strcmp(b, ":latest") == 0) || (!*b && strcmp(a, ":latest") == 0);
 }
 
-/* FNV-1a of what two names of one model have in common. */
+/* Of what two names of one model have in common. */
 static uint32_t hash_of_name(const char *name)
 {
-    uint32_t hash = UINT32_C(2166136261);
+    const struct str latest = STR_LIT(":latest");
+    struct str s = str_from(name);
 
-    for (const char *c = name; *c && !(*c == ':' && strcmp(c, ":latest") == 0); c++) {
-        hash = (hash ^ (unsigned char) *c) * UINT32_C(16777619);
+    if (s.len >= latest.len && strcmp(s.ptr + s.len - latest.len, latest.ptr) == 0) {
+        s.len -= latest.len;
     }
-    return hash;
+    return str_hash(STR_HASH_START, s);
 }
 
 struct residency_model *residency_find(const struct residency *r, const char *server,

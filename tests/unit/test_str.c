@@ -77,6 +77,16 @@ START_TEST(str_knows_utf8)
 }
 END_TEST
 
+/* The vectors of its authors. */
+START_TEST(str_hashes_as_fnv_1a)
+{
+    ck_assert_uint_eq(str_hash(STR_HASH_START, STR_NONE), 0x811c9dc5);
+    ck_assert_uint_eq(str_hash(STR_HASH_START, STR_LIT("a")), 0xe40c292c);
+    ck_assert_uint_eq(str_hash(str_hash(STR_HASH_START, STR_LIT("foo")), STR_LIT("bar")),
+                      0xbf9cf968);
+}
+END_TEST
+
 START_TEST(str_copies_what_fits)
 {
     char text[4] = "xyz";
@@ -95,6 +105,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, str_compares);
+    tcase_add_test(tc, str_hashes_as_fnv_1a);
     tcase_add_test(tc, str_copies_what_fits);
     tcase_add_test(tc, str_knows_utf8);
     tcase_add_test(tc, str_knows_control_characters);
