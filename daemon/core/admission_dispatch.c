@@ -614,6 +614,9 @@ struct ticket *admission_refuse(struct admission *a, uint64_t now_usec,
 {
     struct ticket *t;
 
+    if (a->n_queued == 0) {
+        return NULL;
+    }
     begin_pass(a);
     t = find_refused(a, now_usec, ret_refusal);
     end_pass(a);
