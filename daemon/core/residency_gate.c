@@ -1,5 +1,6 @@
 /*
- * The gate of core/residency: the budget, who is let in, and what those are told who are not.
+ * The gate of core/residency: the budget with its sums over all models (taken once for a pass of
+ * admission), who is let in, and what those are told who are not.
  *
  * The reserve is that of the pressure levels (pressure_reserves(): 12 %, R_soft), so that a load that
  * was let in raises none; a third less for what is impossible (R_hard): earlyoom acts at 10 %,
