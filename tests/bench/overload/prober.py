@@ -6,6 +6,8 @@
 The clients of the benchmark are one process, where an answer waits until those before it are read. This one asks by RPC, five times a
 second, for what cannot be had under load (background, within half a second), and takes its processor as soon as there is something to
 read (SCHED_FIFO, where it may). On standard output, as JSON: milliseconds until the error, and what else came of it.
+
+It owns nothing but its connection. It must not wait for its turn or try again: the refusal is what is measured.
 """
 
 from __future__ import annotations
