@@ -33,7 +33,6 @@
 #define KEEPALIVE_STEP_SEC  20L
 #define CONTENT_TYPE_MAX    64
 #define RETRY_AFTER_MAX_SEC 3600
-#define MAX_SENDS           2 /* of one request: see on_send() */
 
 struct transfer {
     struct curl_loop *loop; /* borrowed */
@@ -48,8 +47,6 @@ struct transfer {
     char content_type[CONTENT_TYPE_MAX];
     bool head_told;
     bool head_too_large;
-
-    unsigned n_sends;
 
     bool is_full;   /* the sink said FULL: the next write callback pauses */
     bool is_paused; /* libcurl holds the connection still */
@@ -92,15 +89,18 @@ static size_t on_header(char *bytes, size_t size, size_t n, void *ctx)
 /*
  * libcurl sends a request again, on its own, where a connection that was kept is lost before the
  * first byte of an answer (Curl_retry_request). Once is right: the server may have closed it just
- * then. Twice is no accident, and with many idle connections a request that its server does not
- * survive would go out once for each, also with num_retries 0.
+ * then. The second try goes out on a new connection: a server that starts anew drops all that were
+ * kept. And it is the last, as libcurl does not repeat what a new connection lost: with many idle
+ * connections a request that its server does not survive would go out once for each, also with
+ * num_retries 0.
  */
 static int on_send(void *ctx, char *ip, char *own_ip, int port, int own_port)
 {
     struct transfer *t = ctx;
 
     (void) ip, (void) own_ip, (void) port, (void) own_port;
-    return ++t->n_sends > MAX_SENDS ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+    return curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK ? CURL_PREREQFUNC_OK
+                                                                            : CURL_PREREQFUNC_ABORT;
 }
 
 /* Seconds, or a date (RFC 9110, 10.2.3) that libcurl counts from now; 0: none, or a past one. */
@@ -430,8 +430,6 @@ void transfer_on_curl_done(CURL *easy, CURLcode code)
     }
     if (t->head_too_large || is_line_too_long(t, code)) {
         (void) snprintf(text, sizeof text, "the head of the answer is too large");
-    } else if (t->n_sends > MAX_SENDS) {
-        (void) snprintf(text, sizeof text, "the connection was lost twice before an answer");
     } else {
         (void) snprintf(text, sizeof text, "%s", t->error[0] ? t->error : curl_easy_strerror(code));
     }

@@ -444,18 +444,37 @@ def test_idle_connection_that_was_closed_meanwhile(env, upstream: Upstream) -> N
     assert ask(sluice, "http") == Seen("Hello world", None)
 
 
+def have_idle_connections(sluice: Daemon, upstream: Upstream, n: int) -> None:
+    gate = Gate()
+    upstream.always(wait_for(gate), text("ok"), end())
+    rpc = sluice.rpc()
+    ids = [rpc.stream("Chat", rpc.chat_request("m")) for _ in range(n)]
+    upstream.wait_request(n)
+    gate.open()
+    for stream_id in ids:
+        assert text_of(list(rpc.events(stream_id))) == "ok"
+
+
+def test_idle_connections_that_are_all_dropped(env, upstream: Upstream) -> None:
+    """A server that starts anew resets what is sent on an old connection: the second try goes out on a new one."""
+    sluice = env.start({"m": upstream.deployment(max_parallel_requests=4)})
+    have_idle_connections(sluice, upstream, 4)
+    old = list(upstream.connections)
+
+    def reset_if_old(ex: Exchange) -> None:
+        if ex.connection in old:
+            ex.reset()
+
+    upstream.always(reset_if_old, text("Hello", " world"), end())
+    assert ask(sluice, "http") == Seen("Hello world", None)
+    assert [e.connection in old for e in upstream.requests()[4:]] == [True, False]
+
+
 def test_idle_connections_do_not_multiply_a_request(env) -> None:
     """Each of them is lost as soon as the request is there: that is the request's doing, and a try for each would be too many."""
     upstream = env.openai()
     sluice = env.start({"m": upstream.deployment(max_parallel_requests=4)})
-    gate = Gate()
-    upstream.always(wait_for(gate), text("ok"), end())
-    rpc = sluice.rpc()
-    ids = [rpc.stream("Chat", rpc.chat_request("m")) for _ in range(4)]
-    upstream.wait_request(4)
-    gate.open()
-    for stream_id in ids:
-        assert text_of(list(rpc.events(stream_id))) == "ok"
+    have_idle_connections(sluice, upstream, 4)
     upstream.always(rst())
     answer = sluice.post(CHAT, chat_body(num_retries=0))
     assert (answer.status, answer.error["code"]) == (502, "upstream_cut")
