@@ -85,6 +85,11 @@ class Exchange:
         """chat, complete, embed, rerank, classify, load, unload, list, tags, version, models, or other."""
         return self.server.dialect.kind(self)
 
+    @property
+    def is_last(self) -> bool:
+        """The connection ends with this exchange, and the answer says so: a close that is not told races with the next request."""
+        return not self.server.keeps_load_connections and self.kind not in INFERENCE
+
     # ---- the peer
 
     def _left(self) -> PeerLeft:
@@ -141,6 +146,8 @@ class Exchange:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         all_headers = {"Content-Type": "application/json", **(headers or {})}
         all_headers["Content-Length"] = str(len(data))
+        if self.is_last:
+            all_headers["Connection"] = "close"
         self.head(status, all_headers)
         self.send(data)
 
@@ -758,7 +765,7 @@ class Upstream:
         try:
             if not is_inference:
                 self.dialect.other(exchange)
-                if not self.keeps_load_connections:
+                if exchange.is_last:
                     raise HangUp()
             elif script is None and exchange.kind in ("embed", "rerank", "classify"):
                 getattr(self.dialect, exchange.kind)(exchange)
