@@ -15,7 +15,7 @@ suite_boot() {
         version=${suite#*:} suite=${suite%:*}
         need_boot_root "$suite" "$version" && boot_build "$suite" || return
     done
-    SLUICE_BOOT_ROOTS=$BOOT "$PY" -m pytest -q -p no:cacheprovider -c tests/boot/pytest.ini "$@" tests/boot </dev/null
+    SLUICE_BOOT_ROOTS=$BOOT "$PY" -m pytest -q -p no:cacheprovider -c tests/boot/pytest.ini "$@" $(all_of tests/boot "$@") </dev/null
 }
 
 # Why the suite cannot run here; nothing where it can.

@@ -185,7 +185,16 @@ suite_e2e() {
     local bin=$ROOT/build/$1/bin
     build "$1" &&
         SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
-            "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" tests/e2e </dev/null
+            "$PY" -m pytest -q -n "$(nproc)" -p no:cacheprovider -c tests/e2e/pytest.ini "${@:2}" $(all_of tests/e2e "${@:2}") </dev/null
+}
+
+# all_of FOLDER ARG...: the folder, unless an argument names a test or a file in it.
+all_of() {
+    local arg
+    for arg in "${@:2}"; do
+        [[ $arg != "$1"/* ]] || return 0
+    done
+    echo "$1"
 }
 
 # ---------------------------------------------------------------- real pressure
@@ -206,7 +215,7 @@ suite_pressure() {
     local bin=$ROOT/build/dev/bin
     build dev &&
         SLUICED=$bin/sluiced SLUICECTL=$bin/sluicectl \
-            "$PY" -m pytest -q -p no:cacheprovider -c tests/pressure/pytest.ini "$@" tests/pressure </dev/null
+            "$PY" -m pytest -q -p no:cacheprovider -c tests/pressure/pytest.ini "$@" $(all_of tests/pressure "$@") </dev/null
 }
 
 # The sentence that says why no group can be limited here and its pressure read; none: it can.
