@@ -137,7 +137,7 @@ static int read_fallback_names(struct openai_body *b, struct str array)
     int r = 0;
 
     json_iter_init(&it, array);
-    for (size_t i = 0; r == 0 && json_next(&it, &name, &value); i++) {
+    while (r == 0 && json_next(&it, &name, &value)) {
         struct field f = {"", value, b->problem};
         struct str text = STR_NONE;
 
