@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/fdio.h"
@@ -205,17 +204,6 @@ static const char *default_config(void)
     return path && path[0] ? path : DEFAULT_CONFIG;
 }
 
-/*
- * When memory runs out the kernel drops program text first, and whoever has to read it back from disk
- * comes too late to end that. Pages that are there by now or come later into these mappings stay. Not
- * what is mapped from now on: what malloc has let go could not be given back (madvise(2)). Without
- * the right to (RLIMIT_MEMLOCK, the unit raises it) it goes on as it is.
- */
-static void keep_program_in_memory(void)
-{
-    (void) mlockall(MCL_CURRENT | MCL_ONFAULT);
-}
-
 int main(int argc, char *argv[])
 {
     struct command c = {.server = {.config_path = default_config()},
@@ -256,7 +244,6 @@ int main(int argc, char *argv[])
         return EXIT_USAGE;
     }
     credentials_protect_process();
-    keep_program_in_memory();
     log_setup(c.format, c.level, getenv("SLUICE_JOURNAL_SOCKET")); /* for tests: NULL else */
     code = server_run(&c.server);
     (void) log_flush(); /* what journald still does not take is lost */

@@ -27,6 +27,7 @@
 #include "config_params.h"
 #include "model_info.h"
 #include "plan.h"
+#include "program_memory.h"
 #include "server_internal.h"
 #include "signals.h"
 #include "state_dump.h"
@@ -524,6 +525,7 @@ int server_run(const struct server_options *options)
         r = start(&s);
     }
     if (r >= 0) {
+        program_memory_settle();
         r = sd_event_loop(s.event);
     } else {
         announce_not_started(options->config_path, strerror(-r));

@@ -382,9 +382,9 @@ class Bench:
             for target in [*self.rivals, self.sluice]:
                 target.stop()
                 target.start()
-                base = memory_bytes(target.pid)["pss"]
+                base, _ = self.hold(target, 1)  # with what the first one brings into memory
                 pss, share = self.hold(target, n)
-                line.values[target.name] = (pss - base) / n / 1024
+                line.values[target.name] = (pss - base) / (n - 1) / 1024
                 total.values[target.name] = pss / MIB
                 cpu.values[target.name] = share * 100
 

@@ -263,7 +263,7 @@ def test_large_answer_that_is_collected(env) -> None:
         {"m": upstream.deployment()}, sluice={"limits": {"body": "1MiB", "buffered": "1MiB"}}
     )
     upstream.next(endless("x" * 10_000, 8 << 20), end())
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     sluice.reset_peak()
     answer = sluice.post(CHAT, chat_body())
     assert answer.status in (502, 503) and answer.error["code"]

@@ -84,7 +84,7 @@ def test_endless_pipeline_is_not_kept(env, upstream: Upstream) -> None:
     """Somebody who sends megabytes behind a request that runs: bounded, whatever happens to him."""
     sluice = env.start({"m": upstream.deployment()})
     upstream.next(stall())
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     http = sluice.http(timeout=1)
     http.send_request("POST", CHAT, chat_body())
     upstream.wait_request()
@@ -97,6 +97,18 @@ def test_endless_pipeline_is_not_kept(env, upstream: Upstream) -> None:
 
 
 @pytest.mark.memory
+def test_idle_daemon(env, upstream: Upstream) -> None:
+    """One that has answered by HTTP and by RPC keeps to the budget: 12 MiB resident (LiteLLM: 320)."""
+    sluice = env.start({"m": upstream.deployment()})
+    assert sluice.post(CHAT, chat_body()).status == 200
+    with sluice.rpc() as rpc:
+        assert text_of(list(rpc.chat("m"))) == "Hello world"
+    sluice.expect_idle()
+    print(f"idle: {sluice.rss_bytes() / MIB:.1f} MiB resident")
+    assert sluice.rss_bytes() < sluice.allowed_bytes(12 * MIB)
+
+
+@pytest.mark.memory
 def test_crowd_of_streams(env, upstream: Upstream) -> None:
     """200 streams at once, all complete; memory for each is small, and given back."""
     n = 200
@@ -104,7 +116,7 @@ def test_crowd_of_streams(env, upstream: Upstream) -> None:
     sluice = env.start({"m": upstream.deployment()}, sluice=settings)
     gate = Gate()
     upstream.always(text("be"), wait_for(gate), text("gin"), end())
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     clients = []
     for _ in range(n):
         http = sluice.http(timeout=20)
@@ -232,7 +244,7 @@ def test_memory_stays_flat(env, upstream: Upstream) -> None:
                 b"".join(http.body_parts(http.read_head()))
 
     many(400)
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     many(1000)
     assert sluice.rss_bytes() - before < 3 * MIB
 

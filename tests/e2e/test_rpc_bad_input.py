@@ -71,7 +71,7 @@ def test_oversized_frame(env, excess: int) -> None:
     sluice = env.start()
     rpc = sluice.rpc()
     assert is_well(rpc)
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     sluice.reset_peak()
     stream_id = rpc.new_id()
     rpc.send_raw(header(4 * MIB + excess, stream_id) + b"x" * (4 * MIB + excess))
@@ -111,7 +111,7 @@ def test_half_a_frame_then_silence(env) -> None:
     other = sluice.rpc()
     assert is_well(other)
     fds = sluice.n_fds()
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     halves = []
     for i in range(8):
         rpc = sluice.rpc()
@@ -302,7 +302,7 @@ def test_bombs(env, name: str) -> None:
 
 
 def bomb_peak(sluice: Daemon, rpc: Client, method: str, payload: bytes) -> int:
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     sluice.reset_peak()
     stream_id = rpc.start(ENGINE, method, payload, ttrpc.REMOTE_CLOSED)
     frame = rpc.recv_on(stream_id)
@@ -333,7 +333,7 @@ def test_metadata_bomb(env) -> None:
     sluice = env.start()
     rpc = sluice.rpc()
     assert is_well(rpc)
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     sluice.reset_peak()
     stream_id = rpc.new_id()
     payload = ttrpc.request_envelope(ENGINE, "GetInfo") + b"\x2a\x00" * (FULL // 2)
@@ -362,7 +362,7 @@ def test_answers_that_nobody_reads(env, service: str, method: str) -> None:
     sluice = env.start()
     bystander = sluice.rpc()
     assert is_well(bystander)
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     frame = ttrpc.request_envelope(service, method)
     asked = header(len(frame), 1, REQUEST, 0) + frame
     for peer in [sluice.rpc() for _ in range(8)]:

@@ -182,7 +182,7 @@ def test_one_slow_stream_of_many_on_one_rpc_connection(env) -> None:
         upstream.next(endless(PIECE))
     rpc = sluice.rpc()
     rpc.schema
-    before = sluice.rss_bytes()
+    before = sluice.rss_at_work_bytes()
     for _ in range(4):
         rpc.stream("Chat", rpc.chat_request("m"))
     exchanges = [upstream.wait_request(i + 1) for i in range(4)]

@@ -275,6 +275,13 @@ class Daemon:
     def rss_bytes(self) -> int:
         return self._memory("VmRSS")
 
+    def rss_at_work_bytes(self) -> int:
+        """From where growth counts: with what a first request brings back of the libraries (daemon/program_memory.h)."""
+        self.get("/v1/models")
+        with self.rpc() as rpc:
+            rpc.status()
+        return self.rss_bytes()
+
     def peak_rss_bytes(self) -> int:
         return self._memory("VmHWM")
 

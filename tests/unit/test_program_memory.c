@@ -1,0 +1,138 @@
+/*
+ * What goes and what stays when a process has settled: this one.
+ */
+#include "program_memory.h"
+
+#include <elf.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support.h"
+
+/* KiB of that line of /proc/self/status. */
+static unsigned long status_of(const char *name)
+{
+    char line[128];
+    unsigned long kib = 0;
+    bool found = false;
+    FILE *file = fopen("/proc/self/status", "r");
+
+    ck_assert_ptr_nonnull(file);
+    while (!found && fgets(line, sizeof line, file)) {
+        found = strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':';
+        if (found) {
+            kib = strtoul(line + strlen(name) + 1, NULL, 10);
+        }
+    }
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_msg(found, "no %s", name);
+    return kib;
+}
+
+/* Reads a byte of each page of a library that may be dropped. *ctx: how many libraries. */
+static int touch(struct dl_phdr_info *object, size_t size, void *ctx)
+{
+    unsigned *n = ctx;
+
+    (void) size;
+    if (!program_memory_may_drop(object)) {
+        return 0;
+    }
+    ++*n;
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        const volatile char *bytes =
+            (const volatile char *) (uintptr_t) (object->dlpi_addr + segment->p_vaddr);
+
+        if (segment->p_type != PT_LOAD || (segment->p_flags & PF_W)) {
+            continue;
+        }
+        for (size_t at = 0; at < segment->p_filesz; at += 4096) {
+            (void) bytes[at];
+        }
+    }
+    return 0;
+}
+
+START_TEST(what_is_not_needed_goes)
+{
+    unsigned n = 0;
+    unsigned long before, after;
+
+    ck_assert_int_eq(dl_iterate_phdr(touch, &n), 0);
+    ck_assert_uint_ge(n, 2); /* libc and the dynamic linker */
+    before = status_of("RssFile");
+    program_memory_settle();
+    after = status_of("RssFile");
+    ck_assert_msg(after < before, "%lu KiB before, %lu after", before, after);
+}
+END_TEST
+
+START_TEST(what_is_needed_comes_back)
+{
+    unsigned n = 0, again = 0;
+    char text[32];
+
+    ck_assert_int_eq(dl_iterate_phdr(touch, &n), 0);
+    program_memory_settle();
+    ck_assert_int_eq(snprintf(text, sizeof text, "%.3f", 1.5), 5);
+    ck_assert_str_eq(text, "1.500");
+    ck_assert_int_eq(dl_iterate_phdr(touch, &again), 0);
+    ck_assert_uint_eq(again, n);
+}
+END_TEST
+
+static struct dl_phdr_info object_of(const char *name, ElfW(Dyn) * dynamic, ElfW(Phdr) * segment)
+{
+    struct dl_phdr_info object = {.dlpi_name = name, .dlpi_phdr = segment, .dlpi_phnum = 1};
+
+    *segment = (ElfW(Phdr)) {.p_type = PT_DYNAMIC, .p_vaddr = (ElfW(Addr))(uintptr_t) dynamic};
+    return object;
+}
+
+/* Its pages are not in its file. */
+START_TEST(relocated_text_stays)
+{
+    ElfW(Dyn)
+        flag[] = {{.d_tag = DT_FLAGS, .d_un.d_val = DF_TEXTREL | DF_BIND_NOW}, {DT_NULL, {0}}};
+    ElfW(Dyn) tag[] = {{.d_tag = DT_TEXTREL}, {DT_NULL, {0}}};
+    ElfW(Dyn) other[] = {{.d_tag = DT_FLAGS, .d_un.d_val = DF_BIND_NOW}, {DT_NULL, {0}}};
+    ElfW(Phdr) segment;
+    struct dl_phdr_info object;
+
+    object = object_of("/lib/libold.so", flag, &segment);
+    ck_assert(!program_memory_may_drop(&object));
+    object = object_of("/lib/libold.so", tag, &segment);
+    ck_assert(!program_memory_may_drop(&object));
+    object = object_of("/lib/libnew.so", other, &segment);
+    ck_assert(program_memory_may_drop(&object));
+}
+END_TEST
+
+START_TEST(the_program_and_the_vdso_stay)
+{
+    ElfW(Dyn) none[] = {{DT_NULL, {0}}};
+    ElfW(Phdr) segment;
+    struct dl_phdr_info object;
+
+    object = object_of("", none, &segment);
+    ck_assert(!program_memory_may_drop(&object));
+    object = object_of("linux-vdso.so.1", none, &segment);
+    ck_assert(!program_memory_may_drop(&object));
+    object = object_of(NULL, none, &segment);
+    ck_assert(!program_memory_may_drop(&object));
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+    tcase_add_test(tc, what_is_not_needed_goes);
+    tcase_add_test(tc, what_is_needed_comes_back);
+    tcase_add_test(tc, relocated_text_stays);
+    tcase_add_test(tc, the_program_and_the_vdso_stay);
+}
+
+TEST_MAIN("program_memory", add_tests)
