@@ -66,6 +66,12 @@ class Subject:
     is_rpc: bool = False
 
 
+def renew(target: Target) -> None:
+    """A fresh process: one that does not notice who has left would still ask the model server for them."""
+    target.stop()
+    target.start()
+
+
 class Bench:
     def __init__(self, args: argparse.Namespace, directory: Path):
         self.build: Path = args.build.resolve()
@@ -380,13 +386,13 @@ class Bench:
             total = self.add("memory", f"PSS with {n} streams", "MiB", 45 if n == 1000 else None)
             cpu = self.add("memory", f"CPU with {n} streams", "% of one")
             for target in [*self.rivals, self.sluice]:
-                target.stop()
-                target.start()
+                renew(target)
                 base, _ = self.hold(target, 1)  # with what the first one brings into memory
                 pss, share = self.hold(target, n)
                 line.values[target.name] = (pss - base) / (n - 1) / 1024
                 total.values[target.name] = pss / MIB
                 cpu.values[target.name] = share * 100
+                renew(target)
 
     def hold(self, target: Target, n: int) -> tuple[int, float]:
         """(PSS, share of a CPU) while n streams stand open."""
@@ -426,6 +432,7 @@ class Bench:
                 if target is self.sluice:
                     raise
                 print(f"{target.name}: {e}", file=sys.stderr)  # a rival that never notices
+                renew(target)
                 continue
             for situation, times in found.items():
                 if situation not in lines:
