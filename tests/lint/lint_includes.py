@@ -77,7 +77,7 @@ FOREIGN = (
 )
 
 # The C library and the kernel's headers: any layer may use them, core only those of ISO C without clocks.
-LIBC = """assert ctype dirent endian errno fcntl float fnmatch getopt glob grp ifaddrs inttypes limits locale malloc math netdb poll pthread pwd sched
+LIBC = """assert ctype dirent endian errno fcntl float fnmatch getopt glob grp ifaddrs inttypes limits link locale malloc math netdb poll pthread pwd sched
     setjmp signal spawn stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string strings syslog
     termios time uchar unistd wchar""".split()
 LIBC_FOLDERS = ("sys/*", "linux/*", "netinet/*", "arpa/*", "net/*", "asm/*", "sanitizer/*")
