@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "core/call_internal.h"
+#include "core/fallback.h"
 #include "core/prompt_size.h"
 
 #define N_SUGGESTIONS 3
@@ -245,104 +246,18 @@ void call_start(struct call *call, uint64_t now_usec)
 
 /* ---------------------------------------------------------------- other ways */
 
-static struct str name_of_way(const struct call *call, unsigned i)
-{
-    return i == 0 ? call->request->model : str_from(call->fallbacks[i - 1]);
-}
-
-/* Was the model behind the name asked already? A wildcard has many of them. */
-static bool is_known_way(const struct call *call, struct str name, const struct model_group *group)
-{
-    for (unsigned i = 0; i <= call->attempts.n_fallbacks; i++) {
-        struct str other = name_of_way(call, i);
-
-        if (str_is_equal(other, name) || (!model_group_is_wildcard(group) &&
-                                          router_resolve(call->registry->router, other) == group)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * May it serve the call, as far as names and wishes go? What only lasts a moment (a breaker, a
- * cooldown) is found out in the queue.
- */
-static bool is_way(const struct call *call, struct str name, uint64_t now_usec)
-{
-    struct router *router = call->registry->router;
-    const struct model_group *group = router_resolve(router, name);
-    struct router_wish wish = call->wish;
-    struct router_refusal refusal;
-
-    if (!group || is_known_way(call, name, group)) {
-        return false;
-    }
-    wish.n_tried = 0;
-    wish.name = name;
-    return !router_refuses(router, group, &wish, now_usec, &refusal);
-}
-
-static struct str first_way(const struct call *call, char *const *names, size_t n,
-                            uint64_t now_usec)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct str name = str_from(names[i]);
-
-        if (is_way(call, name, now_usec)) {
-            return name;
-        }
-    }
-    return STR_NONE;
-}
-
-/* Of the request's own list, which stands in the place of all others. */
-static struct str own_way(const struct call *call, uint64_t now_usec)
-{
-    const struct request_routing *routing = &call->request->routing;
-
-    for (size_t i = 0; i < routing->n_fallbacks; i++) {
-        if (is_way(call, routing->fallbacks[i], now_usec)) {
-            return routing->fallbacks[i];
-        }
-    }
-    return STR_NONE;
-}
-
-/* Of the lists for one name: the special one, where there is one for it, else the general one. */
-static struct str listed_way(const struct call *call, struct str from, enum fallback_kind kind,
-                             uint64_t now_usec)
-{
-    const struct router *router = call->registry->router;
-    const struct router_fallbacks *list = router_fallbacks(router, kind, from);
-
-    if (!list && kind != FALLBACK_GENERAL) {
-        list = router_fallbacks(router, FALLBACK_GENERAL, from);
-    }
-    return list ? first_way(call, list->targets, list->n_targets, now_usec) : STR_NONE;
-}
-
-/*
- * The next name to ask: from the lists of the group that failed, then of those that led to it.
- * Absent: there is none.
- */
+/* The next model to ask, or absent. */
 static struct str next_way(const struct call *call, enum fallback_kind kind, uint64_t now_usec)
 {
-    const struct router_policy *policy = &call->registry->router->policy;
-    unsigned max =
-        policy->max_fallbacks < CALL_MAX_FALLBACKS ? policy->max_fallbacks : CALL_MAX_FALLBACKS;
-    struct str name = STR_NONE;
+    struct str asked[1 + CALL_MAX_FALLBACKS] = {call->request->model};
+    unsigned n = call->attempts.n_fallbacks;
+    const struct fallback_call c = {
+        .wish = &call->wish, .routing = &call->request->routing, .asked = asked, .n_asked = 1 + n};
 
-    if (call->attempts.n_fallbacks >= max) {
-        return STR_NONE;
+    for (unsigned i = 0; i < n; i++) {
+        asked[1 + i] = str_from(call->fallbacks[i]);
     }
-    if (call->request->routing.has_fallbacks) {
-        return own_way(call, now_usec);
-    }
-    for (unsigned i = call->attempts.n_fallbacks + 1; i > 0 && !name.ptr; i--) {
-        name = listed_way(call, name_of_way(call, i - 1), kind, now_usec);
-    }
-    return name;
+    return fallback_find(call->registry->router, &c, kind, now_usec);
 }
 
 bool call_is_filtered(struct call *call, const struct event *end)
