@@ -499,7 +499,7 @@ enum sluice_field {
 
     SLUICE_FIELD_TEXT = 64, /* text: some lines for people [explain] */
     SLUICE_FIELD_VERDICT =
-        65, /* text: of a model "admitted", "queued", "refused", "spilled"; of a call "waiting", "running", "ending" [explain] */
+        65, /* text: of a model "admitted", "queued", "refused", "spilled", "fallback"; of a call "waiting", "running", "ending" [explain] */
     SLUICE_FIELD_CODE = 66, /* text: of "refused" [explain] */
     SLUICE_FIELD_WAIT_USEC =
         67, /* number: predicted, of a model; so far, of a call that waits [explain] */

@@ -1,9 +1,10 @@
 /*
  * See rpc_explain.h. What is said comes from the functions that decide: the gate's own dry run
- * (admission_explain()), then why the router refuses what is in the queue (router_refuses()), what
- * pauses a deployment, what memory has against it. They are asked with the wish that such a call
- * would have. So an explanation cannot say another thing than what happens; only the moment is
- * another, and what servers have not told yet: they are asked, for the next one.
+ * (admission_explain()), then why the router refuses what is in the queue (router_refuses()), who is
+ * asked instead (spill_find(), fallback_find()), what pauses a deployment, what memory has against
+ * it. They are asked with the wish that such a call would have. So an explanation cannot say another
+ * thing than what happens; only the moment is another, and what servers have not told yet: they are
+ * asked, for the next one.
  *
  * Other callers are told of by class, never by name or request. What is left of a quota is told of
  * a call that was charged to it; of a model, the quota of who asks.
@@ -13,8 +14,11 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "core/attempts.h"
+#include "core/fallback.h"
 #include "core/residency.h"
 #include "core/spill_target.h"
 #include "frontend/frontend.h"
@@ -253,22 +257,31 @@ static int explain_quota(const struct conn *c, uint64_t now_usec, struct rpc_exp
     return r < 0 ? r : buf_append_char(out, '\n');
 }
 
+/* A call that would come, and who says what becomes of it. All borrowed. */
+struct question {
+    const struct frontends *f;
+    struct model_group *group;
+    const struct router_wish *wish; /* with the name that is asked for */
+    const struct admission_ask *ask;
+    uint64_t now_usec;
+};
+
 /* Would it leave the device instead of what was said so far, and for where? */
-static int explain_spill(const struct frontends *f, struct str name, const struct model_group *g,
-                         const struct admission_ask *ask, uint64_t now_usec,
-                         struct rpc_explanation *e, struct buf *out)
+static int explain_spill(const struct question *q, struct rpc_explanation *e, struct buf *out)
 {
-    struct router_wish wish = {.name = name};
-    const struct spill_call c = {.group = g, .asked = name, .wish = &wish, .ask = ask};
+    const struct frontends *f = q->f;
+    struct router_wish wish = *q->wish;
+    const struct spill_call c = {
+        .group = q->group, .asked = wish.name, .wish = &wish, .ask = q->ask};
     enum spill_reason reason;
     struct str to;
 
-    wish.is_local_only = router_keeps_local(f->router, g, &wish);
-    reason = spill_look(f->admission, &c, ERRCODE_NONE, now_usec);
+    wish.is_local_only = router_keeps_local(f->router, q->group, &wish);
+    reason = spill_look(f->admission, &c, ERRCODE_NONE, q->now_usec);
     if (reason == SPILL_NONE) {
         return 0;
     }
-    to = spill_find(f->admission, &c, false, now_usec);
+    to = spill_find(f->admission, &c, false, q->now_usec);
     if (!to.ptr) {
         return buf_printf(out, "it has reason to leave the device (%s), but %s\n",
                           spill_reason_name(reason),
@@ -283,22 +296,86 @@ static int explain_spill(const struct frontends *f, struct str name, const struc
                                                        : "too little room for the model");
 }
 
-/* What the call would be told: by the gate, or by its model's deployments as soon as it is in. */
-static void foresee(const struct frontends *f, const struct model_group *g,
-                    const struct router_wish *wish, const struct admission_ask *ask,
-                    uint64_t now_usec, struct admission_outlook *ret)
+/*
+ * What the call would be told: by the gate, or by its model's deployments as soon as it is in. true:
+ * it is in by then.
+ */
+static bool foresee(const struct question *q, struct admission_outlook *ret)
 {
+    const struct frontends *f = q->f;
     struct router_refusal refusal;
+    bool is_in;
 
-    admission_explain(f->admission, g, wish, ask, now_usec, ret);
-    if (ret->code == ERRCODE_NONE && router_refuses(f->router, g, wish, now_usec, &refusal)) {
+    admission_explain(f->admission, q->group, q->wish, q->ask, q->now_usec, ret);
+    is_in = ret->code == ERRCODE_NONE;
+    if (is_in && router_refuses(f->router, q->group, q->wish, q->now_usec, &refusal)) {
         ret->code = refusal.code;
     }
     ret->has_slot = ret->has_slot && ret->code == ERRCODE_NONE &&
-                    router_would_pick(f->router, g, wish, now_usec);
+                    router_would_pick(f->router, q->group, q->wish, q->now_usec);
+    return is_in;
 }
 
-static int explain_model(struct conn *c, const struct model_group *g,
+/* The name to ask for where a group refuses a call with that code; absent: none. */
+static struct str find_fallback(const struct question *q, const struct router_wish *wish,
+                                enum errcode code)
+{
+    const struct attempt_failure failure = {.code = code};
+    const struct fallback_call c = {.wish = wish, .asked = &wish->name, .n_asked = 1};
+
+    return attempts_can_fall_back(&failure)
+               ? fallback_find(q->f->router, &c, attempts_fallback_kind(code), q->now_usec)
+               : STR_NONE;
+}
+
+/*
+ * Its own group refuses it with that code: would another take it? Who is in the queue by then is not
+ * asked by the gate again.
+ */
+static int explain_fallback(const struct question *q, enum errcode code, bool is_in,
+                            struct rpc_explanation *e, struct buf *out)
+{
+    struct router_wish wish = *q->wish;
+    struct question instead = *q;
+    struct admission_outlook o;
+    int r;
+
+    wish.is_local_only = router_keeps_local(q->f->router, q->group, q->wish);
+    wish.name = find_fallback(q, &wish, code);
+    if (!wish.name.ptr) {
+        return 0;
+    }
+    instead.wish = &wish;
+    instead.group = router_resolve(q->f->router, wish.name);
+    (void) foresee(&instead, &o);
+    if (is_in && o.code == ERRCODE_PREDICTED_WAIT) {
+        o.code = ERRCODE_NONE;
+    }
+    if (o.code == ERRCODE_NONE) {
+        e->verdict = "fallback";
+        e->code = "";
+        e->wait_usec = o.wait_usec;
+    }
+    r = buf_printf(out, "then its fallback %.*s is asked: ", STR_ARG(wish.name));
+    return r < 0 ? r : put_entry(&o, out);
+}
+
+/* What becomes of it, in the order in which it is decided. */
+static int explain_entry(const struct question *q, const struct admission_outlook *o, bool is_in,
+                         struct rpc_explanation *e, struct buf *out)
+{
+    int r = put_entry(o, out);
+
+    e->verdict = o->code != ERRCODE_NONE ? "refused" : o->has_slot ? "admitted" : "queued";
+    e->code = o->code != ERRCODE_NONE ? errcode_info(o->code)->openai_code : "";
+    e->wait_usec = o->wait_usec;
+    r = r < 0 ? r : explain_spill(q, e, out);
+    return r < 0 || strcmp(e->verdict, "refused") != 0
+               ? r
+               : explain_fallback(q, o->code, is_in, e, out);
+}
+
+static int explain_model(struct conn *c, struct model_group *g,
                          const struct rpc_explain_request *req, uint64_t now_usec,
                          struct rpc_explanation *e, struct buf *text)
 {
@@ -310,16 +387,12 @@ static int explain_model(struct conn *c, const struct model_group *g,
     };
     const struct router_wish wish = {
         .name = str_from(req->model), .class = req->class, .since_usec = now_usec};
+    const struct question q = {f, g, &wish, &ask, now_usec};
     struct admission_outlook o;
-    int r;
+    bool is_in = foresee(&q, &o);
+    int r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
 
-    foresee(f, g, &wish, &ask, now_usec, &o);
-    e->verdict = o.code != ERRCODE_NONE ? "refused" : o.has_slot ? "admitted" : "queued";
-    e->code = o.code != ERRCODE_NONE ? errcode_info(o.code)->openai_code : "";
-    e->wait_usec = o.wait_usec;
-    r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
-    r = r < 0 ? r : put_entry(&o, text);
-    r = r < 0 ? r : explain_spill(f, str_from(req->model), g, &ask, now_usec, e, text);
+    r = r < 0 ? r : explain_entry(&q, &o, is_in, e, text);
     r = r < 0 ? r : explain_quota(c, now_usec, e, text);
     r = r < 0 || o.service_usec == 0 ? r
                                      : buf_append_z(text, "such a call holds a slot for about ");
@@ -412,6 +485,10 @@ static int explain_call(struct conn *c, const struct call *call, uint64_t now_us
                        spill_reason_name(call->spilled),
                        call->wish.is_away ? "" : ", and came back");
     }
+    if (r == 0 && call->asked.ptr != call->request->model.ptr) {
+        r = buf_printf(text, "\nits fallback %.*s is asked instead of %.*s", STR_ARG(call->asked),
+                       STR_ARG(call->request->model));
+    }
     if (r == 0 && call->granted_at_usec > 0) {
         r = buf_printf(text, "\non deployment %s, attempt %u, for ", call->deployment_id,
                        call->attempts.n);
@@ -444,7 +521,7 @@ void rpc_explain_answer(struct conn *c, uint32_t id, const struct frame_request 
 
     const struct call *call =
         registry_find(f->registry, str_from(req.id), c->caller.uid == 0, c->caller.uid);
-    const struct model_group *group = call ? NULL : router_resolve(f->router, str_from(req.model));
+    struct model_group *group = call ? NULL : router_resolve(f->router, str_from(req.model));
 
     if (!call && !group) {
         rpc_put_code(c, id, ERRCODE_MODEL_NOT_FOUND);

@@ -146,6 +146,53 @@ def test_a_server_that_hangs(env) -> None:
     expect_same(sluice, "m", "upstream_breaker_open", "breaker open for ")
 
 
+def fails_open(sluice: Any) -> None:
+    """Its breaker opens: HEALTH_FAILURES of daemon/core/health.h."""
+    for _ in range(3):
+        assert sluice.post(CHAT, chat_body(num_retries=0, disable_fallbacks=True)).status == 504
+
+
+def test_who_is_asked_instead(env) -> None:
+    """A group that takes no calls now leads to its fallback, and the explanation to the same as the call."""
+    ups = {name: env.openai() for name in "mn"}
+    ups["m"].always(stall())
+    router = {"fallbacks": [{"m": ["n"]}], "disable_cooldowns": True}
+    models = {name: u.deployment() for name, u in ups.items()}
+    sluice = env.start(models, sluice={"timeouts": {"first_byte": "300ms"}}, router=router)
+    assert explain(sluice, "m")["verdict"] == "admitted"
+    fails_open(sluice)
+    said_ = explain(sluice, "m")
+    assert (said_["verdict"], said_["code"]) == ("fallback", ""), said_
+    first, then, *_ = said_["text"].splitlines()
+    assert "now: it would be refused: " in first
+    assert then == "then its fallback n is asked: it would be admitted and get a slot at once"
+    assert sluice.post(CHAT, chat_body()).header("x-litellm-model-group") == "n"
+    gate = Gate()
+    ups["n"].next(wait_for(gate), *say("first"))
+    http = sluice.http_unix()
+    http.send_request("POST", CHAT, chat_body(), headers={"x-request-id": "holder"})
+    ups["n"].wait_request(2)
+    assert "\nits fallback n is asked instead of m" in explain(sluice, "holder")["text"]
+    queued = explain(sluice, "m")
+    assert queued["verdict"] == "fallback" and "n is asked: it would be queued" in queued["text"]
+    finish(gate, [http])
+    sluice.expect_idle()
+
+
+def test_nobody_is_asked_instead(env) -> None:
+    """Where the fallback takes no calls either, or the call must not leave the device, it is refused as the call is."""
+    ups = {"m": env.openai()}
+    ups["m"].always(stall())
+    off = {"model": "openai/x", "api_base": ups["m"].url, "api_key": "os.environ/NOT_SET_HERE"}
+    router = {"fallbacks": [{"m": ["off"]}], "disable_cooldowns": True}
+    models = {"m": ups["m"].deployment(), "off": off}
+    sluice = env.start(models, sluice={"timeouts": {"first_byte": "300ms"}}, router=router)
+    fails_open(sluice)
+    said_ = explain(sluice, "m")
+    assert said_["verdict"] == "refused" and "fallback" not in said_["text"]
+    assert said_["code"] == sluice.post(CHAT, chat_body()).error["code"]
+
+
 def test_models_of_a_wildcard(env) -> None:
     """Each by its own name: whether it fits, and whether it is in memory."""
     upstream = env.ollama()

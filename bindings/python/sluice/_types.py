@@ -495,7 +495,7 @@ class UnloadResult(BaseModel):
 class Explanation(BaseModel):
     """Why a call for a model would be admitted, queued or refused now, or where a call stands."""
 
-    verdict: str  # of a model "admitted", "queued", "refused", "spilled"; of a call "waiting", "running", "ending"
+    verdict: str  # of a model "admitted", "queued", "refused", "spilled", "fallback"; of a call "waiting", "running", "ending"
     text: str  # some lines for people
     code: Optional[str]  # of "refused"
     wait_seconds: Optional[float]  # predicted, of a model; so far, of a call that waits; None: not known, or none
