@@ -52,7 +52,7 @@
  * shorter than the window.
  */
 #define PRESSURE_SPACING_USEC (PRESSURE_WINDOW_USEC / 25)
-#define PRESSURE_TEXT_MAX     128 /* of pressure_describe() */
+#define PRESSURE_TEXT_MAX     128 /* of pressure_describe(), pressure_describe_now() */
 
 enum pressure_level { PRESSURE_L0, PRESSURE_L1, PRESSURE_L2, PRESSURE_L3, PRESSURE_L4 };
 #define PRESSURE_N_LEVELS 5
@@ -232,6 +232,8 @@ uint64_t pressure_stage_ends_at_usec(const struct pressure *p, uint64_t now_usec
 
 /* Why the level is what it is: "headroom 180 MiB < 233 MiB". Returns ret_text. */
 const char *pressure_describe(const struct pressure_cause *cause, char ret_text[PRESSURE_TEXT_MAX]);
+/* The same of the level of now, with "; held, calls are taken as at L2" where it only holds for them. */
+const char *pressure_describe_now(const struct pressure *p, char ret_text[PRESSURE_TEXT_MAX]);
 /* "calm", "elevated", "high", "critical", "emergency": as people are told, and as sluice.yaml says it. */
 const char *pressure_level_name(enum pressure_level level);
 /* 0, or -EINVAL. */

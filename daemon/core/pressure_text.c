@@ -112,3 +112,15 @@ const char *pressure_describe(const struct pressure_cause *cause, char ret_text[
     }
     return ret_text;
 }
+
+const char *pressure_describe_now(const struct pressure *p, char ret_text[PRESSURE_TEXT_MAX])
+{
+    enum pressure_level for_calls = pressure_level_for_calls(p);
+    size_t n = strlen(pressure_describe(&p->cause, ret_text));
+
+    if (for_calls < p->level) {
+        (void) snprintf(ret_text + n, PRESSURE_TEXT_MAX - n, "; held, calls are taken as at L%d",
+                        (int) for_calls);
+    }
+    return ret_text;
+}

@@ -212,7 +212,7 @@ static int put_memory(const struct pressure *p, struct buf *out)
 {
     char text[PRESSURE_TEXT_MAX];
     int r = buf_printf(out, "memory: L%d%s%s", (int) p->level, p->level > PRESSURE_L0 ? ", " : "",
-                       p->level > PRESSURE_L0 ? pressure_describe(&p->cause, text) : "");
+                       p->level > PRESSURE_L0 ? pressure_describe_now(p, text) : "");
 
     if (r == 0 && p->headroom_bytes != UINT64_MAX) {
         r = buf_printf(out, ", headroom %llu MiB", (unsigned long long) (p->headroom_bytes >> 20));

@@ -280,7 +280,7 @@ static void add_memory(const struct pressure *p, bool with_times, char why[PRESS
     status->pressure_source = pressure_rung_name(p->rung);
     status->pressure_reason = pressure_reason_name(p->cause.reason);
     if (with_times) {
-        status->pressure_reason = pressure_describe(&p->cause, why);
+        status->pressure_reason = pressure_describe_now(p, why);
         status->some_permille = p->some_permille;
         status->full_permille = p->full_permille;
         status->memory_bytes = p->total_bytes;

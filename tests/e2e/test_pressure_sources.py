@@ -8,6 +8,7 @@ import time
 from typing import Any, Callable
 
 import pytest
+from testenv.cli import run
 from testenv.http import chat_body
 from testenv.kernel import Tree, meminfo, psi
 from testenv.upstream import Gate, end, text, wait_for
@@ -62,6 +63,20 @@ def test_headroom(env, tree: Tree, left_mib: int, level: int, status: int, reaso
     assert f"sluice_memory_headroom_bytes {left_mib << 20}\n" in metrics
     assert f'sluice_pressure_reason{{reason="{"headroom" if level else "calm"}"}} 1\n' in metrics
     assert "sluice_pressure_rung 3\n" in metrics
+
+
+def test_a_level_that_only_holds(env, tree: Tree) -> None:
+    """What is shown says what it is for calls: they are taken again before the level falls."""
+    tree.put("proc/meminfo", meminfo(80))
+    sluice = env.start(sluice={"pressure": tree.settings})
+    assert status_of(sluice) == 503
+    assert "held" not in sluice.status().pressure_reason
+    tree.put("proc/meminfo", meminfo(1500))
+    eventually(lambda: status_of(sluice) == 200, "calls are taken again")
+    s = sluice.status()
+    assert s.pressure_level == 3 and s.pressure_reason.endswith("; held, calls are taken as at L2")
+    explained = run(sluice, "explain", "m")
+    assert b"memory: L3, " in explained.stdout and b"; held, calls are taken as at L2" in explained.stdout
 
 
 def test_a_limit_of_the_model_servers_group(env, tree: Tree) -> None:

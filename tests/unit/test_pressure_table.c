@@ -350,6 +350,7 @@ END_TEST
 
 START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
 {
+    char text[PRESSURE_TEXT_MAX], cause[PRESSURE_TEXT_MAX];
     struct device d;
 
     device_init(&d);
@@ -360,6 +361,7 @@ START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
     pass(&d, MEMORY_SYSTEM, USEC_PER_SEC, calm);
     ck_assert_uint_le(d.s.at_usec - pressure_emergency_since_usec(&d.p), USEC_PER_SEC);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L4);
+    ck_assert_str_eq(pressure_describe_now(&d.p, text), pressure_describe(&d.p.cause, cause));
     d.s.place[MEMORY_SYSTEM].headroom_bytes = 90 * MIB; /* L3 */
     pass(&d, MEMORY_SYSTEM, 3 * STEP_USEC, calm);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L4);
@@ -376,6 +378,8 @@ START_TEST(an_emergency_is_over_for_calls_a_second_after_it)
     pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
     ck_assert_int_ge(d.p.level, PRESSURE_L3);
     ck_assert_int_eq(pressure_level_for_calls(&d.p), PRESSURE_L2);
+    ck_assert_ptr_nonnull(
+        strstr(pressure_describe_now(&d.p, text), "; held, calls are taken as at L2"));
     ck_assert_uint_eq(pressure_critical_usec(&d.p, d.s.at_usec), 0);
     while (d.p.level > PRESSURE_L1) {
         pass(&d, MEMORY_SYSTEM, STEP_USEC, calm);
