@@ -1,6 +1,6 @@
 /*
  * See rpc_explain.h. What is said comes from the functions that decide: the gate's own dry run
- * (admission_explain()), then why the router refuses what is in the queue (router_refuses()), who is
+ * (admission_explain()), which asks the router why it refuses what would be in the queue, who is
  * asked instead (spill_find(), fallback_find()), what pauses a deployment, what memory has against
  * it. They are asked with the wish that such a call would have. So an explanation cannot say another
  * thing than what happens; only the moment is another, and what servers have not told yet: they are
@@ -296,24 +296,13 @@ static int explain_spill(const struct question *q, struct rpc_explanation *e, st
                                                        : "too little room for the model");
 }
 
-/*
- * What the call would be told: by the gate, or by its model's deployments as soon as it is in. true:
- * it is in by then.
- */
-static bool foresee(const struct question *q, struct admission_outlook *ret)
+/* What the call would be told, by the gate: it asks the router before all else. */
+static void foresee(const struct question *q, struct admission_outlook *ret)
 {
     const struct frontends *f = q->f;
-    struct router_refusal refusal;
-    bool is_in;
 
     admission_explain(f->admission, q->group, q->wish, q->ask, q->now_usec, ret);
-    is_in = ret->code == ERRCODE_NONE;
-    if (is_in && router_refuses(f->router, q->group, q->wish, q->now_usec, &refusal)) {
-        ret->code = refusal.code;
-    }
-    ret->has_slot = ret->has_slot && ret->code == ERRCODE_NONE &&
-                    router_would_pick(f->router, q->group, q->wish, q->now_usec);
-    return is_in;
+    ret->has_slot = ret->has_slot && router_would_pick(f->router, q->group, q->wish, q->now_usec);
 }
 
 /* The name to ask for where a group refuses a call with that code; absent: none. */
@@ -328,12 +317,9 @@ static struct str find_fallback(const struct question *q, const struct router_wi
                : STR_NONE;
 }
 
-/*
- * Its own group refuses it with that code: would another take it? Who is in the queue by then is not
- * asked by the gate again.
- */
-static int explain_fallback(const struct question *q, enum errcode code, bool is_in,
-                            struct rpc_explanation *e, struct buf *out)
+/* Its own group refuses it with that code: would another take it? */
+static int explain_fallback(const struct question *q, enum errcode code, struct rpc_explanation *e,
+                            struct buf *out)
 {
     struct router_wish wish = *q->wish;
     struct question instead = *q;
@@ -347,10 +333,7 @@ static int explain_fallback(const struct question *q, enum errcode code, bool is
     }
     instead.wish = &wish;
     instead.group = router_resolve(q->f->router, wish.name);
-    (void) foresee(&instead, &o);
-    if (is_in && o.code == ERRCODE_PREDICTED_WAIT) {
-        o.code = ERRCODE_NONE;
-    }
+    foresee(&instead, &o);
     if (o.code == ERRCODE_NONE) {
         e->verdict = "fallback";
         e->code = "";
@@ -361,7 +344,7 @@ static int explain_fallback(const struct question *q, enum errcode code, bool is
 }
 
 /* What becomes of it, in the order in which it is decided. */
-static int explain_entry(const struct question *q, const struct admission_outlook *o, bool is_in,
+static int explain_entry(const struct question *q, const struct admission_outlook *o,
                          struct rpc_explanation *e, struct buf *out)
 {
     int r = put_entry(o, out);
@@ -370,9 +353,7 @@ static int explain_entry(const struct question *q, const struct admission_outloo
     e->code = o->code != ERRCODE_NONE ? errcode_info(o->code)->openai_code : "";
     e->wait_usec = o->wait_usec;
     r = r < 0 ? r : explain_spill(q, e, out);
-    return r < 0 || strcmp(e->verdict, "refused") != 0
-               ? r
-               : explain_fallback(q, o->code, is_in, e, out);
+    return r < 0 || strcmp(e->verdict, "refused") != 0 ? r : explain_fallback(q, o->code, e, out);
 }
 
 static int explain_model(struct conn *c, struct model_group *g,
@@ -389,10 +370,11 @@ static int explain_model(struct conn *c, struct model_group *g,
         .name = str_from(req->model), .class = req->class, .since_usec = now_usec};
     const struct question q = {f, g, &wish, &ask, now_usec};
     struct admission_outlook o;
-    bool is_in = foresee(&q, &o);
-    int r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
+    int r;
 
-    r = r < 0 ? r : explain_entry(&q, &o, is_in, e, text);
+    foresee(&q, &o);
+    r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
+    r = r < 0 ? r : explain_entry(&q, &o, e, text);
     r = r < 0 ? r : explain_quota(c, now_usec, e, text);
     r = r < 0 || o.service_usec == 0 ? r
                                      : buf_append_z(text, "such a call holds a slot for about ");
