@@ -85,45 +85,36 @@ START_TEST(what_is_needed_comes_back)
 }
 END_TEST
 
-static struct dl_phdr_info object_of(const char *name, ElfW(Dyn) * dynamic, ElfW(Phdr) * segment)
-{
-    struct dl_phdr_info object = {.dlpi_name = name, .dlpi_phdr = segment, .dlpi_phnum = 1};
-
-    *segment = (ElfW(Phdr)) {.p_type = PT_DYNAMIC, .p_vaddr = (ElfW(Addr))(uintptr_t) dynamic};
-    return object;
-}
-
-/* Its pages are not in its file. */
-START_TEST(relocated_text_stays)
-{
-    ElfW(Dyn)
-        flag[] = {{.d_tag = DT_FLAGS, .d_un.d_val = DF_TEXTREL | DF_BIND_NOW}, {DT_NULL, {0}}};
-    ElfW(Dyn) tag[] = {{.d_tag = DT_TEXTREL}, {DT_NULL, {0}}};
-    ElfW(Dyn) other[] = {{.d_tag = DT_FLAGS, .d_un.d_val = DF_BIND_NOW}, {DT_NULL, {0}}};
-    ElfW(Phdr) segment;
-    struct dl_phdr_info object;
-
-    object = object_of("/lib/libold.so", flag, &segment);
-    ck_assert(!program_memory_may_drop(&object));
-    object = object_of("/lib/libold.so", tag, &segment);
-    ck_assert(!program_memory_may_drop(&object));
-    object = object_of("/lib/libnew.so", other, &segment);
-    ck_assert(program_memory_may_drop(&object));
-}
-END_TEST
-
-START_TEST(the_program_and_the_vdso_stay)
+/* Those of relocated text are not in its file. */
+START_TEST(what_may_be_dropped)
 {
     ElfW(Dyn) none[] = {{DT_NULL, {0}}};
-    ElfW(Phdr) segment;
-    struct dl_phdr_info object;
+    ElfW(Dyn) now[] = {{.d_tag = DT_FLAGS, .d_un.d_val = DF_BIND_NOW}, {DT_NULL, {0}}};
+    ElfW(Dyn) tag[] = {{.d_tag = DT_TEXTREL}, {DT_NULL, {0}}};
+    ElfW(Dyn)
+        flag[] = {{.d_tag = DT_FLAGS, .d_un.d_val = DF_TEXTREL | DF_BIND_NOW}, {DT_NULL, {0}}};
+    const struct {
+        const char *name;
+        ElfW(Dyn) * dynamic;
+        bool may_drop;
+    } rows[] = {
+        {"/lib/libnew.so", none, true},
+        {"/lib/libnew.so", now, true},
+        {"/lib/libold.so", tag, false},
+        {"/lib/libold.so", flag, false},
+        {"", none, false},                /* the program */
+        {"linux-vdso.so.1", none, false}, /* not a file */
+        {NULL, none, false},
+    };
 
-    object = object_of("", none, &segment);
-    ck_assert(!program_memory_may_drop(&object));
-    object = object_of("linux-vdso.so.1", none, &segment);
-    ck_assert(!program_memory_may_drop(&object));
-    object = object_of(NULL, none, &segment);
-    ck_assert(!program_memory_may_drop(&object));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const ElfW(Phdr)
+            segment = {.p_type = PT_DYNAMIC, .p_vaddr = (ElfW(Addr))(uintptr_t) rows[i].dynamic};
+        const struct dl_phdr_info object = {
+            .dlpi_name = rows[i].name, .dlpi_phdr = &segment, .dlpi_phnum = 1};
+
+        ck_assert_msg(program_memory_may_drop(&object) == rows[i].may_drop, "row %zu", i);
+    }
 }
 END_TEST
 
@@ -131,8 +122,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, what_is_not_needed_goes);
     tcase_add_test(tc, what_is_needed_comes_back);
-    tcase_add_test(tc, relocated_text_stays);
-    tcase_add_test(tc, the_program_and_the_vdso_stay);
+    tcase_add_test(tc, what_may_be_dropped);
 }
 
 TEST_MAIN("program_memory", add_tests)
