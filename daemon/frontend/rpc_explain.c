@@ -261,7 +261,8 @@ static int explain_quota(const struct conn *c, uint64_t now_usec, struct rpc_exp
 struct question {
     const struct frontends *f;
     struct model_group *group;
-    const struct router_wish *wish; /* with the name that is asked for */
+    const struct router_wish
+        *wish; /* as call_bind() completes it, with the name that is asked for */
     const struct admission_ask *ask;
     uint64_t now_usec;
 };
@@ -269,23 +270,20 @@ struct question {
 /* Would it leave the device instead of what was said so far, and for where? */
 static int explain_spill(const struct question *q, struct rpc_explanation *e, struct buf *out)
 {
-    const struct frontends *f = q->f;
-    struct router_wish wish = *q->wish;
+    struct admission *a = q->f->admission;
     const struct spill_call c = {
-        .group = q->group, .asked = wish.name, .wish = &wish, .ask = q->ask};
-    enum spill_reason reason;
+        .group = q->group, .asked = q->wish->name, .wish = q->wish, .ask = q->ask};
+    enum spill_reason reason = spill_look(a, &c, ERRCODE_NONE, q->now_usec);
     struct str to;
 
-    wish.is_local_only = router_keeps_local(f->router, q->group, &wish);
-    reason = spill_look(f->admission, &c, ERRCODE_NONE, q->now_usec);
     if (reason == SPILL_NONE) {
         return 0;
     }
-    to = spill_find(f->admission, &c, false, q->now_usec);
+    to = spill_find(a, &c, false, q->now_usec);
     if (!to.ptr) {
         return buf_printf(out, "it has reason to leave the device (%s), but %s\n",
                           spill_reason_name(reason),
-                          wish.is_local_only ? "must not" : "nobody elsewhere takes it now");
+                          q->wish->is_local_only ? "must not" : "nobody elsewhere takes it now");
     }
     e->verdict = "spilled";
     e->code = "";
@@ -306,11 +304,10 @@ static void foresee(const struct question *q, struct admission_outlook *ret)
 }
 
 /* The name to ask for where a group refuses a call with that code; absent: none. */
-static struct str find_fallback(const struct question *q, const struct router_wish *wish,
-                                enum errcode code)
+static struct str find_fallback(const struct question *q, enum errcode code)
 {
     const struct attempt_failure failure = {.code = code};
-    const struct fallback_call c = {.wish = wish, .asked = &wish->name, .n_asked = 1};
+    const struct fallback_call c = {.wish = q->wish, .asked = &q->wish->name, .n_asked = 1};
 
     return attempts_can_fall_back(&failure)
                ? fallback_find(q->f->router, &c, attempts_fallback_kind(code), q->now_usec)
@@ -326,8 +323,7 @@ static int explain_fallback(const struct question *q, enum errcode code, struct 
     struct admission_outlook o;
     int r;
 
-    wish.is_local_only = router_keeps_local(q->f->router, q->group, q->wish);
-    wish.name = find_fallback(q, &wish, code);
+    wish.name = find_fallback(q, code);
     if (!wish.name.ptr) {
         return 0;
     }
@@ -366,12 +362,13 @@ static int explain_model(struct conn *c, struct model_group *g,
         .class = req->class,
         .own_deadline_at_usec = USEC_NEVER,
     };
-    const struct router_wish wish = {
+    struct router_wish wish = {
         .name = str_from(req->model), .class = req->class, .since_usec = now_usec};
     const struct question q = {f, g, &wish, &ask, now_usec};
     struct admission_outlook o;
     int r;
 
+    wish.is_local_only = router_keeps_local(f->router, g, &wish);
     foresee(&q, &o);
     r = buf_printf(text, "a call of class %s for %s now: ", call_class_name(o.class), g->name);
     r = r < 0 ? r : explain_entry(&q, &o, e, text);
